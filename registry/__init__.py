@@ -1,0 +1,1 @@
+"""A versioned registry of PyTorch checkpoints in one canonical, unwrapped form."""

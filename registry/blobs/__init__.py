@@ -1,0 +1,1 @@
+"""The bytes: content-addressed, immutable safetensors files."""

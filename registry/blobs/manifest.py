@@ -1,0 +1,91 @@
+"""Where the tensors of one version are, and what a safetensors file alone would lose of them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.canonical.signature import TensorSpec, weights_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A tensor's bytes in the store."""
+
+    blob: str
+    """Digest of the blob that holds them."""
+    offset: int
+    """Bytes from the beginning of the blob's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor of a version: what it is, what it hashes to, where it lies."""
+
+    spec: TensorSpec
+    digest: str
+    location: Location
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that ``load`` and ``state_dict`` need to give back one version's weights."""
+
+    tensors: Mapping[str, StoredTensor]
+    """By canonical name, in the order of the state dict."""
+    ties: tuple[tuple[str, ...], ...] = ()
+    """Groups of names that were one tensor when they were saved."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Entries that are no tensors, encoded by ``registry.canonical.values``."""
+    metadata: Mapping[str, Mapping[str, Any]] | None = None
+    """The state dict's ``_metadata``, under canonical module paths."""
+
+    @property
+    def weights_digest(self) -> str:
+        return weights_digest((name, t.spec, t.digest) for name, t in self.tensors.items())
+
+    @property
+    def blobs(self) -> set[str]:
+        """Digests of the blobs that it needs."""
+        return {t.location.blob for t in self.tensors.values()}
+
+    def encode(self) -> bytes:
+        """Return the stored form: deflated JSON with sorted keys at each level but the tensors' own order."""
+        blobs = sorted(self.blobs)
+        number = {blob: i for i, blob in enumerate(blobs)}
+        body = {
+            "blobs": blobs,
+            "tensors": [
+                [name, t.spec.dtype, list(t.spec.shape), t.digest, number[t.location.blob], t.location.offset]
+                for name, t in self.tensors.items()
+            ],
+            "ties": [list(group) for group in self.ties],
+            "values": self.values,
+            "metadata": self.metadata,
+        }
+        return zlib.compress(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Manifest:
+        """Read the stored form back.
+
+        Raises:
+            ValueError: the bytes are no manifest.
+        """
+        try:
+            raw = json.loads(zlib.decompress(body))
+            blobs: list[str] = raw["blobs"]
+            return cls(
+                tensors={
+                    name: StoredTensor(TensorSpec(dtype, tuple(shape)), digest, Location(blobs[blob], offset))
+                    for name, dtype, shape, digest, blob, offset in raw["tensors"]
+                },
+                ties=tuple(tuple(group) for group in raw["ties"]),
+                values=raw["values"],
+                metadata=raw["metadata"],
+            )
+        except (zlib.error, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"not a manifest: {error}") from error

@@ -1,0 +1,1 @@
+"""The canonical form: pure decisions about names, shapes and dtypes."""

@@ -1,0 +1,68 @@
+"""What reading a checkpoint gives: inert descriptions, whatever format the file has."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from registry.canonical.signature import TensorSpec
+
+
+class TensorSource(Protocol):
+    """One tensor somewhere: in a file, or in memory."""
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Its dtype and shape."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for two names of one checkpoint that are the same memory seen the same way: tied tensors."""
+
+    def buffer(self) -> memoryview:
+        """Its values: C-contiguous, little-endian, as a flat ``memoryview`` of bytes (format ``B``).
+
+        A contiguous tensor in a file is handed out as a view of the mapped file, without a copy.
+        """
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """One state dict inside a checkpoint."""
+
+    key: str
+    """Where it was found: ``""`` for the file itself, ``"state_dict"``, ``"model/state_dict"``."""
+    tensors: Mapping[str, TensorSource]
+    """By the names in the file, in their order."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Entries that are no tensors (``_extra_state``, numbers), as inert Python values."""
+    metadata: Mapping[str, Mapping[str, Any]] | None = None
+    """The state dict's ``_metadata`` (module path to ``{"version": ...}``), where the file has it."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Names that the writer dropped because they were tied (dropped name to kept name), where it said so."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file, a folder or a live object, opened and understood but not yet judged."""
+
+    source: str
+    """How to name it to the user: a path, or ``"a live PointNet"``."""
+    path: Path | None
+    format: str
+    """``torch-zip``, ``torch-legacy``, ``safetensors``, ``safetensors-sharded``, ``torch-sharded``, ``dcp``, ``live``."""
+    weight_sets: tuple[WeightSet, ...]
+    """Every set of weights found, the likeliest first; never empty."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What else the file holds (optimizer, epoch, ...), as inert values whose tensors are ``TensorSource``."""
+    init: Mapping[str, Any] = field(default_factory=dict)
+    """Init arguments that the file offers (Lightning's ``hyper_parameters``, ``model_args``)."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says of its making: ``world_size``, ``epoch``, ``framework``."""
+    live_wrappers: Mapping[str, str] = field(default_factory=dict)
+    """For a live module: the path of each wrapper's component in the names (``"module"``,
+    ``"features.module"``) to the wrapper's name, known from the types of the objects."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: partial overlaps stored by value, objects that were not read."""
