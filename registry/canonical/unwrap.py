@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, cast
 
 Evidence = Literal["class", "live", "declared", "assumed"]
+"""How a cut is known, strongest first."""
+
+PREFIX = "prefix"
+"""The wrapper of a cut that no wrapper made: the attribute of a container (``model.``), proved by the class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +26,97 @@ class Cut:
     names: int
     """How many names go through it."""
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        return tuple(self.path.split("."))
 
-@dataclass(frozen=True, slots=True)
+    def __str__(self) -> str:
+        *parent, component = self.components
+        place = f"under `{'.'.join(parent)}`" if parent else "at the root"
+        return f"`{component}` {place} ({self.wrapper}, {self.evidence}): {self.names} names"
+
+
+@dataclass(frozen=True)
 class Unwrapping:
     """The cuts that lead from the names in the file to the canonical ones, and back."""
 
     cuts: tuple[Cut, ...] = ()
+    """Outermost first."""
     doubts: tuple[str, ...] = ()
     """Paths in the file that could have been cut too, and were kept because nothing decided."""
-    own: Mapping[str, Any] | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
     """The wrappers' own tensors, set aside (``n_averaged``): the name in the file to the encoded value."""
+    outside: tuple[str, ...] = ()
+    """Names of plain values that stand beside the wrapped names and were never wrapped."""
+
+    @cached_property
+    def _cut_paths(self) -> frozenset[tuple[str, ...]]:
+        return frozenset(cut.components for cut in self.cuts)
+
+    @cached_property
+    def _insertions(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+        """Canonical parent to the components that go below it, outermost first."""
+        insertions: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for path in sorted(self._cut_paths, key=len):
+            parent = self._bare(path[:-1])
+            insertions[parent] = (*insertions.get(parent, ()), path[-1])
+        return insertions
+
+    def _bare(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(c for depth, c in enumerate(path, 1) if path[:depth] not in self._cut_paths)
+
+    def bare(self, name: str) -> str:
+        """Return the canonical form of a name (or module path) in the file."""
+        if name in self.outside or not self.cuts:
+            return name
+        return ".".join(self._bare(tuple(name.split("."))))
+
+    def wrapped(self, name: str) -> str:
+        """Return the name in the file of a canonical name (or module path)."""
+        if name in self.outside or not self.cuts:
+            return name
+        path = tuple(name.split(".")) if name else ()
+        wrapped = list(self._insertions.get((), ()))
+        for depth, component in enumerate(path, 1):
+            wrapped.append(component)
+            if depth < len(path):
+                wrapped.extend(self._insertions.get(path[:depth], ()))
+        return ".".join(wrapped)
+
+    @property
+    def stack(self) -> tuple[str, ...]:
+        """Names of the wrappers met, outermost first, each level at the root once and inner ones once."""
+        stack: list[str] = []
+        at_root: tuple[str, ...] = ()
+        for cut in self.cuts:
+            if cut.wrapper == PREFIX:
+                at_root = cut.components
+            elif cut.components[:-1] == at_root:
+                stack.append(cut.wrapper)
+                at_root = cut.components
+            elif cut.wrapper not in stack:
+                stack.append(cut.wrapper)
+        return tuple(stack)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """The weakest evidence that it rests on; None where nothing was cut."""
+        order: tuple[Evidence, ...] = ("assumed", "declared", "live", "class")
+        return next((e for e in order if any(cut.evidence == e for cut in self.cuts)), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cuts": [[cut.path, cut.wrapper, cut.evidence, cut.names] for cut in self.cuts],
+            "doubts": list(self.doubts),
+            "own": dict(self.own),
+            "outside": list(self.outside),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Unwrapping:
+        return cls(
+            cuts=tuple(Cut(path, wrapper, cast(Evidence, e), names) for path, wrapper, e, names in raw["cuts"]),
+            doubts=tuple(raw["doubts"]),
+            own=raw["own"],
+            outside=tuple(raw["outside"]),
+        )

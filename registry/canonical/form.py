@@ -1,0 +1,272 @@
+"""The canonical form of a set of names: who decides, and what follows from it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.canonical.assume import RESERVED, assume
+from registry.canonical.expectation import Expectation
+from registry.canonical.match import match, own_names, unmet
+from registry.canonical.signature import Signature
+from registry.canonical.tree import Node, grow
+from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
+from registry.canonical.wrappers import FLAT_PARAMETERS, format_stack
+from registry.errors.canonical import (
+    ClassMismatch,
+    CollidingNames,
+    NoTensors,
+    ShapesDiffer,
+    ShardedNames,
+    WrongDeclaration,
+)
+
+EXTRA_STATE = "_extra_state"
+"""What ``torch.nn.Module`` calls the entry of ``get_extra_state``; it is wrapped as tensors are."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the names beside themselves."""
+
+    declared: tuple[str, ...] | None = None
+    """The declared stack of wrappers, empty for ``single``, None where the user said nothing."""
+    live: Mapping[str, str] = field(default_factory=dict)
+    """For a live model: path of each wrapper's component in the names to the wrapper's name."""
+    is_live: bool = False
+    """Whether the types of the objects are known, so that ``live`` is the whole truth."""
+    metadata: Mapping[str, Mapping[str, Any]] | None = None
+    """The state dict's ``_metadata``."""
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    """Tied names that the writer left out, to the name that it kept."""
+    expectation: Expectation | None = None
+    """What the class wants, where it is known."""
+    target: str = "the class"
+    """How to name the class to the user."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The decision: names in the file to canonical names, and why."""
+
+    tensors: Mapping[str, str]
+    """Name in the file to canonical name, in the file's order."""
+    values: Mapping[str, str]
+    """The same for entries that are no tensors."""
+    unwrapping: Unwrapping
+    """Without the values of the wrappers' own tensors, which a pure function does not have."""
+    own: tuple[str, ...]
+    """Names in the file of the wrappers' own tensors, set aside."""
+    restored: Mapping[str, str]
+    """Canonical names that the file lacks because they are tied, to the canonical name that it has."""
+    defaulted: tuple[str, ...]
+    """Names of the class that old files do not have."""
+    metadata: Mapping[str, Mapping[str, Any]] | None
+    """``_metadata`` under canonical module paths."""
+    wrapper: str
+    saved_as: str
+
+
+def canonicalise(source: str, tensors: Signature, values: Collection[str], facts: Facts) -> Form:
+    """Decide the canonical names of a state dict.
+
+    The strongest evidence there is decides: the class, then the types of live objects, then structure and declaration.
+
+    Args:
+        source: how to name the file to the user.
+        tensors: the names in the file and what they are.
+        values: the names of entries that are no tensors.
+        facts: what else is known.
+
+    Raises:
+        NoTensors, ShardedNames, MixedNames, CollidingNames, WrongDeclaration, ClassMismatch, ShapesDiffer.
+    """
+    if not tensors:
+        raise NoTensors(source)
+    _refuse_shards(source, tensors, facts)
+    structural = [*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)]
+    cuts, doubts = _decide(source, structural, facts)
+    _check_declaration(source, cuts, facts)
+    unwrapping = Unwrapping(cuts, doubts, outside=_outside(cuts, values, structural))
+    own = tuple(own_names(cuts, tensors))
+    kept = [name for name in tensors if name not in own]
+    names = _rename(source, kept, unwrapping)
+    renamed_values = {name: unwrapping.bare(name) for name in values}
+    _rename(source, [*kept, *values], unwrapping)
+    restored = _restored(names, unwrapping, facts)
+    canonical = [*names.values(), *restored]
+    defaulted: tuple[str, ...] = ()
+    if facts.expectation is not None:
+        extra = [renamed_values[name] for name in values if name in structural]
+        defaulted = _judge(source, names, [*canonical, *extra], tensors, unwrapping, facts, facts.expectation)
+    visible = any(cut.wrapper != PREFIX for cut in cuts)
+    return Form(
+        tensors=names,
+        values=renamed_values,
+        unwrapping=unwrapping,
+        own=own,
+        restored=restored,
+        defaulted=defaulted,
+        metadata=_canonical_metadata(facts.metadata, unwrapping),
+        wrapper=format_stack(_stack(unwrapping, facts)),
+        saved_as="wrapped" if visible else "bare",
+    )
+
+
+def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expectation) -> dict[str, str] | None:
+    """Return how the names of a stored version become those of a class that contradicts them, or None.
+
+    The names in the file, which the unwrapping gives back, are read again with this class as judge: that puts an
+    assumed cut right which took an honest name, or a kept component which a wrapper had made. An empty dict means
+    that there is nothing to put right.
+    """
+    if not any(unmet(names, expectation)):
+        return {}
+    in_file = {unwrapping.wrapped(name): name for name in names}
+    cuts = match(in_file, expectation)
+    if cuts is None:
+        return None
+    again = Unwrapping(cuts)
+    return {name: again.bare(original) for original, name in in_file.items()}
+
+
+def _decide(source: str, names: Sequence[str], facts: Facts) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
+    tree = grow(names)
+    if facts.expectation is not None:
+        cuts = match(names, facts.expectation, facts.declared or ())
+        if cuts is not None:
+            return cuts, ()
+        raise _nearest(source, names, tree, facts, facts.expectation)
+    if facts.is_live:
+        return _live_cuts(tree, facts.live), ()
+    return assume(source, tree, facts.declared, facts.metadata or ())
+
+
+def _live_cuts(tree: Node, live: Mapping[str, str]) -> tuple[Cut, ...]:
+    nodes = {node.dotted: node for node in tree.walk()}
+    paths = sorted((path for path in live if path and path in nodes), key=lambda path: path.count("."))
+    return tuple(Cut(path, live[path], "live", nodes[path].names) for path in paths)
+
+
+def _nearest(source: str, names: Sequence[str], tree: Node, facts: Facts, expectation: Expectation) -> ClassMismatch:
+    """Return the error for names that no set of cuts leads to the class, with the reading that comes closest."""
+    readings = [Unwrapping()]
+    with contextlib.suppress(WrongDeclaration):
+        readings.append(Unwrapping(*assume(source, tree, facts.declared, facts.metadata or ())))
+    leftovers = []
+    for reading in readings:
+        own = own_names(reading.cuts, names)
+        missing, extra = unmet([reading.bare(name) for name in names if name not in own], expectation)
+        leftovers.append((len(missing) + len(extra), missing, extra, reading))
+    _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
+    worded = " and ".join(f"with `{cut.path}` cut" for cut in reading.cuts) or "as it is"
+    return ClassMismatch(source, facts.target, worded, missing, extra)
+
+
+def _check_declaration(source: str, cuts: Iterable[Cut], facts: Facts) -> None:
+    """Refuse a declaration of ``single`` where the class or the objects prove a wrapper that several devices need."""
+    if facts.declared != ():
+        return
+    for cut in cuts:
+        if cut.wrapper != PREFIX and cut.components[-1] not in RESERVED:
+            raise WrongDeclaration(source, "single", cut.wrapper, cut.path, f"--from {cut.wrapper}")
+
+
+def _outside(cuts: Sequence[Cut], values: Collection[str], structural: Collection[str]) -> tuple[str, ...]:
+    """Return the plain values that stand beside the wrapped names instead of among them."""
+    root: tuple[str, ...] = ()
+    for cut in cuts:
+        root = cut.components if cut.components[:-1] == root else root
+    return tuple(
+        name for name in values if name not in structural and tuple(name.split("."))[: len(root)] != root
+    )
+
+
+def _rename(source: str, names: Iterable[str], unwrapping: Unwrapping) -> dict[str, str]:
+    taken: dict[str, str] = {}
+    for name in names:
+        canonical = unwrapping.bare(name)
+        if canonical in taken:
+            raise CollidingNames(source, taken[canonical], name, canonical)
+        taken[canonical] = name
+    return {name: canonical for canonical, name in taken.items()}
+
+
+def _restored(names: Mapping[str, str], unwrapping: Unwrapping, facts: Facts) -> dict[str, str]:
+    """Return the tied names that the file lacks: those that the class ties, or that the writer says it dropped."""
+    have = set(names.values())
+    restored = {}
+    for group in facts.expectation.ties if facts.expectation else ():
+        kept = next((name for name in group if name in have), None)
+        if kept is not None:
+            restored.update({name: kept for name in group if name not in have})
+    for dropped, kept in facts.dropped.items():
+        name, original = unwrapping.bare(dropped), unwrapping.bare(kept)
+        if original in have and name not in have:
+            restored.setdefault(name, original)
+    return restored
+
+
+def _judge(
+    source: str,
+    names: Mapping[str, str],
+    canonical: Sequence[str],
+    tensors: Signature,
+    unwrapping: Unwrapping,
+    facts: Facts,
+    expectation: Expectation,
+) -> tuple[str, ...]:
+    """Hold the canonical names and shapes against the class; return the counters that an old file may lack."""
+    missing, extra = unmet(canonical, expectation)
+    defaulted = [name for name in expectation.defaults if name not in set(canonical)]
+    missing += [name for name in defaulted if _knows_counters(facts.metadata, unwrapping, name)]
+    if missing or extra:
+        raise ClassMismatch(source, facts.target, "with the class's cuts", missing, extra)
+    differences = [
+        (name, tensors[original].shape, expectation.tensors[name].shape)
+        for original, name in names.items()
+        if name in expectation.tensors and tensors[original].shape != expectation.tensors[name].shape
+    ]
+    if differences:
+        raise ShapesDiffer(source, facts.target, differences)
+    return tuple(sorted(defaulted))
+
+
+def _knows_counters(metadata: Mapping[str, Mapping[str, Any]] | None, unwrapping: Unwrapping, name: str) -> bool:
+    """Whether ``_metadata`` says that the writer's batch normalisation had the counter that the file lacks."""
+    module = unwrapping.wrapped(name).rpartition(".")[0]
+    version = (metadata or {}).get(module, {}).get("version")
+    return isinstance(version, int) and version >= 2
+
+
+def _canonical_metadata(
+    metadata: Mapping[str, Mapping[str, Any]] | None, unwrapping: Unwrapping
+) -> dict[str, Mapping[str, Any]] | None:
+    """Return ``_metadata`` under canonical paths; of a wrapper and its child, the child's stays."""
+    if metadata is None:
+        return None
+    canonical = {}
+    for path in sorted(metadata, key=lambda path: path.count(".") + bool(path)):
+        bare = unwrapping.bare(path) if path else ""
+        canonical[".".join(c for c in bare.split(".") if c not in RESERVED)] = metadata[path]
+    return canonical
+
+
+def _stack(unwrapping: Unwrapping, facts: Facts) -> tuple[str, ...]:
+    """Return the wrappers seen, outermost first, then those that were declared and left no name."""
+    seen = unwrapping.stack
+    live = tuple(facts.live.values()) if facts.is_live else ()
+    return (*seen, *dict.fromkeys(name for name in (*live, *(facts.declared or ())) if name not in seen))
+
+
+def _refuse_shards(source: str, tensors: Signature, facts: Facts) -> None:
+    flat = next((name for name in tensors if name.rpartition(".")[2].startswith(FLAT_PARAMETERS)), None)
+    if flat is not None:
+        raise ShardedNames(source, f"'{flat}' is a flat parameter")
+    if all(len(spec.shape) == 1 for spec in tensors.values()) and len(tensors) > 1:
+        empty = next((name for name, spec in tensors.items() if spec.numel == 0), None)
+        told = any("_fsdp_wrapped_module" in module for module in facts.metadata or ())
+        if empty is not None or told:
+            raise ShardedNames(source, f"every tensor is flat{f', and {empty!r} is empty' if empty else ''}")

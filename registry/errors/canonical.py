@@ -1,0 +1,131 @@
+"""Errors of the canonical form: the names of a file do not allow one reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.errors.root import RegistryError
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Word a list of names: the first few, and how many more there are."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+class UnknownWrapper(RegistryError):
+    """A declaration names a wrapper that is not in the table."""
+
+    def __init__(self, given: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"'{given}' is no wrapper; give one of {', '.join(known)}, or a stack of them with the outermost first, "
+            "such as 'compile(ddp)'"
+        )
+
+
+class NamesTooDeep(RegistryError):
+    """A name has more components than any model has."""
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(
+            f"the name '{name[:60]}…' has {name.count('.') + 1} components where {most} are the most that is read; "
+            "this is not the state dict of a model"
+        )
+
+
+class MixedNames(RegistryError):
+    """Some names go through a wrapper's component and others, of the same model, do not."""
+
+    def __init__(self, source: str, path: str, inside: Sequence[str], beside: Sequence[str]) -> None:
+        super().__init__(
+            f"{source} mixes wrapped and bare names: {some(inside, 2)} go through `{path}` and {some(beside, 2)} do "
+            f"not, although a wrapper takes every name or none; save one state dict of one model, or keep all names "
+            f"as they are with --from-single"
+        )
+        self.path = path
+
+
+class CollidingNames(RegistryError):
+    """Two names in the file become one canonical name."""
+
+    def __init__(self, source: str, first: str, second: str, canonical: str) -> None:
+        super().__init__(
+            f"{source} holds both '{first}' and '{second}', which collide: both are '{canonical}' once unwrapped; "
+            "save only one of the two, or keep all names as they are with --from-single"
+        )
+
+
+class WrongDeclaration(RegistryError):
+    """The names contradict what the user declared."""
+
+    def __init__(self, source: str, declared: str, found: str, path: str, flag: str) -> None:
+        super().__init__(
+            f"{source} was declared to come from '{declared}', but its names go through `{path}`, which is what "
+            f"{found} writes; say {flag} if that is so, or leave the declaration out"
+        )
+
+
+class ShardedNames(RegistryError):
+    """The tensors are one rank's part of each parameter."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(
+            f"{source} holds FSDP shards, not whole tensors ({why}), and the other ranks have the rest; save the full "
+            "state dict with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
+            "options=StateDictOptions(full_state_dict=True)), or push a torch.distributed.checkpoint directory"
+        )
+
+
+class NoTensors(RegistryError):
+    """There is nothing to store."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source} is empty: no tensors are in its state dict, so there is nothing to store")
+
+
+class ClassMismatch(RegistryError):
+    """The names of the file are not those of the class, under any set of cuts."""
+
+    def __init__(self, source: str, target: str, reading: str, missing: Sequence[str], extra: Sequence[str]) -> None:
+        parts = []
+        if missing:
+            parts.append(f"{len(missing)} names of the class are missing in the file ({some(missing)})")
+        if extra:
+            parts.append(f"{len(extra)} names of the file are not in the class ({some(extra)})")
+        super().__init__(
+            f"{source} does not fit {target}: read {reading}, {' and '.join(parts)}; "
+            "check the class and its init arguments, or push without a class"
+        )
+        self.missing, self.extra = tuple(missing), tuple(extra)
+
+
+class ShapesDiffer(RegistryError):
+    """The names fit the class, the shapes do not."""
+
+    def __init__(
+        self, source: str, target: str, differences: Sequence[tuple[str, Sequence[int], Sequence[int]]]
+    ) -> None:
+        name, got, want = differences[0]
+        more = f", and {len(differences) - 1} more shapes differ" if len(differences) > 1 else ""
+        super().__init__(
+            f"{source} does not fit {target}: '{name}' has shape {tuple(got)} in the file and {tuple(want)} in the "
+            f"class{more}; check the init arguments"
+        )
+        self.differences = tuple(differences)
+
+
+class ContradictedTie(RegistryError):
+    """The class holds names as one tensor that differ in the file."""
+
+    def __init__(self, source: str, target: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{source} does not fit {target}: the class ties {some(names)}, which share one tensor there, but in the "
+            "file they have different values; build the class without the tie, or push the file of the tied model"
+        )
+
+
+class TwoReadings(RegistryError):
+    """What was recorded allows two canonical forms and nothing decides between them."""
+
+    def __init__(self, source: str, readings: Sequence[str], flag: str) -> None:
+        super().__init__(f"{source} can be read as {' or as '.join(readings)}; say which with {flag}")
