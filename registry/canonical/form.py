@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.canonical.assume import RESERVED, assume
@@ -96,6 +96,7 @@ def canonicalise(source: str, tensors: Signature, values: Collection[str], facts
     renamed_values = {name: unwrapping.bare(name) for name in values}
     _rename(source, [*kept, *values], unwrapping)
     restored = _restored(names, unwrapping, facts)
+    unwrapping = replace(unwrapping, absent=tuple(restored))
     canonical = [*names.values(), *restored]
     defaulted: tuple[str, ...] = ()
     if facts.expectation is not None:

@@ -48,6 +48,8 @@ class Unwrapping:
     """The wrappers' own tensors, set aside (``n_averaged``): the name in the file to the encoded value."""
     outside: tuple[str, ...] = ()
     """Names of plain values that stand beside the wrapped names and were never wrapped."""
+    absent: tuple[str, ...] = ()
+    """Canonical names that the file did not have, because they are tied to one that it had."""
 
     @cached_property
     def _cut_paths(self) -> frozenset[tuple[str, ...]]:
@@ -110,6 +112,7 @@ class Unwrapping:
             "doubts": list(self.doubts),
             "own": dict(self.own),
             "outside": list(self.outside),
+            "absent": list(self.absent),
         }
 
     @classmethod
@@ -119,4 +122,5 @@ class Unwrapping:
             doubts=tuple(raw["doubts"]),
             own=raw["own"],
             outside=tuple(raw["outside"]),
+            absent=tuple(raw["absent"]),
         )

@@ -1,0 +1,127 @@
+"""Live objects as checkpoints: a module, wrapped or not, or a state dict in memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.canonical.wrappers import WRAPPERS, Wrapper
+from registry.checkpoints.weights import Checkpoint, WeightSet
+from registry.errors.checkpoints import UnstorableTensor
+
+_FSDP2 = "torch.distributed.fsdp._fully_shard._fully_shard.FSDPModule"
+_FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
+_HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""Components that torch's own hooks take out of a live state dict's names."""
+
+
+class LiveTensor:
+    """A tensor in memory, as a ``TensorSource``."""
+
+    def __init__(self, name: str, tensor: torch.Tensor) -> None:
+        if type(tensor).__name__ == "DTensor" or hasattr(tensor, "__tensor_flatten__"):
+            raise UnstorableTensor(name, f"a {type(tensor).__name__}", "gather it to a plain tensor first")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            kind = "on the meta device" if tensor.is_meta else f"{tensor.layout}".replace("torch.", "")
+            raise UnstorableTensor(name, "quantized" if tensor.is_quantized else kind, "make it a dense tensor first")
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if dtype not in ITEM_SIZES:
+            raise UnstorableTensor(name, dtype, "convert it to another dtype first")
+        self._tensor = tensor.detach()
+        self.spec = TensorSpec(dtype, tuple(tensor.shape))
+
+    @property
+    def identity(self) -> Hashable:
+        t = self._tensor
+        return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
+
+    def buffer(self) -> memoryview:
+        dense = self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
+        array = (ctypes.c_ubyte * self.spec.nbytes).from_address(dense.data_ptr() if self.spec.nbytes else id(dense))
+        array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
+        return memoryview(array).cast("B")
+
+
+def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
+    """Return a live module or a state dict as a checkpoint.
+
+    A module's wrappers are known by the types of the objects, never by the names of attributes. A module that FSDP
+    shards is gathered, which every rank of its process group has to take part in; the others than rank 0 get nothing.
+
+    Raises:
+        UnstorableTensor: a tensor is sparse, quantized, a shard, or of a dtype that cannot be stored.
+    """
+    if not isinstance(source, nn.Module):
+        return Checkpoint("a state dict in memory", None, "live", (_weight_set(source),))
+    wrappers = live_wrappers(source)
+    bare = unwrapped(source)
+    state = _full_state(source) if is_sharded(source) else source.state_dict()
+    return Checkpoint(
+        source=f"a live {type(bare).__name__}",
+        path=None,
+        format="live",
+        weight_sets=(_weight_set(state),),
+        live_wrappers=wrappers,
+    )
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the model inside any wrappers at the root."""
+    while True:
+        row = _row(module)
+        child = getattr(module, row.component, None) if row and row.component else None
+        if not isinstance(child, nn.Module):
+            return module
+        module = child
+
+
+def live_wrappers(module: nn.Module) -> dict[str, str]:
+    """Return, for every wrapper in a live module, the path of its component in the names and the wrapper's name.
+
+    Outermost first. A wrapper that leaves no component (``fully_shard``) stands under the path of its module.
+    """
+    found = {}
+    for path, child in module.named_modules():
+        row = _row(child)
+        if row is None:
+            continue
+        inserted = [*path.split(".")] if path else []
+        if row.component:
+            inserted.append(row.component)
+        # torch strips these from the names of a live state dict, so a wrapper below them is found without them too.
+        stripped = ".".join(c for c in inserted if c not in _HIDDEN)
+        found[stripped if row.component not in _HIDDEN else ".".join(inserted)] = row.name
+    return found
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether each rank holds only a part of the parameters (FSDP)."""
+    return any({_FSDP1, _FSDP2} & set(_type_names(child)) for child in module.modules())
+
+
+def _row(module: nn.Module) -> Wrapper | None:
+    names = _type_names(module)
+    if _FSDP2 in names:
+        return Wrapper("fsdp", "")
+    return next((row for row in WRAPPERS if set(row.types) & set(names)), None)
+
+
+def _type_names(module: nn.Module) -> list[str]:
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__]
+
+
+def _full_state(module: nn.Module) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def _weight_set(state: Mapping[str, Any]) -> WeightSet:
+    tensors = {name: LiveTensor(name, value) for name, value in state.items() if isinstance(value, torch.Tensor)}
+    values = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
+    return WeightSet("", tensors, values, getattr(state, "_metadata", None))

@@ -1,0 +1,121 @@
+"""Versions as files that other programs read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.canonical.unwrap import Unwrapping
+from registry.canonical.values import decode
+from registry.errors.exports import CannotExport, UnknownFormat
+
+if TYPE_CHECKING:
+    import torch
+
+PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
+"""Formats that torch reads, with the components that go in front of every name."""
+
+FORMATS = ("safetensors", *PREFIXES, "as-saved")
+
+
+def check_export(out: str | os.PathLike[str], format: str) -> Path:
+    """Return the path to write, or refuse it before anything is read.
+
+    Raises:
+        UnknownFormat: there is no such format.
+        CannotExport: something is there already, or its folder is not.
+    """
+    if format not in FORMATS:
+        raise UnknownFormat(format, FORMATS)
+    path = Path(out)
+    if path.exists() or path.is_symlink():
+        raise CannotExport(str(path), "it exists already; remove it or give another name")
+    if not path.parent.is_dir():
+        raise CannotExport(str(path), f"the folder {path.parent} does not exist; create it first")
+    return path
+
+
+def export(
+    path: Path,
+    format: str,
+    tensors: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+    unwrapping: Unwrapping,
+) -> Path:
+    """Write a version's weights to a new file, whole or not at all.
+
+    ``safetensors`` holds the canonical names, ``pth`` the same for ``torch.load``, ``ddp`` and ``compile`` the names of
+    the wrapped model, and ``as-saved`` the names that the pushed file had, its wrappers' own tensors included.
+
+    Raises:
+        CannotExport: the disk is full, the folder is read-only, or the values cannot be kept in that format.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        if format == "safetensors":
+            _save_safetensors(temporary, path, tensors, values)
+        else:
+            _save_torch(temporary, _renamed(format, tensors, values, metadata, unwrapping))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CannotExport(str(path), f"{reason}; free some space or choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _save_safetensors(file: Path, path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    if values:
+        name = next(iter(values))
+        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; use --format pth")
+    seen: set[int] = set()
+    alone = {}
+    for name, tensor in tensors.items():
+        # safetensors refuses two names of one tensor, so each name of a tie gets its own copy in the file.
+        alone[name] = tensor.clone() if tensor.numel() and tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    save_file(alone, file, metadata={"format": "pt"})
+
+
+def _save_torch(file: Path, state: OrderedDict[str, Any]) -> None:
+    import torch
+
+    torch.save(state, file)
+
+
+def _renamed(
+    format: str,
+    tensors: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+    unwrapping: Unwrapping,
+) -> OrderedDict[str, Any]:
+    if format == "as-saved":
+        state = {
+            unwrapping.wrapped(name): value
+            for name, value in {**tensors, **values}.items()
+            if name not in unwrapping.absent
+        }
+        state.update({name: decode(value) for name, value in unwrapping.own.items()})
+        modules = {unwrapping.wrapped(path) if path else "": entry for path, entry in (metadata or {}).items()}
+    else:
+        prefix = PREFIXES[format]
+        state = {".".join((*prefix, name)): value for name, value in {**tensors, **values}.items()}
+        modules = {".".join((*prefix, path) if path else prefix): entry for path, entry in (metadata or {}).items()}
+        modules.setdefault("", {"version": 1})
+    renamed = OrderedDict(state)
+    if metadata is not None:
+        renamed._metadata = modules  # type: ignore[attr-defined]
+    return renamed
