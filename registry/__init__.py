@@ -1,1 +1,72 @@
-"""A versioned registry of PyTorch checkpoints in one canonical, unwrapped form."""
+"""A versioned registry of PyTorch checkpoints in one canonical, unwrapped form.
+
+The verbs are those of :class:`registry.Registry`, on the default home::
+
+    import registry
+
+    entry = registry.push("best.pth", "pointnet", from_="ddp")
+    model = registry.load("pointnet:v3", ddp=True, rank=rank)
+
+Importing this package imports neither torch nor SQLAlchemy; a verb does when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry import errors as errors
+    from registry.catalog.entry import Entry as Entry
+    from registry.remembrance import remember as remember
+    from registry.registry import Registry as Registry
+
+VERBS = (
+    "alias",
+    "audit",
+    "diff",
+    "doctor",
+    "export",
+    "gc",
+    "get",
+    "inspect",
+    "list",
+    "load",
+    "log",
+    "push",
+    "restore",
+    "resume",
+    "rm",
+    "state_dict",
+    "unalias",
+)
+"""Methods of ``Registry`` that are functions of this package too, on the default home."""
+
+_EXPORTS = {
+    "Entry": "registry.catalog.entry",
+    "Registry": "registry.registry",
+    "errors": "registry.errors",
+    "remember": "registry.remembrance",
+}
+
+__all__ = [*VERBS, *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in VERBS:
+        return getattr(_default(), name)
+    if name in _EXPORTS:
+        module = importlib.import_module(_EXPORTS[name])
+        return module if _EXPORTS[name] == f"registry.{name}" else getattr(module, name)
+    raise AttributeError(f"module 'registry' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _default() -> Registry:
+    """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
+    from registry.registry import default_registry
+
+    return default_registry()
