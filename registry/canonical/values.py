@@ -1,0 +1,268 @@
+"""Values that are no tensors of the state dict, as JSON and back: extra states, numbers, training state."""
+
+from __future__ import annotations
+
+import base64
+import math
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.errors.checkpoints import UnencodableValue
+
+TAG = "$"
+"""The key that marks an object of the JSON as an encoded value and not as a dict."""
+
+MOST_LEVELS = 100
+MOST_NODES = 5_000_000
+"""A value may refer to one list many times over; without a limit a few bytes unfold to more than any memory."""
+
+MOST_INLINE = 16 << 20
+"""Bytes of a tensor that may stand in the JSON; larger ones belong among the tensors."""
+
+
+class Size(tuple[int, ...]):
+    """Stands for a ``torch.Size``."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """Stands for a constant of torch, such as ``torch.float32`` or ``torch.device("cuda:0")``."""
+
+    kind: Literal["dtype", "device", "layout"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    """Stands for a numpy array; C-contiguous, little-endian."""
+
+    spec: TensorSpec
+    data: bytes
+
+
+class Record(dict[str, Any]):
+    """Attributes, by name, of an object that is plain data (``argparse.Namespace``, an omegaconf dict)."""
+
+
+@dataclass(eq=False, repr=False)
+class Foreign:
+    """An object of a class that is not read: what was written of it, never built."""
+
+    name: str
+    """Of the class or function: ``"builtins.exec"``."""
+    args: tuple[Any, ...] = ()
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+    """What was appended to it or set on it."""
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, not read>"
+
+
+@runtime_checkable
+class _Tensor(Protocol):
+    """What a tensor of a file or of memory offers (see ``registry.checkpoints.weights.TensorSource``)."""
+
+    @property
+    def spec(self) -> TensorSpec: ...
+
+    def buffer(self) -> memoryview: ...
+
+
+def encode(value: Any, where: str = "the value") -> Any:
+    """Return the JSON form of an inert Python value.
+
+    ``where`` names the value in errors, with the path into it: ``optimizer/state/0``.
+
+    Raises:
+        UnencodableValue: it holds something that is no plain data, or is too deep or too large.
+    """
+    return _Encoder().encode(value, where, MOST_LEVELS)
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self.left = MOST_NODES
+
+    def encode(self, value: Any, where: str, levels: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise UnencodableValue(where, f"it unfolds to more than {MOST_NODES} parts")
+        if levels < 0:
+            raise UnencodableValue(where, f"it is nested more than {MOST_LEVELS} levels deep, or holds itself")
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self._text(value, where)
+        if isinstance(value, int):
+            return self._integer(int(value), where)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {TAG: "float", "v": str(float(value))}
+        if isinstance(value, dict):
+            return self._dict(value, where, levels)
+        if isinstance(value, list):
+            return [self.encode(item, f"{where}/{i}", levels - 1) for i, item in enumerate(value)]
+        return self._tagged(value, where, levels)
+
+    @staticmethod
+    def _text(value: str, where: str) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UnencodableValue(where, "it is text that is not valid Unicode") from None
+        return str(value)
+
+    @staticmethod
+    def _integer(value: int, where: str) -> int:
+        if value.bit_length() > 8192:
+            # Python refuses to print integers of more than 4300 digits, and printing them is quadratic.
+            raise UnencodableValue(where, "it is an integer of more than 8192 bits")
+        return value
+
+    def _dict(self, value: dict[Any, Any], where: str, levels: int) -> Any:
+        ordered = isinstance(value, OrderedDict)
+        if not ordered and all(isinstance(key, str) for key in value) and TAG not in value:
+            return {self._text(k, where): self.encode(v, f"{where}/{k}", levels - 1) for k, v in value.items()}
+        pairs = [
+            [self.encode(k, where, levels - 1), self.encode(v, f"{where}/{k!s:.60}", levels - 1)]
+            for k, v in value.items()
+        ]
+        return {TAG: "odict" if ordered else "dict", "v": pairs}
+
+    def _tagged(self, value: Any, where: str, levels: int) -> Any:
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        if isinstance(value, Size) or name == "torch.Size":
+            return {TAG: "size", "v": [int(n) for n in value]}
+        if isinstance(value, tuple):
+            return {TAG: "tuple", "v": [self.encode(v, f"{where}/{i}", levels - 1) for i, v in enumerate(value)]}
+        if isinstance(value, (set, frozenset)):
+            items = [self.encode(v, where, levels - 1) for v in value]
+            return {TAG: "frozenset" if isinstance(value, frozenset) else "set", "v": sorted(items, key=repr)}
+        if isinstance(value, (bytes, bytearray)):
+            return {TAG: "bytes" if isinstance(value, bytes) else "bytearray", "v": base64.b64encode(value).decode()}
+        if isinstance(value, complex):
+            return {TAG: "complex", "v": [repr(value.real), repr(value.imag)]}
+        if isinstance(value, range):
+            return {TAG: "range", "v": [self._integer(n, where) for n in (value.start, value.stop, value.step)]}
+        if isinstance(value, slice):
+            return {TAG: "slice", "v": [self.encode(v, where, 1) for v in (value.start, value.stop, value.step)]}
+        if isinstance(value, Symbol):
+            return {TAG: value.kind, "v": value.name}
+        if name in {"torch.dtype", "torch.device", "torch.layout"}:
+            return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}
+        return self._array(value, name, where, levels)
+
+    def _array(self, value: Any, name: str, where: str, levels: int) -> Any:
+        torch = sys.modules.get("torch")
+        if isinstance(value, Array):
+            return self._inline("array", value.spec, value.data, where)
+        if isinstance(value, _Tensor):
+            if value.spec.dtype not in ITEM_SIZES:
+                raise UnencodableValue(where, f"a tensor of {value.spec.dtype} cannot be stored")
+            return self._inline("tensor", value.spec, value.buffer, where)
+        if torch is not None and isinstance(value, torch.Tensor):
+            return self._live(value, torch, where)
+        if name.startswith("numpy.") and hasattr(value, "tobytes"):
+            if value.ndim == 0 and hasattr(value, "item") and name != "numpy.ndarray":
+                return self.encode(value.item(), where, levels - 1)
+            if value.dtype.name in ITEM_SIZES:
+                little = value.astype(value.dtype.newbyteorder("<"))
+                return self._inline("array", TensorSpec(value.dtype.name, value.shape), little.tobytes(), where)
+        raise UnencodableValue(where, str(value) if isinstance(value, Foreign) else f"it is a {name}")
+
+    def _live(self, value: Any, torch: Any, where: str) -> Any:
+        spec = TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+        if spec.dtype not in ITEM_SIZES or value.layout != torch.strided or value.device.type == "meta":
+            raise UnencodableValue(where, f"a {value.layout} tensor of {spec.dtype} on {value.device} cannot be stored")
+        if spec.numel == 0:
+            return self._inline("tensor", spec, b"", where)
+        plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+        return self._inline("tensor", spec, lambda: bytes(plain.tolist()), where)
+
+    @staticmethod
+    def _inline(tag: str, spec: TensorSpec, data: bytes | Callable[[], bytes | memoryview], where: str) -> Any:
+        if spec.nbytes > MOST_INLINE:
+            raise UnencodableValue(where, f"a tensor of {spec.nbytes} bytes is too large to stand among plain values")
+        content = base64.b64encode(data() if callable(data) else data).decode()
+        return {TAG: tag, "dtype": spec.dtype, "shape": list(spec.shape), "v": content}
+
+
+def decode(raw: Any) -> Any:
+    """Return the value that ``encode`` was given; torch is imported only where something of torch is inside.
+
+    Raises:
+        ValueError: it is not what ``encode`` writes.
+    """
+    if isinstance(raw, list):
+        return [decode(item) for item in raw]
+    if not isinstance(raw, dict):
+        return raw
+    if TAG not in raw:
+        return {key: decode(item) for key, item in raw.items()}
+    decoder = _DECODERS.get(raw[TAG])
+    if decoder is None:
+        raise ValueError(f"unknown tag {raw[TAG]!r}")
+    return decoder(raw)
+
+
+def _torch_constant(raw: Mapping[str, Any]) -> Any:
+    import torch
+
+    if raw[TAG] == "size":
+        return torch.Size(raw["v"])
+    if raw[TAG] == "device":
+        return torch.device(raw["v"])
+    constant = getattr(torch, raw["v"], None)
+    if not isinstance(constant, (torch.dtype, torch.layout)):
+        raise ValueError(f"torch has no {raw[TAG]} {raw['v']!r}")
+    return constant
+
+
+def _tensor(raw: Mapping[str, Any]) -> Any:
+    import torch
+
+    dtype = getattr(torch, raw["dtype"], None)
+    if raw["dtype"] not in ITEM_SIZES or not isinstance(dtype, torch.dtype):
+        raise ValueError(f"unknown dtype {raw['dtype']!r}")
+    data = bytearray(base64.b64decode(raw["v"]))
+    if len(data) != TensorSpec(raw["dtype"], tuple(raw["shape"])).nbytes:
+        raise ValueError("the bytes of a tensor do not fit its shape")
+    if not data:
+        return torch.empty(raw["shape"], dtype=dtype)
+    return torch.frombuffer(data, dtype=torch.uint8).view(dtype).reshape(raw["shape"])
+
+
+def _array(raw: Mapping[str, Any]) -> Any:
+    """Return a numpy array, or a tensor where numpy is not installed or has no such dtype."""
+    tensor = _tensor(raw)
+    try:
+        return tensor.numpy()
+    except (RuntimeError, TypeError):
+        return tensor
+
+
+_DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "float": lambda raw: float(raw["v"]),
+    "dict": lambda raw: {decode(key): decode(value) for key, value in raw["v"]},
+    "odict": lambda raw: OrderedDict((decode(key), decode(value)) for key, value in raw["v"]),
+    "tuple": lambda raw: tuple(decode(item) for item in raw["v"]),
+    "set": lambda raw: {decode(item) for item in raw["v"]},
+    "frozenset": lambda raw: frozenset(decode(item) for item in raw["v"]),
+    "bytes": lambda raw: base64.b64decode(raw["v"]),
+    "bytearray": lambda raw: bytearray(base64.b64decode(raw["v"])),
+    "complex": lambda raw: complex(float(raw["v"][0]), float(raw["v"][1])),
+    "range": lambda raw: range(*raw["v"]),
+    "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
+    "size": _torch_constant,
+    "dtype": _torch_constant,
+    "device": _torch_constant,
+    "layout": _torch_constant,
+    "tensor": _tensor,
+    "array": _array,
+}

@@ -1,0 +1,271 @@
+"""Which parts of a file's value are weights, which belong to the training, which say how the model was built.
+
+Pure: from inert values to inert values. Recognised by structure; names only order what was found and set aside what
+has the structure of weights without being any (optimizer and random states).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.canonical.values import Foreign
+from registry.checkpoints.assembled import TENSORS
+from registry.checkpoints.settling import Settled, settle
+from registry.checkpoints.tensors import FileTensor
+from registry.checkpoints.torch_vocabulary import Unstorable
+from registry.checkpoints.weights import TensorSource, WeightSet
+from registry.errors.checkpoints import (
+    EmptyCheckpoint,
+    ForeignObjects,
+    OversizedCheckpoint,
+    PickledModule,
+    ShardedTensors,
+    UnstorableTensor,
+)
+
+DEEPEST = 3
+"""Levels of containers that are searched for weights: ``checkpoint["app"]["model"]["state_dict"]``."""
+
+LIKELIEST = (
+    "",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "model/state_dict",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "generator",
+)
+_AVERAGED = re.compile(r"(^|[/_.])(ema|swa|averaged?|shadow|polyak|teacher)([/_.]|$|\d)", re.IGNORECASE)
+_NOT_WEIGHTS = re.compile(
+    r"optim|sched|scaler|rng|random|callback|loops?$|hyper|hparam|config|cfg|^args$|metric|history|criterion|"
+    r"sampler|^amp$|^loss|meter|dataloader|dataset|^meta$|_extra_state$",
+    re.IGNORECASE,
+)
+_INIT_KEYS = ("hyper_parameters", "model_args", "model_kwargs", "init_args", "hparams")
+_COUNTERS = ("epoch", "step", "global_step", "iteration", "iter", "steps", "world_size")
+_FRAMEWORKS = {
+    "pytorch-lightning_version": "lightning",
+    "dp_world_size": "deepspeed",
+    "ds_version": "deepspeed",
+    "mmengine_version": "mmengine",
+}
+
+MOST_EXPANSION = 16
+MOST_EXPANDED = 256 << 20
+"""Bytes; expanded tensors are stored by value, and a few bytes can claim to be terabytes."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file's value consists of."""
+
+    weight_sets: tuple[WeightSet, ...]
+    training: Mapping[str, Any]
+    init: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def examine(value: Any, source: str, nbytes: int) -> Contents:
+    """Sort the value of a file of ``nbytes`` bytes into weights, training state and facts.
+
+    Raises:
+        EmptyCheckpoint, PickledModule, ForeignObjects: no weights can be read.
+        UnstorableTensor, ShardedTensors: weights of a kind that cannot be stored.
+        OversizedCheckpoint: expanded tensors out of proportion to the file.
+    """
+    settled = settle(value, source)
+    _refuse_expansion(settled, source, nbytes)
+    root = settled.value
+    found = sorted(_find(root, (), DEEPEST), key=lambda pair: _rank(*pair))
+    if not found:
+        raise _nothing(root, settled, source)
+    places = [place for place, _ in found]
+    sets = tuple(_weight_set("/".join(place), weights, source) for place, weights in found)
+    notes = [note for weights in sets if (note := _overlap_note(weights))]
+    foreign = sorted({item.name for item in settled.foreign})
+    if foreign:
+        notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
+    init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
+    return Contents(sets, _without(root, places), init, _facts(root), tuple(notes))
+
+
+Place = tuple[str, ...]
+"""The keys that lead from the root to a state dict."""
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (*TENSORS, Unstorable))
+
+
+def _tensor_count(value: Any) -> int:
+    """Return how many tensors stand in a dict itself, under names."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return 0
+    return sum(_is_tensor(item) for item in value.values())
+
+
+def _find(value: Any, place: Place, levels: int) -> list[tuple[Place, dict[str, Any]]]:
+    """Return the state dicts in a value."""
+    if not isinstance(value, dict) or ("param_groups" in value and "state" in value):
+        return []
+    inner: list[tuple[Place, dict[str, Any]]] = []
+    if levels:
+        for name, item in value.items():
+            if isinstance(name, str) and isinstance(item, dict) and not _NOT_WEIGHTS.search(name):
+                inner.extend(_find(item, (*place, name), levels - 1))
+    own = _tensor_count(value)
+    # A container may hold a lone tensor beside its state dict (the best accuracy), and a state dict may hold a
+    # dict of tensors beside its own (an extra state): the one with more tensors is meant.
+    largest = max((_tensor_count(found) for _, found in inner), default=0)
+    if own and own >= largest and (own >= len(value) - own or not inner):
+        return [(place, value)]
+    return inner
+
+
+def _rank(place: Place, found: dict[str, Any]) -> tuple[bool, int, int]:
+    key = "/".join(place)
+    likeliness = LIKELIEST.index(key) if key in LIKELIEST else len(LIKELIEST)
+    return bool(_AVERAGED.search(key)), likeliness, -_tensor_count(found)
+
+
+def _weight_set(key: str, found: dict[str, Any], source: str) -> WeightSet:
+    tensors: dict[str, TensorSource] = {}
+    values: dict[str, Any] = {}
+    for name, item in found.items():
+        if isinstance(item, Unstorable):
+            raise unstorable(item, source, name)
+        if not isinstance(item, TENSORS):
+            values[name] = item
+            continue
+        if item.spec.dtype in ("complex128", "complex32") or item.spec.dtype.startswith("q"):
+            raise UnstorableTensor(source, name, f"of dtype {item.spec.dtype}", _remedy(item.spec.dtype))
+        tensors[name] = item
+    foreign = {item.name: name for name, value in values.items() for item in settle(value, source).foreign}
+    if foreign:
+        raise ForeignObjects(source, sorted(foreign), f"'{next(iter(foreign.values()))}' among the weights")
+    return WeightSet(key, tensors, values, _metadata(found))
+
+
+def unstorable(item: Unstorable, source: str, name: str) -> UnstorableTensor | ShardedTensors:
+    """Word the refusal of one tensor."""
+    if item.is_sharded:
+        return ShardedTensors(source, name, item.kind)
+    return UnstorableTensor(source, name, item.kind, item.remedy)
+
+
+def _remedy(dtype: str) -> str:
+    if dtype == "complex128":
+        return "save it as complex64 with .to(torch.complex64), or as two float64 with torch.view_as_real"
+    if dtype == "complex32":
+        return "save it as complex64 with .to(torch.complex64)"
+    return "call .dequantize() on it before saving"
+
+
+def _metadata(found: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+    raw = getattr(found, "_metadata", None)
+    if not isinstance(raw, dict):
+        return None
+    return {path: dict(facts) for path, facts in raw.items() if isinstance(path, str) and isinstance(facts, dict)}
+
+
+def _overlap_note(weights: WeightSet) -> str:
+    """Return a sentence for tensors that share memory without being one tensor, or nothing."""
+    by_storage: dict[int, list[tuple[int, int, Any, str]]] = {}
+    for name, tensor in weights.tensors.items():
+        if isinstance(tensor, FileTensor) and tensor.end > tensor.start:
+            place = (tensor.start, tensor.end, tensor.identity, name)
+            by_storage.setdefault(id(tensor.storage), []).append(place)
+    overlaps: list[tuple[str, str]] = []
+    for places in by_storage.values():
+        places.sort(key=lambda place: place[:2])
+        reach, identity, first = 0, None, ""
+        for start, end, own, name in places:
+            if start < reach and own != identity:
+                overlaps.append((first, name))
+            if end > reach:
+                reach, identity, first = end, own, name
+    if not overlaps:
+        return ""
+    (one, other), more = overlaps[0], len(overlaps) - 1
+    also = f", and {more} more pairs" if more else ""
+    return f"'{one}' and '{other}' overlap in memory without being one tensor{also}: each is stored by value"
+
+
+def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
+    claimed = sum(tensor.spec.numel for tensor in settled.tensors)
+    if claimed > MOST_EXPANSION * nbytes + MOST_EXPANDED:
+        raise OversizedCheckpoint(source, f"its tensors claim {claimed} elements in a file of {nbytes} bytes")
+
+
+def _nothing(root: Any, settled: Settled, source: str) -> Exception:
+    """Return the error that says what is in a file without weights."""
+    for place, item in (("", root), *(root.items() if isinstance(root, dict) else ())):
+        if _is_module(item):
+            return PickledModule(source, item.name, str(place))
+    names = sorted({item.name for item in settled.foreign})
+    if names:
+        return ForeignObjects(source, names, "")
+    if isinstance(root, TENSORS):
+        return EmptyCheckpoint(source, "one tensor without a name")
+    if isinstance(root, Unstorable):
+        return unstorable(root, source, "")
+    if isinstance(root, (list, tuple)):
+        return EmptyCheckpoint(source, f"a list of {len(root)} things")
+    if isinstance(root, dict):
+        keys = ", ".join(repr(str(key))[:40] for key in list(root)[:6])
+        return EmptyCheckpoint(source, f"a dict with the keys {keys}" if root else "an empty dict")
+    return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
+
+
+def _is_module(value: Any) -> bool:
+    """Return whether a foreign object has the state of a ``torch.nn.Module``."""
+    return isinstance(value, Foreign) and isinstance(value.state, dict) and "_parameters" in value.state
+
+
+def _init(root: Any, places: list[Place]) -> Iterator[Mapping[str, Any]]:
+    """Yield the init arguments that stand beside the weights, then those at the root."""
+    for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
+        level = root
+        for name in parent:
+            level = level[name]
+        for key in _INIT_KEYS if () not in places else ():
+            arguments = level.get(key)
+            if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):
+                yield arguments
+
+
+def _facts(root: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if not isinstance(root, dict):
+        return facts
+    for key in _COUNTERS:
+        if type(root.get(key)) is int:
+            facts[key] = root[key]
+    for key, framework in _FRAMEWORKS.items():
+        if key in root:
+            facts["framework"] = framework
+    if type(root.get("dp_world_size")) is int:
+        facts["world_size"] = root["dp_world_size"]
+    return facts
+
+
+def _without(value: Any, places: list[Place]) -> dict[str, Any]:
+    """Return a dict without the state dicts that were found in it."""
+    if not isinstance(value, dict) or () in places:
+        return {}
+    rest: dict[str, Any] = {}
+    for key, item in value.items():
+        inner = [place[1:] for place in places if place[0] == key]
+        kept = _without(item, inner) if inner else item
+        if kept or not inner:
+            rest[str(key)] = kept
+    return rest

@@ -1,0 +1,33 @@
+"""Reading forward through the bytes of a pickle."""
+
+from __future__ import annotations
+
+from registry.checkpoints.vocabulary import BadPickle
+
+LONGEST_LINE = 1 << 16
+"""Bytes of an argument that ends with a newline (protocol 0); reading long numbers is quadratic."""
+
+
+class Cursor:
+    """Reads forward through bytes, and never gives less than was asked for."""
+
+    def __init__(self, content: memoryview, position: int) -> None:
+        self.content = content
+        self.position = position
+        self.size = len(content)
+
+    def read(self, count: int) -> bytes:
+        end = self.position + count
+        if end > self.size:
+            raise BadPickle("it ends in the middle of the pickle")
+        piece = bytes(self.content[self.position : end])
+        self.position = end
+        return piece
+
+    def readline(self) -> bytes:
+        window = bytes(self.content[self.position : self.position + LONGEST_LINE])
+        length = window.find(b"\n") + 1
+        if not length:
+            raise BadPickle("a line of the pickle does not end")
+        self.position += length
+        return window[:length]

@@ -1,0 +1,175 @@
+"""Directories of ``torch.distributed.checkpoint``, read on one machine and without the cluster.
+
+``.metadata`` is a pickle that lists every tensor, its pieces and where each piece lies; ``__<rank>_<n>.distcp`` hold
+them, each as a ``torch.save`` of its own. Source: torch/distributed/checkpoint/{metadata,filesystem}.py of torch 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from registry.canonical.signature import TensorSpec
+from registry.canonical.values import Foreign, Symbol
+from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
+from registry.checkpoints.containers import examine
+from registry.checkpoints.mapping import map_file
+from registry.checkpoints.tensors import FileTensor
+from registry.checkpoints.torch_vocabulary import CHECKPOINT
+from registry.checkpoints.torch_zip import MAGIC as ZIP
+from registry.checkpoints.torch_zip import read_torch_zip
+from registry.checkpoints.unpickling import unpickle
+from registry.checkpoints.vocabulary import BadPickle
+from registry.checkpoints.weights import Checkpoint
+from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, OversizedCheckpoint
+
+METADATA = ".metadata"
+
+
+class _Faulty(Exception):
+    """What is wrong with the metadata."""
+
+
+def open_distributed(path: Path) -> Checkpoint:
+    """Read a directory that ``torch.distributed.checkpoint.save`` wrote, from any number of ranks.
+
+    Raises:
+        DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
+    """
+    source = str(path)
+    try:
+        state = _state(unpickle(map_file(path / METADATA), CHECKPOINT)[0])
+        directory = _Directory(path, state)
+        value, nbytes = directory.value()
+    except (BadPickle, _Faulty) as fault:
+        raise DamagedCheckpoint(source, f"its .metadata: {fault}") from None
+    found = examine(value, source, nbytes)
+    return Checkpoint(
+        source, path, "dcp", found.weight_sets, found.training, found.init, found.facts, notes=found.notes
+    )
+
+
+class _Directory:
+    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        self._path = path
+        self._source = str(path)
+        self._entries = _mapping(metadata.get("state_dict_metadata"))
+        self._paths = metadata.get("planner_data")
+        self._places = {}
+        for key, value in _mapping(metadata.get("storage_data")).items():
+            index = _state(key)
+            self._places[(index.get("fqn"), _counts(index.get("offset")))] = _state(value)
+        self._files: dict[str, memoryview] = {}
+
+    def value(self) -> tuple[dict[str, Any], int]:
+        """Return the nested value that was saved, and the size of all files."""
+        entries = {name: self._entry(str(name), _foreign(entry)) for name, entry in self._entries.items()}
+        value = _nested(entries, self._paths)
+        return value, sum(map(len, self._files.values()))
+
+    def _entry(self, name: str, entry: Foreign) -> Any:
+        if entry.name.endswith(".BytesStorageMetadata"):
+            content = self._slice(name, None)
+            return read_torch_zip(content, self._source) if content[:4] == ZIP else Foreign("a pickle of its own")
+        if not entry.name.endswith(".TensorStorageMetadata"):
+            raise _Faulty(f"'{name[:60]}' is a {entry.name[:60]}")
+        state = _state(entry)
+        shape, dtype = _counts(state.get("size")) or (), _dtype(state.get("properties"))
+        chunks = tuple(self._chunk(name, _state(chunk)) for chunk in _list(state.get("chunks")))
+        if fault := faulty(shape, chunks):
+            raise _Faulty(f"'{name[:60]}': {fault}")
+        return AssembledTensor(self._source, name, TensorSpec(dtype, shape), chunks)
+
+    def _chunk(self, name: str, state: Mapping[str, Any]) -> Chunk:
+        offsets, sizes = _counts(state.get("offsets")) or (), _counts(state.get("sizes")) or ()
+        content = self._slice(name, offsets)
+
+        def read() -> FileTensor:
+            tensor = read_torch_zip(content, self._source)
+            if not isinstance(tensor, FileTensor):
+                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is no tensor")
+            return tensor
+
+        return Chunk(offsets, sizes, read)
+
+    def _slice(self, name: str, offsets: tuple[int, ...] | None) -> memoryview:
+        """Return the bytes of one piece; where there is one piece only, its offset may be left out."""
+        place = self._places.get((name, offsets))
+        if place is None and offsets is not None and not any(offsets):
+            place = self._places.get((name, None))
+        if place is None:
+            raise _Faulty(f"a piece of '{name[:60]}' has no place")
+        if place.get("transform_descriptors"):
+            kinds = place["transform_descriptors"]
+            raise OversizedCheckpoint(self._source, f"'{name[:60]}' is compressed ({str(kinds)[:40]})")
+        file, offset, length = place.get("relative_path"), place.get("offset"), place.get("length")
+        if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
+            raise _Faulty(f"a piece of '{name[:60]}' lies in {str(file)[:60]!r}, which is no file beside it")
+        content = self._file(file)
+        if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(content):
+            raise _Faulty(f"a piece of '{name[:60]}' lies beyond the end of {file}")
+        return content[offset : offset + length]
+
+    def _file(self, name: str) -> memoryview:
+        if name not in self._files:
+            if not (self._path / name).exists():
+                held = sum(place.get("relative_path") == name for place in self._places.values())
+                raise MissingShard(self._source, name, held)
+            self._files[name] = map_file(self._path / name)
+        return self._files[name]
+
+
+def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:
+    """Undo the flattening of nested dicts (``model.encoder.weight``), by the paths that the planner recorded."""
+    known = paths if isinstance(paths, dict) else {}
+    root: dict[str, Any] = {}
+    for name, value in entries.items():
+        path = known.get(name)
+        if not isinstance(path, tuple) or not path or len(path) > 50:
+            path = (name,)
+        level = root
+        for step in path[:-1]:
+            level = level.setdefault(str(step), {})
+            if not isinstance(level, dict):
+                raise _Faulty(f"'{str(name)[:60]}' has a path through a tensor")
+        level[str(path[-1])] = value
+    return root
+
+
+def _foreign(value: Any) -> Foreign:
+    if not isinstance(value, Foreign):
+        raise _Faulty(f"it holds a {type(value).__name__} where a description should be")
+    return value
+
+
+def _state(value: Any) -> Mapping[str, Any]:
+    return _mapping(_foreign(value).state or {})
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, dict):
+        raise _Faulty("a table of it is missing")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Faulty("a list of it is missing")
+    return value
+
+
+def _counts(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, tuple) or not all(type(n) is int and 0 <= n < 1 << 62 for n in value):
+        raise _Faulty("a size or offset of it is none")
+    return tuple(value)
+
+
+def _dtype(properties: Any) -> str:
+    state = _foreign(properties).state
+    dtype = state[0] if isinstance(state, tuple) and state else (state or {}).get("dtype")
+    if not isinstance(dtype, Symbol):
+        raise _Faulty("a tensor of it has no dtype")
+    return dtype.name

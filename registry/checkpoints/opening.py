@@ -1,0 +1,127 @@
+"""Opening a checkpoint: what it is, by its content, and which reader understands it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from registry.checkpoints.containers import examine
+from registry.checkpoints.folders import open_folder
+from registry.checkpoints.mapping import map_file, unopenable
+from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
+from registry.checkpoints.sharded import is_index, open_index
+from registry.checkpoints.torch_legacy import begins_legacy, read_torch_legacy
+from registry.checkpoints.torch_zip import MAGIC as ZIP
+from registry.checkpoints.torch_zip import read_torch_zip
+from registry.checkpoints.weights import Checkpoint
+from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, OneShard
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.(safetensors|bin|pt|pth)$")
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a file or folder that somebody saved; nothing in it is executed, and its tensors stay in the file.
+
+    Raises:
+        NoSuchCheckpoint, UnopenableCheckpoint, NotACheckpoint, UnknownFolder: it is not there or something else.
+        DamagedCheckpoint, OversizedCheckpoint: its bytes contradict each other or claim too much.
+        PickledModule, TorchScriptArchive, ForeignObjects, EmptyCheckpoint: no weights can be read from it.
+        UnstorableTensor, ShardedTensors, ZeroShards, MissingShard, OneShard: its weights are not whole.
+    """
+    place = Path(path)
+    try:
+        mode = place.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise unopenable(place, error) from error
+    if stat.S_ISDIR(mode):
+        return open_folder(place, open_file)
+    shard = _SHARD.search(place.name)
+    if shard and int(shard[2]) > 1:
+        raise OneShard(str(place), int(shard[2]))
+    return open_file(place)
+
+
+def open_file(path: Path) -> Checkpoint:
+    """Read one file, also one that is a part of a folder."""
+    content, source = map_file(path), str(path)
+    if content[:4] == ZIP:
+        value, form = read_torch_zip(content, source), "torch-zip"
+    elif begins_safetensors(content):
+        return _from_safetensors(content, source, path)
+    elif is_index(content):
+        return open_index(path, open_file)
+    elif begins_legacy(content):
+        value, form = read_torch_legacy(content, source), "torch-legacy"
+    else:
+        raise _unknown(content, source)
+    found = examine(value, source, len(content))
+    return Checkpoint(source, path, form, found.weight_sets, found.training, found.init, found.facts, notes=found.notes)
+
+
+def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:
+    weights, metadata = read_safetensors(content, source)
+    if not weights.tensors:
+        raise EmptyCheckpoint(source, "a safetensors file without tensors")
+    facts = {key: metadata[key] for key in ("format",) if key in metadata}
+    return Checkpoint(source, path, "safetensors", (weights,), facts=facts)
+
+
+_SIGNATURES = (
+    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
+    (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it with unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
+    (b"Rar!", "a RAR archive", "unpack it"),
+    (b"\x89HDF\r\n", "an HDF5 file, as Keras writes them", "export it from a PyTorch model"),
+    (b"\x93NUMPY", "an array of numpy", "load it with numpy and torch.save a state dict"),
+    (b"GGUF", "a GGUF file of llama.cpp", "give the PyTorch checkpoint that it was made from"),
+    (b"version https://git-lfs", "a pointer of git-lfs and not the file itself", "fetch it with `git lfs pull`"),
+    (b"SQLite format 3", "a SQLite database", ""),
+    (b"\x7fELF", "a program", ""),
+    (b"%PDF", "a PDF document", ""),
+    (b"\x89PNG", "an image", ""),
+    (b"\xff\xd8\xff", "an image", ""),
+)
+_READABLE = "give a file that torch.save or safetensors wrote"
+
+
+def _unknown(content: memoryview, source: str) -> NotACheckpoint:
+    """Return the error that says what the file is instead of a checkpoint."""
+    head = bytes(content[:4096])
+    for signature, what, remedy in _SIGNATURES:
+        if head.startswith(signature):
+            return NotACheckpoint(source, what, remedy or _READABLE)
+    if head[257:262] == b"ustar":
+        return NotACheckpoint(
+            source,
+            "a tar archive (torch before 0.1.10 wrote those, and so do packers)",
+            "unpack it, or load it with torch.load and save its state dict again",
+        )
+    if not head.strip(b"\0"):
+        return NotACheckpoint(source, "not a valid file, it begins with nothing but zeros", "copy or save it again")
+    if head.lstrip()[:1] == b"<":
+        return NotACheckpoint(source, "a web page or XML", "download the file itself, perhaps after logging in")
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return NotACheckpoint(
+            source,
+            "a plain Python pickle that torch.save did not write, or the damaged beginning of a file that it did",
+            "if you trust it, load it with pickle and torch.save the state dict",
+        )
+    if head[:4] == b"\x08\x03\x12\x07" or b"onnx" in head[:64].lower():
+        return NotACheckpoint(source, "an ONNX model", "give the PyTorch checkpoint that it was made from")
+    if _is_text(head):
+        return NotACheckpoint(source, "a text file, not a valid checkpoint", _READABLE)
+    return NotACheckpoint(source, "of no format that is known, or its beginning is damaged", _READABLE)
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode()
+    return all(character.isprintable() or character.isspace() for character in text)

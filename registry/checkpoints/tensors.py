@@ -1,0 +1,169 @@
+"""Tensors inside of mapped files: where their bytes are, and the bytes themselves."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.errors.checkpoints import DamagedCheckpoint
+
+ALL_ITEM_SIZES = {
+    **ITEM_SIZES,
+    "complex32": 4,
+    "complex128": 16,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+    "quint4x2": 1,
+    "quint2x4": 1,
+}
+"""Bytes an element, also for the dtypes that are only recognised so that they can be refused by name."""
+
+SWAPPED_ITEM_SIZES = {"complex32": 2, "complex64": 4, "complex128": 8}
+"""Bytes of one number, where an element consists of two."""
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """A run of bytes that tensors look into; two tensors share memory where they have one storage."""
+
+    source: str
+    """The file, as it is named to the user."""
+    key: str
+    nbytes: int
+    content: memoryview | None = None
+    """Its bytes in the mapped file; None until they are located (the legacy format puts them last)."""
+    crc: int | None = None
+    """CRC-32 that the file has for them, until it was checked."""
+    big_endian: bool = False
+
+    def read(self) -> memoryview:
+        """Return the bytes, after checking them once.
+
+        Raises:
+            DamagedCheckpoint: they were never located, or their CRC is another one.
+        """
+        if self.content is None:
+            raise DamagedCheckpoint(self.source, f"the bytes of storage '{self.key}' are missing")
+        if self.crc is not None:
+            if zlib.crc32(self.content) != self.crc:
+                raise DamagedCheckpoint(self.source, f"the checksum of storage '{self.key}' does not fit its bytes")
+            self.crc = None
+        return self.content
+
+
+@dataclass(frozen=True, slots=True)
+class FileTensor:
+    """A ``TensorSource`` whose values lie in a file; bounds were checked when it was made."""
+
+    storage: Storage
+    dtype: str
+    start: int
+    """Bytes from the beginning of the storage to the first element."""
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    """In elements."""
+    conjugated: bool = field(default=False)
+    negated: bool = field(default=False)
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.dtype, self.shape)
+
+    @property
+    def identity(self) -> Hashable:
+        # The stride of a dimension of size 1 says nothing, and differs between views of the same elements.
+        stride = tuple(step if size > 1 else 0 for size, step in zip(self.shape, self.stride, strict=True))
+        return (self.storage, self.start, self.shape, stride, self.dtype, self.conjugated, self.negated)
+
+    @property
+    def end(self) -> int:
+        """Bytes from the beginning of the storage to behind the last element."""
+        return self.start + extent(self.shape, self.stride) * ALL_ITEM_SIZES[self.dtype]
+
+    @property
+    def is_contiguous(self) -> bool:
+        return is_contiguous(self.shape, self.stride)
+
+    def buffer(self) -> memoryview:
+        """Return the values: a view of the mapping where they lie as they should, else gathered into memory.
+
+        Raises:
+            DamagedCheckpoint: the storage's CRC does not fit.
+        """
+        content = self.storage.read()[self.start : self.end]
+        if not self.is_contiguous:
+            content = _gathered(content, self.shape, self.stride, ALL_ITEM_SIZES[self.dtype])
+        if self.storage.big_endian:
+            content = _swapped(content, SWAPPED_ITEM_SIZES.get(self.dtype, ALL_ITEM_SIZES[self.dtype]))
+        if self.conjugated or self.negated:
+            content = _resolved(content, self.dtype, self.conjugated, self.negated)
+        return content
+
+
+def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Return how many elements lie between the first and the last one, both counted."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+
+
+def is_contiguous(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Return whether the elements follow each other in row-major order."""
+    if 0 in shape:
+        return True
+    expected = 1
+    for size, step in zip(reversed(shape), reversed(stride), strict=True):
+        if size > 1 and step != expected:
+            return False
+        expected *= size
+    return True
+
+
+def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a row-major tensor."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def whole(storage: Storage, dtype: str, shape: tuple[int, ...]) -> FileTensor:
+    """Return the tensor that fills a storage, in row-major order."""
+    return FileTensor(storage, dtype, 0, shape, contiguous_stride(shape))
+
+
+def _gathered(content: memoryview, shape: tuple[int, ...], stride: tuple[int, ...], item: int) -> memoryview:
+    """Return the elements of a strided view in row-major order.
+
+    They are moved as integers of their size, so that no value is touched, and first copied to aligned memory:
+    tensors in files begin at any address, and torch's vectorised loops crash on some.
+    """
+    import torch
+
+    integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[item]
+    out = bytearray(math.prod(shape) * item)
+    aligned = torch.frombuffer(bytearray(content), dtype=integer)
+    torch.frombuffer(out, dtype=integer).view(shape).copy_(aligned.as_strided(shape, stride))
+    return memoryview(out)
+
+
+def _swapped(content: memoryview, item: int) -> memoryview:
+    """Return the numbers of a big-endian file in little-endian order."""
+    source, out = bytes(content), bytearray(len(content))
+    for i in range(item):
+        out[i::item] = source[item - 1 - i :: item]
+    return memoryview(out)
+
+
+def _resolved(content: memoryview, dtype: str, conjugated: bool, negated: bool) -> memoryview:
+    """Return the values that a lazily conjugated or negated tensor stands for."""
+    import torch
+
+    out = bytearray(content)
+    values = torch.frombuffer(out, dtype=getattr(torch, dtype))
+    if conjugated:
+        values.copy_(values.conj().resolve_conj())
+    if negated:
+        values.neg_()
+    return memoryview(out)

@@ -1,0 +1,139 @@
+"""The zip format of ``torch.save`` (torch 1.6 and later).
+
+An archive of stored members under one folder: ``data.pkl``, the pickle, and ``data/0``, ``data/1``, ..., the storages
+it refers to. Its directory, every storage's bounds and CRC are checked; ``torch.load`` checks none of the CRCs.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.checkpoints.mapping import MappedReader
+from registry.checkpoints.tensors import ALL_ITEM_SIZES, Storage
+from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
+from registry.checkpoints.unpickling import unpickle
+from registry.checkpoints.vocabulary import BadPickle
+from registry.errors.checkpoints import DamagedCheckpoint, TorchScriptArchive
+
+MAGIC = b"PK\x03\x04"
+LARGEST_PICKLE = 1 << 30
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One stored file of an archive."""
+
+    content: memoryview
+    crc: int | None
+    """None where the writer left the CRC out (``torch.serialization.set_crc32_options(False)``)."""
+
+    def checked(self, source: str, name: str) -> memoryview:
+        """Return its bytes after comparing them with the CRC."""
+        if self.crc is not None and zlib.crc32(self.content) != self.crc:
+            raise DamagedCheckpoint(source, f"the checksum of '{name}' does not fit its bytes")
+        return self.content
+
+
+def read_torch_zip(content: memoryview, source: str) -> Any:
+    """Return the inert value of a file that ``torch.save`` wrote.
+
+    Raises:
+        DamagedCheckpoint: the archive or the pickle contradicts itself.
+        TorchScriptArchive: ``torch.jit.save`` wrote it.
+    """
+    members = _members(content, source)
+    folders = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
+    folders = [folder for folder in folders if folder.count("/") == 1]
+    if len(folders) != 1:
+        raise DamagedCheckpoint(source, "it is a zip archive without the one data.pkl that torch.save writes")
+    folder = folders[0]
+    storages = _Storages(source, members, folder)
+    pickled = members[f"{folder}data.pkl"].checked(source, "data.pkl")
+    if len(pickled) > LARGEST_PICKLE:
+        raise DamagedCheckpoint(source, "its pickle is larger than any model's")
+    try:
+        return unpickle(pickled, CHECKPOINT, storages.resolve)[0]
+    except BadPickle as error:
+        raise DamagedCheckpoint(source, str(error)) from error
+
+
+class _Storages:
+    """The storages of one archive, by the persistent ids of its pickle."""
+
+    def __init__(self, source: str, members: Mapping[str, Member], folder: str) -> None:
+        self._source = source
+        self._members = members
+        self._folder = folder
+        self._found: dict[str, Storage] = {}
+        order = members.get(f"{folder}byteorder")
+        word = bytes(order.checked(source, "byteorder")) if order else b"little"
+        if word not in (b"little", b"big"):
+            raise DamagedCheckpoint(source, f"its byte order is {word[:20]!r}")
+        self._big_endian = word == b"big"
+
+    def resolve(self, pid: Any) -> TypedStorage:
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
+            raise BadPickle("it refers to something that is no storage")
+        kind, key, _, numel = pid[1:5]
+        if not isinstance(kind, StorageType) or not isinstance(key, str):
+            raise BadPickle(f"it refers to a storage of an unknown type ({kind})")
+        if type(numel) is not int or numel < 0:
+            raise BadPickle("it refers to a storage without a size")
+        storage = self._found.get(key)
+        if storage is None:
+            storage = self._found[key] = self._locate(key)
+        nbytes = numel * ALL_ITEM_SIZES[kind.dtype]
+        if nbytes != storage.nbytes:
+            raise BadPickle(f"storage '{key}' should have {nbytes} bytes and has {storage.nbytes}")
+        return TypedStorage(storage, kind.dtype, 0, nbytes)
+
+    def _locate(self, key: str) -> Storage:
+        member = self._members.get(f"{self._folder}data/{key}")
+        if member is None:
+            raise BadPickle(f"storage '{key[:40]}' is missing in the archive")
+        return Storage(self._source, key, len(member.content), member.content, member.crc, self._big_endian)
+
+
+def _members(content: memoryview, source: str) -> dict[str, Member]:
+    """Return the archive's members by name, each inside the file and apart from the others."""
+    try:
+        entries = zipfile.ZipFile(MappedReader(content)).infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError, OverflowError) as error:
+        raise DamagedCheckpoint(source, f"its zip directory cannot be read ({str(error)[:80]})") from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise TorchScriptArchive(source)
+    members: dict[str, Member] = {}
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        name = entry.filename
+        if name in members:
+            raise DamagedCheckpoint(source, f"its archive holds '{name[:60]}' twice")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            raise DamagedCheckpoint(source, f"'{name[:60]}' is compressed or encrypted, which torch.save never does")
+        begin = _data_offset(content, entry, source)
+        if entry.header_offset < end:
+            raise DamagedCheckpoint(source, f"'{name[:60]}' overlaps another member of the archive")
+        end = begin + entry.file_size
+        if entry.compress_size != entry.file_size or end > len(content):
+            raise DamagedCheckpoint(source, f"'{name[:60]}' reaches beyond the end of the archive")
+        members[name] = Member(content[begin:end], entry.CRC or None)
+    return members
+
+
+def _data_offset(content: memoryview, entry: zipfile.ZipInfo, source: str) -> int:
+    """Return where a member's bytes begin: behind its own header, whose padding only that header knows."""
+    header = content[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]
+    if entry.header_offset < 0 or len(header) < _LOCAL_HEADER.size:
+        raise DamagedCheckpoint(source, f"the header of '{entry.filename[:60]}' lies beyond the end of the archive")
+    magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    begin = entry.header_offset + _LOCAL_HEADER.size
+    name = bytes(content[begin : begin + name_length])
+    if magic != MAGIC or name != entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437"):
+        raise DamagedCheckpoint(source, f"the header of '{entry.filename[:60]}' is not where the directory says")
+    return int(begin + name_length + extra_length)

@@ -1,0 +1,71 @@
+"""What the names in a pickle stand for: tables of pure functions, and what these may ask of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class BadPickle(Exception):
+    """The bytes are no pickle that can be read; the reader of the format words the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function that a pickle names; only its name."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class Machine:
+    """What a handler may ask of the machine that calls it."""
+
+    def charge(self, nbytes: int) -> None:
+        """Count memory that is about to be used."""
+        raise NotImplementedError
+
+    def construct(self, target: Any, args: tuple[Any, ...]) -> Any:
+        """Do what calling ``target`` stands for."""
+        raise NotImplementedError
+
+    def key(self, key: Any) -> Any:
+        """Return a dict key or set item, after checking that it is cheap to hash."""
+        raise NotImplementedError
+
+
+Handler = Callable[[Machine, tuple[Any, ...]], Any]
+"""A pure stand-in for one class or function: its arguments to an inert value."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names that a pickle may use, and what they stand for here."""
+
+    handlers: Mapping[str, Handler]
+    constants: Mapping[str, Any]
+
+    def __or__(self, other: Vocabulary) -> Vocabulary:
+        return Vocabulary({**self.handlers, **other.handlers}, {**self.constants, **other.constants})
+
+
+class Buildable:
+    """A value that a pickle fills after it made it (the BUILD instruction)."""
+
+    def build(self, machine: Machine, state: Any) -> None:
+        """Take over the state.
+
+        Raises:
+            BadPickle: it is of another shape than the class writes.
+        """
+        raise NotImplementedError
+
+
+class Python2Text(str):
+    """Text of a Python 2 pickle, which does not say whether it is text or bytes."""
+
+    raw: bytes

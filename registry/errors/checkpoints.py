@@ -1,0 +1,164 @@
+"""Errors of reading what others wrote: no such file, no checkpoint, damaged, or nothing that can be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.errors.canonical import some
+from registry.errors.root import RegistryError
+
+_CONVERT_MODULE = (
+    "in the project that wrote it run\n"
+    "    model = torch.load({source!r}, weights_only=False)\n"
+    '    torch.save(model.state_dict(), "weights.pth")\n'
+    "and push weights.pth"
+)
+
+
+class NoSuchCheckpoint(RegistryError):
+    """The path leads nowhere."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"no such file: {source} does not exist; check the path")
+
+
+class UnopenableCheckpoint(RegistryError):
+    """The operating system refuses to open or read the path."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source} cannot be opened: {reason}")
+
+
+class NotACheckpoint(RegistryError):
+    """The file is something else than a checkpoint."""
+
+    def __init__(self, source: str, what: str, remedy: str = "") -> None:
+        super().__init__(f"{source} is not a checkpoint: it is {what}" + (f"; {remedy}" if remedy else ""))
+
+
+class DamagedCheckpoint(RegistryError):
+    """The file is a checkpoint, and its bytes contradict each other."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source} cannot be read, it is damaged or was cut short: {reason}; copy or save it again")
+
+
+class OversizedCheckpoint(RegistryError):
+    """What the file claims to hold is out of proportion to its bytes."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source} is refused: {reason}; no model is saved like this")
+
+
+class EmptyCheckpoint(RegistryError):
+    """The file is sound and holds no set of weights."""
+
+    def __init__(self, source: str, found: str) -> None:
+        super().__init__(
+            f"{source} holds no tensors under names, so there is nothing to store: it is {found}; "
+            "save model.state_dict()"
+        )
+
+
+class PickledModule(RegistryError):
+    """The file is a whole pickled module: its weights are inside of objects that only its own code can build."""
+
+    def __init__(self, source: str, name: str, place: str) -> None:
+        inside = f" under '{place}'" if place else ""
+        super().__init__(
+            f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
+            f"building it would run code: if you trust it, {_CONVERT_MODULE.format(source=source)}"
+        )
+
+
+class TorchScriptArchive(RegistryError):
+    """The file is a program, with its weights inside."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run\n"
+            f"    model = torch.jit.load({source!r})\n"
+            '    torch.save(model.state_dict(), "weights.pth")\n'
+            "and push weights.pth"
+        )
+
+
+class ForeignObjects(RegistryError):
+    """Objects of classes that are not read stand where weights should be."""
+
+    def __init__(self, source: str, names: Sequence[str], place: str) -> None:
+        where = f" at {place}" if place else ""
+        super().__init__(
+            f"{source} cannot be read safely: it holds pickled objects that only running code could rebuild "
+            f"({some(names, 6)}){where}; save only model.state_dict(), or plain numbers, texts and tensors beside it"
+        )
+        self.names = tuple(names)
+
+
+class UnstorableTensor(RegistryError):
+    """One of the weights is of a kind that has no canonical bytes."""
+
+    def __init__(self, source: str, name: str, kind: str, remedy: str) -> None:
+        super().__init__(f"{source}: tensor '{name}' is {kind} and cannot be stored; {remedy}")
+        self.name = name
+
+
+class ShardedTensors(RegistryError):
+    """The file is what one rank had of a sharded model."""
+
+    def __init__(self, source: str, name: str, kind: str) -> None:
+        super().__init__(
+            f"{source} was saved by one rank of a sharded model (FSDP): '{name}' is a {kind} and holds only a part "
+            "of its tensor, the other ranks have the rest; save get_model_state_dict(model, "
+            "options=StateDictOptions(full_state_dict=True)) from torch.distributed.checkpoint.state_dict, or save "
+            "with torch.distributed.checkpoint and push its folder"
+        )
+
+
+class MissingShard(RegistryError):
+    """A file that an index names is not there."""
+
+    def __init__(self, source: str, shard: str, tensors: int) -> None:
+        super().__init__(
+            f"{source} is incomplete: the shard {shard} is missing, which holds {tensors} of its tensors; "
+            "download or copy it again"
+        )
+
+
+class OneShard(RegistryError):
+    """The file is one of several that belong together."""
+
+    def __init__(self, source: str, shards: int) -> None:
+        super().__init__(f"{source} is one shard of {shards}; give the folder that holds all of them and their index")
+
+
+class UnknownFolder(RegistryError):
+    """A folder is no checkpoint of a known kind."""
+
+    def __init__(self, source: str, files: Sequence[str]) -> None:
+        choice = f"; give one of its files: {some(files)}" if files else ""
+        super().__init__(
+            f"{source} is a folder and not a checkpoint that is known: it has no index of shards, no .metadata of "
+            f"torch.distributed.checkpoint and no 'latest' of DeepSpeed{choice}"
+        )
+
+
+class ZeroShards(RegistryError):
+    """A DeepSpeed checkpoint whose weights are spread over ranks."""
+
+    def __init__(self, source: str, kind: str) -> None:
+        super().__init__(
+            f"{source} holds {kind} shards of DeepSpeed, a part of the weights a rank; gather them with "
+            "`python zero_to_fp32.py . gathered` in the checkpoint's folder (DeepSpeed puts the script there) and "
+            "push what it writes"
+        )
+
+
+class UnencodableValue(RegistryError):
+    """A value beside the weights is no plain data."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"{where} cannot be stored: {reason}; only numbers, texts, bytes, tensors and lists, tuples, sets and "
+            "dicts of them are kept"
+        )
