@@ -1,0 +1,40 @@
+"""How alembic reaches a database: the connection that a program lends it, or a scratch one in a checkout.
+
+``registry.catalog.migration`` lends a connection on which a transaction is open, and commits it itself. The alembic
+command (``alembic revision --autogenerate``) gets an empty database in memory with all scripts run on it, so that it
+compares the tables of ``registry.catalog.schema`` with what the scripts make and touches nobody's registry.
+"""
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationStep
+from sqlalchemy import Connection, create_engine
+
+from registry.catalog.schema import Table
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Table.metadata,
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
+    context.run_migrations()
+
+
+def bring_to_head(connection: Connection) -> None:
+    scripts = context.script
+    steps = [
+        MigrationStep.upgrade_from_script(scripts.revision_map, script)
+        for script in reversed(list(scripts.walk_revisions()))
+    ]
+    MigrationContext.configure(connection, opts={"fn": lambda revision, _: steps}).run_migrations()
+
+
+lent = context.config.attributes.get("connection")
+if lent is not None:
+    run(lent)
+else:
+    with create_engine("sqlite://").connect() as scratch:
+        bring_to_head(scratch)
+        run(scratch)

@@ -1,0 +1,208 @@
+"""A new version, or what a push adds to the one that holds its weights already; all inside one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, bindparam, insert, select, update
+
+from registry.blobs.manifest import Manifest
+from registry.catalog import aliases, blobs, trail
+from registry.catalog.change import Change, Held
+from registry.catalog.draft import BlobRecord, Draft, check_metrics, check_note, encode_init, storable
+from registry.catalog.listing import METRICS, MODELS, VERSIONS
+from registry.catalog.record import canonical_json, record_digest
+from registry.catalog.schema import Document, table
+from registry.errors.catalog import ChangedVersion
+
+DOCUMENTS = table(Document)
+
+_MODEL = select(MODELS.c.id, MODELS.c.next_number).where(MODELS.c.name == bindparam("name"))
+_ADD_MODEL = insert(MODELS)
+_TAKE_NUMBER = update(MODELS).where(MODELS.c.id == bindparam("model")).values(next_number=MODELS.c.next_number + 1)
+_SAME_WEIGHTS = (
+    select(VERSIONS.c.id, VERSIONS.c.number, VERSIONS.c.record)
+    .add_columns(VERSIONS.c.model_class, VERSIONS.c.init, VERSIONS.c.init_as)
+    .where(
+        VERSIONS.c.model_id == bindparam("model"),
+        VERSIONS.c.weights == bindparam("weights"),
+        VERSIONS.c.trashed_at.is_(None),
+    )
+    .order_by(VERSIONS.c.number.desc())
+)
+_ADD_VERSION = insert(VERSIONS)
+_ADD_DOCUMENT = insert(DOCUMENTS)
+_REPLACE_MANIFEST = (
+    update(DOCUMENTS)
+    .where(DOCUMENTS.c.version_id == bindparam("version"), DOCUMENTS.c.kind == "manifest")
+    .values(body=bindparam("text"))
+)
+_DOCUMENTS = select(DOCUMENTS.c.kind, DOCUMENTS.c.body).where(DOCUMENTS.c.version_id == bindparam("version"))
+_SET_METRIC = insert(METRICS).prefix_with("OR REPLACE")
+_METRICS = select(METRICS.c.key, METRICS.c.value).where(METRICS.c.version_id == bindparam("version"))
+_NOTE = select(VERSIONS.c.note).where(VERSIONS.c.id == bindparam("version"))
+_SET_NOTE = update(VERSIONS).where(VERSIONS.c.id == bindparam("version")).values(note=bindparam("text"))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A draft with all that can be computed before the lock is taken, so that it is held for as short as can be."""
+
+    draft: Draft
+    manifest: Manifest
+    beside: tuple[Manifest, ...]
+    """Of what the documents hold; their blobs are kept with the version."""
+    metrics: Mapping[str, float]
+    columns: Mapping[str, Any]
+    body: bytes
+    """The manifest as it is stored."""
+
+
+def prepare(draft: Draft, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
+    """Check a draft and work out its row.
+
+    Raises:
+        InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+    """
+    draft.check()
+    dropped = {name for group in manifest.ties for name in group[1:]}
+    counted = [tensor.spec for name, tensor in manifest.tensors.items() if name not in dropped]
+    columns = {
+        "weights": manifest.weights_digest,
+        "record": record_digest(draft, manifest, draft.documents),
+        "wrapper": draft.wrapper,
+        "saved_as": draft.saved_as,
+        "unwrapping": canonical_json(draft.unwrapping.to_json()),
+        "world_size": draft.world_size,
+        "model_class": draft.model_class,
+        "init": encode_init(draft.init),
+        "init_as": draft.init_as,
+        "source_name": storable(draft.source_name),
+        "source_sha256": draft.source_sha256,
+        "source_format": draft.source_format,
+        "weights_key": storable(draft.weights_key),
+        "tensor_count": len(manifest.tensors),
+        "parameter_count": sum(spec.numel for spec in counted),
+        "byte_count": sum(spec.nbytes for spec in counted),
+        "dtypes": canonical_json(Counter(tensor.spec.dtype for tensor in manifest.tensors.values())),
+        "parent": draft.parent,
+        "note": draft.note,
+        "torch_version": draft.torch_version,
+        "git_commit": draft.git_commit,
+        "creator": storable(draft.creator),
+    }
+    return Candidate(draft, manifest, tuple(beside), check_metrics(draft.metrics), columns, manifest.encode())
+
+
+def admit(
+    change: Change, candidate: Candidate, new_blobs: Sequence[BlobRecord], *, force_new: bool
+) -> tuple[int, bool]:
+    """Write a version, and return its number and whether the name had it already.
+
+    Raises:
+        VanishedTensors: tensors that the push did not write are not stored any more.
+    """
+    draft, connection = candidate.draft, change.connection
+    model = connection.execute(_MODEL, {"name": draft.name}).one_or_none()
+    if model is not None and not force_new:
+        same = _same(connection, model.id, candidate)
+        if same is not None:
+            _add_facts(change, same, candidate)
+            return same.number, True
+    ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
+    if model is None:
+        model_id, number = _inserted(connection.execute(_ADD_MODEL, {"name": draft.name, "next_number": 2})), 1
+    else:
+        model_id, number = model.id, model.next_number
+        connection.execute(_TAKE_NUMBER, {"model": model_id})
+    row = {**candidate.columns, "model_id": model_id, "number": number, "created_at": change.at}
+    version_id = _inserted(connection.execute(_ADD_VERSION, row))
+    documents = {"manifest": candidate.body, **draft.documents}
+    connection.execute(
+        _ADD_DOCUMENT, [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
+    )
+    blobs.need(connection, version_id, ids.values())
+    _set_metrics(connection, version_id, candidate.metrics)
+    version = Held(version_id, model_id, draft.name, number, candidate.columns["weights"])
+    details = {"record": candidate.columns["record"], "metrics": candidate.metrics, "note": draft.note}
+    trail.append(change, "push", version, details)
+    for alias in draft.aliases:
+        aliases.point(change, version, alias)
+    return number, False
+
+
+def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
+    """Add metrics and a note to a version that is there, and return what was new."""
+    figures = {row.key: row.value for row in change.connection.execute(_METRICS, {"version": version.id})}
+    new = {key: value for key, value in metrics.items() if figures.get(key) != value}
+    _set_metrics(change.connection, version.id, new)
+    details: dict[str, Any] = {"metrics": new} if new else {}
+    old_note = change.connection.execute(_NOTE, {"version": version.id}).scalar_one()
+    if note and note not in old_note.split("\n\n"):
+        text = check_note(f"{old_note}\n\n{note}" if old_note else note)
+        change.connection.execute(_SET_NOTE, {"version": version.id, "text": text})
+        details["note"] = note
+    return details
+
+
+def _add_facts(change: Change, version: Held, candidate: Candidate) -> None:
+    """Add to a version what came with a push of its weights."""
+    details = add_facts(change, version, candidate.metrics, candidate.draft.note)
+    trail.append(change, "push", version, {"reused": True, **details})
+    for alias in candidate.draft.aliases:
+        aliases.point(change, version, alias)
+
+
+def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held | None:
+    """Return the newest live version that already is what a push would make.
+
+    It has the same weights, ties and other values; and what the push says of the class and brings as documents, it
+    has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
+    """
+    draft, weights = candidate.draft, candidate.columns["weights"]
+    for row in connection.execute(_SAME_WEIGHTS, {"model": model_id, "weights": weights}).all():
+        if row.record != candidate.columns["record"]:
+            documents = {d.kind: d.body for d in connection.execute(_DOCUMENTS, {"version": row.id})}
+            manifest = Manifest.decode(documents["manifest"])
+            said = (draft.model_class, candidate.columns["init"], draft.init_as)
+            if (
+                (draft.model_class is not None and said != (row.model_class, row.init, row.init_as))
+                or any(documents.get(kind) != body for kind, body in draft.documents.items())
+                or _ties(manifest) != _ties(candidate.manifest)
+                or canonical_json(manifest.values) != canonical_json(candidate.manifest.values)
+            ):
+                continue
+        return Held(row.id, model_id, draft.name, row.number, weights)
+    return None
+
+
+def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
+    return frozenset(frozenset(group) for group in manifest.ties)
+
+
+def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
+    if metrics:
+        rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
+        connection.execute(_SET_METRIC, rows)
+
+
+def _inserted(result: CursorResult[Any]) -> int:
+    return int(result.lastrowid)
+
+
+def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
+    """Replace a version's manifest by one of the same weights in other places.
+
+    Raises:
+        ChangedVersion: it has other weights.
+        VanishedTensors: a blob of it is not known.
+    """
+    if manifest.weights_digest != version.weights:
+        raise ChangedVersion(version.ref)
+    ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
+    change.connection.execute(_REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
+    blobs.need(change.connection, version.id, [ids[blob] for blob in manifest.blobs])
+    trail.append(change, "repair", version)

@@ -1,0 +1,289 @@
+"""The catalog of one home: every question that is asked of it, and every change that is made to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from registry.blobs.manifest import Location, Manifest
+from registry.catalog import admission, aliases, blobs, listing, lookup, trail, trash
+from registry.catalog.change import Change, hold
+from registry.catalog.database import Database
+from registry.catalog.draft import BlobRecord, Condition, Draft, check_metrics, check_note, storable
+from registry.catalog.entry import Entry
+from registry.catalog.filesystem import FileSystem
+from registry.catalog.listing import MODELS, VERSIONS, ModelSummary
+from registry.catalog.migration import HEAD, Migration
+from registry.catalog.trail import Event, Fault
+from registry.errors.catalog import ChangedVersion
+from registry.reference import Reference, check_alias, check_model_name, parse
+
+_DOCUMENT = (
+    select(admission.DOCUMENTS.c.body)
+    .join(VERSIONS, VERSIONS.c.id == admission.DOCUMENTS.c.version_id)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .where(
+        MODELS.c.name == bindparam("name"),
+        VERSIONS.c.number == bindparam("number"),
+        admission.DOCUMENTS.c.kind == bindparam("kind"),
+    )
+)
+
+
+class Catalog:
+    """What is known of every version. Threads and forked processes may share one; every change is one transaction.
+
+    Every method may raise DatabaseBusy, DatabaseFull, DatabaseDamaged and HomeUnusable; those that change something,
+    HomeReadOnly.
+    """
+
+    def __init__(self, home: Path, *, actor: str | None = None, file_system: FileSystem | None = None) -> None:
+        """Open the catalog of a home; it is made, or brought to this program's revision, where it is not.
+
+        Args:
+            actor: who stands in the trail; by default ``user@host``.
+            file_system: what the home is on, where it is known better than the kernel tells.
+        """
+        self._database = Database(home, file_system)
+        self._actor = actor
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    @property
+    def file_system(self) -> FileSystem:
+        return self._database.file_system
+
+    @property
+    def read_only(self) -> bool:
+        return self._database.read_only
+
+    @property
+    def migration(self) -> Migration | None:
+        """What opening it did to the schema, with the path of the backup."""
+        return self._database.migration
+
+    @property
+    def revision(self) -> str:
+        """Of the schema; a catalog that is open has this program's."""
+        return HEAD
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._database.close()
+
+    # Questions
+
+    def resolve(self, reference: Reference | str, *, trashed: bool = False) -> Entry:
+        """Return the entry that a reference names; with ``trashed``, one in the trash too.
+
+        Raises:
+            InvalidReference, InvalidModelName, InvalidAlias: it is no reference.
+            UnknownModel, UnknownVersion, NoLiveVersion: it names nothing; with the nearest names.
+            TrashedVersion, PurgedVersion: what it names is in the trash, or gone.
+            AmbiguousDigest: it names several.
+        """
+        return lookup.resolve(self._database, parse(reference) if isinstance(reference, str) else reference, trashed)
+
+    def entries(
+        self,
+        name: str | None = None,
+        *,
+        trashed: bool = False,
+        limit: int | None = None,
+        metric: Condition | None = None,
+    ) -> tuple[Entry, ...]:
+        """Return entries, the newest first: outside the trash, or with ``trashed`` those in it.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        if name is not None:
+            check_model_name(name)
+        found = listing.entries(self._database, name, trashed, limit, metric)
+        if not found and name is not None:
+            lookup.check_known(self._database, name)
+        return found
+
+    def count(self, name: str | None = None, *, trashed: bool = False) -> int:
+        """Return the number of versions, outside the trash or in it."""
+        return listing.count(self._database, name, trashed)
+
+    def models(self) -> tuple[ModelSummary, ...]:
+        """Return the names that have a live version."""
+        return listing.models(self._database)
+
+    def manifest(self, entry: Entry) -> Manifest:
+        """Return where an entry's tensors are.
+
+        Raises:
+            ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
+        """
+        body = self.document(entry, "manifest")
+        try:
+            return Manifest.decode(body or b"")
+        except ValueError as error:
+            raise ChangedVersion(entry.ref) from error
+
+    def document(self, entry: Entry, kind: str) -> bytes | None:
+        """Return a document of an entry (``"training"``, ``"example"``), or None."""
+        rows = self._database.rows(_DOCUMENT, {"name": entry.name, "number": entry.version, "kind": kind})
+        return rows[0].body if rows else None
+
+    def locate(self, digests: Iterable[str]) -> dict[str, Location]:
+        """Return where tensors are stored, those that are."""
+        return blobs.locate(self._database, digests)
+
+    def events(self, name: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
+        """Return the newest events first, of one model or of all."""
+        return trail.events(self._database, name, limit)
+
+    def check_trail(self) -> tuple[Fault, ...]:
+        """Return what is wrong with the trail: edited, inserted, removed or cut off."""
+        return tuple(trail.check(self._database))
+
+    def referenced_blobs(self) -> frozenset[str]:
+        """Return the digests of the blobs that some version needs, be it in the trash."""
+        return blobs.referenced(self._database)
+
+    def known_blobs(self) -> Mapping[str, int]:
+        """Return the bytes of every blob that the catalog knows, by digest."""
+        return blobs.known(self._database)
+
+    # Changes
+
+    def add_version(
+        self,
+        draft: Draft,
+        manifest: Manifest,
+        new_blobs: Sequence[BlobRecord],
+        *,
+        beside: Sequence[Manifest] = (),
+        force_new: bool = False,
+    ) -> Entry:
+        """Add a version, or, where the name has it already, what the draft knows besides, and return its entry.
+
+        Args:
+            new_blobs: what this push wrote; every other blob of the manifests must be known still.
+            beside: manifests of tensors that the draft's documents refer to.
+
+        Raises:
+            VanishedTensors: tensors that were to be shared were collected meanwhile: write them and call again.
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part of the draft.
+        """
+        candidate = admission.prepare(draft, manifest, beside)
+        with self._change() as change:
+            number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new)
+        rows = self._database.rows(lookup.BY_NUMBER, {"name": draft.name, "number": number})
+        return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
+
+    def add_facts(self, entry: Entry, *, metrics: Mapping[str, float] | None = None, note: str = "") -> None:
+        """Add metrics and a note to a version.
+
+        Raises:
+            InvalidMetric, InvalidFact
+        """
+        checked = check_metrics(metrics or {})
+        check_note(note)
+        with self._change() as change:
+            version = hold(change, entry)
+            if details := admission.add_facts(change, version, checked, note):
+                trail.append(change, "note", version, details)
+
+    def set_alias(self, entry: Entry, alias: str) -> None:
+        """Point an alias to a version, wherever it pointed before.
+
+        Raises:
+            InvalidAlias, TrashedVersion, PurgedVersion
+        """
+        check_alias(alias)
+        with self._change() as change:
+            aliases.point(change, hold(change, entry), alias)
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Remove an alias.
+
+        Raises:
+            UnknownVersion: there is none.
+        """
+        with self._change() as change:
+            aliases.drop(change, check_model_name(name), check_alias(alias))
+
+    def trash(self, entry: Entry, *, force: bool = False) -> None:
+        """Put a version into the trash; with ``force`` its aliases are dropped.
+
+        Raises:
+            AliasedVersion, TrashedVersion, PurgedVersion
+        """
+        with self._change() as change:
+            trash.trash(change, hold(change, entry), force)
+
+    def restore(self, entry: Entry) -> None:
+        """Take a version out of the trash.
+
+        Raises:
+            NotInTrash, PurgedVersion
+        """
+        with self._change() as change:
+            trash.restore(change, hold(change, entry))
+
+    def purge(self, before: datetime) -> tuple[str, ...]:
+        """Give up the versions that were trashed before a time, and return their references."""
+        with self._change() as change:
+            return trash.purge(change, _text(before))
+
+    def forget_blobs(self, digests: Iterable[str]) -> frozenset[str]:
+        """Forget blobs that no version needs, and return which these were: their files may go."""
+        with self._change() as change:
+            return blobs.forget(change.connection, digests)
+
+    def distrust_blobs(self, digests: Iterable[str]) -> None:
+        """Let no later push share the tensors of damaged blobs."""
+        with self._change() as change:
+            blobs.distrust(change.connection, digests)
+
+    def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
+        """Say that the same weights now lie elsewhere, after a repair.
+
+        Raises:
+            ChangedVersion: the manifest has other weights.
+            VanishedTensors: a blob of it is not known.
+        """
+        with self._change() as change:
+            admission.move(change, hold(change, entry), manifest, new_blobs)
+
+    def record_event(self, verb: str, entry: Entry | None = None, details: Mapping[str, Any] | None = None) -> None:
+        """Add an event of something that happened outside the catalog (``repair``, ``gc``)."""
+        with self._change() as change:
+            trail.append(change, verb, hold(change, entry) if entry else None, details)
+
+    @contextlib.contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Keep everybody else from changing the catalog; changes made inside are one transaction."""
+        with self._database.write():
+            yield
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[Change]:
+        with self._database.write() as connection:
+            yield Change(connection, self._who, _text(datetime.now(timezone.utc)))
+
+    @cached_property
+    def _who(self) -> str:
+        if self._actor is not None:
+            return storable(self._actor)
+        from registry.provenance import creator
+
+        return storable(creator())
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")

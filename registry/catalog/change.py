@@ -1,0 +1,58 @@
+"""A change of the catalog in progress, and the version that it is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, select
+
+from registry.catalog.entry import Entry
+from registry.catalog.listing import MODELS, VERSIONS
+from registry.errors.catalog import ChangedVersion, PurgedVersion
+
+_FIND = (
+    select(VERSIONS.c.id, VERSIONS.c.model_id, VERSIONS.c.trashed_at, VERSIONS.c.purged_at, VERSIONS.c.weights)
+    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
+    .where(MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number"))
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A transaction that holds the write lock: by whom, and when it began."""
+
+    connection: Connection
+    actor: str
+    at: str
+    """ISO 8601, in UTC."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version's row, which nobody else can change while the lock is held."""
+
+    id: int
+    model_id: int
+    name: str
+    number: int
+    weights: str
+    is_trashed: bool = False
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}:v{self.number}"
+
+
+def hold(change: Change, entry: Entry) -> Held:
+    """Look an entry up again, now that nobody else can change it.
+
+    Raises:
+        ChangedVersion: its row has other weights, or is not there.
+        PurgedVersion: it was collected meanwhile.
+    """
+    row = change.connection.execute(_FIND, {"name": entry.name, "number": entry.version}).one_or_none()
+    if row is None or row.weights != entry.digest:
+        raise ChangedVersion(entry.ref)
+    if row.purged_at is not None:
+        raise PurgedVersion(entry.ref, row.purged_at[:10])
+    return Held(row.id, row.model_id, entry.name, entry.version, row.weights, row.trashed_at is not None)

@@ -1,0 +1,187 @@
+"""The database of one home: its connections and transactions, and the words for what SQLite reports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from registry.catalog import migration
+from registry.catalog.filesystem import FileSystem, detect
+from registry.errors.catalog import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseFull,
+    HomeReadOnly,
+    HomeUnusable,
+    OlderDatabase,
+)
+from registry.errors.root import RegistryError
+
+BUSY_SECONDS = 60.0
+"""How long a statement waits for another process; a push holds the lock for milliseconds, a collection for seconds."""
+
+_inherited: list[object] = []
+"""Connections of the parent process: closing them in a forked child would release the parent's locks."""
+
+
+class Database:
+    """``HOME/registry.db``, made and migrated when it is opened. Threads and forked processes may share one."""
+
+    def __init__(self, home: Path, file_system: FileSystem | None = None) -> None:
+        """Open it.
+
+        Raises:
+            HomeUnusable, HomeReadOnly: the folder can be neither made nor read; or it is empty and cannot be written.
+            NewerDatabase, OlderDatabase, NotARegistry, DatabaseDamaged: it is no database that can be used here.
+        """
+        self.home = home
+        self.path = home / "registry.db"
+        self.file_system = file_system or detect(home)
+        self.migration: migration.Migration | None = None
+        """What opening it had to do to the schema."""
+        self._make_home()
+        self.read_only = not _is_writable(home, self.path)
+        self._pid = os.getpid()
+        self._local = threading.local()
+        self._engine: Engine | None = None
+        with self._worded():
+            self._bring_to_head()
+
+    def _make_home(self) -> None:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeUnusable(str(self.home), error.strerror or str(error)) from error
+
+    def _bring_to_head(self) -> None:
+        """Migrate, unless the revision is this program's: then no lock is taken and alembic is not imported."""
+        if self.path.exists():
+            if self.file_system.is_network and not self.read_only:
+                migration.leave_wal(self.path)
+            with contextlib.closing(self.connect()) as connection:
+                revision = migration.read_revision(connection)
+            if revision == migration.HEAD:
+                return
+            migration.check_known(self.path, revision)
+            if self.read_only:
+                raise OlderDatabase(str(self.path), revision or "(empty)", migration.HEAD)
+        elif self.read_only:
+            raise HomeReadOnly(str(self.home))
+        self.migration = migration.migrate(self.path, is_network=self.file_system.is_network)
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a new connection of the driver, which never begins a transaction by itself."""
+        if not self.read_only:
+            return migration.connect(self.path, "rw", BUSY_SECONDS)
+        try:
+            connection = migration.connect(self.path, "ro", BUSY_SECONDS)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        except sqlite3.OperationalError:
+            # In a folder that cannot be written, a database in WAL mode opens only as one that nobody changes; with a
+            # log that was not yet merged that would show old data as if it were all there is.
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if log.exists() and log.stat().st_size > 0:
+                raise
+        uri = f"file:{quote(str(self.path))}?immutable=1"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Row[Any]]:
+        """Run one reading statement, inside this thread's transaction where there is one."""
+        local = self._thread()
+        with self._worded():
+            connection: Connection | None = getattr(local, "writing", None) or getattr(local, "reading", None)
+            if connection is None:
+                # Kept for the life of the thread: to take one from the pool costs more than the statement.
+                connection = local.reading = self._started().connect()
+            return list(connection.execute(statement, parameters or {}))
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Hold the one write lock (``BEGIN IMMEDIATE``): commit at the end, roll back on an error; nested ones join.
+
+        Raises:
+            HomeReadOnly, DatabaseBusy, DatabaseFull, DatabaseDamaged, HomeUnusable: it cannot be done.
+        """
+        local = self._thread()
+        joined: Connection | None = getattr(local, "writing", None)
+        if joined is not None:
+            yield joined
+            return
+        if self.read_only:
+            raise HomeReadOnly(str(self.home))
+        with self._worded(), self._started().execution_options(begin="IMMEDIATE").begin() as connection:
+            local.writing = connection
+            try:
+                yield connection
+            finally:
+                local.writing = None
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        local = self._thread()
+        if (reading := getattr(local, "reading", None)) is not None:
+            reading.close()
+            local.reading = None
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _thread(self) -> threading.local:
+        """Return what this thread keeps; in a forked child nothing is kept from the parent."""
+        if os.getpid() != self._pid:
+            _inherited.append((self._engine, self._local))
+            self._engine, self._local, self._pid = None, threading.local(), os.getpid()
+        return self._local
+
+    def _started(self) -> Engine:
+        if self._engine is None:
+            self._engine = create_engine("sqlite+pysqlite://", creator=self.connect, poolclass=QueuePool)
+            event.listen(self._engine, "begin", _begin)
+        return self._engine
+
+    @contextlib.contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Turn the errors of SQLite that a user can meet into ours."""
+        try:
+            yield
+        except (sqlite3.Error, DBAPIError) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            worded = self._word(str(original))
+            if worded is None:
+                raise
+            raise worded from error
+
+    def _word(self, message: str) -> RegistryError | None:
+        path = str(self.path)
+        if "locked" in message or "busy" in message:
+            return DatabaseBusy(path, BUSY_SECONDS)
+        if "full" in message:
+            return DatabaseFull(path)
+        if "readonly" in message:
+            return HomeReadOnly(str(self.home))
+        if "not a database" in message or "malformed" in message or "unsupported file format" in message:
+            return DatabaseDamaged(path, message, str(self.home / migration.BACKUPS))
+        if "unable to open" in message or "disk I/O error" in message or "no such table" in message:
+            return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
+        return None
+
+
+def _begin(connection: Connection) -> None:
+    """Begin what was asked for; a reading statement is a transaction of its own."""
+    kind = connection.get_execution_options().get("begin")
+    if kind is not None:
+        connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _is_writable(home: Path, path: Path) -> bool:
+    return os.access(home, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.W_OK))

@@ -1,0 +1,160 @@
+"""What a push hands over, checked before the database is touched."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.canonical.unwrap import Unwrapping
+from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric
+from registry.reference import check_alias, check_model_name
+
+MOST_NOTE_BYTES = 10_000
+_MOST_INIT_BYTES = 1_000_000
+_METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
+_CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True)
+class BlobRecord:
+    """A blob that a push wrote."""
+
+    digest: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A version before it has a number; the fields are those of ``Entry``."""
+
+    name: str
+    unwrapping: Unwrapping = Unwrapping()  # noqa: RUF009 - frozen
+    wrapper: str = "none"
+    saved_as: str = "bare"
+    world_size: int | None = None
+    model_class: str | None = None
+    init: Mapping[str, Any] = field(default_factory=dict)
+    init_as: str = "kwargs"
+    source_name: str = ""
+    source_sha256: str | None = None
+    source_format: str = ""
+    weights_key: str = ""
+    parent: str | None = None
+    note: str = ""
+    torch_version: str | None = None
+    git_commit: str | None = None
+    creator: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    aliases: Sequence[str] = ()
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+    """Bodies by kind: ``"training"``, ``"example"``."""
+
+    def check(self) -> None:
+        """Refuse what the catalog could not keep as it is.
+
+        Raises:
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+        """
+        check_model_name(self.name)
+        for alias in self.aliases:
+            check_alias(alias)
+        check_metrics(self.metrics)
+        check_note(self.note)
+        if len(encode_init(self.init)) > _MOST_INIT_BYTES:
+            raise InvalidFact("init arguments", f"they take more than {_MOST_INIT_BYTES} bytes as JSON")
+        if "manifest" in self.documents:
+            raise InvalidFact("document 'manifest'", "the manifest is given apart")
+
+
+class VanishedTensors(Exception):
+    """Blobs that a push meant to share were collected since it looked; it must write these tensors itself."""
+
+    def __init__(self, digests: Sequence[str]) -> None:
+        super().__init__(f"{len(digests)} tensors are no longer stored")
+        self.digests = tuple(digests)
+
+
+def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics as floats.
+
+    Raises:
+        InvalidMetric: a key breaks the grammar, or a value is no finite number.
+    """
+    checked: dict[str, float] = {}
+    for key, value in metrics.items():
+        if not isinstance(key, str) or not re.fullmatch(_METRIC_KEY, key):
+            raise InvalidMetric(
+                key, "a key is 1 to 128 ASCII letters, digits or _./@%:+- and begins with a letter, a digit or '_'"
+            )
+        try:
+            checked[key] = float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidMetric(key, f"its value is no number ({type(value).__name__})") from error
+        if isinstance(value, str) or not math.isfinite(checked[key]):
+            raise InvalidMetric(key, f"its value is {value!r:.40}, and only finite numbers can be compared")
+    return checked
+
+
+def check_note(note: str) -> str:
+    """Return a note that can be stored.
+
+    Raises:
+        InvalidFact: it is too long, or is no text.
+    """
+    try:
+        size = len(note.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidFact("note", "it is not valid Unicode; write it again") from error
+    if size > MOST_NOTE_BYTES:
+        raise InvalidFact("note", f"it has {size:,} bytes and {MOST_NOTE_BYTES:,} are the most; put it into a file")
+    if "\0" in note:
+        raise InvalidFact("note", "it contains a NUL character; take it out")
+    return note
+
+
+def storable(text: str, most: int = 500) -> str:
+    """Return a text that can be stored for one that came from the system, where any byte may be in a name."""
+    kept = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return kept if len(kept) <= most else f"{kept[: most - 1]}…"
+
+
+def encode_init(init: Mapping[str, Any]) -> str:
+    """Return init arguments as JSON, in the order in which they were given.
+
+    Raises:
+        InvalidFact: one of them has no JSON form that gives it back.
+    """
+    try:
+        return json.dumps(dict(init), separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidFact("init arguments", f"they are not plain JSON values ({error})") from error
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a metric must be for a version to be listed."""
+
+    key: str
+    operator: str
+    """One of ``>=``, ``<=``, ``>``, ``<``, ``=``."""
+    value: float
+
+
+def parse_condition(text: str) -> Condition:
+    """Read ``acc>=0.9``.
+
+    Raises:
+        InvalidCondition: it is no key, operator and finite number.
+    """
+    match = _CONDITION.fullmatch(text)
+    try:
+        value = float(match[3]) if match else math.nan
+    except ValueError:
+        value = math.nan
+    if match is None or not math.isfinite(value):
+        raise InvalidCondition(text)
+    return Condition(match[1], "=" if match[2] == "==" else match[2], value)

@@ -1,0 +1,52 @@
+"""The record: the digest over everything that decides what is loaded, so that signing that one is enough."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from blake3 import blake3
+
+from registry.blobs.manifest import Manifest
+from registry.canonical.unwrap import Unwrapping
+
+
+class Recorded(Protocol):
+    """What a ``Draft`` and an ``Entry`` both say."""
+
+    @property
+    def wrapper(self) -> str: ...
+    @property
+    def unwrapping(self) -> Unwrapping: ...
+    @property
+    def model_class(self) -> str | None: ...
+    @property
+    def init(self) -> Mapping[str, Any]: ...
+    @property
+    def init_as(self) -> str: ...
+
+
+def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, bytes]) -> str:
+    """Digest a version: weights, ties, other values, metadata, unwrapping, wrapper, class, init arguments, documents.
+
+    Where the bytes lie is not part of it: a repair may move them. blake3 over JSON with sorted keys, hexadecimal.
+    """
+    record = {
+        "weights": manifest.weights_digest,
+        "ties": sorted(sorted(group) for group in manifest.ties),
+        "values": manifest.values,
+        "metadata": manifest.metadata,
+        "unwrapping": facts.unwrapping.to_json(),
+        "wrapper": facts.wrapper,
+        "class": facts.model_class,
+        "init": dict(facts.init),
+        "init_as": facts.init_as,
+        "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items()},
+    }
+    return blake3(canonical_json(record).encode()).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

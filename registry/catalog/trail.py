@@ -1,0 +1,125 @@
+"""The trail: every change of the catalog, chained so that a later edit shows.
+
+Its limits: whoever can write the database can forge a whole new trail. What it proves is that nobody changed a part
+of it by hand; to prove more, keep the last hash (``Catalog.trail_end``) elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from blake3 import blake3
+from sqlalchemy import bindparam, insert, select, update
+
+from registry.catalog.change import Change, Held
+from registry.catalog.database import Database
+from registry.catalog.record import canonical_json
+from registry.catalog.schema import Event as EventRow
+from registry.catalog.schema import Trail, table
+
+_EVENTS, _TRAIL = table(EventRow), table(Trail)
+
+_END = select(_TRAIL.c.length, _TRAIL.c.hash)
+_APPEND = insert(_EVENTS)
+_MOVE_END = update(_TRAIL)
+_COVERED = tuple(column for column in _EVENTS.c if column.name != "hash")
+_NEWEST = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
+_NEWEST_OF = _NEWEST.where(_EVENTS.c.name == bindparam("name"))
+_AFTER = select(*_COVERED, _EVENTS.c.hash).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Who did what to which version, when."""
+
+    number: int
+    at: datetime
+    """In UTC."""
+    actor: str
+    verb: str
+    name: str | None
+    """Of the model."""
+    reference: str | None
+    digest: str | None
+    """Of the version's weights."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    hash: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in the catalog that is not as it was written."""
+
+    reference: str
+    """``"pointnet:v3"``, ``"event 12"``, ``"trail"``."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.reference}: {self.what}"
+
+
+def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
+    """Add an event, in the transaction of what it tells."""
+    length, previous = change.connection.execute(_END).one()
+    row = {
+        "id": length + 1,
+        "at": change.at,
+        "actor": change.actor,
+        "verb": verb,
+        "name": version.name if version else None,
+        "reference": version.ref if version else None,
+        "digest": version.weights if version else None,
+        "details": canonical_json(details or {}),
+        "previous": previous,
+    }
+    row["hash"] = _hash(tuple(row.values()))
+    change.connection.execute(_APPEND, row)
+    change.connection.execute(_MOVE_END, {"length": row["id"], "hash": row["hash"]})
+
+
+def events(database: Database, name: str | None, limit: int | None) -> tuple[Event, ...]:
+    """Return the newest events first, of one model or of all."""
+    statement = _NEWEST if name is None else _NEWEST_OF
+    rows = database.rows(statement, {"limit": -1 if limit is None else limit, **({"name": name} if name else {})})
+    return tuple(
+        Event(
+            row.id,
+            datetime.fromisoformat(row.at),
+            row.actor,
+            row.verb,
+            row.name,
+            row.reference,
+            row.digest,
+            json.loads(row.details),
+            row.hash,
+        )
+        for row in rows
+    )
+
+
+def check(database: Database) -> Iterator[Fault]:
+    """Yield what was edited, taken out of the middle, added by hand, or cut off at the end."""
+    length, end = database.rows(_END)[0] if database.rows(_END) else (0, "")
+    number, previous = 0, ""
+    while rows := database.rows(_AFTER, {"after": number}):
+        for row in rows:
+            covered, digest = tuple(row)[:-1], row.hash
+            if row.id != number + 1:
+                yield Fault(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
+            elif row.previous != previous:
+                yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
+            if _hash(covered) != digest:
+                yield Fault(f"event {row.id}", "it was changed after it was written")
+            number, previous = row.id, digest
+    if (number, previous) != (length, end):
+        yield Fault(
+            "trail", f"it ends with event {number}, where the catalog's last is {length}: it was cut or extended"
+        )
+
+
+def _hash(covered: tuple[Any, ...]) -> str:
+    return blake3(canonical_json(covered).encode()).hexdigest()

@@ -1,0 +1,218 @@
+"""Errors of the catalog: names, references, and the database that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.errors.root import RegistryError
+
+
+def quoted(text: object, most: int = 80) -> str:
+    """Show what a user gave: in ASCII, control characters escaped, cut where it is long."""
+    shown = ascii(text[: most + 1] if isinstance(text, str) else text)
+    return shown if len(shown) <= most + 2 else f"{shown[:most]}…'"
+
+
+class InvalidReference(RegistryError):
+    """A text is no reference."""
+
+    def __init__(self, given: object, why: str) -> None:
+        super().__init__(
+            f"{quoted(given)} is no reference: {why}; write name, name:v3, name:alias or name@digest-prefix"
+        )
+
+
+class InvalidModelName(RegistryError):
+    """A text cannot be the name of a model."""
+
+    def __init__(self, given: object, proposal: str) -> None:
+        super().__init__(
+            f"{quoted(given)} cannot be a model's name, which is 1 to 128 ASCII letters, digits, '.', '_' or '-' and "
+            f"begins with none of '.' and '-'; '{proposal}' would do"
+        )
+        self.proposal = proposal
+
+
+class InvalidAlias(RegistryError):
+    """A text cannot be an alias."""
+
+    def __init__(self, given: object, why: str) -> None:
+        super().__init__(f"{quoted(given)} cannot be an alias: {why}; choose a word such as 'best'")
+
+
+class InvalidMetric(RegistryError):
+    """A metric's key or value cannot be stored."""
+
+    def __init__(self, key: object, why: str) -> None:
+        super().__init__(f"the metric {quoted(key)} cannot be stored: {why}")
+
+
+class InvalidCondition(RegistryError):
+    """A text is no condition on a metric."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"{quoted(given)} is no condition on a metric; write a key, one of >= <= > < =, and a number: acc>=0.9"
+        )
+
+
+class InvalidFact(RegistryError):
+    """Something that was said of a version cannot be stored."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"the {what} cannot be stored: {why}")
+
+
+class UnknownModel(RegistryError):
+    """No model has that name."""
+
+    def __init__(self, name: str, near: Sequence[str]) -> None:
+        hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
+        super().__init__(f"there is no model '{name}'; {hint}")
+
+
+class UnknownVersion(RegistryError):
+    """The model has no such version, alias or digest."""
+
+    def __init__(self, reference: str, what: str, near: Sequence[str]) -> None:
+        hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
+        super().__init__(f"'{reference}' names nothing: {what}; {hint}")
+
+
+class AmbiguousDigest(RegistryError):
+    """A digest prefix fits several versions."""
+
+    def __init__(self, reference: str, fitting: Sequence[str]) -> None:
+        super().__init__(f"'{reference}' is ambiguous: it fits {', '.join(fitting)}; give more digits, or a version")
+
+
+class TrashedVersion(RegistryError):
+    """The version is in the trash."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"{reference} is in the trash; `registry restore {reference}` brings it back")
+
+
+class PurgedVersion(RegistryError):
+    """The version was deleted for good."""
+
+    def __init__(self, reference: str, when: str) -> None:
+        super().__init__(
+            f"{reference} was removed and collected on {when}, and its weights are gone; push them again if you still "
+            "have the file, which makes a new version"
+        )
+
+
+class NoLiveVersion(RegistryError):
+    """Every version of the model is in the trash or gone."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"'{name}' has no version outside the trash; `registry list {name} --trash` shows what can be restored"
+        )
+
+
+class AliasedVersion(RegistryError):
+    """An alias points to the version that is to be removed."""
+
+    def __init__(self, reference: str, aliases: Sequence[str]) -> None:
+        super().__init__(
+            f"{reference} is not removed because {', '.join(repr(alias) for alias in aliases)} "
+            f"{'points' if len(aliases) == 1 else 'point'} to it; move the alias to another version, or drop it with "
+            "--force"
+        )
+
+
+class NotInTrash(RegistryError):
+    """The version is to be restored and is not in the trash."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"{reference} is not in the trash, so there is nothing to restore")
+
+
+class ChangedVersion(RegistryError):
+    """The database's row of a version is not the one that was read before."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            f"{reference} is not what it was when it was looked up; run `registry audit {reference}`, then try again"
+        )
+
+
+class DatabaseBusy(RegistryError):
+    """Another process held the database for too long."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__(
+            f"another process has held {path} locked for more than {seconds:g} s; see what is running there, then try "
+            "again"
+        )
+
+
+class DatabaseFull(RegistryError):
+    """There is no room for the database to grow."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} cannot grow: the disk is full, or a quota or a limit on file sizes is reached; free some space "
+            "(`registry gc` may help) and try again; nothing was changed"
+        )
+
+
+class HomeReadOnly(RegistryError):
+    """The home can be read but not written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} cannot be written by this user; ask its owner for write access, or choose another home with "
+            "--home or REGISTRY_HOME"
+        )
+
+
+class HomeUnusable(RegistryError):
+    """The home can be neither made nor read."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"{path} cannot be used as a registry: {why}; choose another home with --home or REGISTRY_HOME"
+        )
+
+
+class DatabaseDamaged(RegistryError):
+    """The database's file is damaged, or is something else."""
+
+    def __init__(self, path: str, why: str, backups: str) -> None:
+        super().__init__(
+            f"{path} is damaged or no database ({why}); move it away and put a backup in its place (see {backups}), "
+            "or start an empty registry in another home"
+        )
+
+
+class NotARegistry(RegistryError):
+    """The database belongs to another program."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is a database of another program, so it is left alone; choose another home with --home or "
+            "REGISTRY_HOME"
+        )
+
+
+class NewerDatabase(RegistryError):
+    """The database was written by a newer program."""
+
+    def __init__(self, path: str, revision: str, head: str) -> None:
+        super().__init__(
+            f"{path} is at revision {quoted(revision)}, which this program (at {head}) does not know: a newer one "
+            "wrote it; upgrade with `pip install -U checkpoint-registry`"
+        )
+
+
+class OlderDatabase(RegistryError):
+    """The database needs a migration that cannot be done here."""
+
+    def __init__(self, path: str, revision: str, head: str) -> None:
+        super().__init__(
+            f"{path} is at revision {revision} and this program needs {head}, but the home cannot be written; run "
+            "`registry db upgrade` as its owner"
+        )

@@ -1,0 +1,110 @@
+"""References: how a user names a version, and the one grammar of the names in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
+_LIKE_A_VERSION = re.compile(r"[vV]?[0-9]+")
+_DIGEST = re.compile(r"[0-9a-fA-F]{4,64}")
+
+LATEST = "latest"
+"""``name:latest`` is ``name``: the newest version; it moves by itself, so nobody can set it."""
+
+_SUFFIXES = {".pth", ".pt", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".index", ".json", ".distcp"}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name and at most one of version, alias and digest prefix; with none of them, the newest version."""
+
+    name: str
+    version: int | None = None
+    alias: str | None = None
+    digest: str | None = None
+    """The first hexadecimal digits of the weights' digest, in lower case."""
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.name}:v{self.version}"
+        if self.alias is not None:
+            return f"{self.name}:{self.alias}"
+        if self.digest is not None:
+            return f"{self.name}@{self.digest}"
+        return self.name
+
+
+def parse(text: str) -> Reference:
+    """Read ``name``, ``name:v3``, ``name:alias``, ``name:latest`` or ``name@digest-prefix``.
+
+    Raises:
+        InvalidReference: it is none of these.
+        InvalidModelName, InvalidAlias: a part breaks the grammar.
+    """
+    if not isinstance(text, str):
+        raise InvalidReference(text, "it is no text")
+    marks = [mark for mark in text if mark in ":@"]
+    if len(marks) > 1:
+        raise InvalidReference(text, "it has more than one ':' or '@'")
+    if not marks:
+        return Reference(check_model_name(text))
+    name, mark, rest = text.partition(marks[0])
+    check_model_name(name)
+    if mark == "@":
+        if not _DIGEST.fullmatch(rest):
+            raise InvalidReference(text, "what follows '@' is not 4 to 64 hexadecimal digits")
+        return Reference(name, digest=rest.lower())
+    if rest == LATEST:
+        return Reference(name)
+    if version := _VERSION.fullmatch(rest):
+        return Reference(name, version=int(version[1]))
+    return Reference(name, alias=check_alias(rest))
+
+
+def check_model_name(text: str) -> str:
+    """Return a legal name of a model unchanged.
+
+    Raises:
+        InvalidModelName: with a legal name that is near.
+    """
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
+    return text
+
+
+def check_alias(text: str) -> str:
+    """Return a legal alias unchanged.
+
+    Raises:
+        InvalidAlias: it breaks the grammar, looks like a version, or is reserved.
+    """
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise InvalidAlias(text, "an alias is 1 to 128 ASCII letters, digits, '.', '_' or '-'")
+    if _LIKE_A_VERSION.fullmatch(text):
+        raise InvalidAlias(text, "it looks like a version number, which no alias may")
+    if text == LATEST:
+        raise InvalidAlias(text, "it always means the newest version and cannot be set")
+    return text
+
+
+def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
+    """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
+
+    Raises:
+        InvalidModelName: the stem is no legal name; the error proposes one.
+    """
+    file = PurePath(path)
+    while file.suffix.lower() in _SUFFIXES:
+        file = file.with_suffix("")
+    return check_model_name(file.name)
+
+
+def _legal(text: str) -> str:
+    """Return a legal name that looks like an illegal one."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text[:128]).lstrip(".-").rstrip("-") or "model"
