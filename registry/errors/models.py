@@ -1,0 +1,283 @@
+"""Errors of building a class, of putting weights into a module, and of doing so on many ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from registry.errors.canonical import some
+from registry.errors.root import RegistryError
+
+if TYPE_CHECKING:
+    from registry.models.report import LoadReport
+
+
+class ModelError(RegistryError):
+    """A class cannot be imported or built."""
+
+
+class BadTarget(ModelError):
+    """The text that should name a class does not have the form of one."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"'{target}' names no class; write it as package.module:Class, such as models.pointnet:PointNet"
+        )
+
+
+class ModuleNotImportable(ModelError):
+    """The Python module that should hold the class cannot be imported."""
+
+    def __init__(self, target: str, module: str, reason: str, remedy: str) -> None:
+        super().__init__(f"cannot import '{module}' for {target}: {reason}; {remedy}")
+        self.module = module
+
+
+class NoSuchClass(ModelError):
+    """The Python module is there and has no such name."""
+
+    def __init__(self, target: str, module: str, name: str, near: Sequence[str]) -> None:
+        remedy = f"did you mean {' or '.join(near)}?" if near else "check the name"
+        super().__init__(f"the module '{module}' has no '{name}', which {target} asks for; {remedy}")
+
+
+class NotAModelClass(ModelError):
+    """The name leads to something that cannot make a model."""
+
+    def __init__(self, target: str, found: str) -> None:
+        super().__init__(
+            f"{target} is {found}; name a class that derives from torch.nn.Module, or a function that returns one"
+        )
+
+
+class UnknownInitStyle(ModelError):
+    """There is no such way to hand over init arguments."""
+
+    def __init__(self, given: str, known: Sequence[str]) -> None:
+        super().__init__(f"'{given}' is no way to pass init arguments; give one of {', '.join(known)}")
+
+
+class InitRefused(ModelError):
+    """The constructor does not take these arguments."""
+
+    def __init__(self, target: str, reason: str, takes: Sequence[str], namespace_helps: bool) -> None:
+        accepted = f"it takes ({', '.join(takes)})" if takes else "it takes no arguments"
+        remedy = (
+            "if it wants all of them in one object, as Model(args) does, say --init-as namespace (init_as='namespace')"
+            if namespace_helps
+            else "change the init arguments (--init, init=)"
+        )
+        super().__init__(f"{target} does not fit its init arguments: {reason}; {accepted}; {remedy}")
+        self.takes = tuple(takes)
+
+
+class ConstructorFailed(ModelError):
+    """The constructor was called and raised."""
+
+    def __init__(self, target: str, kind: str, message: str) -> None:
+        said = f"{kind}: {message}" if message else kind
+        super().__init__(f"{target} cannot be built: its constructor raised {said}; check the init arguments")
+
+
+class NotAModel(ModelError):
+    """The callable was called and returned something else."""
+
+    def __init__(self, target: str, returned: str) -> None:
+        super().__init__(f"{target} returned {returned} where a torch.nn.Module was expected; name the model's class")
+
+
+class FitError(RegistryError):
+    """The weights do not fit the module, which was left as it was."""
+
+    report: LoadReport
+    """What had been found until then."""
+
+
+class MissingTensors(FitError):
+    """The module has names that the entry does not."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"the entry lacks {_count(names)} of {model}: {some(names)}; load into the class that it was saved from, "
+            f"or name what may keep its initial value with allow_missing=['{_pattern(names)}']"
+        )
+        self.names = tuple(names)
+
+
+class UnexpectedTensors(FitError):
+    """The entry has names that the module does not."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"the entry has {_count(names)} that {model} does not know: {some(names)}; load into the class that it "
+            f"was saved from, or name what may be left out with allow_unexpected=['{_pattern(names)}']"
+        )
+        self.names = tuple(names)
+
+
+class ShapeMismatch(FitError):
+    """A tensor of the entry has another shape than in the module."""
+
+    def __init__(self, model: str, differences: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> None:
+        name, got, want = differences[0]
+        more = f", and {len(differences) - 1} more differ" if len(differences) > 1 else ""
+        super().__init__(
+            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; "
+            "check the init arguments, nothing is broadcast or cut to size"
+        )
+        self.names = tuple(name for name, _, _ in differences)
+
+
+class DtypeMismatch(FitError):
+    """A tensor of the entry has another dtype than in the module."""
+
+    def __init__(self, model: str, differences: Sequence[tuple[str, str, str]], castable: bool) -> None:
+        name, got, want = differences[0]
+        more = f", and {len(differences) - 1} more differ" if len(differences) > 1 else ""
+        remedy = (
+            f"cast=torch.{got} keeps the entry's dtype and cast=torch.{want} converts it"
+            if castable
+            else "no cast is made between these kinds; load into the class that it was saved from"
+        )
+        super().__init__(f"'{name}' is {got} in the entry and {want} in {model}{more}; {remedy}")
+        self.names = tuple(name for name, _, _ in differences)
+
+
+class CastNotFloating(FitError):
+    """``cast=`` was given a dtype that holds no real floating-point numbers."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(f"cast={dtype} is no floating-point dtype; give one such as torch.float32 or torch.bfloat16")
+
+
+class CastOverflows(FitError):
+    """A finite value of the entry is not finite in the dtype asked for."""
+
+    def __init__(self, names: Sequence[str], dtype: str) -> None:
+        super().__init__(
+            f"{_count(names)} cannot be cast to {dtype} without overflow: {some(names)}; values that are finite in "
+            "the entry would become infinite or NaN, so cast to a dtype with a wider range, such as torch.bfloat16"
+        )
+        self.names = tuple(names)
+
+
+class BrokenTie(FitError):
+    """The module holds names as one tensor that differ in the entry."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{model} ties {some(names)}, which share one tensor there, but in the entry they differ; "
+            "build the class without the tie"
+        )
+        self.names = tuple(names)
+
+
+class UntouchedTensor(FitError):
+    """A tensor of the module does not hold what the entry has for it."""
+
+    def __init__(self, model: str, names: Sequence[str], reason: str) -> None:
+        super().__init__(
+            f"{_count(names)} of {model} would not hold the values of the entry: {some(names)} {reason}; "
+            "load without model=, or into a plain instance of its class"
+        )
+        self.names = tuple(names)
+
+
+class ExtraStateRefused(FitError):
+    """``set_extra_state`` raised."""
+
+    def __init__(self, model: str, name: str, kind: str, message: str) -> None:
+        super().__init__(
+            f"{model} refused '{name}' of the entry: set_extra_state raised {kind}{f': {message}' if message else ''}; "
+            f"load into the class that it was saved from, or leave it out with allow_missing=['{name}'] and "
+            f"allow_unexpected=['{name}']"
+        )
+        self.names = (name,)
+
+
+class LoadHookFailed(FitError):
+    """The class's own way of loading a state dict raised."""
+
+    def __init__(self, model: str, kind: str, message: str) -> None:
+        super().__init__(
+            f"{model} loads its state dict in its own way, and that raised {kind}{f': {message}' if message else ''}; "
+            "load into the version of the class that it was saved from"
+        )
+
+
+class ParallelError(RegistryError):
+    """Something about the ranks of a job."""
+
+
+class NoProcessGroup(ParallelError):
+    """A load that needs all ranks was asked for outside of a process group."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(
+            f"{asked} needs a process group and none is initialised; call "
+            "torch.distributed.init_process_group(backend='nccl' or 'gloo') on every rank first, or start with torchrun"
+        )
+
+
+class WrongRank(ParallelError):
+    """The rank given is not the rank that the process group knows."""
+
+    def __init__(self, given: int, actual: int) -> None:
+        super().__init__(
+            f"rank={given} was given, but this process is rank {actual} of its process group; "
+            "leave rank out, the process group knows it"
+        )
+
+
+class OtherRankFailed(ParallelError):
+    """Another rank of the job raised, so this one stops too."""
+
+    def __init__(self, doing: str, failures: Sequence[tuple[int, str]]) -> None:
+        rank, message = failures[0]
+        more = f" (and {len(failures) - 1} more ranks)" if len(failures) > 1 else ""
+        super().__init__(f"{doing} stopped on every rank because rank {rank} failed{more}: {message}")
+        self.ranks = tuple(rank for rank, _ in failures)
+
+
+class RanksDisagree(ParallelError):
+    """The ranks hold different values where all must hold one."""
+
+    def __init__(self, what: str, by_rank: Sequence[str]) -> None:
+        odd = next(rank for rank, value in enumerate(by_rank) if value != by_rank[0])
+        super().__init__(
+            f"the ranks disagree on {what}: rank 0 has {by_rank[0]} and rank {odd} has {by_rank[odd]}; "
+            "call with the same arguments and the same registry on every rank"
+        )
+
+
+class RankUnreachable(ParallelError):
+    """A rank did not answer within the time limit, or died."""
+
+    def __init__(self, doing: str, seconds: float, reason: str) -> None:
+        super().__init__(
+            f"{doing} was given up: not every rank answered within {seconds:g} s ({reason}); "
+            "call it on every rank of the process group, and look at what the silent ranks printed"
+        )
+
+
+class CannotShard(ParallelError):
+    """The model cannot be given out in shards."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"{model} cannot be loaded with fsdp=True: {reason}; load it with ddp=True")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without the traceback text that may follow."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+
+
+def _pattern(names: Sequence[str]) -> str:
+    """Return one pattern that covers the names if they share a parent, else the first name."""
+    parents = {name.split(".")[0] for name in names}
+    return f"{parents.pop()}.*" if len(parents) == 1 and len(names) > 1 and "." in names[0] else names[0]

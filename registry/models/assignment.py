@@ -1,0 +1,155 @@
+"""Putting tensors into a module whose plan is made: by exchange, by copy, or through the class's own loading."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
+from registry.models.bits import same_bits
+from registry.models.plan import Plan
+from registry.models.skipping import exchange
+from registry.models.slots import Layout, layout
+
+Assigned = dict[int, torch.Tensor]
+"""The module's tensors that were set, by id."""
+
+
+def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+    """Let the module's tensors be the entry's own, without a copy; the objects stay, and with them ties.
+
+    Names that are one tensor in the entry, or equal ones that are stored once, share memory there. Where the module
+    holds them apart each further one gets a copy, so that training one does not change the other.
+    """
+    done: Assigned = {}
+    in_use: set[int] = set()
+    for name, source in plan.sources.items():
+        tensor = found.slots[name].tensor
+        if id(tensor) in done:
+            continue
+        done[id(tensor)] = tensor
+        given = weights[source].detach()
+        address = given.data_ptr()
+        if address in in_use and address:
+            given = given.clone()
+        in_use.add(address)
+        exchange(tensor, given)
+    _reset(found, plan.defaulted)
+
+
+def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the entry's values into the module's own memory, on whatever device that is."""
+    done: Assigned = {}
+    for name, source in plan.sources.items():
+        tensor = found.slots[name].tensor
+        if id(tensor) not in done:
+            done[id(tensor)] = tensor
+            write(tensor, weights[source])
+    _reset(found, plan.defaulted)
+
+
+def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
+    """Give one tensor of a module other values, in its own memory if dtype and layout allow."""
+    if tensor.is_meta:
+        exchange(tensor, values.detach().clone())
+    elif tensor.dtype != values.dtype or _overlaps_itself(tensor):
+        tensor.data = values.detach().to(tensor.device, copy=True)
+    else:
+        tensor.detach().copy_(values)
+
+
+def load_as_the_class_does(
+    module: nn.Module,
+    plan: Plan,
+    weights: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+) -> None:
+    """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
+    model = type(module).__name__
+    own = module.state_dict()
+    state: OrderedDict[str, Any] = OrderedDict()
+    for name in own:
+        if name in plan.sources:
+            state[name] = weights[plan.sources[name]]
+        elif name in plan.defaulted:
+            state[name] = torch.zeros_like(own[name])
+        elif name in plan.extra_states:
+            state[name] = values[name] if name in values else weights[name]
+        else:
+            state[name] = own[name]
+    if metadata is not None:
+        state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
+    try:
+        module.load_state_dict(state, strict=True)
+    except Exception as error:
+        raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
+    loaded = module.state_dict()
+    wrong = [
+        name
+        for name, source in plan.sources.items()
+        if name not in loaded or not same_bits(loaded[name].cpu(), weights[source].to(loaded[name].dtype).cpu())
+    ]
+    if wrong:
+        raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
+
+
+def set_extra_states(
+    module: nn.Module, found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], values: Mapping[str, Any]
+) -> None:
+    """Hand each extra state to its owner, and see that no tensor was replaced by that."""
+    for name in plan.extra_states:
+        owner = found.extra_states[name]
+        value = values[name] if name in values else weights[name].clone()
+        try:
+            owner.set_extra_state(value)
+        except Exception as error:
+            model = type(owner).__name__
+            raise ExtraStateRefused(model, name, type(error).__name__, first_line(error)) from error
+    if plan.extra_states:
+        after = layout(module).slots
+        replaced = [n for n, s in found.slots.items() if n not in after or after[n].tensor is not s.tensor]
+        added = [name for name in after if name not in found.slots]
+        if replaced or added:
+            raise UntouchedTensor(type(module).__name__, [*replaced, *added], "were replaced by set_extra_state")
+
+
+def convert(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give every real floating-point tensor of the module the dtype; parameters stay the objects that they are."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensor.data = tensor.data.to(dtype)
+
+
+def check_memory(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
+    """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
+    by_memory: dict[int, list[str]] = {}
+    for name in plan.sources:
+        by_memory.setdefault(found.slots[name].tensor.untyped_storage().data_ptr(), []).append(name)
+    wrong = [
+        name
+        for names in by_memory.values()
+        if len({id(found.slots[name].tensor) for name in names}) > 1
+        for name in names
+        if not same_bits(found.slots[name].tensor.detach(), weights[plan.sources[name]])
+    ]
+    if wrong:
+        raise _overwritten(model, wrong)
+
+
+def _overwritten(model: str, names: list[str]) -> FitError:
+    return UntouchedTensor(model, names, "share memory with other tensors whose values differ in the entry")
+
+
+def _reset(found: Layout, names: Iterable[str]) -> None:
+    for name in names:
+        found.slots[name].tensor.zero_()
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    """Whether several elements are one place in memory, as after ``expand``, which torch refuses to copy into."""
+    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

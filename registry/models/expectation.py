@@ -1,0 +1,63 @@
+"""What a module's own state dict wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
+
+from registry.canonical.expectation import Expectation
+from registry.canonical.signature import TensorSpec
+from registry.models.slots import EXTRA_STATE, Layout, bare, layout
+
+COUNTER = "num_batches_tracked"
+"""Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""
+
+
+def expect(module: nn.Module) -> Expectation:
+    """Return the names, dtypes, shapes and ties of a module's state dict; wrappers leave no component.
+
+    A module on the meta device will do. A lazy parameter has no shape yet and stands among ``values``.
+    """
+    module = bare(module)
+    found = layout(module)
+    state: dict[str, Any] = (
+        dict(module.state_dict(keep_vars=True))
+        if found.custom
+        else {name: slot.tensor for name, slot in found.slots.items()} | dict.fromkeys(found.extra_states)
+    )
+    tensors: dict[str, TensorSpec] = {}
+    values: set[str] = set()
+    same: dict[int, list[str]] = {}
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor) or is_lazy(value) or name.rpartition(".")[2] == EXTRA_STATE:
+            values.add(name)
+        else:
+            tensors[name] = spec_of(value)
+            same.setdefault(id(value), []).append(name)
+    return Expectation(
+        tensors=tensors,
+        values=frozenset(values),
+        ties=tuple(tuple(names) for names in same.values() if len(names) > 1),
+        defaults=counters(found) & tensors.keys(),
+    )
+
+
+def spec_of(tensor: torch.Tensor) -> TensorSpec:
+    """Return a tensor's dtype and shape."""
+    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return torch's name of a dtype: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def counters(found: Layout) -> frozenset[str]:
+    """Return the names of the counters of batch normalisation, which files from before torch 0.4.1 do not have."""
+    return frozenset(
+        name for name, slot in found.slots.items() if slot.key == COUNTER and isinstance(slot.owner, _NormBase)
+    )

@@ -1,0 +1,193 @@
+"""From weights to a module that holds them: all checks, then assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
+from registry.models import assignment
+from registry.models.bits import same_bits
+from registry.models.build import Built
+from registry.models.expectation import dtype_name, expect, spec_of
+from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
+from registry.models.report import LoadReport
+from registry.models.rollback import Snapshot
+from registry.models.slots import Layout, bare, layout
+
+
+def fit(
+    target: Built | nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    ties: Sequence[Sequence[str]] = (),
+    values: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Mapping[str, Any]] | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_unexpected: Sequence[str] = (),
+    cast: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> LoadReport:
+    """Put an entry's weights into a module that was just built, or into the caller's own.
+
+    What was just built takes the tensors as they are, without a copy, if it was built fast; it is ``target.module``
+    afterwards, since it may have to be built again. The caller's module keeps its parameter objects, ties, hooks,
+    devices and ``requires_grad``: values are copied into it, and if anything fails it is bit for bit what it was.
+
+    Args:
+        weights: tensors by canonical name; those of a fast build become the module's own memory.
+        ties: groups of names that are one tensor in the entry.
+        values: the entry's values that are no tensors (``_extra_state``), by canonical name.
+        metadata: the ``_metadata`` of the saved state dict, where the file had it.
+        allow_missing: patterns (``fnmatch``) of names that may keep their initial value.
+        allow_unexpected: patterns of names of the entry that may be left out.
+        cast: dtype that every real floating-point tensor of the module is to have.
+        device: where the module goes; None leaves a built one on the CPU and the caller's where it is.
+        check: raises if the bytes of the weights are not what they should be. It is called before the caller's
+            module is touched, or before a built one is returned.
+
+    Raises:
+        FitError: the weights do not fit; its ``report`` says what was found.
+    """
+    module = target.module if isinstance(target, Built) else bare(target)
+    found = layout(module)
+    wanted = expect(module)
+    content = Content(
+        {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
+    )
+    dtype = _cast_name(cast)
+    plan = make_plan(type(module).__name__, wanted, content, Allowances(allow_missing, allow_unexpected, dtype))
+    try:
+        _check_ties(type(module).__name__, wanted.ties, weights, ties)
+        given = _cast(weights, plan, cast)
+        if isinstance(target, Built):
+            _fit_built(target, found, plan, given, values or {}, metadata, cast)
+            module = target.module
+        else:
+            check()
+            _fit_callers(module, found, plan, given, values or {}, metadata, cast)
+    except FitError as error:
+        error.report = plan.report
+        raise
+    if device is not None:
+        module.to(device)
+    report = replace(plan.report, device=str(device) if device is not None else "")
+    if isinstance(target, Built):
+        check()
+        report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
+    return report
+
+
+def _fit_built(
+    built: Built,
+    found: Layout,
+    plan: Plan,
+    weights: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+    cast: torch.dtype | None,
+) -> None:
+    if built.fast and plan.report.missing:
+        built.rebuild_plainly("tensors that the entry lacks keep their initial value")
+        found = layout(built.module)
+    _assign(built.module, found, plan, weights, values, metadata, cast, installing=built.fast)
+
+
+def _fit_callers(
+    module: nn.Module,
+    found: Layout,
+    plan: Plan,
+    weights: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+    cast: torch.dtype | None,
+) -> None:
+    before = Snapshot(module, found)
+    try:
+        _assign(module, found, plan, weights, values, metadata, cast, installing=False)
+    except BaseException:  # an interrupt, too, may not leave half of the weights
+        before.restore()
+        raise
+
+
+def _assign(
+    module: nn.Module,
+    found: Layout,
+    plan: Plan,
+    weights: Mapping[str, torch.Tensor],
+    values: Mapping[str, Any],
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+    cast: torch.dtype | None,
+    *,
+    installing: bool,
+) -> None:
+    with torch.inference_mode(False), torch.no_grad():
+        if cast is not None and (found.custom or not installing):
+            assignment.convert(module, cast)
+        if found.custom:
+            assignment.load_as_the_class_does(module, plan, weights, values, metadata)
+            return
+        if installing:
+            assignment.install(found, plan, weights)
+        else:
+            assignment.copy(found, plan, weights)
+            assignment.check_memory(found, plan, weights, type(module).__name__)
+        assignment.set_extra_states(module, found, plan, weights, values)
+        if cast is not None:
+            assignment.convert(module, cast)
+
+
+def _cast_name(cast: torch.dtype | None) -> str | None:
+    if cast is None:
+        return None
+    name = dtype_name(cast) if isinstance(cast, torch.dtype) else str(cast)
+    if not isinstance(cast, torch.dtype) or not is_real_float(name):
+        raise reported(CastNotFloating(name), LoadReport())
+    return name
+
+
+def _cast(weights: Mapping[str, torch.Tensor], plan: Plan, cast: torch.dtype | None) -> Mapping[str, torch.Tensor]:
+    """Return the weights, those that are to be cast converted, and refuse what is finite only before."""
+    if cast is None or not plan.report.cast:
+        return weights
+    converted = dict(weights)
+    overflowing = []
+    for name in plan.report.cast:
+        source = plan.sources[name]
+        converted[source] = weights[source].to(cast)
+        if _overflows(weights[source], converted[source]):
+            overflowing.append(name)
+    if overflowing:
+        raise CastOverflows(overflowing, str(cast))
+    return converted
+
+
+def _overflows(before: torch.Tensor, after: torch.Tensor) -> bool:
+    if torch.finfo(after.dtype).max >= torch.finfo(before.dtype).max:
+        return False
+    return bool((_is_finite(before) & ~_is_finite(after)).any())
+
+
+def _is_finite(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float())  # fp8 has few operations
+
+
+def _check_ties(
+    model: str,
+    wanted: Sequence[Sequence[str]],
+    weights: Mapping[str, torch.Tensor],
+    ties: Sequence[Sequence[str]],
+) -> None:
+    """Refuse names that the module holds as one tensor and that differ in the entry."""
+    known = {name: group[0] for group in ties for name in group}
+    for group in wanted:
+        present = [name for name in group if name in weights]
+        for other in present[1:]:
+            first = present[0]
+            if known.get(first, first) != known.get(other, other) and not same_bits(weights[first], weights[other]):
+                raise BrokenTie(model, [first, other])

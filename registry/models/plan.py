@@ -1,0 +1,174 @@
+"""Whether an entry fits a module, decided over names, shapes and dtypes before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from registry.canonical.expectation import Expectation
+from registry.canonical.signature import TensorSpec
+from registry.errors.models import DtypeMismatch, FitError, MissingTensors, ShapeMismatch, UnexpectedTensors
+from registry.models.report import LoadReport
+
+_REAL_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """What the user said may differ."""
+
+    missing: Sequence[str] = ()
+    """Patterns in the manner of ``fnmatch`` for names that may keep their initial value."""
+    unexpected: Sequence[str] = ()
+    """Patterns for names of the entry that may be left out."""
+    cast: str | None = None
+    """Dtype that all real floating-point tensors are to have, as torch names it."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an entry holds, without its values."""
+
+    tensors: Mapping[str, TensorSpec]
+    values: frozenset[str] = frozenset()
+    ties: Sequence[Sequence[str]] = ()
+    metadata: Mapping[str, Mapping[str, Any]] | None = None
+    """The state dict's ``_metadata``: module path to ``{"version": ...}``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tensor of the entry goes where."""
+
+    sources: Mapping[str, str]
+    """Every name of the module's tensors that is set to the name in the entry whose tensor it gets."""
+    extra_states: tuple[str, ...]
+    """Names of the module's extra states that are set."""
+    report: LoadReport = field(default_factory=LoadReport)
+
+    @property
+    def defaulted(self) -> tuple[str, ...]:
+        return self.report.defaulted
+
+
+def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowances) -> Plan:
+    """Return what goes where, with a report that says what is not plain.
+
+    Shapes have to be equal, nothing is broadcast; dtypes have to be equal, unless a cast is allowed between real
+    floating-point ones.
+
+    Raises:
+        FitError: names are missing or unexpected, or a shape or dtype differs; its report says what was found.
+    """
+    present = content.values.union(content.tensors)
+    sources, missing = _sources(wanted, content, present)
+    defaulted = [name for name in missing if name in wanted.defaults and not _has_counter(name, content.metadata)]
+    absent = [name for name in missing if name not in set(defaulted)]
+    kept = [name for name in absent if _matches(name, allowed.missing)]
+    known = wanted.names
+    extra = [name for name in [*content.tensors, *sorted(content.values)] if name not in known]
+    left_out = [name for name in extra if _matches(name, allowed.unexpected)]
+    tensors = {name: source for name, source in sources.items() if name in wanted.tensors or source in content.tensors}
+    extra_states = tuple(name for name in sources if name in wanted.values)
+    report = LoadReport(
+        model=model,
+        loaded=len(sources),
+        defaulted=tuple(defaulted),
+        missing=tuple(kept),
+        unexpected=tuple(left_out),
+        cast=_casts(sources, wanted, content, allowed.cast),
+        tied=wanted.ties,
+        untied=_untied(content.ties, wanted),
+    )
+    if refused := sorted(set(absent) - set(kept), key=absent.index):
+        raise reported(MissingTensors(model, refused), report)
+    if refused := sorted(set(extra) - set(left_out), key=extra.index):
+        raise reported(UnexpectedTensors(model, refused), report)
+    _check_specs(model, sources, wanted, content, allowed.cast, report)
+    return Plan({n: s for n, s in tensors.items() if n not in wanted.values}, extra_states, report)
+
+
+def reported(error: FitError, report: LoadReport) -> FitError:
+    """Return the error with what was found until it was raised."""
+    error.report = report
+    return error
+
+
+def is_real_float(dtype: str) -> bool:
+    """Whether a dtype may be cast to and from others of its kind; complex never becomes real."""
+    return dtype in _REAL_FLOATS or dtype.startswith("float8_")
+
+
+def _sources(wanted: Expectation, content: Content, present: frozenset[str]) -> tuple[dict[str, str], list[str]]:
+    """Return name to name in the entry, and the names that have none, in the order of the module."""
+    tied = {name: group for group in wanted.ties for name in group}
+    sources: dict[str, str] = {}
+    missing = []
+    for name in [*wanted.tensors, *sorted(wanted.values)]:
+        if name in present:
+            sources[name] = name
+        elif twin := next((twin for twin in tied.get(name, ()) if twin in content.tensors), None):
+            sources[name] = twin
+        else:
+            missing.append(name)
+    return sources, missing
+
+
+def _has_counter(name: str, metadata: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    """Whether the file was written by a torch that had the counter, so that its absence is a loss."""
+    version = (metadata or {}).get(name.rpartition(".")[0], {}).get("version")
+    return isinstance(version, int) and version >= 2
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _casts(
+    sources: Mapping[str, str], wanted: Expectation, content: Content, cast: str | None
+) -> dict[str, tuple[str, str]]:
+    if cast is None:
+        return {}
+    found = {
+        name: content.tensors[source].dtype
+        for name, source in sources.items()
+        if name in wanted.tensors and source in content.tensors
+    }
+    return {name: (dtype, cast) for name, dtype in found.items() if is_real_float(dtype) and dtype != cast}
+
+
+def _untied(ties: Sequence[Sequence[str]], wanted: Expectation) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of the entry of which the module holds at least two tensors."""
+    one = {name: group[0] for group in wanted.ties for name in group}
+    groups = [tuple(name for name in group if name in wanted.tensors) for group in ties]
+    return tuple(group for group in groups if len({one.get(name, name) for name in group}) > 1)
+
+
+def _check_specs(
+    model: str,
+    sources: Mapping[str, str],
+    wanted: Expectation,
+    content: Content,
+    cast: str | None,
+    report: LoadReport,
+) -> None:
+    pairs = [
+        (name, content.tensors.get(source), wanted.tensors[name])
+        for name, source in sources.items()
+        if name in wanted.tensors
+    ]
+    if values := [name for name, got, _ in pairs if got is None]:
+        raise reported(MissingTensors(model, values), report)
+    shapes = [(name, got.shape, want.shape) for name, got, want in pairs if got and got.shape != want.shape]
+    if shapes:
+        raise reported(ShapeMismatch(model, shapes), report)
+    dtypes = [
+        (name, got.dtype, want.dtype)
+        for name, got, want in pairs
+        if got and got.dtype != want.dtype and not (cast and is_real_float(got.dtype) and is_real_float(want.dtype))
+    ]
+    if dtypes:
+        castable = all(is_real_float(got) and is_real_float(want) for _, got, want in dtypes)
+        raise reported(DtypeMismatch(model, dtypes, castable), report)

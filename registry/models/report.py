@@ -1,0 +1,69 @@
+"""What a load did, in the words that the command line prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Which tensors went into a module, and everything about them that is not plain."""
+
+    model: str = ""
+    """Name of the module's class."""
+    ref: str = ""
+    """Reference of the version; empty until the verb that resolved it fills it in."""
+    digest: str = ""
+    """Of the version's weights; likewise."""
+    loaded: int = 0
+    """Tensors and extra states of the module that came from the entry."""
+    defaulted: tuple[str, ...] = ()
+    """Counters of batch normalisation that files from before torch 0.4.1 lack, set to 0."""
+    missing: tuple[str, ...] = ()
+    """Names that kept their initial value, as ``allow_missing`` said."""
+    unexpected: tuple[str, ...] = ()
+    """Names of the entry that were left out, as ``allow_unexpected`` said."""
+    cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name to (dtype in the entry, dtype in the module)."""
+    tied: tuple[tuple[str, ...], ...] = ()
+    """Names that are one tensor in the module."""
+    untied: tuple[tuple[str, ...], ...] = ()
+    """Names that were one tensor in the entry and are separate in the module; each has a copy of the values."""
+    built: str = ""
+    """``"fast"``, ``"plain"``, or empty for a module that the caller made."""
+    reason: str = ""
+    """Why it was not built fast."""
+    device: str = ""
+    """Where the tensors were moved to; empty if they were not."""
+    notices: tuple[str, ...] = ()
+    """What the verbs found worth saying, such as names that the class corrected."""
+    verified: bool = False
+    """Whether every byte was checked against its digest."""
+
+    def __str__(self) -> str:
+        what = f"{self.ref or 'the entry'} into {self.model or 'the module'}"
+        checked = "every byte checked" if self.verified else "bytes not checked"
+        where = f", on {self.device}" if self.device else ""
+        lines = [f"loaded {self.loaded} tensors of {what}{where}; {checked}", *self.notices]
+        if self.built == "plain":
+            lines.append(f"built with its initial values first: {self.reason}")
+        if self.defaulted:
+            lines.append(f"set to 0, since files of old torch lack them: {_some(self.defaulted)}")
+        if self.missing or self.unexpected:
+            parts = [
+                f"kept at their initial value: {_some(self.missing)}" if self.missing else "",
+                f"left out: {_some(self.unexpected)}" if self.unexpected else "",
+            ]
+            lines.append("allowed to differ: " + "; ".join(part for part in parts if part))
+        if self.cast:
+            pairs = sorted({f"{source} to {target}" for source, target in self.cast.values()})
+            lines.append(f"cast {len(self.cast)} tensors from {' and from '.join(pairs)}")
+        if self.untied:
+            lines.append(f"tied in the entry and separate in the class: {_some([' = '.join(g) for g in self.untied])}")
+        return "\n".join(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
