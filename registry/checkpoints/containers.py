@@ -179,20 +179,18 @@ def _metadata(found: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
 
 def _overlap_note(weights: WeightSet) -> str:
     """Return a sentence for tensors that share memory without being one tensor, or nothing."""
-    by_storage: dict[int, list[tuple[int, int, Any, str]]] = {}
+    by_storage: dict[int, list[tuple[str, FileTensor]]] = {}
     for name, tensor in weights.tensors.items():
         if isinstance(tensor, FileTensor) and tensor.end > tensor.start:
-            place = (tensor.start, tensor.end, tensor.identity, name)
-            by_storage.setdefault(id(tensor.storage), []).append(place)
+            by_storage.setdefault(id(tensor.storage), []).append((name, tensor))
     overlaps: list[tuple[str, str]] = []
-    for places in by_storage.values():
-        places.sort(key=lambda place: place[:2])
+    for neighbours in by_storage.values():
         reach, identity, first = 0, None, ""
-        for start, end, own, name in places:
-            if start < reach and own != identity:
+        for name, tensor in sorted(neighbours, key=lambda pair: (pair[1].start, pair[1].end)):
+            if tensor.start < reach and tensor.identity != identity:
                 overlaps.append((first, name))
-            if end > reach:
-                reach, identity, first = end, own, name
+            if tensor.end > reach:
+                reach, identity, first = tensor.end, tensor.identity, name
     if not overlaps:
         return ""
     (one, other), more = overlaps[0], len(overlaps) - 1

@@ -11,7 +11,7 @@ LONGEST_LINE = 1 << 16
 class Cursor:
     """Reads forward through bytes, and never gives less than was asked for."""
 
-    def __init__(self, content: memoryview, position: int) -> None:
+    def __init__(self, content: memoryview | bytes, position: int) -> None:
         self.content = content
         self.position = position
         self.size = len(content)
@@ -25,9 +25,11 @@ class Cursor:
         return piece
 
     def readline(self) -> bytes:
-        window = bytes(self.content[self.position : self.position + LONGEST_LINE])
-        length = window.find(b"\n") + 1
-        if not length:
-            raise BadPickle("a line of the pickle does not end")
-        self.position += length
-        return window[:length]
+        # A short window first: copying a long one for every line of some bytes would take minutes.
+        for reach in (128, LONGEST_LINE):
+            window = bytes(self.content[self.position : self.position + reach])
+            length = window.find(b"\n") + 1
+            if length:
+                self.position += length
+                return window[:length]
+        raise BadPickle("a line of the pickle does not end")

@@ -172,6 +172,8 @@ def _of_type(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 def _unsharded(state: Any) -> FileTensor | None:
     """Return a DTensor's local part where that is all of it: on one rank, or the same on all ranks."""
+    if isinstance(state, tuple) and len(state) == 2:
+        state = state[1]  # (attributes, slots): a DTensor has slots
     parts = state if isinstance(state, dict) else {}
     local, spec = parts.get("_local_tensor"), parts.get("_spec")
     if not isinstance(local, FileTensor) or not isinstance(spec, Foreign) or not isinstance(spec.state, dict):

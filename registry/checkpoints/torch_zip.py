@@ -58,7 +58,8 @@ def read_torch_zip(content: memoryview, source: str) -> Any:
     if len(pickled) > LARGEST_PICKLE:
         raise DamagedCheckpoint(source, "its pickle is larger than any model's")
     try:
-        return unpickle(pickled, CHECKPOINT, storages.resolve)[0]
+        # A copy: reading many small pieces is a third faster from bytes than from a view of the mapping.
+        return unpickle(bytes(pickled), CHECKPOINT, storages.resolve)[0]
     except BadPickle as error:
         raise DamagedCheckpoint(source, str(error)) from error
 

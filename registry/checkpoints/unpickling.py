@@ -68,7 +68,7 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 def unpickle(
-    content: memoryview,
+    content: memoryview | bytes,
     vocabulary: Vocabulary,
     persistent: Callable[[Any], Any] | None = None,
     position: int = 0,
@@ -106,20 +106,23 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         self.persistent = persistent
         self.memory = MOST_MEMORY
         self.numeric_tuples = MOST_NUMERIC_TUPLES
-        self.file_read = cursor.read
-        self.file_readline = cursor.readline
+        self.cursor = cursor
 
     def load(self) -> Any:
         # Frames (protocol 4) only group reads, so they are skipped and all reads are checked against the file.
-        self.read = self.file_read
-        self.readline = self.file_readline
+        cursor, content = self.cursor, self.cursor.content
+        self.read = cursor.read
+        self.readline = cursor.readline
         self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
         self.append = self.stack.append
-        read, dispatch, costs = self.read, self.dispatch, _COST_OF
+        dispatch, costs = self.dispatch, _COST_OF
         try:
             while True:
-                code = read(1)[0]
+                if cursor.position >= cursor.size:
+                    raise BadPickle("it ends in the middle of the pickle")
+                code = content[cursor.position]
+                cursor.position += 1
                 self.memory -= costs[code]
                 if self.memory < 0:
                     raise BadPickle(f"the pickle unfolds to more than {MOST_MEMORY >> 20} MiB of objects")
