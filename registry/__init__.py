@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry import errors as errors
     from registry.catalog.entry import Entry as Entry
-    from registry.remembrance import remember as remember
+    from registry.construction import remember as remember
     from registry.registry import Registry as Registry
 
 VERBS = (
@@ -46,7 +46,7 @@ _EXPORTS = {
     "Entry": "registry.catalog.entry",
     "Registry": "registry.registry",
     "errors": "registry.errors",
-    "remember": "registry.remembrance",
+    "remember": "registry.construction",
 }
 
 __all__ = [*VERBS, *_EXPORTS]

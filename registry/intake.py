@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Facts, Form, canonicalise
@@ -12,7 +12,7 @@ from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.canonical import ContradictedTie
-from registry.errors.checkpoints import SeveralWeightSets, UnknownWeightSet
+from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +44,10 @@ class Inspection:
     probe: Probe | None
     expectation: Expectation | None
     notes: tuple[str, ...]
+    live_class: str | None = None
+    """``"pkg.mod:Class"`` of a live model."""
+    live_init: Mapping[str, Any] = field(default_factory=dict)
+    """The init arguments that were remembered on it."""
 
     @property
     def tensors(self) -> dict[str, TensorSource]:

@@ -23,15 +23,16 @@ _HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 class LiveTensor:
     """A tensor in memory, as a ``TensorSource``."""
 
-    def __init__(self, name: str, tensor: torch.Tensor) -> None:
-        if type(tensor).__name__ == "DTensor" or hasattr(tensor, "__tensor_flatten__"):
-            raise UnstorableTensor(name, f"a {type(tensor).__name__}", "gather it to a plain tensor first")
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            kind = "on the meta device" if tensor.is_meta else f"{tensor.layout}".replace("torch.", "")
-            raise UnstorableTensor(name, "quantized" if tensor.is_quantized else kind, "make it a dense tensor first")
+    def __init__(self, source: str, name: str, tensor: torch.Tensor) -> None:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        if dtype not in ITEM_SIZES:
-            raise UnstorableTensor(name, dtype, "convert it to another dtype first")
+        if hasattr(tensor, "__tensor_flatten__"):
+            raise UnstorableTensor(source, name, f"a {type(tensor).__name__}", "make it a plain tensor first")
+        if tensor.layout != torch.strided:
+            raise UnstorableTensor(source, name, f"sparse ({tensor.layout})", "call .to_dense() first")
+        if tensor.is_meta:
+            raise UnstorableTensor(source, name, "on the meta device and has no values", "load its weights first")
+        if tensor.is_quantized or dtype not in ITEM_SIZES:
+            raise UnstorableTensor(source, name, f"of dtype {dtype}", "convert it to a plain dtype first")
         self._tensor = tensor.detach()
         self.spec = TensorSpec(dtype, tuple(tensor.shape))
 
@@ -57,17 +58,11 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
         UnstorableTensor: a tensor is sparse, quantized, a shard, or of a dtype that cannot be stored.
     """
     if not isinstance(source, nn.Module):
-        return Checkpoint("a state dict in memory", None, "live", (_weight_set(source),))
-    wrappers = live_wrappers(source)
-    bare = unwrapped(source)
+        named = "a state dict in memory"
+        return Checkpoint(named, None, "live", (_weight_set(named, source),))
+    named = f"a live {model_class(source).__name__}"
     state = _full_state(source) if is_sharded(source) else source.state_dict()
-    return Checkpoint(
-        source=f"a live {type(bare).__name__}",
-        path=None,
-        format="live",
-        weight_sets=(_weight_set(state),),
-        live_wrappers=wrappers,
-    )
+    return Checkpoint(named, None, "live", (_weight_set(named, state),), live_wrappers=live_wrappers(source))
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -78,6 +73,14 @@ def unwrapped(module: nn.Module) -> nn.Module:
         if not isinstance(child, nn.Module):
             return module
         module = child
+
+
+def model_class(module: nn.Module) -> type[nn.Module]:
+    """Return the class of the model inside any wrappers; of a ``fully_shard``ed one, the class that it had before."""
+    classes = type(unwrapped(module)).__mro__
+    names = [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
+    found: type[nn.Module] = classes[names.index(_FSDP2) + 1] if _FSDP2 in names else classes[0]
+    return found
 
 
 def live_wrappers(module: nn.Module) -> dict[str, str]:
@@ -121,7 +124,9 @@ def _full_state(module: nn.Module) -> dict[str, Any]:
     return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
-def _weight_set(state: Mapping[str, Any]) -> WeightSet:
-    tensors = {name: LiveTensor(name, value) for name, value in state.items() if isinstance(value, torch.Tensor)}
+def _weight_set(source: str, state: Mapping[str, Any]) -> WeightSet:
+    tensors = {
+        name: LiveTensor(source, name, value) for name, value in state.items() if isinstance(value, torch.Tensor)
+    }
     values = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
     return WeightSet("", tensors, values, getattr(state, "_metadata", None))

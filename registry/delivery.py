@@ -1,0 +1,111 @@
+"""From an entry to a ready module on this process's device; the checks are made before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from registry.blobs.manifest import Manifest
+from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.values import decode
+from registry.catalog.entry import Entry
+from registry.errors.intake import ModelNeeded
+from registry.models.build import Built, build
+from registry.models.expectation import expect
+from registry.models.fit import fit
+from registry.models.report import LoadReport
+from registry.models.specification import ModelSpec
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked of a load."""
+
+    model: nn.Module | None = None
+    init: Mapping[str, Any] | None = None
+    device: str | torch.device | None = None
+    allow_missing: Sequence[str] = ()
+    allow_unexpected: Sequence[str] = ()
+    cast: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """An entry with its weights, mapped and being checked."""
+
+    entry: Entry
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+    check: Callable[[], None]
+    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    fast_build: bool
+    """Whether the class was proved to allow a build without initial values when the version was pushed."""
+    reason: str
+    """Why not."""
+    verified: bool
+
+
+def specification(entry: Entry, order: Order) -> ModelSpec:
+    """Return what to build for an entry.
+
+    Raises:
+        ModelNeeded: the entry names no class.
+    """
+    if entry.model_class is None:
+        raise ModelNeeded(entry.ref)
+    return ModelSpec(entry.model_class, dict(order.init if order.init is not None else entry.init), entry.init_as)
+
+
+def deliver(parcel: Parcel, order: Order) -> tuple[nn.Module, LoadReport]:
+    """Put the weights into the caller's module, or into one built from the entry's class.
+
+    Raises:
+        RegistryError: of ``models`` (the class, the fit) and ``blobs`` (the bytes); a caller's module is unchanged.
+    """
+    entry = parcel.entry
+    built: Built | None = None
+    if order.model is None:
+        spec = specification(entry, order)
+        same = order.init is None or dict(order.init) == dict(entry.init)
+        built = build(spec, fast=parcel.fast_build and same, reason=parcel.reason)
+    target = built if built is not None else order.model
+    assert target is not None
+    renamed, notices = _corrected(parcel, built.module if built is not None else order.model)
+    report = fit(
+        target,
+        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
+        ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
+        values={
+            renamed.get(name, name): decode(value)
+            for name, value in parcel.manifest.values.items()
+            if name.rpartition(".")[2] == EXTRA_STATE
+        },
+        metadata=parcel.manifest.metadata,
+        allow_missing=order.allow_missing,
+        allow_unexpected=order.allow_unexpected,
+        cast=order.cast,
+        device=torch.device(order.device) if order.device is not None else None,
+        check=parcel.check,
+    )
+    module = built.module if built is not None else order.model
+    assert module is not None
+    return module, replace(
+        report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=parcel.verified
+    )
+
+
+def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the names that this class puts right, and what to say of it."""
+    assert module is not None
+    names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
+    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
+    if not renamed:
+        return {}, ()
+    changed = {name: new for name, new in renamed.items() if name != new}
+    first, new = next(iter(changed.items()))
+    notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
+    return renamed, (notice,)

@@ -1,0 +1,128 @@
+"""Storing what was examined: bytes first, the version last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.store import BlobStore
+from registry.canonical.values import encode
+from registry.catalog.catalog import Catalog
+from registry.catalog.draft import Draft, VanishedTensors
+from registry.catalog.entry import Entry
+from registry.errors.intake import ChangedCheckpoint, NameNeeded
+from registry.intake import Inspection
+from registry.provenance import FileDigest, creator, git_commit
+from registry.reference import check_model_name, same_name_as_file_stem
+
+_ATTEMPTS = 3
+"""A collector may take tensors that a push found stored, between its look and its commit; it then writes them."""
+
+
+def name_for(source: object, name: str | None) -> str:
+    """Return the model's name: the given one, else the file's stem.
+
+    Raises:
+        InvalidModelName: it is no legal name.
+        NameNeeded: none was given for an object in memory.
+    """
+    if name is not None:
+        return check_model_name(name)
+    if isinstance(source, (str, os.PathLike)):
+        return same_name_as_file_stem(source)
+    raise NameNeeded("an object in memory")
+
+
+def deposit(
+    catalog: Catalog,
+    store: BlobStore,
+    inspection: Inspection,
+    draft: Draft,
+    *,
+    force_new: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Entry:
+    """Store an examined checkpoint as a version.
+
+    The blob is durable before the version exists; killed in between, the blob is garbage that the collector takes.
+
+    Raises:
+        ChangedCheckpoint: the file was written to while it was read.
+        RegistryError: of ``blobs`` and ``catalog``; no version was made.
+    """
+    before = _stamp(inspection)
+    source_digest = FileDigest(inspection.checkpoint.path)
+    tensors = inspection.tensors
+    for attempt in range(_ATTEMPTS):
+        with store.transfer() as transfer:
+            stored = transfer.write(tensors, locate=catalog.locate, progress=progress)
+            sha256 = source_digest.result()
+            if _stamp(inspection) != before:
+                raise ChangedCheckpoint(inspection.checkpoint.source)
+            manifest = _manifest(inspection, stored.tensors)
+            complete = _completed(draft, inspection, sha256)
+            try:
+                return catalog.add_version(complete, manifest, stored.new_blobs, force_new=force_new)
+            except VanishedTensors:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Manifest:
+    form, weights = inspection.form, inspection.weights
+    return Manifest(
+        tensors=stored,
+        ties=inspection.ties,
+        values={form.values[name]: encode(value, name) for name, value in weights.values.items()},
+        metadata=form.metadata,
+    )
+
+
+def _completed(draft: Draft, inspection: Inspection, sha256: str | None) -> Draft:
+    """Return the draft with everything that the checkpoint and its reading say."""
+    checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
+    own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
+    return replace(
+        draft,
+        unwrapping=replace(form.unwrapping, own=own),
+        wrapper=form.wrapper,
+        saved_as=form.saved_as,
+        world_size=draft.world_size if draft.world_size is not None else _world_size(checkpoint.facts),
+        model_class=spec.target if spec else inspection.live_class,
+        init=spec.init if spec else inspection.live_init,
+        init_as=spec.init_as if spec else "kwargs",
+        source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
+        source_sha256=sha256,
+        source_format=checkpoint.format,
+        weights_key=inspection.weights.key,
+        torch_version=_torch_version(),
+        git_commit=git_commit(),
+        creator=creator(),
+    )
+
+
+def _world_size(facts: Mapping[str, Any]) -> int | None:
+    size = facts.get("world_size")
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _torch_version() -> str | None:
+    # Asked of the installed distribution: importing torch takes over a second, and a plain push never needs it.
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
+
+
+def _stamp(inspection: Inspection) -> tuple[int, ...]:
+    """Return what changes when somebody writes to the file that is being read."""
+    path = inspection.checkpoint.path
+    if path is None or not path.is_file():
+        return ()
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,65 @@
+"""Errors of choosing what to store from a checkpoint that was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry.errors.root import RegistryError
+
+
+class SeveralWeightSets(RegistryError):
+    """The file holds more than one set of weights, and which one is meant is the user's to say."""
+
+    def __init__(self, source: str, counts: Mapping[str, int]) -> None:
+        super().__init__(
+            f"{source} holds {len(counts)} sets of weights: {_listed(counts)}; say which one with --weights, "
+            f"for example --weights {next(iter(counts))}"
+        )
+        self.counts = dict(counts)
+
+
+class UnknownWeightSet(RegistryError):
+    """There is no such set of weights in the file, or several go by that name."""
+
+    def __init__(self, source: str, key: str, counts: Mapping[str, int]) -> None:
+        super().__init__(f"{source} holds no one set of weights called '{key}'; it has {_listed(counts)}")
+
+
+class NameNeeded(RegistryError):
+    """What is pushed is no file, so it suggests no name."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(f"{source} has no file name to take a name from; give one: registry.push(..., 'name')")
+
+
+class ModelNeeded(RegistryError):
+    """An entry names no class, so a load has nothing to build."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"{ref} was pushed without its class, so there is nothing to build; give an instance with "
+            "registry.load(..., model=Net(args)), or take the tensors with registry.state_dict"
+        )
+
+
+class UnstorableInit(RegistryError):
+    """An init argument of a live model cannot be kept as plain data."""
+
+    def __init__(self, model: str, name: str, why: str) -> None:
+        super().__init__(
+            f"the init argument '{name}' of {model} {why}; only numbers, texts, lists and dicts of them can be stored "
+            "with a version"
+        )
+
+
+class ChangedCheckpoint(RegistryError):
+    """Somebody wrote to the file while it was read."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source} was changed while it was read, and nothing was stored; push it again when its writer is done"
+        )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"'{key}' ({count} tensors)" for key, count in counts.items())
