@@ -14,9 +14,10 @@ from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.errors.intake import ModelNeeded
-from registry.models.build import Built, build
+from registry.models.build import Built
 from registry.models.expectation import expect
 from registry.models.fit import fit
+from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.specification import ModelSpec
 
@@ -42,11 +43,10 @@ class Parcel:
     tensors: Mapping[str, torch.Tensor]
     check: Callable[[], None]
     """Waits until every byte is checked, and raises if one is not as it was stored."""
-    fast_build: bool
-    """Whether the class was proved to allow a build without initial values when the version was pushed."""
-    reason: str
-    """Why not."""
+    proof: Proof | None
+    """What the push found out about building the class fast."""
     verified: bool
+    """Whether ``check`` checks anything."""
 
 
 def specification(entry: Entry, order: Order) -> ModelSpec:
@@ -71,7 +71,7 @@ def deliver(parcel: Parcel, order: Order) -> tuple[nn.Module, LoadReport]:
     if order.model is None:
         spec = specification(entry, order)
         same = order.init is None or dict(order.init) == dict(entry.init)
-        built = build(spec, fast=parcel.fast_build and same, reason=parcel.reason)
+        built = build_by(spec, parcel.proof if same else None)
     target = built if built is not None else order.model
     assert target is not None
     renamed, notices = _corrected(parcel, built.module if built is not None else order.model)

@@ -267,10 +267,14 @@ class Registry:
 
     def _parcel(self, entry: Entry, verify: Verify) -> Parcel:
         from registry.delivery import Parcel
+        from registry.models.proof import Proof
 
         manifest = self._manifest(entry)
         opened = self.store.open(manifest, verify=verify)
-        return Parcel(entry, manifest, opened.tensors, opened.check, True, "", verify != "never")
+        proof = self.catalog.document(entry, "build")
+        return Parcel(
+            entry, manifest, opened.tensors, opened.check, Proof.decode(proof) if proof else None, verify != "never"
+        )
 
 
 @cache

@@ -12,6 +12,10 @@ from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
 
 
+DECISIVE = ("training", "example")
+"""Documents that belong to what a version is."""
+
+
 class Recorded(Protocol):
     """What a ``Draft`` and an ``Entry`` both say."""
 
@@ -30,7 +34,8 @@ class Recorded(Protocol):
 def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, bytes]) -> str:
     """Digest a version: weights, ties, other values, metadata, unwrapping, wrapper, class, init arguments, documents.
 
-    Where the bytes lie is not part of it: a repair may move them. blake3 over JSON with sorted keys, hexadecimal.
+    Where the bytes lie is not part of it: a repair may move them. Neither is how fast the class can be built, which
+    another torch may answer otherwise for the same version. blake3 over JSON with sorted keys, hexadecimal.
     """
     record = {
         "weights": manifest.weights_digest,
@@ -42,7 +47,7 @@ def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, b
         "class": facts.model_class,
         "init": dict(facts.init),
         "init_as": facts.init_as,
-        "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items()},
+        "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }
     return blake3(canonical_json(record).encode()).hexdigest()
 
