@@ -260,6 +260,13 @@ class RankUnreachable(ParallelError):
         )
 
 
+class CannotWrap(ParallelError):
+    """DistributedDataParallel refuses the model."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"{model} cannot be loaded with ddp=True: {reason}; load it without, for one device")
+
+
 class CannotShard(ParallelError):
     """The model cannot be given out in shards."""
 

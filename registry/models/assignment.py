@@ -12,6 +12,7 @@ from torch import nn
 from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
 from registry.models.plan import Plan
+from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.skipping import exchange
 from registry.models.slots import Layout, layout
 
@@ -27,17 +28,24 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
     """
     done: Assigned = {}
     in_use: set[int] = set()
+    shards: dict[int, nn.Parameter] = {}
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
         if id(tensor) in done:
             continue
         done[id(tensor)] = tensor
+        if is_shard(tensor):
+            shards[id(tensor)] = materialised(tensor, weights[source])
+            continue
         given = weights[source].detach()
         address = given.data_ptr()
         if address in in_use and address:
             given = given.clone()
         in_use.add(address)
         exchange(tensor, given)
+    for slot in found.slots.values() if shards else ():
+        if id(slot.tensor) in shards:  # FSDP looks for replaced parameters at the first forward
+            slot.owner._parameters[slot.key] = shards[id(slot.tensor)]
     _reset(found, plan.defaulted)
 
 
@@ -54,7 +62,9 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None
 
 def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
     """Give one tensor of a module other values, in its own memory if dtype and layout allow."""
-    if tensor.is_meta:
+    if is_shard(tensor):
+        local(tensor).copy_(part_of(values, tensor))
+    elif tensor.is_meta:
         exchange(tensor, values.detach().clone())
     elif tensor.dtype != values.dtype or _overlaps_itself(tensor):
         tensor.data = values.detach().to(tensor.device, copy=True)
@@ -129,16 +139,22 @@ def check_memory(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor],
     """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
     by_memory: dict[int, list[str]] = {}
     for name in plan.sources:
-        by_memory.setdefault(found.slots[name].tensor.untyped_storage().data_ptr(), []).append(name)
+        memory = local(found.slots[name].tensor).untyped_storage()
+        if memory.nbytes():
+            by_memory.setdefault(memory.data_ptr(), []).append(name)
     wrong = [
         name
         for names in by_memory.values()
         if len({id(found.slots[name].tensor) for name in names}) > 1
         for name in names
-        if not same_bits(found.slots[name].tensor.detach(), weights[plan.sources[name]])
+        if not _holds(found.slots[name].tensor, weights[plan.sources[name]])
     ]
     if wrong:
         raise _overwritten(model, wrong)
+
+
+def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    return same_bits(local(tensor), part_of(values, tensor))
 
 
 def _overwritten(model: str, names: list[str]) -> FitError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,15 @@ class Built:
     fast: bool
     reason: str
     """Why it was built plainly; empty if it was built fast."""
+    prepare: Callable[[nn.Module], None] = lambda module: None
+    """What was done to the module since, such as sharding; done again if it has to be built again."""
 
     def rebuild_plainly(self, reason: str) -> None:
         """Build the module again, with initial values, because not all of them are going to be replaced."""
         with generators.preserved():
             self.module = _build_plainly(self.spec)
         self.fast, self.reason = False, reason
+        self.prepare(self.module)
 
 
 @dataclass(frozen=True)

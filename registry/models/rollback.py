@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.models.bits import same_bits
+from registry.models.shards import local
 from registry.models.skipping import exchange
 from registry.models.slots import Layout
 
@@ -61,7 +62,7 @@ class Snapshot:
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:
     tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-    return [tensor for tensor in tensors.values() if not is_lazy(tensor)]
+    return [local(tensor) for tensor in tensors.values() if not is_lazy(tensor)]
 
 
 def _remembered(tensor: torch.Tensor) -> _Tensor:

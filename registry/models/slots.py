@@ -49,8 +49,9 @@ def layout(module: nn.Module) -> Layout:
     slots: dict[str, Slot] = {}
     extra_states: dict[str, nn.Module] = {}
     custom = ""
+    sharded = is_sharded(module)
     for prefix, part in _walk(module, ""):
-        if not custom and is_custom(part):
+        if not custom and (_has_custom_class(_kind(part)) if sharded else is_custom(part)):
             custom = type(part).__name__
         for key, parameter in part._parameters.items():
             if parameter is not None:
@@ -66,15 +67,25 @@ def layout(module: nn.Module) -> Layout:
 
 def bare(module: nn.Module) -> nn.Module:
     """Return the model inside of any wrappers at the root, known by their types."""
-    while (component := _component(type(module))) and isinstance(child := getattr(module, component, None), nn.Module):
+    while (component := _component(_kind(module))) and isinstance(child := getattr(module, component, None), nn.Module):
         module = child
     return module
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether FSDP2 gave out the parameters in shards; it keeps them so by hooks, which are no loading of its own."""
+    return any(_is_sharded_class(_kind(part)) for part in module.modules())
 
 
 def is_custom(module: nn.Module) -> bool:
     """Whether a state dict of this one module is made or read by more than its registered tensors."""
     state = module.__dict__
-    return _has_custom_class(type(module)) or any(state.get(hooks) for hooks in _HOOKS)
+    return _has_custom_class(_kind(module)) or any(state.get(hooks) for hooks in _HOOKS)
+
+
+def _kind(module: nn.Module) -> Any:
+    """Return the class, which mypy takes for unhashable, as the key of a cache."""
+    return type(module)
 
 
 @cache
@@ -85,6 +96,11 @@ def _has_custom_class(kind: type[Any]) -> bool:
         or kind.state_dict is not nn.Module.state_dict
         or kind.load_state_dict is not nn.Module.load_state_dict
     )
+
+
+@cache
+def _is_sharded_class(kind: type[Any]) -> bool:
+    return any(parent.__name__ == "FSDPModule" and parent.__module__.startswith("torch.") for parent in kind.__mro__)
 
 
 @cache

@@ -1,0 +1,91 @@
+"""A module on many ranks: DistributedDataParallel, and FSDP2 in which each rank holds its part."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from registry.errors.models import CannotShard, CannotWrap, first_line
+from registry.models.assignment import convert
+from registry.models.build import Built
+from registry.models.slots import layout
+
+
+def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = False) -> nn.Module:
+    """Return the module under DistributedDataParallel, in train mode, on a device of this rank.
+
+    All ranks loaded the same digest, so their weights are equal and nothing has to be sent.
+
+    Args:
+        synchronise: send rank 0's values to the others first. Needed if some kept initial values of their own, as
+            with ``allow_missing``.
+
+    Raises:
+        CannotWrap: DistributedDataParallel refuses the module, for example since nothing in it can be trained.
+    """
+    from torch.nn.parallel import DistributedDataParallel
+
+    module.to(device).train()
+    accepted = inspect.signature(DistributedDataParallel.__init__).parameters
+    options = {} if synchronise or "init_sync" not in accepted else {"init_sync": False}
+    try:
+        return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)
+    except (RuntimeError, ValueError) as error:
+        raise CannotWrap(type(module).__name__, first_line(error)) from error
+
+
+def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None) -> None:
+    """Give out the parameters of a module over all ranks (``fully_shard``), before `fit` puts weights into it.
+
+    Built fast, the parameters are on meta and stay there, so that a rank never holds more than its part: `fit` copies
+    only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank gathers
+    one unit at a time while it computes.
+
+    Args:
+        device: of this rank; all ranks need the same type.
+        cast: what `fit` is going to be given as ``cast``.
+
+    Raises:
+        CannotShard: the installed torch has no FSDP2, or it refuses the module.
+    """
+    built.prepare = partial(_shard, device=device, cast=cast)
+    built.prepare(built.module)
+
+
+def _shard(module: nn.Module, device: torch.device, cast: torch.dtype | None) -> None:
+    name = type(module).__name__
+    try:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+    except ImportError as error:
+        raise CannotShard(name, f"torch {torch.__version__} has no fully_shard") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if cast is not None:
+        convert(module, cast)
+    try:
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+        for unit in [*_units(module), module]:
+            fully_shard(unit, mesh=mesh)
+    except (RuntimeError, ValueError, NotImplementedError, TypeError, AssertionError) as error:
+        raise CannotShard(name, first_line(error)) from error
+
+
+def _units(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the elements of ModuleLists, inner ones first, that share no parameter with anything outside."""
+    owners: dict[int, set[nn.Module]] = {}
+    for slot in layout(module).slots.values():
+        owners.setdefault(id(slot.tensor), set()).add(slot.owner)
+    shared = {parameter: parts for parameter, parts in owners.items() if len(parts) > 1}
+    lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
+    for element in (element for part in reversed(lists) for element in part):
+        parameters = {id(parameter) for parameter in element.parameters()}
+        inside = set(element.modules())
+        is_container = isinstance(element, (nn.ModuleList, nn.ModuleDict))
+        if parameters and not is_container and all(shared[p] <= inside for p in parameters & shared.keys()):
+            yield element

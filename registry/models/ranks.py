@@ -1,0 +1,157 @@
+"""Many processes that act as one: what rank 0 decides holds for all, and what fails on one fails on all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from registry.errors.models import (
+    NoProcessGroup,
+    OtherRankFailed,
+    RanksDisagree,
+    RankUnreachable,
+    WrongRank,
+    first_line,
+)
+
+PATIENCE = 600.0
+"""Seconds that ranks wait for each other by default: the slowest may have to check every byte from a cold disk."""
+
+T = TypeVar("T")
+
+_channels: dict[float, tuple[Any, Any]] = {}
+"""By time limit: the process group that was the default one, and the group made beside it for messages."""
+
+
+def require_process_group(asked: str) -> None:
+    """Raise if this process is not part of a process group.
+
+    Raises:
+        NoProcessGroup: ``torch.distributed.init_process_group`` was not called.
+    """
+    if not dist.is_available() or not dist.is_initialized():
+        raise NoProcessGroup(asked)
+
+
+def current_rank(rank: int | None = None) -> int:
+    """Return this process's rank, which the process group knows; ``rank`` may only confirm it.
+
+    Raises:
+        WrongRank: the rank given is another one.
+    """
+    actual = dist.get_rank()
+    if rank is not None and rank != actual:
+        raise WrongRank(rank, actual)
+    return actual
+
+
+def rank_device(rank: int) -> torch.device:
+    """Return a rank's device: ``cuda:LOCAL_RANK`` where the launcher sets that, else by rank, else the CPU.
+
+    A rank counts through all nodes and devices count on each, so rank 9 of two nodes of 8 has ``cuda:1``.
+    """
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not devices:
+        return torch.device("cpu")
+    local = os.environ.get("LOCAL_RANK", "")
+    return torch.device("cuda", int(local) if local.isdigit() and int(local) < devices else rank % devices)
+
+
+def together(doing: str, work: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """Do something on every rank; if it fails on one, raise on all of them.
+
+    Every rank of the process group has to call it, with work that does not depend on the other ranks.
+
+    Raises:
+        OtherRankFailed: it failed on another rank; what failed here is raised as it is.
+        RankUnreachable: a rank died, or did not get here within the time limit.
+    """
+    try:
+        result = work()
+    except BaseException as error:
+        _tell(doing, f"{type(error).__name__}: {first_line(error)}", seconds, must_arrive=False)
+        raise
+    messages = _tell(doing, "", seconds, must_arrive=True)
+    failures = [(rank, message) for rank, message in enumerate(messages) if message]
+    if failures:
+        raise OtherRankFailed(doing, failures)
+    return result
+
+
+def from_rank_zero(doing: str, decide: Callable[[], T], seconds: float = PATIENCE) -> T:
+    """Let rank 0 decide something and return it on every rank; the value has to be one that pickles.
+
+    Raises:
+        OtherRankFailed: rank 0 could not decide; on rank 0 what it failed with is raised.
+        RankUnreachable: a rank died, or did not get here within the time limit.
+    """
+    outcome: tuple[str, T | None] = ("", None)
+    failure: BaseException | None = None
+    if dist.get_rank() == 0:
+        try:
+            outcome = ("", decide())
+        except BaseException as error:
+            failure = error
+            outcome = (f"{type(error).__name__}: {first_line(error)}", None)
+    try:
+        message, value = _exchange(doing, outcome, seconds)[0]
+    except RankUnreachable:
+        if failure is not None:
+            raise failure from None
+        raise
+    if failure is not None:
+        raise failure
+    if message:
+        raise OtherRankFailed(doing, [(0, message)])
+    return value  # type: ignore[no-any-return]
+
+
+def agree(what: str, value: str, seconds: float = PATIENCE) -> str:
+    """Return the value if every rank has the same one.
+
+    Under DDP each rank maps the weights for itself and none is broadcast: that all have the same digest, and that each
+    checks the bytes against it, is what makes the weights equal.
+
+    Raises:
+        RanksDisagree: they differ.
+        RankUnreachable: a rank died, or did not get here within the time limit.
+    """
+    values = _exchange(f"agreeing on {what}", value, seconds)
+    if len(set(values)) > 1:
+        raise RanksDisagree(what, values)
+    return value
+
+
+def _tell(doing: str, message: str, seconds: float, *, must_arrive: bool) -> list[str]:
+    try:
+        return _exchange(doing, message, seconds)
+    except RankUnreachable:
+        if must_arrive:
+            raise
+        return []
+
+
+def _exchange(doing: str, value: Any, seconds: float) -> list[Any]:
+    """Return what every rank gave, by rank."""
+    gathered: list[Any] = [None] * dist.get_world_size()
+    try:
+        dist.all_gather_object(gathered, value, group=_channel(seconds))
+    except RuntimeError as error:
+        _channels.clear()  # a group in which a rank was missed answers nothing any more
+        raise RankUnreachable(doing, seconds, first_line(error)) from error
+    return gathered
+
+
+def _channel(seconds: float) -> Any:
+    """Return a gloo group of all ranks: its messages need no GPU, and unlike NCCL's they end after a time limit."""
+    world = dist.group.WORLD
+    default, channel = _channels.get(seconds, (None, None))
+    if default is not world:
+        channel = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
+        _channels[seconds] = (world, channel)
+    return channel
