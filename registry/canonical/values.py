@@ -17,7 +17,7 @@ TAG = "$"
 """The key that marks an object of the JSON as an encoded value and not as a dict."""
 
 MOST_LEVELS = 100
-MOST_NODES = 5_000_000
+MOST_NODES = 2_000_000
 """A value may refer to one list many times over; without a limit a few bytes unfold to more than any memory."""
 
 MOST_INLINE = 16 << 20
@@ -174,7 +174,7 @@ class _Encoder:
             if value.dtype.name in ITEM_SIZES:
                 little = value.astype(value.dtype.newbyteorder("<"))
                 return self._inline("array", TensorSpec(value.dtype.name, value.shape), little.tobytes(), where)
-        raise UnencodableValue(where, str(value) if isinstance(value, Foreign) else f"it is a {name}")
+        raise UnencodableValue(where, f"it is {value}" if name.startswith("registry.") else f"it is a {name}")
 
     def _live(self, value: Any, torch: Any, where: str) -> Any:
         spec = TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))

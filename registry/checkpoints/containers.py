@@ -7,14 +7,15 @@ has the structure of weights without being any (optimizer and random states).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import Foreign
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.settling import Settled, settle
-from registry.checkpoints.tensors import FileTensor
+from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import TensorSource, WeightSet
 from registry.errors.checkpoints import (
@@ -24,6 +25,7 @@ from registry.errors.checkpoints import (
     PickledModule,
     ShardedTensors,
     UnstorableTensor,
+    ZeroShards,
 )
 
 DEEPEST = 3
@@ -46,7 +48,7 @@ LIKELIEST = (
 _AVERAGED = re.compile(r"(^|[/_.])(ema|swa|averaged?|shadow|polyak|teacher)([/_.]|$|\d)", re.IGNORECASE)
 _NOT_WEIGHTS = re.compile(
     r"optim|sched|scaler|rng|random|callback|loops?$|hyper|hparam|config|cfg|^args$|metric|history|criterion|"
-    r"sampler|^amp$|^loss|meter|dataloader|dataset|^meta$|_extra_state$",
+    r"sampler|message_hub|^logs?$|^amp$|^loss|meter|dataloader|dataset|^meta$|_extra_state$",
     re.IGNORECASE,
 )
 _INIT_KEYS = ("hyper_parameters", "model_args", "model_kwargs", "init_args", "hparams")
@@ -59,8 +61,9 @@ _FRAMEWORKS = {
 }
 
 MOST_EXPANSION = 16
-MOST_EXPANDED = 256 << 20
-"""Bytes; expanded tensors are stored by value, and a few bytes can claim to be terabytes."""
+"""Bytes of tensors for a byte of the file: expanded tensors are stored by value, and may claim to be terabytes."""
+SMALL = 256 << 20
+"""Bytes that any file may claim."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def examine(value: Any, source: str, nbytes: int) -> Contents:
 
     Raises:
         EmptyCheckpoint, PickledModule, ForeignObjects: no weights can be read.
-        UnstorableTensor, ShardedTensors: weights of a kind that cannot be stored.
+        UnstorableTensor, ShardedTensors, ZeroShards: weights of a kind that cannot be stored, or a part of them.
         OversizedCheckpoint: expanded tensors out of proportion to the file.
     """
     settled = settle(value, source)
@@ -90,6 +93,7 @@ def examine(value: Any, source: str, nbytes: int) -> Contents:
         raise _nothing(root, settled, source)
     places = [place for place, _ in found]
     sets = tuple(_weight_set("/".join(place), weights, source) for place, weights in found)
+    _refuse_parts(root, sets, source)
     notes = [note for weights in sets if (note := _overlap_note(weights))]
     foreign = sorted({item.name for item in settled.foreign})
     if foreign:
@@ -146,7 +150,7 @@ def _weight_set(key: str, found: dict[str, Any], source: str) -> WeightSet:
         if not isinstance(item, TENSORS):
             values[name] = item
             continue
-        if item.spec.dtype in ("complex128", "complex32") or item.spec.dtype.startswith("q"):
+        if item.spec.dtype not in ITEM_SIZES:
             raise UnstorableTensor(source, name, f"of dtype {item.spec.dtype}", _remedy(item.spec.dtype))
         tensors[name] = item
     foreign = {item.name: name for name, value in values.items() for item in settle(value, source).foreign}
@@ -167,7 +171,7 @@ def _remedy(dtype: str) -> str:
         return "save it as complex64 with .to(torch.complex64), or as two float64 with torch.view_as_real"
     if dtype == "complex32":
         return "save it as complex64 with .to(torch.complex64)"
-    return "call .dequantize() on it before saving"
+    return "convert it to a dtype that safetensors has, or call .dequantize() on it, before saving"
 
 
 def _metadata(found: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
@@ -199,9 +203,22 @@ def _overlap_note(weights: WeightSet) -> str:
 
 
 def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
-    claimed = sum(tensor.spec.numel for tensor in settled.tensors)
-    if claimed > MOST_EXPANSION * nbytes + MOST_EXPANDED:
-        raise OversizedCheckpoint(source, f"its tensors claim {claimed} elements in a file of {nbytes} bytes")
+    distinct = {tensor.identity: tensor.spec for tensor in settled.tensors}
+    claimed = sum(spec.numel * ALL_ITEM_SIZES.get(spec.dtype, 1) for spec in distinct.values())
+    if claimed > MOST_EXPANSION * nbytes + SMALL:
+        raise OversizedCheckpoint(source, f"its tensors claim {claimed} bytes in a file of {nbytes}")
+
+
+def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:
+    """Refuse what DeepSpeed writes of one rank where the weights are spread over several."""
+    if not isinstance(root, dict) or not {"module", "dp_world_size", "mp_world_size", "ds_version"} & set(root):
+        return
+    parallel = root.get("mp_world_size")
+    if type(parallel) is int and parallel > 1:
+        raise ZeroShards(source, f"{parallel}-way tensor-parallel")
+    module = next((weights for weights in sets if weights.key == "module"), None)
+    if module and "param_shapes" in root and all(tensor.spec.numel == 0 for tensor in module.tensors.values()):
+        raise ZeroShards(source, "ZeRO-3")
 
 
 def _nothing(root: Any, settled: Settled, source: str) -> Exception:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from registry.checkpoints.containers import examine
+from registry.checkpoints.distributed import METADATA
 from registry.checkpoints.folders import open_folder
 from registry.checkpoints.mapping import map_file, unopenable
 from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
@@ -16,9 +17,12 @@ from registry.checkpoints.torch_legacy import begins_legacy, read_torch_legacy
 from registry.checkpoints.torch_zip import MAGIC as ZIP
 from registry.checkpoints.torch_zip import read_torch_zip
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, OneShard
+from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, OneShard, ShardedTensors
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.(safetensors|bin|pt|pth)$")
+
+SHARDING = "DCP_SHARDING_INFO"
+"""Metadata of safetensors files whose tensors are pieces (torch.distributed.checkpoint's HuggingFaceStorageWriter)."""
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -37,6 +41,10 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise unopenable(place, error) from error
     if stat.S_ISDIR(mode):
         return open_folder(place, open_file)
+    if place.name == METADATA:
+        return open_folder(place.parent, open_file)
+    if place.suffix == ".distcp":
+        raise NotACheckpoint(str(place), "one rank's part of a torch.distributed.checkpoint", "give its folder")
     shard = _SHARD.search(place.name)
     if shard and int(shard[2]) > 1:
         raise OneShard(str(place), int(shard[2]))
@@ -62,6 +70,8 @@ def open_file(path: Path) -> Checkpoint:
 
 def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:
     weights, metadata = read_safetensors(content, source)
+    if SHARDING in metadata:
+        raise ShardedTensors(source, next(iter(weights.tensors), ""), "piece written by torch.distributed.checkpoint")
     if not weights.tensors:
         raise EmptyCheckpoint(source, "a safetensors file without tensors")
     facts = {key: metadata[key] for key in ("format",) if key in metadata}

@@ -46,6 +46,9 @@ class Unstorable(Buildable):
         self.remedy = remedy
         self.is_sharded = is_sharded
 
+    def __str__(self) -> str:
+        return f"a tensor that is {self.kind}"
+
     def build(self, machine: Machine, state: Any) -> None:
         """It stays what it is, whatever its state."""
 

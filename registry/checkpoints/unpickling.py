@@ -262,7 +262,8 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         raise BadPickle("the pickle uses an extension code, which only the process that wrote it can resolve")
 
     def load_frozenset(self) -> None:
-        self.append(frozenset([self.key(item) for item in self.pop_mark()]))
+        items = self.pop_mark()  # before self.append is looked up: it changes where that appends to
+        self.append(frozenset([self.key(item) for item in items]))
 
     def load_additems(self) -> None:
         items = self.pop_mark()
@@ -321,7 +322,8 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
 
     def load_inst(self) -> None:
         module, name = self.readline()[:-1].decode(), self.readline()[:-1].decode()
-        self.append(self.construct(self.find_class(module, name), tuple(self.pop_mark())))
+        args = self.pop_mark()
+        self.append(self.construct(self.find_class(module, name), tuple(args)))
 
     def load_obj(self) -> None:
         target, *args = self.pop_mark()

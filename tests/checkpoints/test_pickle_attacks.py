@@ -97,7 +97,9 @@ def test_the_canary_would_sing(tmp_path):
 def tensor_pickle() -> bytes:
     storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x03tQ"
     return (
-        b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00K\x03\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + b"K\x00K\x03\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 SAMPLES = Path(os.environ.get("REGISTRY_SAMPLES", Path(__file__).resolve().parents[3] / "shared"))
-"""Published and made checkpoints that are not part of the repository; tests that need them skip where they are absent."""
+"""Published and made checkpoints that are not part of the repository; tests skip where they are absent."""
 
 
 def needs(folder: str) -> pytest.MarkDecorator:
