@@ -133,7 +133,7 @@ def test_pieces_in_safetensors_are_refused(tmp_path):
 
 
 WRITE_DISTRIBUTED = """
-import sys, torch, torch.distributed as dist, torch.distributed.checkpoint as dcp
+import os, sys, torch, torch.distributed as dist, torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, Replicate, distribute_tensor, init_device_mesh
@@ -152,7 +152,8 @@ def work(rank, folder, world):
     wide = distribute_tensor(torch.arange(30.0).reshape(5, 6), mesh, [Shard(1)])
     dcp.save({"model": model_state, "optim": optimizer_state, "epoch": 5, "extra": {"wide": wide}},
              checkpoint_id=f"{folder}/dcp")
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's threads sometimes abort a process that ends in the ordinary way
 
 if __name__ == "__main__":
     mp.spawn(work, args=(sys.argv[1], int(sys.argv[2])), nprocs=int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Some mutations of real files in every run; ``python tests/fuzz.py --minutes 60`` makes as many as there is time for."""
+"""Some mutations of real files; ``python tests/fuzz.py --minutes 60`` makes as many as there is time for."""
 
 from __future__ import annotations
 

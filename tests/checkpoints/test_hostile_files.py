@@ -178,7 +178,7 @@ def entry(begin: int, end: int, dtype: str = "F32", shape: object = None) -> dic
         ({"a": 3}, 0),
         ({"__metadata__": {"a": 1}}, 0),
         ({"\ud800": entry(0, 8)}, 8),
-        (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8),
+        (b'{"a":%b,"a":%b}' % ((b'{"dtype":"F32","shape":[2],"data_offsets":[0,8]}',) * 2), 8),
         (b'{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 0),
         (b'{"a":' + b"9" * 100_000 + b"}", 0),

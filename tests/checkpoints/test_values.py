@@ -69,7 +69,8 @@ def test_stand_ins_come_back_as_what_they_stand_for():
 
 @pytest.mark.parametrize(
     "tensor", [torch.randn(3, 4).T, torch.tensor(2.5), torch.zeros(0, 3), torch.tensor([True]),
-               torch.randn(2).bfloat16(), torch.randn(2, dtype=torch.complex64).conj(), torch.nn.Parameter(torch.ones(2))]
+               torch.randn(2).bfloat16(), torch.randn(2, dtype=torch.complex64).conj(),
+               torch.nn.Parameter(torch.ones(2))]
 )  # fmt: skip
 def test_tensors_survive_from_memory_and_from_a_file(tensor, tmp_path):
     sd = {"w": torch.zeros(1), "_extra_state": {"inner": tensor}}
