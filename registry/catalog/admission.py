@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from registry.blobs.manifest import Manifest
 from registry.catalog import aliases, blobs, trail
 from registry.catalog.change import Change, Held
+from registry.catalog.connection import Connection
 from registry.catalog.draft import BlobRecord, Draft, check_metrics, check_note, encode_init, storable
 from registry.catalog.listing import METRICS, MODELS, VERSIONS
 from registry.catalog.record import canonical_json, record_digest
@@ -106,7 +107,7 @@ def admit(
         VanishedTensors: tensors that the push did not write are not stored any more.
     """
     draft, connection = candidate.draft, change.connection
-    model = connection.execute(_MODEL, {"name": draft.name}).one_or_none()
+    model = connection.row(_MODEL, {"name": draft.name})
     if model is not None and not force_new:
         same = _same(connection, model.id, candidate)
         if same is not None:
@@ -114,14 +115,14 @@ def admit(
             return same.number, True
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
-        model_id, number = _inserted(connection.execute(_ADD_MODEL, {"name": draft.name, "next_number": 2})), 1
+        model_id, number = connection.run(_ADD_MODEL, {"id": None, "name": draft.name, "next_number": 2}), 1
     else:
         model_id, number = model.id, model.next_number
-        connection.execute(_TAKE_NUMBER, {"model": model_id})
-    row = {**candidate.columns, "model_id": model_id, "number": number, "created_at": change.at}
-    version_id = _inserted(connection.execute(_ADD_VERSION, row))
+        connection.run(_TAKE_NUMBER, {"model": model_id})
+    own = {"id": None, "model_id": model_id, "number": number, "created_at": change.at}
+    version_id = connection.run(_ADD_VERSION, {**candidate.columns, **own, "trashed_at": None, "purged_at": None})
     documents = {"manifest": candidate.body, **draft.documents}
-    connection.execute(
+    connection.run_all(
         _ADD_DOCUMENT, [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
     )
     blobs.need(connection, version_id, ids.values())
@@ -136,14 +137,14 @@ def admit(
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
     """Add metrics and a note to a version that is there, and return what was new."""
-    figures = {row.key: row.value for row in change.connection.execute(_METRICS, {"version": version.id})}
+    figures = {row.key: row.value for row in change.connection.rows(_METRICS, {"version": version.id})}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
     _set_metrics(change.connection, version.id, new)
     details: dict[str, Any] = {"metrics": new} if new else {}
-    old_note = change.connection.execute(_NOTE, {"version": version.id}).scalar_one()
+    old_note = change.connection.rows(_NOTE, {"version": version.id})[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
-        change.connection.execute(_SET_NOTE, {"version": version.id, "text": text})
+        change.connection.run(_SET_NOTE, {"version": version.id, "text": text})
         details["note"] = note
     return details
 
@@ -163,9 +164,9 @@ def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held |
     has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
-    for row in connection.execute(_SAME_WEIGHTS, {"model": model_id, "weights": weights}).all():
+    for row in connection.rows(_SAME_WEIGHTS, {"model": model_id, "weights": weights}):
         if row.record != candidate.columns["record"]:
-            documents = {d.kind: d.body for d in connection.execute(_DOCUMENTS, {"version": row.id})}
+            documents = {d.kind: d.body for d in connection.rows(_DOCUMENTS, {"version": row.id})}
             manifest = Manifest.decode(documents["manifest"])
             said = (draft.model_class, candidate.columns["init"], draft.init_as)
             if (
@@ -184,13 +185,8 @@ def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
 
 
 def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
-    if metrics:
-        rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
-        connection.execute(_SET_METRIC, rows)
-
-
-def _inserted(result: CursorResult[Any]) -> int:
-    return int(result.lastrowid)
+    rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
+    connection.run_all(_SET_METRIC, rows)
 
 
 def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
@@ -203,6 +199,6 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
     if manifest.weights_digest != version.weights:
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
-    change.connection.execute(_REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
+    change.connection.run(_REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
     blobs.need(change.connection, version.id, [ids[blob] for blob in manifest.blobs])
     trail.append(change, "repair", version)

@@ -28,10 +28,10 @@ def point(change: Change, version: Held, alias: str) -> None:
     """
     if version.is_trashed:
         raise TrashedVersion(version.ref)
-    was = change.connection.execute(_WAS, {"model": version.name, "alias": alias}).one_or_none()
+    was = change.connection.row(_WAS, {"model": version.name, "alias": alias})
     if was is not None and was.id == version.id:
         return
-    change.connection.execute(_POINT, {"model_id": version.model_id, "name": alias, "version_id": version.id})
+    change.connection.run(_POINT, {"model_id": version.model_id, "name": alias, "version_id": version.id})
     details = {"alias": alias, "was": f"{version.name}:v{was.number}" if was else None}
     trail.append(change, "alias", version, details)
 
@@ -42,7 +42,7 @@ def drop(change: Change, name: str, alias: str) -> None:
     Raises:
         UnknownVersion: there is none.
     """
-    was = change.connection.execute(_WAS, {"model": name, "alias": alias}).one_or_none()
+    was = change.connection.row(_WAS, {"model": name, "alias": alias})
     if was is None:
         raise UnknownVersion(f"{name}:{alias}", f"{name} has no alias '{alias}'", ())
     _remove(change, Held(was.id, was.model_id, name, was.number, was.weights), alias)
@@ -56,9 +56,9 @@ def drop_all(change: Change, version: Held) -> None:
 
 def of(change: Change, version: Held) -> list[str]:
     """Return the aliases that point to a version."""
-    return list(change.connection.execute(_OF_VERSION, {"version": version.id}).scalars())
+    return [row.name for row in change.connection.rows(_OF_VERSION, {"version": version.id})]
 
 
 def _remove(change: Change, version: Held, alias: str) -> None:
-    change.connection.execute(_DROP, {"model": version.model_id, "alias": alias})
+    change.connection.run(_DROP, {"model": version.model_id, "alias": alias})
     trail.append(change, "unalias", version, {"alias": alias})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 
+from registry.catalog.connection import Connection
 from registry.catalog.entry import Entry
 from registry.catalog.listing import MODELS, VERSIONS
 from registry.errors.catalog import ChangedVersion, PurgedVersion
@@ -50,7 +51,7 @@ def hold(change: Change, entry: Entry) -> Held:
         ChangedVersion: its row has other weights, or is not there.
         PurgedVersion: it was collected meanwhile.
     """
-    row = change.connection.execute(_FIND, {"name": entry.name, "number": entry.version}).one_or_none()
+    row = change.connection.row(_FIND, {"name": entry.name, "number": entry.version})
     if row is None or row.weights != entry.digest:
         raise ChangedVersion(entry.ref)
     if row.purged_at is not None:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Executable
 
 from registry.catalog import migration
+from registry.catalog.connection import Connection
 from registry.catalog.filesystem import FileSystem, detect
 from registry.errors.catalog import (
     DatabaseBusy,
@@ -30,7 +29,7 @@ from registry.errors.root import RegistryError
 BUSY_SECONDS = 60.0
 """How long a statement waits for another process; a push holds the lock for milliseconds, a collection for seconds."""
 
-_inherited: list[object] = []
+_inherited: list[Mapping[int, Connection]] = []
 """Connections of the parent process: closing them in a forked child would release the parent's locks."""
 
 
@@ -52,8 +51,7 @@ class Database:
         self._make_home()
         self.read_only = not _is_writable(home, self.path)
         self._pid = os.getpid()
-        self._local = threading.local()
-        self._engine: Engine | None = None
+        self._connections: dict[int, Connection] = {}
         with self._worded():
             self._bring_to_head()
 
@@ -96,15 +94,10 @@ class Database:
         uri = f"file:{quote(str(self.path))}?immutable=1"
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
-    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Row[Any]]:
-        """Run one reading statement, inside this thread's transaction where there is one."""
-        local = self._thread()
+    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         with self._worded():
-            connection: Connection | None = getattr(local, "writing", None) or getattr(local, "reading", None)
-            if connection is None:
-                # Kept for the life of the thread: to take one from the pool costs more than the statement.
-                connection = local.reading = self._started().connect()
-            return list(connection.execute(statement, parameters or {}))
+            return self._connection().rows(statement, parameters)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -113,50 +106,36 @@ class Database:
         Raises:
             HomeReadOnly, DatabaseBusy, DatabaseFull, DatabaseDamaged, HomeUnusable: it cannot be done.
         """
-        local = self._thread()
-        joined: Connection | None = getattr(local, "writing", None)
-        if joined is not None:
-            yield joined
-            return
         if self.read_only:
             raise HomeReadOnly(str(self.home))
-        with self._worded(), self._started().execution_options(begin="IMMEDIATE").begin() as connection:
-            local.writing = connection
-            try:
+        with self._worded():
+            connection = self._connection()
+            with connection.transaction():
                 yield connection
-            finally:
-                local.writing = None
 
     def close(self) -> None:
         """Close every connection of this process."""
-        local = self._thread()
-        if (reading := getattr(local, "reading", None)) is not None:
-            reading.close()
-            local.reading = None
-        if self._engine is not None:
-            self._engine.dispose()
+        for connection in self._connections.values():
+            connection.driver.close()
+        self._connections.clear()
 
-    def _thread(self) -> threading.local:
-        """Return what this thread keeps; in a forked child nothing is kept from the parent."""
+    def _connection(self) -> Connection:
+        """Return this thread's connection; a forked child opens its own."""
         if os.getpid() != self._pid:
-            _inherited.append((self._engine, self._local))
-            self._engine, self._local, self._pid = None, threading.local(), os.getpid()
-        return self._local
-
-    def _started(self) -> Engine:
-        if self._engine is None:
-            self._engine = create_engine("sqlite+pysqlite://", creator=self.connect, poolclass=QueuePool)
-            event.listen(self._engine, "begin", _begin)
-        return self._engine
+            _inherited.append(self._connections)
+            self._connections, self._pid = {}, os.getpid()
+        thread = threading.get_ident()
+        if thread not in self._connections:
+            self._connections[thread] = Connection(self.connect())
+        return self._connections[thread]
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:
         """Turn the errors of SQLite that a user can meet into ours."""
         try:
             yield
-        except (sqlite3.Error, DBAPIError) as error:
-            original = error.orig if isinstance(error, DBAPIError) else error
-            worded = self._word(str(original))
+        except sqlite3.Error as error:
+            worded = self._word(str(error))
             if worded is None:
                 raise
             raise worded from error
@@ -174,13 +153,6 @@ class Database:
         if "unable to open" in message or "disk I/O error" in message or "no such table" in message:
             return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
         return None
-
-
-def _begin(connection: Connection) -> None:
-    """Begin what was asked for; a reading statement is a transaction of its own."""
-    kind = connection.get_execution_options().get("begin")
-    if kind is not None:
-        connection.exec_driver_sql(f"BEGIN {kind}")
 
 
 def _is_writable(home: Path, path: Path) -> bool:

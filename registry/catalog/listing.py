@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select
 
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.database import Database
@@ -62,12 +62,12 @@ def whole(chosen: Select[Any]) -> Select[Any]:
     )
 
 
-def read(rows: Iterable[Row[Any]]) -> tuple[Entry, ...]:
+def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
     """Make the entries of the rows that a statement of ``whole`` gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
-def _entry(rows: list[Row[Any]]) -> Entry:
+def _entry(rows: list[Any]) -> Entry:
     row = rows[0]
     return Entry(
         name=row.name,

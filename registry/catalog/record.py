@@ -11,7 +11,6 @@ from blake3 import blake3
 from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
 
-
 DECISIVE = ("training", "example")
 """Documents that belong to what a version is."""
 

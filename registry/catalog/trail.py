@@ -25,7 +25,7 @@ _EVENTS, _TRAIL = table(EventRow), table(Trail)
 
 _END = select(_TRAIL.c.length, _TRAIL.c.hash)
 _APPEND = insert(_EVENTS)
-_MOVE_END = update(_TRAIL)
+_MOVE_END = update(_TRAIL).values(length=bindparam("length"), hash=bindparam("hash"))
 _COVERED = tuple(column for column in _EVENTS.c if column.name != "hash")
 _NEWEST = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
 _NEWEST_OF = _NEWEST.where(_EVENTS.c.name == bindparam("name"))
@@ -64,7 +64,7 @@ class Fault:
 
 def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
     """Add an event, in the transaction of what it tells."""
-    length, previous = change.connection.execute(_END).one()
+    length, previous = change.connection.rows(_END)[0]
     row = {
         "id": length + 1,
         "at": change.at,
@@ -77,8 +77,8 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         "previous": previous,
     }
     row["hash"] = _hash(tuple(row.values()))
-    change.connection.execute(_APPEND, row)
-    change.connection.execute(_MOVE_END, {"length": row["id"], "hash": row["hash"]})
+    change.connection.run(_APPEND, row)
+    change.connection.run(_MOVE_END, {"length": row["id"], "hash": row["hash"]})
 
 
 def events(database: Database, name: str | None, limit: int | None) -> tuple[Event, ...]:

@@ -35,7 +35,7 @@ def trash(change: Change, version: Held, force: bool) -> None:
     if pointing and not force:
         raise AliasedVersion(version.ref, pointing)
     aliases.drop_all(change, version)
-    change.connection.execute(_MARK, {"version": version.id, "at": change.at})
+    change.connection.run(_MARK, {"version": version.id, "at": change.at})
     trail.append(change, "rm", version)
 
 
@@ -47,7 +47,7 @@ def restore(change: Change, version: Held) -> None:
     """
     if not version.is_trashed:
         raise NotInTrash(version.ref)
-    change.connection.execute(_MARK, {"version": version.id, "at": None})
+    change.connection.run(_MARK, {"version": version.id, "at": None})
     trail.append(change, "restore", version)
 
 
@@ -57,11 +57,11 @@ def purge(change: Change, before: str) -> tuple[str, ...]:
     Their rows stay, so that their numbers are never used again; the blobs that nobody else needs can be forgotten.
     """
     purged = []
-    for row in change.connection.execute(_OLD, {"before": before}).all():
+    for row in change.connection.rows(_OLD, {"before": before}):
         version = Held(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
         for statement in _EMPTY:
-            change.connection.execute(statement, {"version": row.id})
-        change.connection.execute(_PURGE, {"version": row.id, "at": change.at})
+            change.connection.run(statement, {"version": row.id})
+        change.connection.run(_PURGE, {"version": row.id, "at": change.at})
         trail.append(change, "gc", version)
         purged.append(version.ref)
     return tuple(purged)
