@@ -37,7 +37,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
         if is_shard(tensor):
             shards[id(tensor)] = materialised(tensor, weights[source])
             continue
-        given = weights[source].detach()
+        given = _trainable(weights[source].detach())
         address = given.data_ptr()
         if address in in_use and address:
             given = given.clone()
@@ -159,6 +159,14 @@ def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
 
 def _overwritten(model: str, names: list[str]) -> FitError:
     return UntouchedTensor(model, names, "share memory with other tensors whose values differ in the entry")
+
+
+def _trainable(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the same memory as a tensor that autograd takes, also if it was mapped in inference mode."""
+    if not tensor.is_inference():
+        return tensor
+    outside = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return outside.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _reset(found: Layout, names: Iterable[str]) -> None:

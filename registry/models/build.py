@@ -143,20 +143,16 @@ def _obstacles(module: nn.Module) -> Iterator[str]:
     if found.custom:
         yield f"{found.custom} reads or writes its state dict in its own way"
     covered = {id(slot.tensor) for slot in found.slots.values()}
-    for path, part in module.named_modules():
+    for prefix, part in found.parts:
         if type(part).__module__.startswith("torch.jit"):
-            yield f"'{path}' is TorchScript"
-        for name, tensor in _tensors_of(part):
-            if is_lazy(tensor):
-                yield f"'{name}' of {type(part).__name__} is lazy"
-            elif tensor.is_meta and id(tensor) not in covered:
-                yield f"'{name}' of {type(part).__name__} is computed from parameters and not in the state dict"
-
-
-def _tensors_of(part: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from ((name, tensor) for name, tensor in part._parameters.items() if tensor is not None)
-    yield from ((name, tensor) for name, tensor in part._buffers.items() if tensor is not None)
-    yield from ((name, value) for name, value in part.__dict__.items() if isinstance(value, torch.Tensor))
+            yield f"'{prefix.removesuffix('.')}' is TorchScript"
+        state = part.__dict__
+        for name, value in (*state["_buffers"].items(), *state.items()):
+            if isinstance(value, torch.Tensor):
+                if is_lazy(value):
+                    yield f"'{name}' of {type(part).__name__} is lazy"
+                elif value.is_meta and id(value) not in covered:
+                    yield f"'{name}' of {type(part).__name__} is computed from parameters and not in the state dict"
 
 
 def _cause(error: BaseException) -> str:

@@ -23,7 +23,11 @@ def expect(module: nn.Module) -> Expectation:
     A module on the meta device will do. A lazy parameter has no shape yet and stands among ``values``.
     """
     module = bare(module)
-    found = layout(module)
+    return expect_of(module, layout(module))
+
+
+def expect_of(module: nn.Module, found: Layout) -> Expectation:
+    """Return the same for a module that was walked already."""
     state: dict[str, Any] = (
         dict(module.state_dict(keep_vars=True))
         if found.custom

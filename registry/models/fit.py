@@ -13,7 +13,8 @@ from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, Fi
 from registry.models import assignment
 from registry.models.bits import same_bits
 from registry.models.build import Built
-from registry.models.expectation import dtype_name, expect, spec_of
+from registry.models.expectation import dtype_name, expect_of, spec_of
+from registry.models.generators import uncollected
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
@@ -56,7 +57,7 @@ def fit(
     """
     module = target.module if isinstance(target, Built) else bare(target)
     found = layout(module)
-    wanted = expect(module)
+    wanted = expect_of(module, found)
     content = Content(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
@@ -126,7 +127,7 @@ def _assign(
     *,
     installing: bool,
 ) -> None:
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), uncollected():
         if cast is not None and (found.custom or not installing):
             assignment.convert(module, cast)
         if found.custom:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import threading
@@ -16,9 +17,21 @@ BUILDING = threading.RLock()
 
 
 @contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector, which would walk all modules again and again while thousands are made."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
 def preserved() -> Iterator[None]:
     """Undo what happens inside to the random generators, the default dtype and device and the gradient mode."""
-    with BUILDING, ExitStack() as stack:
+    with BUILDING, uncollected(), ExitStack() as stack:
         stack.callback(_restore, state())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         stack.callback(_restore_device, torch.get_default_device())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +33,7 @@ def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = Fal
 
     module.to(device).train()
     accepted = inspect.signature(DistributedDataParallel.__init__).parameters
-    options = {} if synchronise or "init_sync" not in accepted else {"init_sync": False}
+    options: dict[str, Any] = {} if synchronise or "init_sync" not in accepted else {"init_sync": False}
     try:
         return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)
     except (RuntimeError, ValueError) as error:

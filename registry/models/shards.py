@@ -20,7 +20,7 @@ def is_shard(tensor: torch.Tensor) -> bool:
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """Return what this rank holds of a tensor: all of it, or its shard, as the same memory."""
-    return cast("DTensor", tensor).detach().to_local() if is_shard(tensor) else tensor
+    return cast("DTensor", tensor.detach()).to_local() if is_shard(tensor) else tensor
 
 
 def part_of(values: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ def part_of(values: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     if not is_shard(tensor):
         return values
     sharded = cast("DTensor", tensor)
-    coordinate = sharded.device_mesh.get_coordinate() or []
+    coordinate: list[int] = list(sharded.device_mesh.get_coordinate() or ())
     for dimension, placement in enumerate(sharded.placements):
         if placement.is_shard():
             along: int = placement.dim  # type: ignore[attr-defined]

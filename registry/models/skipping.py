@@ -103,19 +103,21 @@ def _register_on_meta(module: nn.Module, name: str, param: nn.Parameter | None) 
     watch: Watch | None = getattr(_thread, "watch", None)
     if watch is not None and param is not None:
         with torch._C.DisableTorchFunction():  # what is asked here is not the constructor's question
-            _to_meta(watch, f"'{name}' of {type(module).__name__}", param)
-    _ordinary_register(module, name, param)
+            _to_meta(watch, module, name, param)
+            _ordinary_register(module, name, param)
+    else:
+        _ordinary_register(module, name, param)
 
 
-def _to_meta(watch: Watch, what: str, param: nn.Parameter) -> None:
+def _to_meta(watch: Watch, module: nn.Module, name: str, param: nn.Parameter) -> None:
     if type(param) is not nn.Parameter:
-        watch.obstacle = f"{what} is a {type(param).__name__}"
-    elif param.device.type == "cpu":
+        watch.obstacle = f"'{name}' of {type(module).__name__} is a {type(param).__name__}"
+    elif param.is_cpu:
         if _is_shared_memory(param):
-            watch.noticed = f"something else holds the memory of {what}"
+            watch.noticed = f"something else holds the memory of '{name}' of {type(module).__name__}"
         exchange(param, torch.empty_like(param, device="meta", requires_grad=False))
-    elif param.device.type != "meta":
-        watch.obstacle = f"{what} is created on {param.device}"
+    elif not param.is_meta:
+        watch.obstacle = f"{type(module).__name__} creates '{name}' on {param.device}"
 
 
 def _is_shared_memory(param: nn.Parameter) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -40,6 +39,8 @@ class Layout(NamedTuple):
     slots: dict[str, Slot]
     extra_states: dict[str, nn.Module]
     """Owners of ``_extra_state`` by its full name."""
+    parts: list[tuple[str, nn.Module]]
+    """Every module with the prefix of its names; one that is registered twice is there twice, wrappers are not."""
     custom: str
     """Class that reads or writes its state dict in its own way; empty if none does."""
 
@@ -48,21 +49,19 @@ def layout(module: nn.Module) -> Layout:
     """Walk a module as ``state_dict()`` does; wrappers inside, such as DataParallel, leave no component."""
     slots: dict[str, Slot] = {}
     extra_states: dict[str, nn.Module] = {}
-    custom = ""
-    sharded = is_sharded(module)
-    for prefix, part in _walk(module, ""):
-        if not custom and (_has_custom_class(_kind(part)) if sharded else is_custom(part)):
-            custom = type(part).__name__
-        for key, parameter in part._parameters.items():
+    parts: list[tuple[str, nn.Module]] = []
+    _walk(module, "", parts)
+    for prefix, part in parts:
+        state = part.__dict__  # 10,000 modules are walked more than once a load, and nn.Module's lookup is slow
+        for key, parameter in state["_parameters"].items():
             if parameter is not None:
                 slots[prefix + key] = Slot(part, key, True, parameter)
-        transient = part._non_persistent_buffers_set
-        for key, buffer in part._buffers.items():
-            if buffer is not None and key not in transient:
+        for key, buffer in state["_buffers"].items():
+            if buffer is not None and key not in state["_non_persistent_buffers_set"]:
                 slots[prefix + key] = Slot(part, key, False, buffer)
-        if type(part).get_extra_state is not nn.Module.get_extra_state:
+        if _has_extra_state(_kind(part)):
             extra_states[prefix + EXTRA_STATE] = part
-    return Layout(slots, extra_states, custom)
+    return Layout(slots, extra_states, parts, _custom_class(parts))
 
 
 def bare(module: nn.Module) -> nn.Module:
@@ -72,15 +71,16 @@ def bare(module: nn.Module) -> nn.Module:
     return module
 
 
-def is_sharded(module: nn.Module) -> bool:
-    """Whether FSDP2 gave out the parameters in shards; it keeps them so by hooks, which are no loading of its own."""
-    return any(_is_sharded_class(_kind(part)) for part in module.modules())
-
-
-def is_custom(module: nn.Module) -> bool:
-    """Whether a state dict of this one module is made or read by more than its registered tensors."""
-    state = module.__dict__
-    return _has_custom_class(_kind(module)) or any(state.get(hooks) for hooks in _HOOKS)
+def _custom_class(parts: list[tuple[str, nn.Module]]) -> str:
+    """Return the name of a class whose state dict is more than its registered tensors, or an empty text."""
+    for _, part in parts:
+        if _has_custom_class(_kind(part)):
+            return type(part).__name__
+    hooked = [part for _, part in parts if any(map(part.__dict__.get, _HOOKS))]
+    # FSDP2 hooks every module whose parameters it gives out, to keep them given out: that is no loading of its own
+    if hooked and not any(_is_sharded_class(_kind(part)) for _, part in parts):
+        return type(hooked[0]).__name__
+    return ""
 
 
 def _kind(module: nn.Module) -> Any:
@@ -99,6 +99,11 @@ def _has_custom_class(kind: type[Any]) -> bool:
 
 
 @cache
+def _has_extra_state(kind: type[Any]) -> bool:
+    return kind.get_extra_state is not nn.Module.get_extra_state
+
+
+@cache
 def _is_sharded_class(kind: type[Any]) -> bool:
     return any(parent.__name__ == "FSDPModule" and parent.__module__.startswith("torch.") for parent in kind.__mro__)
 
@@ -113,9 +118,9 @@ def _component(kind: type[Any]) -> str:
     return ""
 
 
-def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+def _walk(module: nn.Module, prefix: str, parts: list[tuple[str, nn.Module]]) -> None:
     module = bare(module)
-    yield prefix, module
-    for name, child in module._modules.items():
+    parts.append((prefix, module))
+    for name, child in module.__dict__["_modules"].items():
         if child is not None:
-            yield from _walk(child, f"{prefix}{name}.")
+            _walk(child, f"{prefix}{name}.", parts)

@@ -1,0 +1,190 @@
+"""Real processes over gloo: equal weights, one answer, and a failure on one rank raises on all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from registry import errors
+from registry.models import parallel, ranks
+from registry.models.build import build
+from registry.models.fit import fit
+from registry.models.specification import ModelSpec
+
+CPU = torch.device("cpu")
+LIMIT = 30.0
+
+
+def spawn(work, world: int, folder: Path) -> None:
+    mp.spawn(_enter, (world, str(folder / "rendezvous"), work), nprocs=world)
+
+
+def _enter(rank: int, world: int, rendezvous: str, work) -> None:
+    sys.path.insert(0, os.path.dirname(__file__))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+    work(rank)
+    dist.destroy_process_group()
+
+
+def state_of(name: str) -> dict[str, torch.Tensor]:
+    import sample_models
+
+    module = getattr(sample_models, name)()
+    generator = torch.Generator().manual_seed(3)
+    state = {n: torch.rand(t.shape, generator=generator).to(t.dtype) for n, t in module.state_dict().items()}
+    return {**state, "head.weight": state["embedding.weight"]} if "head.weight" in state else state
+
+
+def agreeing(rank: int) -> None:
+    assert ranks.from_rank_zero("resolving", lambda: f"v{rank}", LIMIT) == "v0"
+    assert ranks.agree("the digest", "abc", LIMIT) == "abc"
+    assert ranks.together("loading", lambda: rank, LIMIT) == rank
+    with pytest.raises(errors.RanksDisagree, match="the digest"):
+        ranks.agree("the digest", f"abc{rank}", LIMIT)
+    with pytest.raises(errors.RegistryError if rank == 1 else errors.OtherRankFailed, match="disk is gone"):
+        ranks.together("loading", lambda: _fail_on(1), LIMIT)
+    with pytest.raises(errors.RegistryError if rank == 0 else errors.OtherRankFailed, match="disk is gone"):
+        ranks.from_rank_zero("resolving", lambda: _fail_on(0), LIMIT)
+    with pytest.raises(errors.WrongRank, match=f"this process is rank {rank}"):
+        ranks.current_rank(rank + 1)
+    assert ranks.current_rank() == ranks.current_rank(rank) == rank
+
+
+def _fail_on(rank: int) -> None:
+    if dist.get_rank() == rank:
+        raise errors.RegistryError("the disk is gone")
+
+
+def test_all_ranks_have_one_answer_or_all_raise(tmp_path):
+    spawn(agreeing, 2, tmp_path)
+
+
+def silent(rank: int) -> None:
+    ranks.together("warming up", lambda: None, 2.0)
+    if rank == 1:
+        time.sleep(4)
+        return
+    start = time.monotonic()
+    with pytest.raises(errors.RankUnreachable, match="not every rank answered"):
+        ranks.together("loading", lambda: None, 2.0)
+    assert time.monotonic() - start < 4
+
+
+def test_nobody_waits_longer_than_the_limit_for_a_silent_rank(tmp_path):
+    spawn(silent, 2, tmp_path)
+
+
+def training(rank: int) -> None:
+    import sample_models
+
+    state = state_of("ConvNet")
+    built = build(ModelSpec("sample_models:ConvNet"))
+    fit(built, state)
+    torch.manual_seed(rank)
+    wrapped = parallel.wrap_ddp(built.module, ranks.rank_device(rank))
+    wrapped(sample_models.ConvNet.example() + rank).sum().backward()
+
+    assert wrapped.training and type(wrapped) is torch.nn.parallel.DistributedDataParallel
+    mine = torch.cat(
+        [p.grad.flatten() for p in wrapped.parameters()] + [p.detach().flatten() for p in wrapped.parameters()]
+    )
+    gathered = [torch.empty_like(mine) for _ in range(2)]
+    dist.all_gather(gathered, mine)
+    assert torch.equal(gathered[0], gathered[1])
+
+
+def initialising(rank: int) -> None:
+    state = {n: t for n, t in state_of("ConvNet").items() if not n.startswith("up.")}
+    torch.manual_seed(rank)
+    built = build(ModelSpec("sample_models:ConvNet"))
+    report = fit(built, state, allow_missing=["up.*"])
+    wrapped = parallel.wrap_ddp(built.module, CPU, synchronise=bool(report.missing))
+    heads = [torch.empty_like(wrapped.module.up.weight) for _ in range(2)]
+    dist.all_gather(heads, wrapped.module.up.weight.detach())
+    assert torch.equal(heads[0], heads[1])
+
+
+def freezing(rank: int) -> None:
+    module = torch.nn.Linear(2, 2).requires_grad_(False)
+    with pytest.raises(errors.CannotWrap, match="ddp=True"):
+        parallel.wrap_ddp(module, CPU)
+
+
+def under_ddp(rank: int) -> None:
+    training(rank)
+    initialising(rank)
+    freezing(rank)
+
+
+def test_ddp_ranks_have_equal_weights_gradients_and_kept_initial_values(tmp_path):
+    spawn(under_ddp, 2, tmp_path)
+
+
+def sharding(rank: int) -> None:
+    import sample_models
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    state = state_of("TiedTransformer")
+    ordinary = sample_models.TiedTransformer()
+    ordinary.load_state_dict(state)
+    for fast in (True, False):
+        built = build(ModelSpec("sample_models:TiedTransformer"), fast=fast)
+        parallel.shard(built, CPU)
+        fit(built, state, ties=[("embedding.weight", "head.weight")])
+        held = sum(p.to_local().numel() for p in built.module.parameters())
+        total = sum(p.numel() for p in ordinary.parameters())
+        assert held <= total * 0.6
+        out = built.module(sample_models.TiedTransformer.example())
+        torch.testing.assert_close(out, ordinary(sample_models.TiedTransformer.example()))
+        out.sum().backward()
+        full = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
+        assert rank != 0 or all(torch.equal(full[n], state[n]) for n in state)
+
+        other = {n: t + 1 for n, t in state.items()}
+        fit(built.module, other)
+        full = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
+        assert rank != 0 or all(torch.equal(full[n], other[n]) for n in state)
+
+
+def sharding_unevenly(rank: int) -> None:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    state = state_of("ConvNet")
+    built = build(ModelSpec("sample_models:ConvNet"))
+    parallel.shard(built, CPU, cast=torch.bfloat16)
+    fit(built, state, cast=torch.bfloat16)
+    full = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
+    assert rank != 0 or all(
+        torch.equal(full[n], t.bfloat16() if t.is_floating_point() else t) for n, t in state.items()
+    )
+
+
+def under_fsdp(rank: int) -> None:
+    sharding(rank)
+    sharding_unevenly(rank)
+
+
+def test_fsdp_ranks_hold_their_part_and_compute_the_same(tmp_path):
+    spawn(under_fsdp, 3, tmp_path)
+
+
+def test_without_a_process_group_the_missing_call_is_named():
+    with pytest.raises(errors.NoProcessGroup, match=r"torch\.distributed\.init_process_group"):
+        ranks.require_process_group("ddp=True")
+
+
+def test_a_rank_that_counts_through_nodes_has_a_device_of_its_own_node(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert ranks.rank_device(9) == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert ranks.rank_device(9) == torch.device("cuda", 3)
