@@ -14,7 +14,7 @@ from typing import Any
 from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import Foreign
 from registry.checkpoints.assembled import TENSORS
-from registry.checkpoints.settling import Settled, settle
+from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import TensorSource, WeightSet
@@ -88,11 +88,14 @@ def examine(value: Any, source: str, nbytes: int) -> Contents:
     settled = settle(value, source)
     _refuse_expansion(settled, source, nbytes)
     root = settled.value
-    found = sorted(_find(root, (), DEEPEST), key=lambda pair: _rank(*pair))
+    found = sorted(_find(root, (), DEEPEST, set()), key=lambda pair: _rank(*pair))
     if not found:
         raise _nothing(root, settled, source)
     places = [place for place, _ in found]
     sets = tuple(_weight_set("/".join(place), weights, source) for place, weights in found)
+    among = first_foreign(((name, value) for weights in sets for name, value in weights.values.items()), source)
+    if among:
+        raise ForeignObjects(source, [among[1].name], f"'{among[0]}' among the weights")
     _refuse_parts(root, sets, source)
     notes = [note for weights in sets if (note := _overlap_note(weights))]
     foreign = sorted({item.name for item in settled.foreign})
@@ -117,15 +120,16 @@ def _tensor_count(value: Any) -> int:
     return sum(_is_tensor(item) for item in value.values())
 
 
-def _find(value: Any, place: Place, levels: int) -> list[tuple[Place, dict[str, Any]]]:
-    """Return the state dicts in a value."""
-    if not isinstance(value, dict) or ("param_groups" in value and "state" in value):
+def _find(value: Any, place: Place, levels: int, seen: set[int]) -> list[tuple[Place, dict[str, Any]]]:
+    """Return the state dicts in a value, each once: dicts that refer to each other thousandfold are searched once."""
+    if not isinstance(value, dict) or id(value) in seen or ("param_groups" in value and "state" in value):
         return []
+    seen.add(id(value))
     inner: list[tuple[Place, dict[str, Any]]] = []
     if levels:
         for name, item in value.items():
             if isinstance(name, str) and isinstance(item, dict) and not _NOT_WEIGHTS.search(name):
-                inner.extend(_find(item, (*place, name), levels - 1))
+                inner.extend(_find(item, (*place, name), levels - 1, seen))
     own = _tensor_count(value)
     # A container may hold a lone tensor beside its state dict (the best accuracy), and a state dict may hold a
     # dict of tensors beside its own (an extra state): the one with more tensors is meant.
@@ -153,9 +157,6 @@ def _weight_set(key: str, found: dict[str, Any], source: str) -> WeightSet:
         if item.spec.dtype not in ITEM_SIZES:
             raise UnstorableTensor(source, name, f"of dtype {item.spec.dtype}", _remedy(item.spec.dtype))
         tensors[name] = item
-    foreign = {item.name: name for name, value in values.items() for item in settle(value, source).foreign}
-    if foreign:
-        raise ForeignObjects(source, sorted(foreign), f"'{next(iter(foreign.values()))}' among the weights")
     return WeightSet(key, tensors, values, _metadata(found))
 
 
@@ -277,10 +278,12 @@ def _without(value: Any, places: list[Place]) -> dict[str, Any]:
     """Return a dict without the state dicts that were found in it."""
     if not isinstance(value, dict) or () in places:
         return {}
+    inside: dict[Any, list[Place]] = {}
+    for place in places:
+        inside.setdefault(place[0], []).append(place[1:])
     rest: dict[str, Any] = {}
     for key, item in value.items():
-        inner = [place[1:] for place in places if place[0] == key]
-        kept = _without(item, inner) if inner else item
-        if kept or not inner:
+        kept = _without(item, inside[key]) if key in inside else item
+        if kept or key not in inside:
             rest[str(key)] = kept
     return rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,16 @@ def settle(value: Any, source: str) -> Settled:
     walk = _Walk(source)
     walk.result.value = walk.settled(value, DEEPEST)
     return walk.result
+
+
+def first_foreign(values: Iterable[tuple[str, Any]], source: str) -> tuple[str, Foreign] | None:
+    """Return the name of the first value that holds a foreign object, and that object; every object is visited once."""
+    walk = _Walk(source)
+    for name, value in values:
+        walk.settled(value, DEEPEST)
+        if walk.result.foreign:
+            return name, walk.result.foreign[0]
+    return None
 
 
 class _Walk:

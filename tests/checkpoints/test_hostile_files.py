@@ -125,6 +125,17 @@ def test_an_archive_with_two_members_of_one_name_is_refused(tmp_path):
         open_checkpoint(path)
 
 
+def test_an_archive_with_a_member_inside_of_another_is_refused(tmp_path):
+    inner = b"PK\x03\x04" + bytes(14) + struct.pack("<IIHH", 4, 4, 14, 0) + b"archive/data/1" + b"body"
+    path = archive(tmp_path / "a.pth", pickle.dumps({}, 2), {"data/0": inner, "data/1": b"body"})
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    struct.pack_into("<I", content, content.index(b"archive/data/1", directory) - 4, content.index(inner))
+    path.write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match="overlaps"):
+        open_checkpoint(path)
+
+
 def test_a_compressed_archive_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", bytes(1 << 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import io
 import pickle
@@ -149,6 +150,23 @@ BOMBS = {
         b"J" + struct.pack("<i", n) + b"\x85N" for n in range(1_000_000)) + b"u.",
     "nested keys": b"\x80\x02}K\x01" + b"\x85q\x00h\x00\x86" * 1000 + b"Ns.",
 }  # fmt: skip
+
+
+def wide(inner: bytes, count: int = 120_000) -> bytes:
+    """A dict whose values are all the one object that ``inner`` makes."""
+    return b"}(" + inner + b"q\x000" + b"".join(text(str(n)) + b"h\x00" for n in range(count)) + b"u"
+
+
+def test_objects_that_are_referred_to_many_times_are_looked_at_once(tmp_path):
+    tensor = tensor_pickle()
+    containers = wide(wide(b"}" + text("w") + tensor + b"s").replace(b"q\x00", b"q\x01").replace(b"h\x00", b"h\x01"))
+    values = wide(b"](" + b"]" * 300_000 + b"e") + text("w") + tensor + b"s"
+    sets = b"}(" + b"".join(text(str(n)) + b"}" + text("w") + tensor + b"s" for n in range(20_000)) + b"u"
+    began = time.monotonic()
+    for pickled in (containers, values, sets):
+        with contextlib.suppress(RegistryError):
+            open_checkpoint(archive(tmp_path / "a.pth", b"\x80\x02" + pickled + b".", {"data/0": bytes(12)}))
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
