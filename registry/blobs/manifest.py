@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,14 @@ class StoredTensor:
     location: Location
 
 
+@dataclass(frozen=True, slots=True)
+class BlobRecord:
+    """A blob that was written."""
+
+    digest: str
+    nbytes: int
+
+
 @dataclass(frozen=True)
 class Manifest:
     """All that ``load`` and ``state_dict`` need to give back one version's weights."""
@@ -51,6 +59,11 @@ class Manifest:
     def blobs(self) -> set[str]:
         """Digests of the blobs that it needs."""
         return {t.location.blob for t in self.tensors.values()}
+
+    def only(self, names: Collection[str]) -> Manifest:
+        """Return the part of it that has these names, without values."""
+        wanted = set(names)
+        return Manifest({name: tensor for name, tensor in self.tensors.items() if name in wanted})
 
     def encode(self) -> bytes:
         """Return the stored form: deflated JSON with sorted keys at each level but the tensors' own order."""

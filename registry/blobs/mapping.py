@@ -1,0 +1,106 @@
+"""Tensors over privately mapped blobs. The one module of the store that needs torch."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from registry.blobs.files import Places, opened
+from registry.blobs.manifest import Location, Manifest, StoredTensor
+from registry.errors.blobs import DamagedBlob
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A blob in memory: writing there copies the page and reaches no file."""
+
+    content: memoryview
+    storage: torch.UntypedStorage
+    status: os.stat_result
+
+
+@dataclass(frozen=True)
+class OpenedWeights:
+    """The tensors of a version, mapped, and perhaps still being checked."""
+
+    tensors: Mapping[str, torch.Tensor]
+    """By canonical name; the names of a tie have one tensor."""
+    check: Callable[[], None]
+    """Wait until every byte is checked.
+
+    To be called before anybody writes to the tensors, since what is checked is the memory that they use.
+
+    Raises:
+        CorruptTensors: a tensor's bytes are not those that were stored.
+    """
+
+
+def map_blobs(places: Places, manifest: Manifest) -> dict[str, Mapped]:
+    """Map every blob that a manifest needs.
+
+    Raises:
+        DamagedBlob: one is missing, no regular file, or shorter than the manifest says.
+        StoreUnreadable: the system refuses.
+    """
+    ends: dict[str, int] = {}
+    for tensor in manifest.tensors.values():
+        end = tensor.location.offset + tensor.spec.nbytes
+        ends[tensor.location.blob] = max(end, ends.get(tensor.location.blob, 0))
+    return {blob: _map(places, blob, end) for blob, end in ends.items()}
+
+
+def tensors_of(manifest: Manifest, blobs: Mapping[str, Mapped]) -> dict[str, torch.Tensor]:
+    """Return the tensors by name. Names that are no tie share no memory, even where their bytes are stored once."""
+    tied = {name: group[0] for group in manifest.ties for name in group}
+    made: dict[str, torch.Tensor] = {}
+    used: set[Location] = set()
+    tensors: dict[str, torch.Tensor] = {}
+    for name, stored in manifest.tensors.items():
+        first = tied.get(name, name)
+        tensor = made.get(first)
+        if tensor is None or manifest.tensors[first].digest != stored.digest:
+            tensor = _tensor(stored, blobs[stored.location.blob])
+            if stored.location in used:
+                tensor = tensor.clone()
+            used.add(stored.location)
+            made.setdefault(first, tensor)
+        tensors[name] = tensor
+    return tensors
+
+
+def _map(places: Places, blob: str, end: int) -> Mapped:
+    with opened(places.blob(blob), blob) as (handle, status):
+        # Reading a mapping beyond the end of its file kills the process, so the size is checked first; afterwards
+        # nothing shortens a blob, which is read-only and only ever replaced by rename.
+        if status.st_size < max(end, 1):
+            raise DamagedBlob(blob, f"is cut short ({status.st_size} bytes of {end})")
+        mapping = mmap.mmap(handle, status.st_size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    content = memoryview(mapping)
+    return Mapped(content, torch.frombuffer(mapping, dtype=torch.uint8).untyped_storage(), status)
+
+
+def _tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
+    spec = stored.spec
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    tensor = torch.empty(0, dtype=dtype)
+    if spec.numel == 0:
+        return tensor.reshape(spec.shape)
+    return tensor.set_(mapped.storage, stored.location.offset // dtype.itemsize, spec.shape)  # type: ignore[call-overload, no-any-return]
+
+
+def regions(manifest: Manifest, blobs: Mapping[str, Mapped]) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
+    """Yield each stored tensor once, with the names that it has and its mapped bytes."""
+    names: dict[Location, list[str]] = {}
+    for name, stored in manifest.tensors.items():
+        names.setdefault(stored.location, []).append(name)
+    seen: set[tuple[Location, str]] = set()
+    for stored in manifest.tensors.values():
+        if (stored.location, stored.digest) not in seen:
+            seen.add((stored.location, stored.digest))
+            begin = stored.location.offset
+            content = blobs[stored.location.blob].content[begin : begin + stored.spec.nbytes]
+            yield stored, names[stored.location], content

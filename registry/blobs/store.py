@@ -1,0 +1,197 @@
+"""The store of one home: tensors in, tensors out, by digest. It knows no names of models and no versions."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from registry.blobs import collection
+from registry.blobs.collection import Garbage
+from registry.blobs.files import Places, sync_folder, viewed
+from registry.blobs.layout import blob_digest, read_header
+from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.running import Running
+from registry.blobs.verification import Verification, is_intact, is_stamped, stamp
+from registry.blobs.writer import Locate, Progress, Source, Stored, store_tensors
+from registry.canonical.signature import tensor_hasher
+from registry.errors.blobs import StoreUnwritable
+from registry.errors.root import RegistryError
+
+if TYPE_CHECKING:
+    from registry.blobs.mapping import OpenedWeights
+
+Verify = Literal["always", "once", "never"]
+
+
+class BlobStore:
+    """Content-addressed safetensors files under ``home/blobs``."""
+
+    def __init__(self, home: Path) -> None:
+        self._places = Places(home)
+
+    @contextlib.contextmanager
+    def transfer(self) -> Iterator[Transfer]:
+        """Give what a push writes with. Leave it only after the version is committed, or has failed.
+
+        Raises:
+            StoreUnwritable: the home cannot be written; nothing was stored.
+        """
+        name = uuid.uuid4().hex
+        record = Running(self._places.running / f"{name}.json")
+        temporary = self._places.temporary / f"{name}.part"
+        try:
+            with _worded(self._places.home):
+                record.write()
+            yield Transfer(self._places, record, temporary)
+        finally:
+            with contextlib.suppress(OSError):
+                record.remove()
+
+    def open(self, manifest: Manifest, verify: Verify = "always") -> OpenedWeights:
+        """Map a version's tensors and start checking them.
+
+        Args:
+            verify: ``always`` hash every byte; ``once`` only in files that changed since they were last hashed, by
+                inode, size and times; ``never``.
+
+        Raises:
+            DamagedBlob: a blob is missing, no regular file, or cut short.
+        """
+        from registry.blobs.mapping import OpenedWeights, map_blobs, regions, tensors_of
+
+        blobs = map_blobs(self._places, manifest)
+        trusted = {
+            blob
+            for blob, mapped in blobs.items()
+            if verify == "never" or (verify == "once" and is_stamped(self._places, blob, mapped.status))
+        }
+        verification = Verification(
+            region for region in regions(manifest, blobs) if region[0].location.blob not in trusted
+        )
+
+        def check() -> None:
+            verification.wait()
+            whole = {blob for blob in blobs if blob not in trusted and verify == "once"}
+            for blob in whole:
+                stamp(self._places, blob, blobs[blob].status)
+
+        return OpenedWeights(tensors_of(manifest, blobs), check)
+
+    def faults(self, manifest: Manifest, known: set[tuple[str, int, str]]) -> dict[str, list[str]]:
+        """Check a version's bytes without torch, and return what is wrong, by blob: sentences.
+
+        Args:
+            known: (blob, offset, digest) of tensors that were found intact before, and are now, for the next version.
+        """
+        by_blob: dict[str, list[tuple[str, StoredTensor]]] = {}
+        for name, stored in manifest.tensors.items():
+            by_blob.setdefault(stored.location.blob, []).append((name, stored))
+        found: dict[str, list[str]] = {}
+        for blob, tensors in by_blob.items():
+            left = [(n, t) for n, t in tensors if (blob, t.location.offset, t.digest) not in known]
+            if not left:
+                continue
+            try:
+                with viewed(self._places.blob(blob), blob) as content:
+                    for name, stored in left:
+                        begin = stored.location.offset
+                        with content[begin : begin + stored.spec.nbytes] as part:
+                            intact = len(part) == stored.spec.nbytes and is_intact(stored, part)
+                        if intact:
+                            known.add((blob, begin, stored.digest))
+                        else:
+                            found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
+            except RegistryError as error:
+                found.setdefault(blob, []).append(str(error))
+        return found
+
+    def name_fault(self, blob: str) -> str | None:
+        """Return what is wrong with a blob's name, header and content taken together, or None."""
+        try:
+            with viewed(self._places.blob(blob), blob) as content:
+                start, slots = read_header(content)
+                digests = []
+                for slot in slots:
+                    hasher = tensor_hasher(slot.spec)
+                    with content[start + slot.offset : start + slot.offset + slot.spec.nbytes] as part:
+                        hasher.update(part)
+                    digests.append(hasher.hexdigest())
+                with content[:start] as head:
+                    named = blob_digest(bytes(head), digests)
+        except ValueError as error:
+            return str(error)
+        except RegistryError as error:
+            return str(error)
+        return None if named == blob else "does not hold what its name says"
+
+    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        """Return the files that no version (of those whose blobs ``needed`` gives) and no running push needs."""
+        return collection.find(self._places, needed)
+
+    def remove(self, garbage: Collection[Garbage]) -> None:
+        """Delete garbage.
+
+        Raises:
+            StoreUnwritable: the system refuses.
+        """
+        with _worded(self._places.home):
+            collection.remove(garbage)
+
+    def quarantine(self, blob: str) -> Path | None:
+        """Move a bad blob out of the way, and return where it is now; None if it was not there.
+
+        Raises:
+            StoreUnwritable: the system refuses.
+        """
+        path = self._places.blob(blob)
+        aside = self._places.quarantine / f"{path.name}.{uuid.uuid4().hex[:8]}"
+        with _worded(self._places.home):
+            self._places.quarantine.mkdir(parents=True, exist_ok=True)
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return None
+            sync_folder(self._places.quarantine)
+            return aside
+
+    def size(self) -> int:
+        """Return the bytes of all blobs."""
+        return sum(path.stat().st_size for path in self._places.blobs.glob("??/*.safetensors"))
+
+
+@dataclass
+class Transfer:
+    """One push while it stores its tensors."""
+
+    _places: Places
+    _record: Running
+    _temporary: Path
+
+    def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
+        """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
+
+        What is stored is what is hashed only as long as nobody writes to the source meanwhile; the caller of a file
+        compares its size and times afterwards.
+
+        Raises:
+            StoreUnwritable: disk full, permission denied, folder gone: nothing was stored.
+            RegistryError: of the source, whose bytes could not be read.
+        """
+        with _worded(self._places.home):
+            return store_tensors(self._places, self._temporary, tensors, locate, self._announce, progress)
+
+    def _announce(self, blob: str) -> None:
+        self._record.blobs.append(blob)
+        self._record.write()
+
+
+@contextlib.contextmanager
+def _worded(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnwritable(Path(error.filename) if error.filename else home, error) from error

@@ -1,0 +1,274 @@
+"""Storing tensors: each is hashed, and those that no blob has yet become a new one.
+
+Order: temporary file; data; header; fsync; the push's own record names the blob; rename; fsync of the folders. Only
+then does the caller commit the version. Killed at any point, what is left is garbage that a collection finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import queue
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from registry.blobs.files import Places, sync_folder
+from registry.blobs.layout import Slot, blob_digest, header, ordered, reserve
+from registry.blobs.manifest import BlobRecord, Location, StoredTensor
+from registry.canonical.signature import TensorSpec, tensor_hasher
+
+PIECE = 8 << 20
+"""Bytes written at a time; the kernel is told to start writing each out at once."""
+
+BATCH_BYTES = 64 << 20
+BATCH_TENSORS = 500
+"""How much is hashed before the catalog is asked what of it is stored, and the rest written."""
+
+SMALL = 256 << 20
+"""Bytes up to which everything is hashed before anything is written, so that the header has room for what is new alone.
+Above, room for all names is kept, which is nothing beside the data, and hashing and writing go on together."""
+
+
+class Source(Protocol):
+    """A tensor to store (see ``registry.checkpoints.weights.TensorSource``)."""
+
+    @property
+    def spec(self) -> TensorSpec: ...
+    @property
+    def identity(self) -> Hashable: ...
+    def buffer(self) -> memoryview: ...
+
+
+Locate = Callable[[Iterable[str]], Mapping[str, Location]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where tensors are now."""
+
+    tensors: Mapping[str, StoredTensor]
+    new_blobs: tuple[BlobRecord, ...]
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    key: str
+    spec: TensorSpec
+    digest: str
+    content: memoryview
+
+
+def store_tensors(
+    places: Places,
+    temporary: Path,
+    tensors: Mapping[str, Source],
+    locate: Locate,
+    announce: Callable[[str], None],
+    progress: Progress | None,
+) -> Stored:
+    """Store tensors by name; what ``locate`` knows is not written again.
+
+    Args:
+        temporary: where the new blob grows.
+        announce: called with the blob's digest before it gets its name.
+        progress: called with (bytes done, bytes in all).
+
+    Raises:
+        OSError: nothing was stored, and the temporary file is gone.
+    """
+    first: dict[Hashable, str] = {}
+    for name, source in tensors.items():
+        first.setdefault(source.identity, name)
+    names = list(first.values())
+    names = [names[position] for position in ordered([tensors[name].spec for name in names])]
+    total = sum(tensors[name].spec.nbytes for name in names)
+    small = total <= SMALL
+    room = None if small else reserve(names, [tensors[name].spec for name in names])
+    digests: dict[str, str] = {}
+    known: dict[str, Location] = {}
+    blob = _NewBlob(temporary, room, total)
+    done = 0
+    try:
+        for batch in _batches(_hash_ahead(names, tensors), whole=small):
+            known.update(locate({item.digest for item in batch}))
+            fresh = _fresh(batch, known, blob)
+            blob.append(fresh)
+            for item in batch:
+                digests[item.key] = item.digest
+                done += item.spec.nbytes
+                if progress is not None:
+                    progress(done, total)
+        written = blob.finish(places, announce)
+    except BaseException:
+        blob.discard()
+        raise
+    if written is not None:
+        known.update(blob.locations(written.digest))
+    stored = {
+        name: StoredTensor(source.spec, digest, known[digest])
+        for name, source in tensors.items()
+        for digest in [digests[first[source.identity]]]
+    }
+    return Stored(stored, (written,) if written is not None else ())
+
+
+def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBlob) -> list[_Hashed]:
+    """Return what has to be written, each content once."""
+    fresh = {item.digest: item for item in batch if item.digest not in known and item.digest not in blob}
+    return list(fresh.values())
+
+
+def _hash_ahead(names: Sequence[str], tensors: Mapping[str, Source]) -> Iterator[_Hashed]:
+    """Yield tensors with their digests, hashed in a second thread, a few ahead of the one that is written."""
+    ready: queue.Queue[_Hashed | BaseException | None] = queue.Queue(maxsize=2 * BATCH_TENSORS)
+    stop = threading.Event()
+
+    def put(item: _Hashed | BaseException | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for name in names:
+                if stop.is_set():
+                    return
+                source = tensors[name]
+                content, hasher = source.buffer(), tensor_hasher(source.spec)
+                hasher.update(content)
+                put(_Hashed(name, source.spec, hasher.hexdigest(), content))
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, name="blake3", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _batches(items: Iterator[_Hashed], *, whole: bool) -> Iterator[list[_Hashed]]:
+    """Yield the items in batches to be written together; with ``whole`` all in one."""
+    batch: list[_Hashed] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += item.spec.nbytes
+        if not whole and (held >= BATCH_BYTES or len(batch) >= BATCH_TENSORS):
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+class _NewBlob:
+    """A blob while it grows."""
+
+    def __init__(self, path: Path, room: int | None, largest: int) -> None:
+        self._path = path
+        self._room = room
+        self._largest = largest
+        self._handle: int | None = None
+        self._slots: dict[str, Slot] = {}
+        """By digest, in the order of the data."""
+        self._nbytes = 0
+        self._start = 0
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._slots
+
+    def append(self, items: Sequence[_Hashed]) -> None:
+        """Write tensors behind those that are there."""
+        for item in items:
+            self._slots[item.digest] = Slot(item.key, item.spec, self._nbytes)
+            self._nbytes += item.spec.nbytes
+        if not items:
+            return
+        if self._handle is None:
+            self._open()
+        assert self._handle is not None
+        for item in items:
+            _write(self._handle, item.content)
+
+    def finish(self, places: Places, announce: Callable[[str], None]) -> BlobRecord | None:
+        """Make the blob durable and give it its name; None if nothing was new."""
+        if self._handle is None:
+            return None
+        head = header(list(self._slots.values()), self._start)
+        os.pwrite(self._handle, head, 0)
+        os.ftruncate(self._handle, self._start + self._nbytes)
+        os.fchmod(self._handle, 0o444)
+        os.fsync(self._handle)
+        os.close(self._handle)
+        self._handle = None
+        digest = blob_digest(head, self._slots)
+        path = places.blob(digest)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(places.blobs)
+        announce(digest)
+        self._path.rename(path)
+        sync_folder(path.parent)
+        return BlobRecord(digest, self._start + self._nbytes)
+
+    def locations(self, blob: str) -> dict[str, Location]:
+        """Return where the tensors are in the finished blob, by digest."""
+        return {digest: Location(blob, self._start + slot.offset) for digest, slot in self._slots.items()}
+
+    def discard(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+        self._path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._start = self._room if self._room is not None else len(header(list(self._slots.values())))
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if self._largest > SMALL and hasattr(os, "posix_fallocate"):
+            # The whole room at once keeps the file in one piece; what is not needed is given back at the end.
+            os.posix_fallocate(self._handle, 0, self._start + self._largest)
+        os.lseek(self._handle, self._start, os.SEEK_SET)
+
+
+def _write(handle: int, content: memoryview) -> None:
+    for begin in range(0, len(content), PIECE):
+        piece = content[begin : begin + PIECE]
+        written = 0
+        while written < len(piece):
+            written += os.write(handle, piece[written:])
+        if len(piece) == PIECE:
+            _start_writing_out(handle, PIECE)
+
+
+@functools.cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    try:
+        function = ctypes.CDLL(None).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def _start_writing_out(handle: int, nbytes: int) -> None:
+    """Let the kernel write out the last bytes now and not only at the fsync: the largest single gain of a push."""
+    function = _sync_file_range()
+    if function is not None:
+        function(handle, os.lseek(handle, 0, os.SEEK_CUR) - nbytes, nbytes, _SYNC_FILE_RANGE_WRITE)

@@ -1,0 +1,60 @@
+"""Errors of the store: bytes that are not there, not what they were, or cannot be written."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+from registry.errors.canonical import some
+from registry.errors.root import RegistryError
+
+_AUDIT = "run `registry audit --repair`, with --source FILE if you still have the file that was pushed"
+
+
+class DamagedBlob(RegistryError):
+    """A blob, or what its tensors hash to, is not what was stored."""
+
+    def __init__(self, blob: str, why: str, names: Sequence[str] = ()) -> None:
+        holding = f", which holds {some(names)}" if names else ""
+        super().__init__(f"the stored file {blob[:12]}….safetensors{holding} {why}; {_AUDIT}")
+        self.blob, self.names = blob, tuple(names)
+
+
+class CorruptTensors(DamagedBlob):
+    """The bytes of tensors have another digest than when they were stored."""
+
+    def __init__(self, blob: str, names: Sequence[str]) -> None:
+        RegistryError.__init__(
+            self,
+            f"the bytes of {some(names)} are not those that were stored (file {blob[:12]}….safetensors): "
+            f"the disk has changed them, so nothing was loaded; {_AUDIT}",
+        )
+        self.blob, self.names = blob, tuple(names)
+
+
+class StoreUnwritable(RegistryError):
+    """Nothing can be written to the home; what was stored before is as it was."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write to {path}: {_reason(error)}; nothing was stored")
+
+
+class StoreUnreadable(RegistryError):
+    """A file of the store cannot be opened."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot read {path}: {error.strerror or error}; check the permissions of the home")
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        what = "the disk is full" if error.errno == errno.ENOSPC else "the quota or file size limit is reached"
+        return f"{what}; free some space (`registry gc` empties the trash) and push again"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied; make the folder writable, or choose another with --home"
+    if error.errno == errno.EROFS:
+        return "the file system is read-only; choose another home with --home"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "the folder is gone; check that its disk is mounted and push again"
+    return f"{error.strerror or error}; check the disk and push again"
