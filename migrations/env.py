@@ -6,6 +6,7 @@ compares the tables of ``registry.catalog.schema`` with what the scripts make an
 """
 
 from alembic import context
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from sqlalchemy import Connection, create_engine
 
@@ -28,7 +29,9 @@ def bring_to_head(connection: Connection) -> None:
         MigrationStep.upgrade_from_script(scripts.revision_map, script)
         for script in reversed(list(scripts.walk_revisions()))
     ]
-    MigrationContext.configure(connection, opts={"fn": lambda revision, _: steps}).run_migrations()
+    migrations = MigrationContext.configure(connection, opts={"fn": lambda revision, _: steps})
+    with Operations.context(migrations):
+        migrations.run_migrations()
 
 
 lent = context.config.attributes.get("connection")

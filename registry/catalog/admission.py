@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from registry.blobs.manifest import Manifest
+from registry.blobs.manifest import BlobRecord, Manifest
 from registry.catalog import aliases, blobs, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
-from registry.catalog.draft import BlobRecord, Draft, check_metrics, check_note, encode_init, storable
+from registry.catalog.draft import Draft, check_metrics, check_note, encode_init, storable
 from registry.catalog.listing import METRICS, MODELS, VERSIONS
-from registry.catalog.record import canonical_json, record_digest
+from registry.catalog.record import DECISIVE, canonical_json, record_digest
 from registry.catalog.schema import Document, table
 from registry.errors.catalog import ChangedVersion
 
@@ -168,10 +169,11 @@ def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held |
         if row.record != candidate.columns["record"]:
             documents = {d.kind: d.body for d in connection.rows(_DOCUMENTS, {"version": row.id})}
             manifest = Manifest.decode(documents["manifest"])
-            said = (draft.model_class, candidate.columns["init"], draft.init_as)
+            init = json.loads(candidate.columns["init"]), draft.init_as
             if (
-                (draft.model_class is not None and said != (row.model_class, row.init, row.init_as))
-                or any(documents.get(kind) != body for kind, body in draft.documents.items())
+                (draft.model_class is not None and draft.model_class != row.model_class)
+                or (draft.model_class is not None and init != (json.loads(row.init), row.init_as))
+                or any(draft.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(candidate.manifest)
                 or canonical_json(manifest.values) != canonical_json(candidate.manifest.values)
             ):

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Select, String, bindparam, column, delete, func, insert, select
 
-from registry.blobs.manifest import Location, Manifest
+from registry.blobs.manifest import BlobRecord, Location, Manifest
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.draft import BlobRecord, VanishedTensors
+from registry.catalog.draft import VanishedTensors
 from registry.catalog.schema import Blob, StoredTensor, VersionBlob, table
 
 BLOBS, TENSORS, NEEDS = table(Blob), table(StoredTensor), table(VersionBlob)

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from registry.blobs.manifest import Location, Manifest
+from registry.blobs.manifest import BlobRecord, Location, Manifest
 from registry.catalog import admission, aliases, blobs, listing, lookup, trail, trash
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
-from registry.catalog.draft import BlobRecord, Condition, Draft, check_metrics, check_note, storable
+from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
 from registry.catalog.entry import Entry
 from registry.catalog.filesystem import FileSystem
 from registry.catalog.listing import MODELS, VERSIONS, ModelSummary

@@ -144,13 +144,14 @@ class Database:
         path = str(self.path)
         if "locked" in message or "busy" in message:
             return DatabaseBusy(path, BUSY_SECONDS)
-        if "full" in message:
+        # SQLite says that the disk is full for ENOSPC alone; a quota or a limit on file sizes is an I/O error to it.
+        if "full" in message or "disk I/O error" in message:
             return DatabaseFull(path)
         if "readonly" in message:
             return HomeReadOnly(str(self.home))
         if "not a database" in message or "malformed" in message or "unsupported file format" in message:
             return DatabaseDamaged(path, message, str(self.home / migration.BACKUPS))
-        if "unable to open" in message or "disk I/O error" in message or "no such table" in message:
+        if "unable to open" in message or "no such table" in message:
             return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
         return None
 

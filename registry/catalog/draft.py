@@ -20,14 +20,6 @@ _CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
 
 
 @dataclass(frozen=True)
-class BlobRecord:
-    """A blob that a push wrote."""
-
-    digest: str
-    nbytes: int
-
-
-@dataclass(frozen=True)
 class Draft:
     """A version before it has a number; the fields are those of ``Entry``."""
 

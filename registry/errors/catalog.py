@@ -144,8 +144,8 @@ class DatabaseBusy(RegistryError):
 
     def __init__(self, path: str, seconds: float) -> None:
         super().__init__(
-            f"another process has held {path} locked for more than {seconds:g} s; see what is running there, then try "
-            "again"
+            f"another process keeps {path} locked, and waiting up to {seconds:g} s did not help; see what is running "
+            "there, then try again"
         )
 
 
@@ -154,8 +154,8 @@ class DatabaseFull(RegistryError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} cannot grow: the disk is full, or a quota or a limit on file sizes is reached; free some space "
-            "(`registry gc` may help) and try again; nothing was changed"
+            f"{path} cannot be written to the disk: it is full, or a quota or a limit on file sizes is reached, or it "
+            "is failing; nothing was changed; free some space (`registry gc` may help) and try again"
         )
 
 

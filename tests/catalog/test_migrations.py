@@ -1,0 +1,149 @@
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from drafts import push, race
+from sqlalchemy import create_engine, inspect
+
+import registry.migrations
+from registry.catalog import migration
+from registry.catalog.catalog import Catalog
+from registry.catalog.schema import Table
+
+SCRIPTS = Path(next(iter(registry.migrations.__path__)))
+
+NEXT = """
+import os, signal
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("versions") as batch:
+        batch.add_column(sa.Column("colour", sa.String(), nullable=False, server_default="blue"))
+    if os.environ.get("KILLED_HERE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    op.create_table("later", sa.Column("id", sa.Integer(), nullable=False))
+
+
+def downgrade():
+    pass
+"""
+
+
+@pytest.fixture
+def later(tmp_path):
+    """The scripts of a program to come, which rebuilds the table that most others refer to."""
+    shutil.copytree(SCRIPTS, tmp_path / "later", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "later" / "versions" / "0002_colour.py").write_text(NEXT)
+    return tmp_path / "later"
+
+
+@pytest.fixture
+def home(tmp_path):
+    catalog = Catalog(tmp_path / "home", actor="me")
+    for seed in range(20):
+        push(catalog, "net", seed, metrics={"acc": seed}, aliases=["last"])
+    catalog.close()
+    return tmp_path / "home"
+
+
+def migrate(home, scripts):
+    return migration.migrate(home / "registry.db", is_network=False, scripts=scripts, head="0002")
+
+
+def dump(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def configuration(connection):
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def test_the_tables_are_what_the_scripts_make():
+    with create_engine("sqlite://").connect() as connection:
+        command.upgrade(configuration(connection), "head")
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Table.metadata) == []
+        for table in Table.metadata.sorted_tables:
+            assert all(constraint.name for constraint in table.constraints)
+
+
+def test_the_scripts_go_down_again_and_leave_nothing():
+    with create_engine("sqlite://").connect() as connection:
+        command.upgrade(configuration(connection), "head")
+        command.downgrade(configuration(connection), "base")
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+
+
+def test_the_programs_revision_is_the_newest_script():
+    assert ScriptDirectory(str(SCRIPTS)).get_current_head() == migration.HEAD
+
+
+def test_alembic_writes_the_next_script_in_a_checkout(tmp_path):
+    checkout = Path(__file__).parents[2]
+    shutil.copytree(checkout / "migrations", tmp_path / "migrations")
+    shutil.copy(checkout / "pyproject.toml", tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "--rev-id", "0002", "-m", "next"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    written = (tmp_path / "migrations" / "versions" / "0002_next.py").read_text()
+    assert written.count("    pass\n") == 2 and 'down_revision = "0001"' in written.replace("'", '"')
+
+
+def test_a_new_home_is_migrated_without_a_backup_and_a_current_one_not_at_all(tmp_path):
+    assert Catalog(tmp_path / "home").migration == migration.Migration(None, migration.HEAD, None)
+    assert Catalog(tmp_path / "home").migration is None
+    assert not (tmp_path / "home" / "backups").exists()
+
+
+def test_data_survive_the_rebuilding_of_their_table_and_are_backed_up_before(home, later):
+    before = dump(home / "registry.db")
+    done = migrate(home, later)
+    assert (done.before, done.after) == ("0001", "0002")
+    assert dump(done.backup) == before
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        assert connection.execute("SELECT count(*), min(colour) FROM versions").fetchone() == (20, "blue")
+        for table, count in (("metrics", 20), ("version_blobs", 20), ("aliases", 1), ("documents", 20)):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
+        kept = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'versions'").fetchone()[0]
+        assert "ck_versions_number_is_positive" in kept
+
+
+def test_a_migration_killed_in_the_middle_is_done_by_the_next(home, later):
+    before = dump(home / "registry.db")
+    child = os.fork()
+    if child == 0:
+        os.environ["KILLED_HERE"] = "1"
+        migrate(home, later)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert dump(home / "registry.db") == before
+    assert migrate(home, later).after == "0002"
+
+
+def test_eight_processes_migrate_once(home, later):
+    race(lambda: migrate(home, later), [()] * 8)
+    assert len(list((home / "backups").iterdir())) == 1
+    assert migrate(home, later) is None
