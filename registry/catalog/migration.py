@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sqlite3
 import time
@@ -111,9 +112,10 @@ def leave_wal(path: Path) -> None:
 
 
 def _scripts() -> Path:
-    from registry import migrations
-
-    return Path(next(iter(migrations.__path__)))
+    found = importlib.util.find_spec("registry.migrations")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("registry.migrations is not installed; install the package again")
+    return Path(found.submodule_search_locations[0])
 
 
 def _run_scripts(connection: sqlite3.Connection, scripts: Path, head: str) -> None:
