@@ -129,9 +129,9 @@ BOMBS = {
     "lists": many(b"]", 10_000_000),
     "sets": many(b"\x8f", 10_000_000),
     "marks": many(b"(", 10_000_000),
-    "memo": many(b"N\x94", 5_000_000),
+    "memo": many(b"N\x94", 4_500_000),
     "memo index": b"\x80\x04Nr\xff\xff\xff\xffN.",
-    "nested tuples": many(b"\x85", 10_000_000).replace(b"\x80\x04", b"\x80\x04N"),
+    "nested tuples": many(b"\x85", 1_000_000).replace(b"\x80\x04", b"\x80\x04N"),
     "nested lists": b"\x80\x04" + b"]" * 500_000 + b"a" * 499_999 + b".",
     "doubling": b"\x80\x04]" + b"q\x00]h\x00ah\x00a" * 200_000 + b".",
     "bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
@@ -139,7 +139,7 @@ BOMBS = {
     "frame": b"\x80\x04\x95" + struct.pack("<Q", 1 << 60) + b"N.",
     "long": b"\x80\x02\x8b" + struct.pack("<I", 9_000_000) + b"\x7f" * 9_000_000 + b".",
     "decimal": b"L" + b"9" * 9_000_000 + b"L\n.",
-    "short lines": b"I1\n" * 3_000_000 + b".",
+    "short lines": b"I1\n" * 600_000 + b".",
     "copies of text": b"\x80\x02c_codecs\nencode\nq\x00" + text("a" * 4_000_000) + text("latin1") + b"\x86q\x01"
     + b"0h\x00h\x01R" * 900_000 + b".",
     "copies of a list": b"\x80\x02cbuiltins\nset\nq\x00](" + b"K\x01" * 2_000_000 + b"e\x85q\x010"
@@ -147,12 +147,12 @@ BOMBS = {
     "colliding integers": b"\x80\x02}(" + b"".join(
         b"\x8a\x0a" + (n * ((1 << 61) - 1)).to_bytes(10, "little") + b"N" for n in range(1, 500_000)) + b"u.",
     "tuple keys": b"\x80\x02}(" + b"".join(
-        b"J" + struct.pack("<i", n) + b"\x85N" for n in range(1_000_000)) + b"u.",
+        b"J" + struct.pack("<i", n) + b"\x85N" for n in range(200_000)) + b"u.",
     "nested keys": b"\x80\x02}K\x01" + b"\x85q\x00h\x00\x86" * 1000 + b"Ns.",
 }  # fmt: skip
 
 
-def wide(inner: bytes, count: int = 120_000) -> bytes:
+def wide(inner: bytes, count: int = 40_000) -> bytes:
     """A dict whose values are all the one object that ``inner`` makes."""
     return b"}(" + inner + b"q\x000" + b"".join(text(str(n)) + b"h\x00" for n in range(count)) + b"u"
 
@@ -161,7 +161,7 @@ def test_objects_that_are_referred_to_many_times_are_looked_at_once(tmp_path):
     tensor = tensor_pickle()
     containers = wide(wide(b"}" + text("w") + tensor + b"s").replace(b"q\x00", b"q\x01").replace(b"h\x00", b"h\x01"))
     values = wide(b"](" + b"]" * 300_000 + b"e") + text("w") + tensor + b"s"
-    sets = b"}(" + b"".join(text(str(n)) + b"}" + text("w") + tensor + b"s" for n in range(20_000)) + b"u"
+    sets = b"}(" + b"".join(text(str(n)) + b"}" + text("w") + tensor + b"s" for n in range(5_000)) + b"u"
     began = time.monotonic()
     for pickled in (containers, values, sets):
         with contextlib.suppress(RegistryError):
