@@ -11,12 +11,14 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.signature import TensorSpec
+from registry.models.generators import uncollected
 from registry.models.slots import EXTRA_STATE, Layout, bare, layout
 
 COUNTER = "num_batches_tracked"
 """Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""
 
 
+@uncollected()
 def expect(module: nn.Module) -> Expectation:
     """Return the names, dtypes, shapes and ties of a module's state dict; wrappers leave no component.
 

@@ -21,6 +21,7 @@ from registry.models.rollback import Snapshot
 from registry.models.slots import Layout, bare, layout
 
 
+@uncollected()
 def fit(
     target: Built | nn.Module,
     weights: Mapping[str, torch.Tensor],
@@ -127,7 +128,7 @@ def _assign(
     *,
     installing: bool,
 ) -> None:
-    with torch.inference_mode(False), torch.no_grad(), uncollected():
+    with torch.inference_mode(False), torch.no_grad():
         if cast is not None and (found.custom or not installing):
             assignment.convert(module, cast)
         if found.custom:
