@@ -14,6 +14,7 @@ from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, VanishedTensors
 from registry.catalog.entry import Entry
+from registry.enclosure import Enclosure
 from registry.errors.intake import ChangedCheckpoint, NameNeeded
 from registry.intake import Inspection
 from registry.provenance import FileDigest, creator, git_commit
@@ -43,10 +44,11 @@ def deposit(
     inspection: Inspection,
     draft: Draft,
     *,
+    enclosures: Mapping[str, Enclosure] | None = None,
     force_new: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Entry:
-    """Store an examined checkpoint as a version.
+    """Store an examined checkpoint as a version, and each enclosure as its document of that kind.
 
     The blob is durable before the version exists; killed in between, the blob is garbage that the collector takes.
 
@@ -56,17 +58,23 @@ def deposit(
     """
     before = _stamp(inspection)
     source_digest = FileDigest(inspection.checkpoint.path)
-    tensors = inspection.tensors
+    tensors, enclosed = inspection.tensors, enclosures or {}
     for attempt in range(_ATTEMPTS):
         with store.transfer() as transfer:
             stored = transfer.write(tensors, locate=catalog.locate, progress=progress)
+            # In blobs of their own, so that mapping the weights maps nothing else.
+            beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in enclosed.items()}
             sha256 = source_digest.result()
             if _stamp(inspection) != before:
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             manifest = _manifest(inspection, stored.tensors)
-            complete = _completed(draft, inspection, sha256)
+            manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in enclosed.items()}
+            new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
+            complete = _completed(draft, inspection, manifests, sha256)
             try:
-                return catalog.add_version(complete, manifest, stored.new_blobs, force_new=force_new)
+                return catalog.add_version(
+                    complete, manifest, tuple(new_blobs), beside=tuple(manifests.values()), force_new=force_new
+                )
             except VanishedTensors:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -83,8 +91,8 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     )
 
 
-def _completed(draft: Draft, inspection: Inspection, sha256: str | None) -> Draft:
-    """Return the draft with everything that the checkpoint and its reading say."""
+def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest], sha256: str | None) -> Draft:
+    """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
     checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
     own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
     return replace(
@@ -103,7 +111,11 @@ def _completed(draft: Draft, inspection: Inspection, sha256: str | None) -> Draf
         torch_version=_torch_version(),
         git_commit=git_commit(),
         creator=creator(),
-        documents={**draft.documents, **_build_proof(inspection)},
+        documents={
+            **draft.documents,
+            **{kind: manifest.encode() for kind, manifest in beside.items()},
+            **_build_proof(inspection),
+        },
     )
 
 

@@ -1,0 +1,43 @@
+"""What is kept beside the weights of a version: its training state, an example with its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from registry.blobs.manifest import Manifest, StoredTensor
+from registry.canonical.values import decode, encode
+from registry.checkpoints.weights import TensorSource
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """Tensors and plain values that a push brings besides the weights; loading the weights never reads them."""
+
+    tensors: Mapping[str, TensorSource] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def manifest(self, stored: Mapping[str, StoredTensor]) -> Manifest:
+        """Return the document's content, now that its tensors have places.
+
+        Raises:
+            UnencodableValue: a value has no plain form.
+        """
+        return Manifest(stored, values={name: encode(value, name) for name, value in self.values.items()})
+
+
+@dataclass(frozen=True)
+class Enclosed:
+    """An enclosure as it comes out of the store."""
+
+    tensors: Mapping[str, torch.Tensor]
+    values: Mapping[str, Any]
+
+
+def values_of(manifest: Manifest) -> dict[str, Any]:
+    """Return the plain values of an enclosure's manifest."""
+    return {name: decode(value) for name, value in manifest.values.items()}
