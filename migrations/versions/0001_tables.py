@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("weights", sa.String(), nullable=False),
         sa.Column("record", sa.String(), nullable=False),
+        sa.Column("seal", sa.String(), nullable=False),
         sa.Column("wrapper", sa.String(), nullable=False),
         sa.Column("saved_as", sa.String(), nullable=False),
         sa.Column("unwrapping", sa.String(), nullable=False),

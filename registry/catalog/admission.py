@@ -8,45 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
-
 from registry.blobs.manifest import BlobRecord, Manifest
-from registry.catalog import aliases, blobs, trail
+from registry.catalog import aliases, blobs, sql, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
 from registry.catalog.draft import Draft, check_metrics, check_note, encode_init, storable
-from registry.catalog.listing import METRICS, MODELS, VERSIONS
-from registry.catalog.record import DECISIVE, canonical_json, record_digest
-from registry.catalog.schema import Document, table
+from registry.catalog.record import DECISIVE, canonical_json, record_digest, seal
 from registry.errors.catalog import ChangedVersion
-
-DOCUMENTS = table(Document)
-
-_MODEL = select(MODELS.c.id, MODELS.c.next_number).where(MODELS.c.name == bindparam("name"))
-_ADD_MODEL = insert(MODELS)
-_TAKE_NUMBER = update(MODELS).where(MODELS.c.id == bindparam("model")).values(next_number=MODELS.c.next_number + 1)
-_SAME_WEIGHTS = (
-    select(VERSIONS.c.id, VERSIONS.c.number, VERSIONS.c.record)
-    .add_columns(VERSIONS.c.model_class, VERSIONS.c.init, VERSIONS.c.init_as)
-    .where(
-        VERSIONS.c.model_id == bindparam("model"),
-        VERSIONS.c.weights == bindparam("weights"),
-        VERSIONS.c.trashed_at.is_(None),
-    )
-    .order_by(VERSIONS.c.number.desc())
-)
-_ADD_VERSION = insert(VERSIONS)
-_ADD_DOCUMENT = insert(DOCUMENTS)
-_REPLACE_MANIFEST = (
-    update(DOCUMENTS)
-    .where(DOCUMENTS.c.version_id == bindparam("version"), DOCUMENTS.c.kind == "manifest")
-    .values(body=bindparam("text"))
-)
-_DOCUMENTS = select(DOCUMENTS.c.kind, DOCUMENTS.c.body).where(DOCUMENTS.c.version_id == bindparam("version"))
-_SET_METRIC = insert(METRICS).prefix_with("OR REPLACE")
-_METRICS = select(METRICS.c.key, METRICS.c.value).where(METRICS.c.version_id == bindparam("version"))
-_NOTE = select(VERSIONS.c.note).where(VERSIONS.c.id == bindparam("version"))
-_SET_NOTE = update(VERSIONS).where(VERSIONS.c.id == bindparam("version")).values(note=bindparam("text"))
 
 
 @dataclass(frozen=True)
@@ -108,7 +76,7 @@ def admit(
         VanishedTensors: tensors that the push did not write are not stored any more.
     """
     draft, connection = candidate.draft, change.connection
-    model = connection.row(_MODEL, {"name": draft.name})
+    model = connection.row(sql.MODEL, {"name": draft.name})
     if model is not None and not force_new:
         same = _same(connection, model.id, candidate)
         if same is not None:
@@ -116,15 +84,21 @@ def admit(
             return same.number, True
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
-        model_id, number = connection.run(_ADD_MODEL, {"id": None, "name": draft.name, "next_number": 2}), 1
+        model_id, number = connection.run(sql.ADD_MODEL, {"id": None, "name": draft.name, "next_number": 2}), 1
     else:
         model_id, number = model.id, model.next_number
-        connection.run(_TAKE_NUMBER, {"model": model_id})
-    own = {"id": None, "model_id": model_id, "number": number, "created_at": change.at}
-    version_id = connection.run(_ADD_VERSION, {**candidate.columns, **own, "trashed_at": None, "purged_at": None})
+        connection.run(sql.TAKE_NUMBER, {"model": model_id})
+    own = {
+        "id": None,
+        "model_id": model_id,
+        "number": number,
+        "seal": seal(draft.name, number, candidate.columns["record"]),
+        "created_at": change.at,
+    }
+    version_id = connection.run(sql.ADD_VERSION, {**candidate.columns, **own, "trashed_at": None, "purged_at": None})
     documents = {"manifest": candidate.body, **draft.documents}
     connection.run_all(
-        _ADD_DOCUMENT, [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
+        sql.ADD_DOCUMENT, [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
     )
     blobs.need(connection, version_id, ids.values())
     _set_metrics(connection, version_id, candidate.metrics)
@@ -138,14 +112,14 @@ def admit(
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
     """Add metrics and a note to a version that is there, and return what was new."""
-    figures = {row.key: row.value for row in change.connection.rows(_METRICS, {"version": version.id})}
+    figures = {row.key: row.value for row in change.connection.rows(sql.METRICS, {"version": version.id})}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
     _set_metrics(change.connection, version.id, new)
     details: dict[str, Any] = {"metrics": new} if new else {}
-    old_note = change.connection.rows(_NOTE, {"version": version.id})[0].note
+    old_note = change.connection.rows(sql.NOTE, {"version": version.id})[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
-        change.connection.run(_SET_NOTE, {"version": version.id, "text": text})
+        change.connection.run(sql.SET_NOTE, {"version": version.id, "text": text})
         details["note"] = note
     return details
 
@@ -165,9 +139,9 @@ def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held |
     has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
-    for row in connection.rows(_SAME_WEIGHTS, {"model": model_id, "weights": weights}):
+    for row in connection.rows(sql.SAME_WEIGHTS, {"model": model_id, "weights": weights}):
         if row.record != candidate.columns["record"]:
-            documents = {d.kind: d.body for d in connection.rows(_DOCUMENTS, {"version": row.id})}
+            documents = {d.kind: d.body for d in connection.rows(sql.DOCUMENTS, {"version": row.id})}
             manifest = Manifest.decode(documents["manifest"])
             init = json.loads(candidate.columns["init"]), draft.init_as
             if (
@@ -188,7 +162,7 @@ def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
 
 def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
     rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
-    connection.run_all(_SET_METRIC, rows)
+    connection.run_all(sql.SET_METRIC, rows)
 
 
 def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
@@ -201,6 +175,6 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
     if manifest.weights_digest != version.weights:
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
-    change.connection.run(_REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
+    change.connection.run(sql.REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
     blobs.need(change.connection, version.id, [ids[blob] for blob in manifest.blobs])
     trail.append(change, "repair", version)

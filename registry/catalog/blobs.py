@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
-
-from sqlalchemy import Select, String, bindparam, column, delete, func, insert, select
 
 from registry.blobs.manifest import BlobRecord, Location, Manifest
+from registry.catalog import sql
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import VanishedTensors
-from registry.catalog.schema import Blob, StoredTensor, VersionBlob, table
-
-BLOBS, TENSORS, NEEDS = table(Blob), table(StoredTensor), table(VersionBlob)
-
-_DIGESTS: Select[Any] = select(column("value", String)).select_from(func.json_each(bindparam("digests")))
-"""Any number of digests as one parameter."""
-
-_LOCATE = (
-    select(TENSORS.c.digest, BLOBS.c.digest.label("blob"), TENSORS.c.offset)
-    .join(BLOBS, BLOBS.c.id == TENSORS.c.blob_id)
-    .where(TENSORS.c.digest.in_(_DIGESTS))
-)
-_IDS = select(BLOBS.c.digest, BLOBS.c.id).where(BLOBS.c.digest.in_(_DIGESTS))
-_ADD_BLOB = insert(BLOBS).prefix_with("OR IGNORE")
-_ADD_TENSOR = insert(TENSORS).prefix_with("OR IGNORE")
-_ADD_NEED = insert(NEEDS).prefix_with("OR IGNORE")
-_FORGET_TENSORS = delete(TENSORS).where(TENSORS.c.blob_id == bindparam("blob"))
-_FORGET_BLOB = delete(BLOBS).where(BLOBS.c.id == bindparam("blob"))
-_KNOWN = select(BLOBS.c.digest, BLOBS.c.nbytes)
-_UNNEEDED_IDS = _IDS.where(BLOBS.c.id.not_in(select(NEEDS.c.blob_id)))
-_NEEDED = select(BLOBS.c.digest).where(BLOBS.c.id.in_(select(NEEDS.c.blob_id)))
 
 
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
     """Return where tensors are stored, those that are."""
-    rows = database.rows(_LOCATE, {"digests": _array(digests)})
+    rows = database.rows(sql.LOCATE, {"digests": _array(digests)})
     return {row.digest: Location(row.blob, row.offset) for row in rows}
 
 
@@ -47,9 +24,11 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     Raises:
         VanishedTensors: a blob that is not new is not known any more.
     """
-    connection.run_all(_ADD_BLOB, [{"id": None, "digest": b.digest, "nbytes": b.nbytes, "created_at": at} for b in new])
+    connection.run_all(
+        sql.ADD_BLOB, [{"id": None, "digest": b.digest, "nbytes": b.nbytes, "created_at": at} for b in new]
+    )
     needed = {blob for manifest in manifests for blob in manifest.blobs} | {blob.digest for blob in new}
-    ids = {row.digest: row.id for row in connection.rows(_IDS, {"digests": _array(needed)})}
+    ids = {row.digest: row.id for row in connection.rows(sql.BLOB_IDS, {"digests": _array(needed)})}
     tensors = [tensor for manifest in manifests for tensor in manifest.tensors.values()]
     vanished = {tensor.digest for tensor in tensors if tensor.location.blob not in ids}
     if vanished:
@@ -64,39 +43,40 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
         for tensor in tensors
         if tensor.location.blob in fresh
     }
-    connection.run_all(_ADD_TENSOR, list(added.values()))
+    connection.run_all(sql.ADD_TENSOR, list(added.values()))
     return ids
 
 
 def need(connection: Connection, version: int, blobs: Collection[int]) -> None:
     """Note that a version needs blobs."""
-    connection.run_all(_ADD_NEED, [{"version_id": version, "blob_id": blob} for blob in blobs])
+    connection.run_all(sql.ADD_NEED, [{"version_id": version, "blob_id": blob} for blob in blobs])
 
 
 def referenced(database: Database) -> frozenset[str]:
     """Return the digests of the blobs that a version needs, in the trash or out of it."""
-    return frozenset(row.digest for row in database.rows(_NEEDED))
+    return frozenset(row.digest for row in database.rows(sql.NEEDED_BLOBS))
 
 
 def known(database: Database) -> Mapping[str, int]:
     """Return the bytes of every blob that the catalog knows, by digest."""
-    return {row.digest: row.nbytes for row in database.rows(_KNOWN)}
+    return {row.digest: row.nbytes for row in database.rows(sql.KNOWN_BLOBS)}
 
 
 def forget(connection: Connection, digests: Iterable[str]) -> frozenset[str]:
     """Forget blobs that no version needs, and return which these were; the others stay."""
-    rows = connection.rows(_UNNEEDED_IDS, {"digests": _array(digests)})
+    rows = connection.rows(sql.UNNEEDED_BLOB_IDS, {"digests": _array(digests)})
     blobs = [{"blob": row.id} for row in rows]
-    connection.run_all(_FORGET_TENSORS, blobs)
-    connection.run_all(_FORGET_BLOB, blobs)
+    connection.run_all(sql.FORGET_TENSORS, blobs)
+    connection.run_all(sql.FORGET_BLOB, blobs)
     return frozenset(row.digest for row in rows)
 
 
 def distrust(connection: Connection, digests: Iterable[str]) -> None:
     """Let no later push share the tensors of blobs that are damaged."""
-    rows = connection.rows(_IDS, {"digests": _array(digests)})
-    connection.run_all(_FORGET_TENSORS, [{"blob": row.id} for row in rows])
+    rows = connection.rows(sql.BLOB_IDS, {"digests": _array(digests)})
+    connection.run_all(sql.FORGET_TENSORS, [{"blob": row.id} for row in rows])
 
 
 def _array(digests: Iterable[str]) -> str:
+    """Return any number of digests as one parameter."""
     return json.dumps(list(digests))

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, select
-
 from registry.blobs.manifest import BlobRecord, Location, Manifest
-from registry.catalog import admission, aliases, blobs, listing, lookup, trail, trash
+from registry.catalog import admission, aliases, blobs, listing, lookup, sql, trail, trash
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
 from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
 from registry.catalog.entry import Entry
 from registry.catalog.filesystem import FileSystem
-from registry.catalog.listing import MODELS, VERSIONS, ModelSummary
+from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
+from registry.catalog.record import DECISIVE
 from registry.catalog.trail import Event, Fault
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
-
-_DOCUMENT = (
-    select(admission.DOCUMENTS.c.body)
-    .join(VERSIONS, VERSIONS.c.id == admission.DOCUMENTS.c.version_id)
-    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
-    .where(
-        MODELS.c.name == bindparam("name"),
-        VERSIONS.c.number == bindparam("number"),
-        admission.DOCUMENTS.c.kind == bindparam("kind"),
-    )
-)
 
 
 class Catalog:
@@ -135,8 +123,13 @@ class Catalog:
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
-        rows = self._database.rows(_DOCUMENT, {"name": entry.name, "number": entry.version, "kind": kind})
+        rows = self._database.rows(sql.DOCUMENT, {"name": entry.name, "number": entry.version, "kind": kind})
         return rows[0].body if rows else None
+
+    def documents(self, entry: Entry) -> dict[str, bytes]:
+        """Return the documents of an entry that belong to what it is, by kind."""
+        found = {kind: self.document(entry, kind) for kind in DECISIVE}
+        return {kind: body for kind, body in found.items() if body is not None}
 
     def locate(self, digests: Iterable[str]) -> dict[str, Location]:
         """Return where tensors are stored, those that are."""
@@ -168,12 +161,14 @@ class Catalog:
         *,
         beside: Sequence[Manifest] = (),
         force_new: bool = False,
+        confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Add a version, or, where the name has it already, what the draft knows besides, and return its entry.
 
         Args:
             new_blobs: what this push wrote; every other blob of the manifests must be known still.
             beside: manifests of tensors that the draft's documents refer to.
+            confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
             VanishedTensors: tensors that were to be shared were collected meanwhile: write them and call again.
@@ -182,7 +177,9 @@ class Catalog:
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
             number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new)
-        rows = self._database.rows(lookup.BY_NUMBER, {"name": draft.name, "number": number})
+            if not reused:
+                confirm()
+        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
         return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
 
     def add_facts(self, entry: Entry, *, metrics: Mapping[str, float] | None = None, note: str = "") -> None:
@@ -235,15 +232,19 @@ class Catalog:
         with self._change() as change:
             trash.restore(change, hold(change, entry))
 
+    def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Return the versions that ``purge`` would give up, and the blobs that would still be needed after it."""
+        return trash.due(self._database, _text(before))
+
     def purge(self, before: datetime) -> tuple[str, ...]:
         """Give up the versions that were trashed before a time, and return their references."""
         with self._change() as change:
             return trash.purge(change, _text(before))
 
-    def forget_blobs(self, digests: Iterable[str]) -> frozenset[str]:
-        """Forget blobs that no version needs, and return which these were: their files may go."""
+    def forget_unneeded_blobs(self) -> frozenset[str]:
+        """Forget the blobs that no version needs, and return which these were: their files may go."""
         with self._change() as change:
-            return blobs.forget(change.connection, digests)
+            return blobs.forget(change.connection, blobs.known(self._database))
 
     def distrust_blobs(self, digests: Iterable[str]) -> None:
         """Let no later push share the tensors of damaged blobs."""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
-
+from registry.catalog import sql
 from registry.catalog.connection import Connection
 from registry.catalog.entry import Entry
-from registry.catalog.listing import MODELS, VERSIONS
 from registry.errors.catalog import ChangedVersion, PurgedVersion
-
-_FIND = (
-    select(VERSIONS.c.id, VERSIONS.c.model_id, VERSIONS.c.trashed_at, VERSIONS.c.purged_at, VERSIONS.c.weights)
-    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
-    .where(MODELS.c.name == bindparam("name"), VERSIONS.c.number == bindparam("number"))
-)
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ def hold(change: Change, entry: Entry) -> Held:
         ChangedVersion: its row has other weights, or is not there.
         PurgedVersion: it was collected meanwhile.
     """
-    row = change.connection.row(_FIND, {"name": entry.name, "number": entry.version})
+    row = change.connection.row(sql.VERSION, {"name": entry.name, "number": entry.version})
     if row is None or row.weights != entry.digest:
         raise ChangedVersion(entry.ref)
     if row.purged_at is not None:

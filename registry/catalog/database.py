@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Executable
-
 from registry.catalog import migration
 from registry.catalog.connection import Connection
 from registry.catalog.filesystem import FileSystem, detect
@@ -94,7 +92,7 @@ class Database:
         uri = f"file:{quote(str(self.path))}?immutable=1"
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
-    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+    def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         with self._worded():
             return self._connection().rows(statement, parameters)

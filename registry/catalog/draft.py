@@ -135,6 +135,16 @@ class Condition:
     """One of ``>=``, ``<=``, ``>``, ``<``, ``=``."""
     value: float
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest value that fit."""
+        low = high = self.value
+        if self.operator in (">", ">="):
+            low, high = (low if "=" in self.operator else math.nextafter(low, math.inf)), math.inf
+        elif self.operator in ("<", "<="):
+            low, high = -math.inf, (high if "=" in self.operator else math.nextafter(high, -math.inf))
+        return low, high
+
 
 def parse_condition(text: str) -> Condition:
     """Read ``acc>=0.9``.

@@ -20,6 +20,8 @@ class Entry:
     """Of the canonical weights: equal however the file was saved."""
     record_digest: str
     """Of everything that decides what is loaded: weights, ties, extra state, unwrapping, class, init arguments."""
+    seal: str
+    """Of name, number and record: what the catalog says of them together."""
     wrapper: str
     """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first."""
     saved_as: str

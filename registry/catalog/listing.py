@@ -10,18 +10,11 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
-
 from registry.canonical.unwrap import Unwrapping
+from registry.catalog import sql
 from registry.catalog.database import Database
 from registry.catalog.draft import Condition
 from registry.catalog.entry import Entry
-from registry.catalog.schema import Alias, Metric, Model, Version, table
-
-MODELS, VERSIONS, METRICS, ALIASES = table(Model), table(Version), table(Metric), table(Alias)
-
-IS_LIVE = VERSIONS.c.trashed_at.is_(None)
-IN_TRASH = VERSIONS.c.trashed_at.is_not(None) & VERSIONS.c.purged_at.is_(None)
 
 
 @dataclass(frozen=True)
@@ -39,31 +32,8 @@ class ModelSummary:
     """Each with the version that it points to."""
 
 
-def whole(chosen: Select[Any]) -> Select[Any]:
-    """Return the statement for the entries whose version ids another one selects, newest first.
-
-    One row a metric, so that one statement is enough and the floats come as SQLite has them.
-    """
-    ids = chosen.subquery("chosen")
-    aliases = select(func.group_concat(ALIASES.c.name)).where(ALIASES.c.version_id == VERSIONS.c.id)
-    return (
-        select(
-            MODELS.c.name,
-            *VERSIONS.c,
-            aliases.scalar_subquery().label("aliases"),
-            METRICS.c.key.label("metric"),
-            METRICS.c.value.label("figure"),
-        )
-        .select_from(ids)
-        .join(VERSIONS, VERSIONS.c.id == ids.c.id)
-        .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
-        .outerjoin(METRICS, METRICS.c.version_id == VERSIONS.c.id)
-        .order_by(VERSIONS.c.id.desc(), METRICS.c.key)
-    )
-
-
 def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
-    """Make the entries of the rows that a statement of ``whole`` gave."""
+    """Make the entries of the rows that a statement for whole entries gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
@@ -74,6 +44,7 @@ def _entry(rows: list[Any]) -> Entry:
         version=row.number,
         digest=row.weights,
         record_digest=row.record,
+        seal=row.seal,
         wrapper=row.wrapper,
         saved_as=row.saved_as,
         unwrapping=_unwrapping(row.unwrapping),
@@ -111,60 +82,25 @@ def entries(
     database: Database, name: str | None, trashed: bool, limit: int | None, metric: Condition | None
 ) -> tuple[Entry, ...]:
     """Return the newest entries first."""
-    parameters: dict[str, Any] = {"limit": -1 if limit is None else limit}
-    if name is not None:
-        parameters["name"] = name
+    parameters: dict[str, Any] = {"name": name, "limit": -1 if limit is None else limit}
     if metric is not None:
-        parameters |= {"key": metric.key, "value": metric.value}
-    statement = _listing(name is not None, trashed, metric.operator if metric else None)
-    return read(database.rows(statement, parameters))
-
-
-@lru_cache(maxsize=32)
-def _listing(of_one_name: bool, trashed: bool, operator: str | None) -> Select[Any]:
-    chosen = select(VERSIONS.c.id).where(IN_TRASH if trashed else IS_LIVE)
-    if of_one_name:
-        model = select(MODELS.c.id).where(MODELS.c.name == bindparam("name")).scalar_subquery()
-        chosen = chosen.where(VERSIONS.c.model_id == model).order_by(VERSIONS.c.number.desc())
-    else:
-        chosen = chosen.order_by(VERSIONS.c.id.desc())
-    if operator is not None:
-        chosen = chosen.join(METRICS, METRICS.c.version_id == VERSIONS.c.id).where(
-            METRICS.c.key == bindparam("key"), METRICS.c.value.op(operator, is_comparison=True)(bindparam("value"))
-        )
-    return whole(chosen.limit(bindparam("limit")))
+        low, high = metric.bounds
+        parameters |= {"key": metric.key, "low": low, "high": high}
+    return read(database.rows(sql.LISTINGS[name is not None, trashed, metric is not None], parameters))
 
 
 def count(database: Database, name: str | None, trashed: bool) -> int:
     """Return how many versions there are."""
-    statement = select(func.count()).select_from(VERSIONS).where(IN_TRASH if trashed else IS_LIVE)
-    if name is not None:
-        statement = statement.join(MODELS).where(MODELS.c.name == name)
-    return int(database.rows(statement)[0][0])
+    statement = sql.COUNTS[trashed] if name is None else sql.COUNTS_OF_MODEL[trashed]
+    return int(database.rows(statement, {"name": name})[0].versions)
 
 
 def models(database: Database) -> tuple[ModelSummary, ...]:
     """Return every name that has a live version, in alphabetical order."""
     aliases: dict[str, list[tuple[str, int]]] = {}
-    for row in database.rows(
-        select(MODELS.c.name, ALIASES.c.name.label("alias"), VERSIONS.c.number)
-        .join(ALIASES, ALIASES.c.model_id == MODELS.c.id)
-        .join(VERSIONS, VERSIONS.c.id == ALIASES.c.version_id)
-        .order_by(ALIASES.c.name)
-    ):
+    for row in database.rows(sql.ALIASES):
         aliases.setdefault(row.name, []).append((row.alias, row.number))
-    rows = database.rows(
-        select(
-            MODELS.c.name,
-            func.count().label("live"),
-            func.max(VERSIONS.c.number).label("newest"),
-            func.max(VERSIONS.c.created_at).label("changed_at"),
-        )
-        .join(VERSIONS, VERSIONS.c.model_id == MODELS.c.id)
-        .where(IS_LIVE)
-        .group_by(MODELS.c.id)
-        .order_by(MODELS.c.name)
-    )
+    rows = database.rows(sql.MODELS)
     return tuple(
         ModelSummary(
             row.name, row.live, row.newest, datetime.fromisoformat(row.changed_at), tuple(aliases.get(row.name, ()))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from sqlalchemy import Select, bindparam, select
-
+from registry.catalog import sql
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
-from registry.catalog.listing import ALIASES, IN_TRASH, IS_LIVE, MODELS, VERSIONS, read, whole
+from registry.catalog.listing import read
 from registry.errors.catalog import (
     AmbiguousDigest,
     NoLiveVersion,
@@ -20,44 +19,21 @@ from registry.errors.catalog import (
 )
 from registry.reference import Reference
 
-_MODEL = select(MODELS.c.id).where(MODELS.c.name == bindparam("name")).scalar_subquery()
-_OF_MODEL = select(VERSIONS.c.id).where(VERSIONS.c.model_id == _MODEL)
-_IS_NUMBER = VERSIONS.c.number == bindparam("number")
-_HAS_DIGEST = (VERSIONS.c.weights >= bindparam("low")) & (VERSIONS.c.weights < bindparam("high"))
-
-BY_NUMBER = whole(_OF_MODEL.where(_IS_NUMBER))
-_BY_ALIAS = whole(
-    select(ALIASES.c.version_id.label("id")).where(ALIASES.c.model_id == _MODEL, ALIASES.c.name == bindparam("alias"))
-)
-
-
-def _newest(state: Any) -> Select[Any]:
-    return whole(_OF_MODEL.where(state).order_by(VERSIONS.c.number.desc()).limit(1))
-
-
-def _by_digest(state: Any) -> Select[Any]:
-    return whole(_OF_MODEL.where(state, _HAS_DIGEST))
-
-
-_NEWEST, _NEWEST_TRASHED = _newest(IS_LIVE), _newest(IN_TRASH)
-_BY_DIGEST, _BY_DIGEST_TRASHED = _by_digest(IS_LIVE), _by_digest(IN_TRASH)
-
 
 def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     """Return the entry that a reference names, outside the trash or inside it."""
     parameters: dict[str, Any] = {"name": reference.name}
     if reference.version is not None:
-        statement = BY_NUMBER
+        statement = sql.BY_NUMBER
         parameters["number"] = reference.version
     elif reference.alias is not None:
-        statement = _BY_ALIAS
+        statement = sql.BY_ALIAS
         parameters["alias"] = reference.alias
     elif reference.digest is not None:
-        statement = _BY_DIGEST_TRASHED if trashed else _BY_DIGEST
-        # 'g' sorts after every hexadecimal digit, so these bounds are the prefix, by the index.
+        statement = sql.BY_DIGEST_IN_TRASH if trashed else sql.BY_DIGEST
         parameters |= {"low": reference.digest, "high": f"{reference.digest}g"}
     else:
-        statement = _NEWEST_TRASHED if trashed else _NEWEST
+        statement = sql.NEWEST_IN_TRASH if trashed else sql.NEWEST
     rows = database.rows(statement, parameters)
     found = read(rows)
     if not found:
@@ -77,7 +53,7 @@ def check_known(database: Database, name: str) -> None:
     Raises:
         UnknownModel
     """
-    names = [row.name for row in database.rows(select(MODELS.c.name))]
+    names = [row.name for row in database.rows(sql.MODEL_NAMES)]
     if name not in names:
         raise UnknownModel(name, get_close_matches(name, names, n=3))
 
@@ -86,12 +62,7 @@ def _refuse(database: Database, reference: Reference) -> NoReturn:
     """Say why a reference names nothing, and what is near."""
     name = reference.name
     check_known(database, name)
-    versions = database.rows(
-        select(VERSIONS.c.number, VERSIONS.c.weights, VERSIONS.c.trashed_at, VERSIONS.c.purged_at)
-        .join(MODELS)
-        .where(MODELS.c.name == name)
-        .order_by(VERSIONS.c.number)
-    )
+    versions = database.rows(sql.VERSIONS_OF_MODEL, {"name": name})
     live = [row.number for row in versions if row.trashed_at is None]
     if reference.digest is not None:
         for row in versions:
@@ -99,7 +70,7 @@ def _refuse(database: Database, reference: Reference) -> NoReturn:
                 raise TrashedVersion(f"{name}:v{row.number}")
         raise UnknownVersion(str(reference), f"no version of {name} has such a digest", ())
     if reference.alias is not None:
-        aliases = [row.name for row in database.rows(select(ALIASES.c.name).join(MODELS).where(MODELS.c.name == name))]
+        aliases = [row.name for row in database.rows(sql.ALIAS_NAMES, {"name": name})]
         near = get_close_matches(reference.alias, aliases, n=3)
         raise UnknownVersion(
             str(reference), f"{name} has no alias '{reference.alias}'", [f"{name}:{alias}" for alias in near]

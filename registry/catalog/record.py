@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
+from registry.catalog.entry import Entry
 
 DECISIVE = ("training", "example")
 """Documents that belong to what a version is."""
@@ -49,6 +50,22 @@ def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, b
         "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }
     return blake3(canonical_json(record).encode()).hexdigest()
+
+
+def seal(name: str, number: int, record: str) -> str:
+    """Digest what binds a record to its number, so that a row whose number was edited shows when it is loaded."""
+    return blake3(f"{name}:v{number}\n{record}".encode()).hexdigest()
+
+
+def row_fault(entry: Entry, manifest: Manifest, documents: Mapping[str, bytes]) -> str | None:
+    """Return what of a version's row is not as it was written, or None."""
+    if manifest.weights_digest != entry.digest:
+        return "its manifest lists other weights than its digest says"
+    if record_digest(entry, manifest, documents) != entry.record_digest:
+        return "its row was edited: the record does not have its digest"
+    if seal(entry.name, entry.version, entry.record_digest) != entry.seal:
+        return "its row was edited: the number is not the one that was given to it"
+    return None
 
 
 def canonical_json(value: object) -> str:

@@ -54,6 +54,8 @@ class Version(Table):
     """Digest of the canonical weights."""
     record: Mapped[str]
     """Digest of everything that decides what is loaded."""
+    seal: Mapped[str]
+    """Digest of name, number and record."""
     wrapper: Mapped[str]
     saved_as: Mapped[str]
     unwrapping: Mapped[str]

@@ -13,23 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from blake3 import blake3
-from sqlalchemy import bindparam, insert, select, update
 
+from registry.catalog import sql
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.catalog.record import canonical_json
-from registry.catalog.schema import Event as EventRow
-from registry.catalog.schema import Trail, table
-
-_EVENTS, _TRAIL = table(EventRow), table(Trail)
-
-_END = select(_TRAIL.c.length, _TRAIL.c.hash)
-_APPEND = insert(_EVENTS)
-_MOVE_END = update(_TRAIL).values(length=bindparam("length"), hash=bindparam("hash"))
-_COVERED = tuple(column for column in _EVENTS.c if column.name != "hash")
-_NEWEST = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
-_NEWEST_OF = _NEWEST.where(_EVENTS.c.name == bindparam("name"))
-_AFTER = select(*_COVERED, _EVENTS.c.hash).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class Fault:
 
 def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
     """Add an event, in the transaction of what it tells."""
-    length, previous = change.connection.rows(_END)[0]
+    length, previous = change.connection.rows(sql.TRAIL_END)[0]
     row = {
         "id": length + 1,
         "at": change.at,
@@ -77,14 +65,14 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         "previous": previous,
     }
     row["hash"] = _hash(tuple(row.values()))
-    change.connection.run(_APPEND, row)
-    change.connection.run(_MOVE_END, {"length": row["id"], "hash": row["hash"]})
+    change.connection.run(sql.ADD_EVENT, row)
+    change.connection.run(sql.MOVE_TRAIL_END, {"length": row["id"], "hash": row["hash"]})
 
 
 def events(database: Database, name: str | None, limit: int | None) -> tuple[Event, ...]:
     """Return the newest events first, of one model or of all."""
-    statement = _NEWEST if name is None else _NEWEST_OF
-    rows = database.rows(statement, {"limit": -1 if limit is None else limit, **({"name": name} if name else {})})
+    statement = sql.EVENTS if name is None else sql.EVENTS_OF_MODEL
+    rows = database.rows(statement, {"limit": -1 if limit is None else limit, "name": name})
     return tuple(
         Event(
             row.id,
@@ -103,9 +91,9 @@ def events(database: Database, name: str | None, limit: int | None) -> tuple[Eve
 
 def check(database: Database) -> Iterator[Fault]:
     """Yield what was edited, taken out of the middle, added by hand, or cut off at the end."""
-    length, end = database.rows(_END)[0] if database.rows(_END) else (0, "")
+    length, end = database.rows(sql.TRAIL_END)[0] if database.rows(sql.TRAIL_END) else (0, "")
     number, previous = 0, ""
-    while rows := database.rows(_AFTER, {"after": number}):
+    while rows := database.rows(sql.EVENTS_AFTER, {"after": number}):
         for row in rows:
             covered, digest = tuple(row)[:-1], row.hash
             if row.id != number + 1:

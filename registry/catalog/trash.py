@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, select, update
-
-from registry.catalog import aliases, trail
-from registry.catalog.admission import DOCUMENTS
-from registry.catalog.blobs import NEEDS
+from registry.catalog import aliases, sql, trail
 from registry.catalog.change import Change, Held
-from registry.catalog.listing import IN_TRASH, METRICS, MODELS, VERSIONS
+from registry.catalog.database import Database
 from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
-
-_MARK = update(VERSIONS).where(VERSIONS.c.id == bindparam("version")).values(trashed_at=bindparam("at"))
-_PURGE = update(VERSIONS).where(VERSIONS.c.id == bindparam("version")).values(purged_at=bindparam("at"))
-_OLD = (
-    select(VERSIONS.c.id, VERSIONS.c.model_id, MODELS.c.name, VERSIONS.c.number, VERSIONS.c.weights)
-    .join(MODELS, MODELS.c.id == VERSIONS.c.model_id)
-    .where(IN_TRASH, VERSIONS.c.trashed_at < bindparam("before"))
-    .order_by(VERSIONS.c.id)
-)
-_EMPTY = tuple(delete(part).where(part.c.version_id == bindparam("version")) for part in (NEEDS, DOCUMENTS, METRICS))
 
 
 def trash(change: Change, version: Held, force: bool) -> None:
@@ -35,7 +21,7 @@ def trash(change: Change, version: Held, force: bool) -> None:
     if pointing and not force:
         raise AliasedVersion(version.ref, pointing)
     aliases.drop_all(change, version)
-    change.connection.run(_MARK, {"version": version.id, "at": change.at})
+    change.connection.run(sql.MARK_TRASHED, {"version": version.id, "at": change.at})
     trail.append(change, "rm", version)
 
 
@@ -47,8 +33,15 @@ def restore(change: Change, version: Held) -> None:
     """
     if not version.is_trashed:
         raise NotInTrash(version.ref)
-    change.connection.run(_MARK, {"version": version.id, "at": None})
+    change.connection.run(sql.MARK_TRASHED, {"version": version.id, "at": None})
     trail.append(change, "restore", version)
+
+
+def due(database: Database, before: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return what a purge would take, and the blobs that the other versions need."""
+    rows = database.rows(sql.TRASHED_BEFORE, {"before": before})
+    needed = database.rows(sql.NEEDED_BY_OTHERS, {"before": before})
+    return tuple(f"{row.name}:v{row.number}" for row in rows), frozenset(row.digest for row in needed)
 
 
 def purge(change: Change, before: str) -> tuple[str, ...]:
@@ -57,11 +50,11 @@ def purge(change: Change, before: str) -> tuple[str, ...]:
     Their rows stay, so that their numbers are never used again; the blobs that nobody else needs can be forgotten.
     """
     purged = []
-    for row in change.connection.rows(_OLD, {"before": before}):
+    for row in change.connection.rows(sql.TRASHED_BEFORE, {"before": before}):
         version = Held(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
-        for statement in _EMPTY:
+        for statement in (sql.PURGE_NEEDS, sql.PURGE_DOCUMENTS, sql.PURGE_METRICS):
             change.connection.run(statement, {"version": row.id})
-        change.connection.run(_PURGE, {"version": row.id, "at": change.at})
+        change.connection.run(sql.MARK_PURGED, {"version": row.id, "at": change.at})
         trail.append(change, "gc", version)
         purged.append(version.ref)
     return tuple(purged)

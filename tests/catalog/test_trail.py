@@ -122,7 +122,7 @@ def test_a_purged_version_keeps_its_number_and_frees_its_blobs(catalog):
     assert catalog.referenced_blobs() == set(catalog.known_blobs())
     assert catalog.purge(soon()) == ("net:v2",)
     assert catalog.referenced_blobs() == needed
-    assert catalog.forget_blobs(catalog.known_blobs()) == set(weights(2)[0].blobs)
+    assert catalog.forget_unneeded_blobs() == set(weights(2)[0].blobs)
     assert (
         set(catalog.known_blobs()) == needed
         and catalog.locate(tensor.digest for tensor in weights(2)[0].tensors.values()) == {}
@@ -140,7 +140,7 @@ def test_a_collection_is_one_transaction(catalog):
     with pytest.raises(KeyboardInterrupt), catalog.write_lock():
         catalog.trash(entry)
         catalog.purge(soon())
-        catalog.forget_blobs(catalog.known_blobs())
+        catalog.forget_unneeded_blobs()
         raise KeyboardInterrupt
     assert catalog.resolve("net:v1") == entry and len(catalog.events()) == 1
 
