@@ -86,6 +86,15 @@ from registry.errors.models import (
     UntouchedTensor,
     WrongRank,
 )
+from registry.errors.outputs import (
+    ExampleFailed,
+    ExampleNeedsClass,
+    NoExample,
+    NothingToCompare,
+    OutputsDiffer,
+    OutputsVary,
+    UnusableExample,
+)
 from registry.errors.root import RegistryError
 
 __all__ = [
@@ -108,6 +117,8 @@ __all__ = [
     "DatabaseFull",
     "DtypeMismatch",
     "EmptyCheckpoint",
+    "ExampleFailed",
+    "ExampleNeedsClass",
     "ExtraStateRefused",
     "FitError",
     "ForeignObjects",
@@ -128,6 +139,7 @@ __all__ = [
     "ModuleNotImportable",
     "NamesTooDeep",
     "NewerDatabase",
+    "NoExample",
     "NoLiveVersion",
     "NoProcessGroup",
     "NoSuchCheckpoint",
@@ -138,9 +150,12 @@ __all__ = [
     "NotAModelClass",
     "NotARegistry",
     "NotInTrash",
+    "NothingToCompare",
     "OlderDatabase",
     "OneShard",
     "OtherRankFailed",
+    "OutputsDiffer",
+    "OutputsVary",
     "OversizedCheckpoint",
     "ParallelError",
     "PickledModule",
@@ -165,6 +180,7 @@ __all__ = [
     "UnopenableCheckpoint",
     "UnstorableTensor",
     "UntouchedTensor",
+    "UnusableExample",
     "WrongDeclaration",
     "WrongRank",
     "ZeroShards",
