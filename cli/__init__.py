@@ -1,1 +1,28 @@
 """The command line: it parses, calls one verb, renders, exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .app import app
+
+
+def main() -> None:
+    """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1."""
+    from registry.errors import RegistryError
+
+    from .rendering import shown
+
+    try:
+        app(prog_name="registry")
+    except RegistryError as error:
+        print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print("registry: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,47 @@
+"""The commands, by name."""
+
+from __future__ import annotations
+
+import typer
+
+from . import (
+    alias,
+    audit,
+    database,
+    demo,
+    diff,
+    doctor,
+    export,
+    gc,
+    inspect,
+    list_versions,
+    log,
+    push,
+    restore,
+    rm,
+    show,
+)
+
+app = typer.Typer(
+    help="A versioned registry of PyTorch checkpoints that stores every one in a single canonical, unwrapped form.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Plain help: importing rich would take a third of the time of a short command.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("push")(push.push)
+app.command("list")(list_versions.list_versions)
+app.command("show")(show.show)
+app.command("inspect")(inspect.inspect)
+app.command("audit")(audit.audit)
+app.command("log")(log.log)
+app.command("diff")(diff.diff)
+app.command("export")(export.export)
+app.command("alias")(alias.alias)
+app.command("rm")(rm.rm)
+app.command("restore")(restore.restore)
+app.command("gc")(gc.gc)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.add_typer(database.app, name="db")

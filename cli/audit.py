@@ -1,0 +1,48 @@
+"""``registry audit``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+from .progress import progress_bar
+from .rendering import print_json, say, size, warn
+
+
+def audit(
+    ref: Annotated[
+        str | None, typer.Argument(metavar="REF", help="Only this version or name. [default: everything]")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Restore what another copy or a source has; quarantine the rest.")
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="FILE", help="A file that was pushed once, for --repair; may be repeated."),
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check every byte, row and class, and the trail; exit 1 and name each bad reference.
+
+    Example: registry audit pointnet
+    """
+    registry = options.registry_at(home)
+    with progress_bar("checking", quiet=as_json) as progress:
+        report = registry.audit(ref, repair=repair, sources=source or (), progress=progress)
+    if as_json:
+        print_json(report)
+    else:
+        for line in report.repaired:
+            say(line)
+        for fault in report.faults:
+            say(f"{fault.ref}: {fault.what}")
+        for line in report.unchecked_classes:
+            warn(f"class not checked: {line}")
+        checked = f"{report.versions} versions, {report.tensors} stored tensors, {size(report.nbytes)} checked"
+        bad = ", ".join(report.bad_references)
+        say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}: {bad} damaged")
+    if not report.is_clean:
+        raise typer.Exit(1)

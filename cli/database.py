@@ -1,0 +1,40 @@
+"""``registry db``."""
+
+from __future__ import annotations
+
+import typer
+
+from . import options
+from .rendering import print_json, say
+
+app = typer.Typer(help="The catalogue's schema.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def upgrade(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Bring the database to this program's schema, as the first use of a new program does too.
+
+    Example: registry db upgrade
+    """
+    catalog = options.registry_at(home).catalog
+    migration = catalog.migration
+    if as_json:
+        print_json({"revision": catalog.revision, "migration": migration})
+    elif migration is None:
+        say(f"the schema is current: revision {catalog.revision}")
+    else:
+        backup = f"; the database as it was is {migration.backup}" if migration.backup else ""
+        say(f"upgraded to revision {catalog.revision}{backup}")
+
+
+@app.command()
+def current(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Show the schema's revision.
+
+    Example: registry db current
+    """
+    catalog = options.registry_at(home).catalog
+    if as_json:
+        print_json({"revision": catalog.revision, "path": str(catalog.path)})
+    else:
+        say(f"revision {catalog.revision} of {catalog.path}")

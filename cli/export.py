@@ -1,0 +1,30 @@
+"""``registry export``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+from .rendering import print_json, say, size
+
+
+def export(
+    ref: options.Ref,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")],
+    format: Annotated[
+        str, typer.Option("--format", help="safetensors, pth, ddp, compile or as-saved.")
+    ] = "safetensors",
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a version to a file that other programs read.
+
+    Example: registry export pointnet:best best_ddp.pth --format ddp
+    """
+    path = options.registry_at(home).export(ref, out, format=format)
+    if as_json:
+        print_json({"path": str(path), "format": format, "bytes": path.stat().st_size})
+    else:
+        say(f"wrote {path} ({format}, {size(path.stat().st_size)})")

@@ -1,0 +1,108 @@
+"""Options that several commands have, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+Home = Annotated[
+    Path | None,  # typer reads the annotation at run time
+    typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Ref = Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="PKG.MOD:CLASS", help="The model's class; it then judges the names."),
+]
+Init = Annotated[
+    list[str] | None,
+    typer.Option("--init", metavar="JSON|K=V", help="Init arguments of the class: one JSON object, or k=v repeatedly."),
+]
+InitAs = Annotated[
+    str,
+    typer.Option("--init-as", metavar="STYLE", help="How the class takes them: kwargs, namespace or dict."),
+]
+FromDdp = Annotated[bool, typer.Option("--from-ddp", help="It was trained under DistributedDataParallel.")]
+FromSingle = Annotated[bool, typer.Option("--from-single", help="Nothing wrapped it: keep every name.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="WRAPPER", help="What it was trained in: ddp, fsdp, ema, 'compile(ddp)', ..."),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="KEY", help="Which set of weights, where the file holds several."),
+]
+
+
+def registry_at(home: Path | None) -> Registry:
+    """Return the registry of a home."""
+    from registry.registry import Registry
+
+    return Registry(home)
+
+
+def declared(from_ddp: bool, from_single: bool, from_: str | None) -> str | None:
+    """Return the one declaration that was given, or None."""
+    given = [word for word in ("ddp" if from_ddp else "", "single" if from_single else "", from_ or "") if word]
+    if len(given) > 1:
+        raise typer.BadParameter("give one of --from-ddp, --from-single and --from")
+    return given[0] if given else None
+
+
+def parse_init(given: Sequence[str] | None) -> dict[str, Any] | None:
+    """Read ``--init``: one JSON object, or ``k=v`` where v is JSON or else text."""
+    if not given:
+        return None
+    if len(given) == 1 and given[0].lstrip().startswith("{"):
+        try:
+            return dict(json.loads(given[0]))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise typer.BadParameter(f"--init is no JSON object: {error}") from error
+    return {key: _value(value) for key, value in _pairs(given, "--init", "num_classes=40")}
+
+
+def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
+    """Read ``--metric k=v``."""
+    metrics = {}
+    for key, value in _pairs(given or (), "--metric", "acc=0.92"):
+        try:
+            metrics[key] = float(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"--metric {key}: '{value}' is no number") from error
+    return metrics
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read ``7d``, ``12h``, ``30m`` or ``0s``."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is no duration; give for example 7d, 12h or 30m")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
+
+
+def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:
+    pairs = []
+    for item in given:
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{option} '{item}' is not of the form {example}")
+        pairs.append((key.strip(), value.strip()))
+    return pairs
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

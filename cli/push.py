@@ -1,0 +1,78 @@
+"""``registry push``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+from .progress import progress_bar
+from .rendering import decision, entry_document, print_json, say, size, warn
+
+
+def push(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint: a file or a folder.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The model's name. [default: the file's stem]")
+    ] = None,
+    from_ddp: options.FromDdp = False,
+    from_single: options.FromSingle = False,
+    from_: options.From = None,
+    model: options.Model = None,
+    init: options.Init = None,
+    init_as: options.InitAs = "kwargs",
+    weights: options.Weights = None,
+    world_size: Annotated[
+        int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="K=V", help="A figure; may be repeated.")
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", metavar="A", help="An alias to point at the version; may be repeated."),
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
+    force_new: Annotated[
+        bool, typer.Option("--force-new", help="Make another version even if the name has these weights already.")
+    ] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Store a checkpoint in canonical form as the next version of a name.
+
+    Example: registry push best.pth pointnet --from-ddp --model mymodels:PointNet --init num_classes=40
+    """
+    registry = options.registry_at(home)
+    with progress_bar(f"storing {file}", quiet=as_json) as progress:
+        entry = registry.push(
+            file,
+            name,
+            from_=options.declared(from_ddp, from_single, from_),
+            model=model,
+            init=options.parse_init(init),
+            init_as=init_as,
+            weights=weights,
+            world_size=world_size,
+            metrics=options.parse_metrics(metric),
+            aliases=alias or (),
+            parent=parent,
+            note=note,
+            force_new=force_new,
+            progress=progress,
+        )
+    if as_json:
+        print_json(entry_document(entry))
+        return
+    for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
+        say(line)
+    if entry.reused:
+        say(f"already stored as {entry.ref}; --force-new would make another version")
+    else:
+        say(f"stored {entry.ref}  {size(entry.byte_count)}  digest {entry.digest[:12]}")
+    if entry.unwrapping.doubts:
+        warn("registry: some names may still hold a wrapper's component; see the line 'in doubt' above")
