@@ -14,6 +14,7 @@ from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.errors.intake import ModelNeeded
+from registry.models import parallel, ranks
 from registry.models.build import Built
 from registry.models.expectation import expect
 from registry.models.fit import fit
@@ -60,8 +61,44 @@ def specification(entry: Entry, order: Order) -> ModelSpec:
     return ModelSpec(entry.model_class, dict(order.init if order.init is not None else entry.init), entry.init_as)
 
 
-def deliver(parcel: Parcel, order: Order) -> tuple[nn.Module, LoadReport]:
+def deliver_to_ranks(
+    resolve: Callable[[], Entry],
+    open_parcel: Callable[[Entry], Parcel],
+    order: Order,
+    *,
+    fsdp: bool,
+    rank: int | None,
+) -> tuple[nn.Module, LoadReport]:
+    """Do the same on every rank of the process group, with one version, and wrap it: DDP, or FSDP2.
+
+    Rank 0 resolves the reference, so an alias that moves meanwhile divides nobody; each rank opens that version for
+    itself and refuses another digest. What fails on one rank raises on all.
+
+    Raises:
+        NoProcessGroup, WrongRank: it is called outside of a job, or for another rank.
+        OtherRankFailed, RankUnreachable: another rank failed, or is gone.
+        RegistryError: as ``deliver`` does.
+    """
+    ranks.require_process_group(f"registry.load(..., {'fsdp' if fsdp else 'ddp'}=True)")
+    own = ranks.current_rank(rank)
+    device = torch.device(order.device) if order.device is not None else ranks.rank_device(own)
+    entry = ranks.from_rank_zero("resolving the reference", resolve)
+    here = replace(order, device=None)
+    module, report = ranks.together(
+        f"loading {entry.ref}", lambda: deliver(open_parcel(entry), here, device if fsdp else None)
+    )
+    if fsdp:
+        return module.train(), report
+    if not isinstance(module, nn.parallel.DistributedDataParallel):
+        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
+    return module, report
+
+
+def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) -> tuple[nn.Module, LoadReport]:
     """Put the weights into the caller's module, or into one built from the entry's class.
+
+    Args:
+        shard_on: this rank's device, to give the parameters of a built module out over all ranks.
 
     Raises:
         RegistryError: of ``models`` (the class, the fit) and ``blobs`` (the bytes); a caller's module is unchanged.
@@ -72,6 +109,8 @@ def deliver(parcel: Parcel, order: Order) -> tuple[nn.Module, LoadReport]:
         spec = specification(entry, order)
         same = order.init is None or dict(order.init) == dict(entry.init)
         built = build_by(spec, parcel.proof if same else None)
+        if shard_on is not None:
+            parallel.shard(built, shard_on, cast=order.cast)
     target = built if built is not None else order.model
     assert target is not None
     renamed, notices = _corrected(parcel, built.module if built is not None else order.model)

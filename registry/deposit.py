@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from registry.blobs.manifest import Manifest, StoredTensor
-from registry.blobs.store import BlobStore
+from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
+from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, VanishedTensors
@@ -73,12 +74,23 @@ def deposit(
             complete = _completed(draft, inspection, manifests, sha256)
             try:
                 return catalog.add_version(
-                    complete, manifest, tuple(new_blobs), beside=tuple(manifests.values()), force_new=force_new
+                    complete,
+                    manifest,
+                    tuple(new_blobs),
+                    beside=tuple(manifests.values()),
+                    force_new=force_new,
+                    confirm=partial(_confirm, transfer, new_blobs),
                 )
             except VanishedTensors:
                 if attempt == _ATTEMPTS - 1:
                     raise
     raise AssertionError("unreachable")
+
+
+def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:
+    """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
+    if gone := transfer.missing(blobs):
+        raise VanishedTensors(gone)
 
 
 def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Manifest:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
 from registry.canonical.values import decode
 from registry.errors.exports import CannotExport, UnknownFormat
@@ -44,8 +45,7 @@ def export(
     path: Path,
     format: str,
     tensors: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
+    manifest: Manifest,
     unwrapping: Unwrapping,
 ) -> Path:
     """Write a version's weights to a new file, whole or not at all.
@@ -56,12 +56,13 @@ def export(
     Raises:
         CannotExport: the disk is full, the folder is read-only, or the values cannot be kept in that format.
     """
+    values = {name: decode(value) for name, value in manifest.values.items()}
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         if format == "safetensors":
             _save_safetensors(temporary, path, tensors, values)
         else:
-            _save_torch(temporary, _renamed(format, tensors, values, metadata, unwrapping))
+            _save_torch(temporary, _renamed(format, tensors, values, manifest.metadata, unwrapping))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.rename(path)

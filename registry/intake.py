@@ -156,8 +156,6 @@ def _check_ties(inspection: Inspection) -> None:
             continue
         first = sources[0]
         for other in sources[1:]:
-            if other.identity != first.identity and (
-                other.spec != first.spec or other.buffer() != first.buffer()
-            ):
+            if other.identity != first.identity and (other.spec != first.spec or other.buffer() != first.buffer()):
                 target = inspection.spec.target if inspection.spec else "the class"
                 raise ContradictedTie(inspection.checkpoint.source, target, tie)

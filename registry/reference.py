@@ -30,6 +30,11 @@ class Reference:
     digest: str | None = None
     """The first hexadecimal digits of the weights' digest, in lower case."""
 
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a name alone."""
+        return self.version is None and self.alias is None and self.digest is None
+
     def __str__(self) -> str:
         if self.version is not None:
             return f"{self.name}:v{self.version}"

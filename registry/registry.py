@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,8 +14,11 @@ from registry import settings
 from registry.blobs.manifest import Manifest
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft
+from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
+from registry.catalog.record import row_fault
+from registry.disposal import GRACE, Collected, collect
+from registry.errors.catalog import ChangedVersion
 from registry.reference import parse
 
 if TYPE_CHECKING:
@@ -23,20 +27,20 @@ if TYPE_CHECKING:
 
     from registry.catalog.trail import Event
     from registry.comparison import Difference
-    from registry.diagnosis import Finding
     from registry.delivery import Parcel
-    from registry.disposal import Collected
-    from registry.integrity import AuditReport
+    from registry.diagnosis import Finding
+    from registry.enclosure import Enclosed
     from registry.intake import Inspection
+    from registry.integrity import AuditReport
     from registry.models.report import LoadReport
+    from registry.replay import Replay
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
 Verify = Literal["always", "once", "never"]
+LoadVerify = Literal["always", "once", "never", "outputs"]
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
-
-DAY = timedelta(days=1)
 
 
 class Registry:
@@ -80,6 +84,7 @@ class Registry:
         parent: str | None = None,
         note: str = "",
         force_new: bool = False,
+        example: object = None,
         progress: Progress | None = None,
     ) -> Entry:
         """Store a checkpoint in canonical form as the next version of ``name``.
@@ -98,6 +103,8 @@ class Registry:
             parent: reference of the version it was trained from.
             note: free text.
             force_new: make another version even if the name has these weights already.
+            example: inputs to run the model on (a tensor, a tuple of tensors, a dict of keyword tensors); they are
+                stored with the outputs, which ``load(..., verify="outputs")`` compares.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -119,7 +126,20 @@ class Registry:
         )
         draft.check()
         inspection = examine(source, Question(from_, model, init, init_as, weights))
-        return deposit(self.catalog, self.store, inspection, draft, force_new=force_new, progress=progress)
+        enclosures = {}
+        if example is not None:
+            from registry.replay import enclose_example
+
+            enclosures["example"] = enclose_example(source, inspection, example)
+        return deposit(
+            self.catalog,
+            self.store,
+            inspection,
+            draft,
+            enclosures=enclosures,
+            force_new=force_new,
+            progress=progress,
+        )
 
     def inspect(
         self,
@@ -156,7 +176,7 @@ class Registry:
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
-        verify: Verify = ...,
+        verify: LoadVerify = ...,
         report: Literal[False] = ...,
     ) -> nn.Module: ...
 
@@ -174,7 +194,7 @@ class Registry:
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
-        verify: Verify = ...,
+        verify: LoadVerify = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
@@ -191,7 +211,7 @@ class Registry:
         allow_missing: Sequence[str] = (),
         allow_unexpected: Sequence[str] = (),
         cast: torch.dtype | None = None,
-        verify: Verify = "always",
+        verify: LoadVerify = "always",
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -210,21 +230,29 @@ class Registry:
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
             allow_unexpected: patterns of names in the version that may be left out.
             cast: dtype of every floating-point tensor of the model.
-            verify: hash every byte ``"always"``, only ``"once"`` for each file that did not change since, or ``"never"``.
+            verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
+                ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
             report: return ``(model, LoadReport)``.
 
         Raises:
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.delivery import Order, deliver
+        from registry.delivery import Order, deliver, deliver_to_ranks
+        from registry.replay import undone_on_failure
+
+        def open_parcel(entry: Entry) -> Parcel:
+            return self._parcel(entry, "always" if verify == "outputs" else verify)
 
         order = Order(model, init, device, allow_missing, allow_unexpected, cast)
-        if ddp or fsdp:
-            loaded = parallel_load(self, ref, order, fsdp=fsdp, rank=rank, verify=verify)
-        else:
-            loaded = deliver(self._parcel(self.get(ref), verify), order)
-            if model is None:
-                loaded[0].eval()
+        with undone_on_failure(model if verify == "outputs" else None):
+            if ddp or fsdp:
+                loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
+            else:
+                loaded = deliver(open_parcel(self.get(ref)), order)
+                if model is None:
+                    loaded[0].eval()
+            if verify == "outputs":
+                self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
         return loaded if report else loaded[0]
 
     def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:
@@ -238,9 +266,7 @@ class Registry:
         from registry.canonical.values import decode
 
         manifest = self._manifest(self.get(ref))
-        opened = self.store.open(manifest, verify=verify)
-        opened.check()
-        return {**opened.tensors, **{name: decode(value) for name, value in manifest.values.items()}}
+        return {**self._tensors(manifest, verify), **{name: decode(value) for name, value in manifest.values.items()}}
 
     def get(self, ref: str) -> Entry:
         """Return a version's entry.
@@ -250,20 +276,207 @@ class Registry:
         """
         return self.catalog.resolve(parse(ref))
 
-    def list(self, name: str | None = None, *, trashed: bool = False, limit: int | None = None) -> tuple[Entry, ...]:
-        """Return the versions, the newest first; with ``trashed`` those in the trash instead."""
-        return self.catalog.entries(name, trashed=trashed, limit=limit)
+    def list(
+        self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
+    ) -> tuple[Entry, ...]:
+        """Return the versions, the newest first.
+
+        Args:
+            name: only this model.
+            trashed: those in the trash instead.
+            limit: at most so many.
+            metric: only versions with such a figure: ``"acc>=0.9"``.
+
+        Raises:
+            RegistryError: there is no such name, or the condition cannot be read.
+        """
+        condition = parse_condition(metric) if metric is not None else None
+        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
 
     def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
         """Return the trail, the newest event first: of everything, or of one model."""
         return self.catalog.events(parse(ref).name if ref is not None else None, limit)
 
+    def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
+        """Run a version's example and compare what the model computes with what it computed when it was pushed.
+
+        Args:
+            model: an instance that holds the version's weights; by default it is loaded.
+            cast: the dtype that ``model`` was cast to.
+
+        Raises:
+            NoExample: the version was pushed without one.
+            RegistryError: it cannot be loaded, or not be run.
+        """
+        from registry.errors.outputs import NoExample
+        from registry.replay import replay
+
+        entry = self.get(ref)
+        enclosed = self._enclosed(entry, "example")
+        if enclosed is None:
+            raise NoExample(entry.ref)
+        return replay(entry.ref, enclosed, model if model is not None else self.load(entry.ref), cast=cast)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """Return what differs between two versions, tensor by tensor; equal tensors are not read.
+
+        Raises:
+            RegistryError: there is no such version, or its bytes are not what was stored.
+        """
+        from registry.comparison import changed_names, compare
+
+        first, second = self.get(a), self.get(b)
+        before, after = self._manifest(first), self._manifest(second)
+        names = changed_names(before, after)
+        old, new = (self._tensors(manifest.only(names)) for manifest in (before, after))
+        return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
+
+    def export(self, ref: str, out: str | os.PathLike[str], *, format: str = "safetensors") -> Path:
+        """Write a version to a new file that other programs read.
+
+        Args:
+            format: ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+                the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit.
+
+        Raises:
+            RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
+        """
+        from registry.exporter import check_export, export
+
+        path = check_export(out, format)
+        entry = self.get(ref)
+        manifest = self._manifest(entry)
+        return export(path, format, self._tensors(manifest), manifest, entry.unwrapping)
+
+    # Keeping order
+
+    def alias(self, ref: str, alias: str) -> Entry:
+        """Point an alias of the version's model to the version, wherever it pointed before.
+
+        Raises:
+            RegistryError: there is no such version, or the alias is no legal one.
+        """
+        entry = self.get(ref)
+        self.catalog.set_alias(entry, alias)
+        return self.get(entry.ref)
+
+    def unalias(self, name: str, alias: str) -> None:
+        """Remove an alias of a model.
+
+        Raises:
+            RegistryError: there is no such alias.
+        """
+        self.catalog.drop_alias(name, alias)
+
+    def rm(self, ref: str, *, force: bool = False) -> Entry:
+        """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
+
+        Args:
+            force: also if aliases point there; they are dropped.
+
+        Raises:
+            RegistryError: there is no such version, or an alias points there.
+        """
+        entry = self.get(ref)
+        self.catalog.trash(entry, force=force)
+        return self.catalog.resolve(parse(entry.ref), trashed=True)
+
+    def restore(self, ref: str) -> Entry:
+        """Take a version out of the trash.
+
+        Raises:
+            RegistryError: it is not there, or was collected.
+        """
+        entry = self.catalog.resolve(parse(ref), trashed=True)
+        self.catalog.restore(entry)
+        return self.get(entry.ref)
+
+    def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
+        """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
+
+        Args:
+            dry_run: only say what would go.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            RegistryError: the home cannot be written.
+        """
+        return collect(self.catalog, self.store, grace=grace, dry_run=dry_run, progress=progress)
+
+    def audit(
+        self,
+        ref: str | None = None,
+        *,
+        repair: bool = False,
+        sources: Sequence[str | os.PathLike[str]] = (),
+        progress: Progress | None = None,
+    ) -> AuditReport:
+        """Check that everything is as it was stored: every byte, every row, the trail, and classes that are at hand.
+
+        Args:
+            ref: only this version, or all versions of this name; by default everything.
+            repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
+            sources: files that were pushed once.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            RegistryError: the reference names nothing, or a repair cannot write.
+        """
+        from registry.integrity import audit
+        from registry.repair import repair as put_right
+
+        report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
+        if not repair or report.is_clean:
+            return report
+        repaired = put_right(self.catalog, self.store, report, sources)
+        return replace(audit(self.catalog, self.store, self._audited(ref), progress=progress), repaired=repaired)
+
+    def doctor(self) -> tuple[Finding, ...]:
+        """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
+        from registry.diagnosis import examine_home
+
+        return examine_home(self.home, self.catalog, self.store)
+
     # Words that are shared by the verbs
+
+    def _audited(self, ref: str | None) -> tuple[Entry, ...]:
+        if ref is None:
+            return (*self.catalog.entries(), *self.catalog.entries(trashed=True))
+        reference = parse(ref)
+        return self.catalog.entries(reference.name) if reference.is_name else (self.catalog.resolve(reference),)
+
+    def _tensors(self, manifest: Manifest, verify: Verify = "always") -> Mapping[str, torch.Tensor]:
+        opened = self.store.open(manifest, verify=verify)
+        opened.check()
+        return opened.tensors
 
     def _manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed."""
         manifest = self.catalog.manifest(entry)
+        if row_fault(entry, manifest, self.catalog.documents(entry)) is not None:
+            raise ChangedVersion(entry.ref)
         return manifest
+
+    def _enclosed(self, entry: Entry, kind: str, verify: Verify = "always") -> Enclosed | None:
+        """Return what an entry keeps beside its weights (``"training"``, ``"example"``), or None."""
+        from registry.enclosure import Enclosed, values_of
+
+        body = self.catalog.document(entry, kind)
+        if body is None:
+            return None
+        manifest = Manifest.decode(body)
+        return Enclosed(self._tensors(manifest, verify), values_of(manifest))
+
+    def _verify_outputs(self, loaded: tuple[nn.Module, LoadReport], cast: torch.dtype | None, *, in_job: bool) -> None:
+        from registry.models.ranks import together
+
+        def verify() -> None:
+            self.replay(loaded[1].ref, model=loaded[0], cast=cast).require()
+
+        if in_job:
+            together(f"verifying the outputs of {loaded[1].ref}", verify)
+        else:
+            verify()
 
     def _parcel(self, entry: Entry, verify: Verify) -> Parcel:
         from registry.delivery import Parcel

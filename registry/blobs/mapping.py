@@ -18,8 +18,8 @@ from registry.errors.blobs import DamagedBlob
 class Mapped:
     """A blob in memory: writing there copies the page and reaches no file."""
 
+    mapping: mmap.mmap
     content: memoryview
-    storage: torch.UntypedStorage
     status: os.stat_result
 
 
@@ -79,17 +79,18 @@ def _map(places: Places, blob: str, end: int) -> Mapped:
         if status.st_size < max(end, 1):
             raise DamagedBlob(blob, f"is cut short ({status.st_size} bytes of {end})")
         mapping = mmap.mmap(handle, status.st_size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    content = memoryview(mapping)
-    return Mapped(content, torch.frombuffer(mapping, dtype=torch.uint8).untyped_storage(), status)
+    return Mapped(mapping, memoryview(mapping), status)
 
 
 def _tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
+    """Return a tensor with a storage of its own; over one for all, saving a tensor would save the whole blob."""
     spec = stored.spec
     dtype: torch.dtype = getattr(torch, spec.dtype)
-    tensor = torch.empty(0, dtype=dtype)
     if spec.numel == 0:
-        return tensor.reshape(spec.shape)
-    return tensor.set_(mapped.storage, stored.location.offset // dtype.itemsize, spec.shape)  # type: ignore[call-overload, no-any-return]
+        return torch.empty(spec.shape, dtype=dtype)
+    flat = torch.frombuffer(mapped.mapping, dtype=dtype, count=spec.numel, offset=stored.location.offset)
+    # In place, since a view would keep its base and share its version counter; the number of elements is the same.
+    return flat.resize_(spec.shape)
 
 
 def regions(manifest: Manifest, blobs: Mapping[str, Mapped]) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:

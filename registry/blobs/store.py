@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,11 +13,11 @@ from registry.blobs import collection
 from registry.blobs.collection import Garbage
 from registry.blobs.files import Places, sync_folder, viewed
 from registry.blobs.layout import blob_digest, read_header
-from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.running import Running
 from registry.blobs.verification import Verification, is_intact, is_stamped, stamp
 from registry.blobs.writer import Locate, Progress, Source, Stored, store_tensors
-from registry.canonical.signature import tensor_hasher
+from registry.canonical.signature import TensorSpec, tensor_hasher
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 
@@ -128,6 +128,19 @@ class BlobStore:
             return str(error)
         return None if named == blob else "does not hold what its name says"
 
+    def copies(self, wanted: Collection[str]) -> Iterator[tuple[str, StoredCopy]]:
+        """Yield intact copies of tensors, by digest, from every file of the store, the quarantine included."""
+        files = [*self._places.blobs.glob("??/*.safetensors"), *self._places.quarantine.glob("*")]
+        for path in files:
+            with contextlib.suppress(RegistryError, ValueError), viewed(path, path.name) as content:
+                start, slots = read_header(content)
+                for slot in slots:
+                    part = bytes(content[start + slot.offset : start + slot.offset + slot.spec.nbytes])
+                    hasher = tensor_hasher(slot.spec)
+                    hasher.update(part)
+                    if hasher.hexdigest() in wanted:
+                        yield hasher.hexdigest(), StoredCopy(slot.spec, part)
+
     def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
         """Return the files that no version (of those whose blobs ``needed`` gives) and no running push needs."""
         return collection.find(self._places, needed)
@@ -163,6 +176,21 @@ class BlobStore:
         return sum(path.stat().st_size for path in self._places.blobs.glob("??/*.safetensors"))
 
 
+@dataclass(frozen=True)
+class StoredCopy:
+    """A tensor found in a file of the store, as a source to store it again."""
+
+    spec: TensorSpec
+    content: bytes
+
+    @property
+    def identity(self) -> Hashable:
+        return id(self.content)
+
+    def buffer(self) -> memoryview:
+        return memoryview(self.content)
+
+
 @dataclass
 class Transfer:
     """One push while it stores its tensors."""
@@ -183,6 +211,10 @@ class Transfer:
         """
         with _worded(self._places.home):
             return store_tensors(self._places, self._temporary, tensors, locate, self._announce, progress)
+
+    def missing(self, blobs: Iterable[BlobRecord]) -> list[str]:
+        """Return the digests of those blobs that have no file any more."""
+        return [blob.digest for blob in blobs if not self._places.blob(blob.digest).is_file()]
 
     def _announce(self, blob: str) -> None:
         self._record.blobs.append(blob)

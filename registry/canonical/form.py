@@ -180,9 +180,7 @@ def _outside(cuts: Sequence[Cut], values: Collection[str], structural: Collectio
     root: tuple[str, ...] = ()
     for cut in cuts:
         root = cut.components if cut.components[:-1] == root else root
-    return tuple(
-        name for name in values if name not in structural and tuple(name.split("."))[: len(root)] != root
-    )
+    return tuple(name for name in values if name not in structural and tuple(name.split("."))[: len(root)] != root)
 
 
 def _rename(source: str, names: Iterable[str], unwrapping: Unwrapping) -> dict[str, str]:

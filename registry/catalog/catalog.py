@@ -55,6 +55,11 @@ class Catalog:
         return self._database.read_only
 
     @property
+    def journal_mode(self) -> str:
+        """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
+        return str(self._database.rows("PRAGMA journal_mode")[0][0])
+
+    @property
     def migration(self) -> Migration | None:
         """What opening it did to the schema, with the path of the backup."""
         return self._database.migration

@@ -52,7 +52,7 @@ class Checkpoint:
     """How to name it to the user: a path, or ``"a live PointNet"``."""
     path: Path | None
     format: str
-    """``torch-zip``, ``torch-legacy``, ``torch-sharded``, ``safetensors``, ``safetensors-sharded``, ``dcp``, ``live``."""
+    """``torch-zip``, ``torch-legacy``, ``torch-sharded``, ``safetensors``, ``safetensors-sharded``, ``dcp``, ..."""
     weight_sets: tuple[WeightSet, ...]
     """Every set of weights found, the likeliest first; never empty."""
     training: Mapping[str, Any] = field(default_factory=dict)

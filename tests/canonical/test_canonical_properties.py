@@ -72,7 +72,9 @@ class Wrapped:
 leaves = st.sampled_from([lambda: nn.Linear(1, 2), lambda: nn.BatchNorm1d(2)]).map(lambda make: make())
 trees = st.recursive(
     leaves,
-    lambda inner: st.builds(Tree, st.dictionaries(st.sampled_from(HONEST), inner, min_size=1, max_size=3), st.booleans()),
+    lambda inner: st.builds(
+        Tree, st.dictionaries(st.sampled_from(HONEST), inner, min_size=1, max_size=3), st.booleans()
+    ),
     max_leaves=6,
 )
 
@@ -192,5 +194,3 @@ def test_every_pair_of_wrappers_is_undone_by_the_class() -> None:
         case = Wrapped(bare, WRAP[outer](WRAP[inner](bare)), (outer, inner), ())
         form = read(case, expectation=Expectation(signature(bare)))
         assert values_by_name(case, form) == truth(case), (outer, inner)
-
-

@@ -1,0 +1,102 @@
+"""What a registry stands on, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from registry.blobs.store import BlobStore
+from registry.catalog.catalog import Catalog
+
+LOW_SPACE = 1 << 30
+"""Free bytes below which a checkpoint may not fit any more."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    value: str
+    advice: str = ""
+    """What to do; empty where nothing has to be done."""
+
+
+def examine_home(home: Path, catalog: Catalog, store: BlobStore) -> tuple[Finding, ...]:
+    """Look at the home, the file system, the database, leftovers, versions of what is installed, and the clock."""
+    return (
+        Finding("home", str(home), "" if os.access(home, os.W_OK) else "it is read-only: nothing can be pushed"),
+        _file_system(catalog),
+        _space(home),
+        Finding("journal mode", catalog.journal_mode),
+        Finding("schema revision", catalog.revision),
+        Finding("versions", str(catalog.count()), ""),
+        Finding("versions in the trash", str(catalog.count(trashed=True))),
+        Finding("blobs", _size(store.size())),
+        _leftovers(catalog, store),
+        _clock(home),
+        *(Finding(name, _version(name)) for name in ("torch", "safetensors", "sqlalchemy", "alembic", "blake3")),
+        Finding("sqlite", sqlite3.sqlite_version),
+        Finding("python", platform.python_version()),
+    )
+
+
+def _file_system(catalog: Catalog) -> Finding:
+    kind = catalog.file_system
+    if kind.is_network:
+        return Finding(
+            "file system",
+            f"{kind.type} (network)",
+            "write-ahead logging is off here and pushes are slower; a home on a local disk is safer and faster",
+        )
+    return Finding("file system", f"{kind.type} (local)")
+
+
+def _space(home: Path) -> Finding:
+    free = shutil.disk_usage(home).free
+    advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
+    return Finding("free space", _size(free), advice)
+
+
+def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:
+    garbage = store.garbage(catalog.known_blobs)
+    advice = "`registry gc` removes them" if garbage else ""
+    return Finding(
+        "leftovers of killed pushes", f"{len(garbage)} files, {_size(sum(g.nbytes for g in garbage))}", advice
+    )
+
+
+def _clock(home: Path) -> Finding:
+    """Compare the file system's clock with this machine's: the grace period of a collection relies on both."""
+    probe = home / f".clock.{os.getpid()}"
+    try:
+        probe.touch()
+        ahead = probe.stat().st_mtime - time.time()
+    except OSError:
+        return Finding("clock", "not checked, the home cannot be written")
+    finally:
+        probe.unlink(missing_ok=True)
+    advice = "" if abs(ahead) < 60 else "set the clocks of this machine and the file server"
+    return Finding("clock", f"{abs(ahead):.1f} s apart from the file system's", advice)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _size(nbytes: int) -> str:
+    size = float(nbytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,75 @@
+"""Emptying the trash and taking out the garbage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from registry.blobs.collection import Garbage
+from registry.blobs.store import BlobStore
+from registry.catalog.catalog import Catalog
+
+GRACE = timedelta(days=7)
+"""How long a version stays in the trash before a collection may take it."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection freed, or would free."""
+
+    versions: tuple[str, ...]
+    """References of versions that left the trash for good."""
+    files: tuple[str, ...]
+    """Blobs that no version needs, and what killed pushes left behind; by path in the home."""
+    nbytes: int
+    dry_run: bool
+
+
+def collect(
+    catalog: Catalog,
+    store: BlobStore,
+    *,
+    grace: timedelta,
+    dry_run: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Collected:
+    """Give up versions that have been in the trash for longer than ``grace``, and delete what nobody needs.
+
+    First the catalog forgets, and commits; then, under its lock again, the files go. Killed in between, the files are
+    garbage of the next collection. A push that found a tensor stored, or wrote a blob, asks under the same lock before
+    it commits whether both are still there, and else writes again.
+
+    Raises:
+        RegistryError: of ``catalog`` and ``blobs``.
+    """
+    before = datetime.now(timezone.utc) - grace
+    if dry_run:
+        due, needed = catalog.due(before)
+        garbage = store.garbage(lambda: needed)
+    else:
+        with catalog.write_lock():
+            due = catalog.purge(before)
+            catalog.forget_unneeded_blobs()
+        with catalog.write_lock():
+            garbage = store.garbage(catalog.known_blobs)
+            if garbage:
+                freed = {"files": len(garbage), "bytes": sum(item.nbytes for item in garbage)}
+                catalog.record_event("gc", None, freed)
+            _delete(store, garbage, progress)
+    return Collected(
+        versions=due,
+        files=tuple(str(item.path.relative_to(catalog.path.parent)) for item in garbage),
+        nbytes=sum(item.nbytes for item in garbage),
+        dry_run=dry_run,
+    )
+
+
+def _delete(store: BlobStore, garbage: tuple[Garbage, ...], progress: Callable[[int, int], None] | None) -> None:
+    total = sum(item.nbytes for item in garbage)
+    done = 0
+    for item in garbage:
+        store.remove([item])
+        done += item.nbytes
+        if progress is not None:
+            progress(done, total)

@@ -1,0 +1,109 @@
+"""The audit: whether everything is still as it was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from registry.blobs.manifest import Manifest
+from registry.blobs.store import BlobStore
+from registry.catalog.catalog import Catalog
+from registry.catalog.entry import Entry
+from registry.catalog.record import row_fault
+from registry.errors.root import RegistryError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not as it was stored."""
+
+    ref: str
+    """The version, or ``"trail"``, ``"event 12"``."""
+    kind: str
+    """``bytes``, ``row``, ``class``, ``trail``."""
+    what: str
+    blob: str | None = None
+    """The damaged file, where there is one."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What was checked and what was found."""
+
+    faults: tuple[Fault, ...]
+    versions: int
+    tensors: int
+    """Stored tensors that were hashed, each once."""
+    nbytes: int
+    unchecked_classes: tuple[str, ...] = ()
+    """``ref: why`` of versions whose class could not be built here."""
+    repaired: tuple[str, ...] = ()
+    """What a repair did."""
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.faults
+
+    @property
+    def bad_references(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fault.ref for fault in self.faults))
+
+
+def audit(
+    catalog: Catalog,
+    store: BlobStore,
+    entries: Sequence[Entry],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> AuditReport:
+    """Check the trail and, for each entry: its row, its manifest, every byte, and its class where that is at hand.
+
+    A tensor that several versions share is hashed once.
+    """
+    faults = [Fault(fault.reference, "trail", fault.what) for fault in catalog.check_trail()]
+    intact: set[tuple[str, int, str]] = set()
+    unchecked: list[str] = []
+    total, done = sum(entry.byte_count for entry in entries), 0
+    nbytes: dict[tuple[str, int], int] = {}
+    for entry in entries:
+        try:
+            manifest = catalog.manifest(entry)
+        except RegistryError as error:
+            faults.append(Fault(entry.ref, "row", str(error)))
+            continue
+        if wrong := row_fault(entry, manifest, catalog.documents(entry)):
+            faults.append(Fault(entry.ref, "row", wrong))
+        for blob, sentences in store.faults(manifest, intact).items():
+            faults += [Fault(entry.ref, "bytes", sentence, blob) for sentence in sentences]
+        nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
+        _check_class(entry, manifest, faults, unchecked)
+        done += entry.byte_count
+        if progress is not None:
+            progress(done, total)
+    return AuditReport(tuple(faults), len(entries), len(nbytes), sum(nbytes.values()), tuple(unchecked))
+
+
+def _check_class(entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
+    """Compare names, shapes and dtypes with those of the class, if it can be built here."""
+    if entry.model_class is None:
+        return
+    from registry.canonical.match import unmet
+    from registry.models.build import build
+    from registry.models.expectation import expect
+    from registry.models.specification import ModelSpec
+
+    try:
+        wanted = expect(build(ModelSpec(entry.model_class, dict(entry.init), entry.init_as)).module)
+    except RegistryError as error:
+        unchecked.append(f"{entry.ref}: {error}")
+        return
+    extra_states = [name for name in manifest.values if name in wanted.values]
+    missing, extra = unmet([*manifest.tensors, *extra_states], wanted)
+    shapes = [
+        name
+        for name, stored in manifest.tensors.items()
+        if name in wanted.tensors and stored.spec != wanted.tensors[name]
+    ]
+    for names, what in ((missing, "has"), (extra, "does not have"), (shapes, "has with another shape or dtype")):
+        if names:
+            faults.append(Fault(entry.ref, "class", f"{entry.model_class} {what} {', '.join(names[:3])}"))
