@@ -1,0 +1,42 @@
+"""Lightning: ``Trainer(callbacks=[RegistryCheckpoint("pointnet", best_by="val_acc")])``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from registry.construction import remember, remembered
+from registry.integrations.retention import Keeper
+
+
+class RegistryCheckpoint(Checkpoint):
+    """Pushes the LightningModule at the end of training epochs, after the validation that belongs to them.
+
+    Its class is the LightningModule's, its init arguments are what ``save_hyperparameters`` kept, and the wrapper of
+    the strategy (DDP, FSDP) is known from the objects. As a ``Checkpoint`` it takes the place of Lightning's own.
+
+    Args:
+        name: the model's name in the registry.
+        every_n_epochs: push after every so many epochs, and after the last one.
+        example: inputs whose outputs are kept with each version.
+        retention: arguments of ``registry.integrations.retention.Keeper``.
+    """
+
+    def __init__(self, name: str, *, every_n_epochs: int = 1, example: object = None, **retention: Any) -> None:
+        self.keeper = Keeper(name, **retention)
+        self.every_n_epochs = every_n_epochs
+        self.example = example
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remember the init arguments; one that cannot be stored is refused here, before anything is trained."""
+        if remembered(pl_module) is None and pl_module.hparams_initial:
+            remember(pl_module, **pl_module.hparams_initial)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Push, on every rank."""
+        done = trainer.current_epoch + 1
+        if trainer.fast_dev_run or (done % self.every_n_epochs and done != trainer.max_epochs):
+            return
+        self.keeper.push(trainer.model, trainer.callback_metrics, world_size=trainer.world_size, example=self.example)
