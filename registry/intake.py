@@ -97,7 +97,10 @@ def examine(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], ques
             target=spec.target if spec else "the class",
         ),
     )
-    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes))
+    live_class, live_init = (None, {}) if isinstance(source, (str, os.PathLike, Mapping)) else _construction(source)
+    inspection = Inspection(
+        checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes), live_class, live_init
+    )
     _check_ties(inspection)
     return inspection
 
@@ -146,6 +149,17 @@ def _ask_class(
             notes = (f"init arguments taken from the file: {', '.join(sorted(offered))}",)
     probed = probe(spec)
     return spec, probed, expect(probed.module), notes
+
+
+def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any]]:
+    """Return a live model's class and the init arguments that were remembered on it."""
+    from registry.checkpoints.live import model_class, unwrapped
+    from registry.construction import remembered
+
+    cls = model_class(module)
+    # A class of the running script or of a function cannot be imported by who loads the version.
+    importable = cls.__module__ != "__main__" and "<locals>" not in cls.__qualname__
+    return (f"{cls.__module__}:{cls.__qualname__}" if importable else None), remembered(unwrapped(module)) or {}
 
 
 def _check_ties(inspection: Inspection) -> None:

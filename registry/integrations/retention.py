@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch.distributed as dist
 
 from registry.catalog.entry import Entry
-from registry.errors.catalog import UnknownVersion
+from registry.errors.catalog import AliasedVersion, PurgedVersion, TrashedVersion, UnknownVersion
 from registry.registry import Registry, default_registry
 
 LAST, BEST = "last", "best"
@@ -73,9 +73,13 @@ class Keeper:
         if self._keep_last is None:
             return
         for ref in self._pushed[: -self._keep_last]:
-            if not self.hub.get(ref).aliases:
+            try:
                 self.hub.rm(ref)
-                self._pushed.remove(ref)
+            except AliasedVersion:
+                continue  # asked again next time: the name may be taken away
+            except (TrashedVersion, PurgedVersion):
+                pass  # somebody was faster
+            self._pushed.remove(ref)
 
     def _is_best(self, entry: Entry) -> bool:
         if self._best_by is None or self._best_by not in entry.metrics:

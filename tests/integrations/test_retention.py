@@ -1,0 +1,92 @@
+"""What a run keeps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from registry import Registry
+from registry.integrations.retention import Keeper, finite
+
+
+def weights(number: int) -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((2,), float(number))}
+
+
+def versions(hub: Registry) -> list[int]:
+    return sorted(entry.version for entry in hub.list("net"))
+
+
+def test_the_last_few_versions_stay(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=2)
+    for number in range(5):
+        keeper.push(weights(number), {})
+    assert versions(hub) == [4, 5] and hub.get("net:last").version == 5
+
+
+def test_the_best_version_stays_however_old(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=1, best_by="loss", mode="min")
+    for number, loss in enumerate([0.5, 0.2, 0.9, 0.4]):
+        keeper.push(weights(number), {"loss": loss})
+    assert hub.get("net:best").version == 2 and versions(hub) == [2, 4]
+
+
+def test_what_somebody_named_is_never_removed(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    keeper.push(weights(0), {})
+    hub.alias("net:v1", "paper")
+    for number in range(1, 4):
+        keeper.push(weights(number), {})
+    assert versions(hub) == [1, 4]
+
+
+def test_a_name_taken_away_later_ends_the_stay(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    keeper.push(weights(0), {})
+    hub.alias("net:v1", "paper")
+    keeper.push(weights(1), {})
+    hub.unalias("net", "paper")
+    keeper.push(weights(2), {})
+    assert versions(hub) == [3]
+
+
+def test_versions_of_other_runs_are_left_alone(hub: Registry) -> None:
+    hub.push(weights(100), "net")
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    for number in range(3):
+        keeper.push(weights(number), {})
+    assert versions(hub) == [1, 4]
+
+
+def test_a_better_version_of_an_earlier_run_stays_the_best(hub: Registry) -> None:
+    hub.push(weights(100), "net", metrics={"acc": 0.9}, aliases=["best"])
+    Keeper("net", hub=hub, best_by="acc").push(weights(0), {"acc": 0.8})
+    assert hub.get("net:best").version == 1
+
+
+def test_weights_that_did_not_change_are_one_version_of_the_run(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    for _ in range(3):
+        keeper.push(weights(0), {})
+    assert versions(hub) == [1]
+
+
+def test_a_version_that_somebody_removed_meanwhile_does_not_stop_the_run(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    keeper.push(weights(0), {})
+    hub.alias("net:v1", "paper")
+    keeper.push(weights(1), {})
+    hub.rm("net:v1", force=True)
+    keeper.push(weights(2), {})
+    assert versions(hub) == [3]
+
+
+def test_metrics_that_are_no_finite_numbers_are_left_out() -> None:
+    found = finite({"loss": torch.tensor(0.5), "acc": float("nan"), "steps": 3, "name": "7", "matrix": torch.eye(2)})
+    assert found == {"loss": 0.5, "steps": 3.0}
+
+
+@pytest.mark.parametrize("wrong", [{"keep_last": 0}, {"mode": "maximum"}])
+def test_settings_that_mean_nothing_are_refused(hub: Registry, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="give"):
+        Keeper("net", hub=hub, **wrong)
