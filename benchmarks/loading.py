@@ -1,0 +1,113 @@
+"""From a stored version to a ready module, against what people do by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from benchmarks.row import Row, at_least, at_most
+from benchmarks.subjects import forward
+from benchmarks.timing import rounds, timed
+from benchmarks.workshop import Subject, Workshop, recipe
+
+RECIPE = "Net(args), torch.load, replace, load_state_dict"
+PAGES = "page faults of the first pass over the weights, and hashing them with all cores"
+CALLS = "Python's work for each module and tensor"
+
+
+def rows(workshop: Workshop) -> Iterator[Row]:
+    """Load the three subjects in the ways that are compared."""
+    scale = workshop.scale
+    yield from _large(workshop, scale.gpt)
+    yield from _usual(workshop, scale.resnet)
+    yield from _small(workshop, scale.small)
+
+
+def _large(workshop: Workshop, subject: Subject) -> Iterator[Row]:
+    registry, ref, path = workshop.registry, workshop.pushed(subject), workshop.checkpoint(subject)
+    plain = workshop.folder / "plain.safetensors"
+    save_file(_untied(path), plain)
+    figures = rounds(
+        {
+            "recipe": timed(lambda: recipe(subject, path)),
+            "recipe, forward": timed(lambda: forward(recipe(subject, path))),
+            "safetensors": timed(lambda: _safetensors(subject, plain)),
+            "once": timed(lambda: registry.load(ref, verify="once")),
+            "checked, forward": timed(lambda: forward(registry.load(ref))),
+            "unchecked, forward": timed(lambda: forward(registry.load(ref, verify="never"))),
+        },
+        workshop.pairs,
+    )
+    plain.unlink()
+    size = f"{workshop.tensor_bytes(subject) / 1e9:.2g} GB GPT"
+    once, checked, unchecked = figures["once"], figures["checked, forward"], figures["unchecked, forward"]
+    yield Row(
+        "loading", f"load of a {size} that was verified before", RECIPE, at_least(300), "s",
+        once, figures["recipe"], limit=CALLS,
+    )  # fmt: skip
+    yield Row(
+        "loading", "first load, every byte hashed, to the end of the first forward", RECIPE, at_least(20), "s",
+        checked, figures["recipe, forward"], limit=PAGES,
+    )  # fmt: skip
+    yield Row(
+        "loading", "first load with forward, checked", "the same, unchecked", at_most(1.05), "s",
+        checked, unchecked, limit=PAGES,
+    )  # fmt: skip
+    yield Row(
+        "loading", "ready module", "safetensors load_file, load_state_dict(assign=True)", at_least(100), "s",
+        once, figures["safetensors"], limit=CALLS,
+    )  # fmt: skip
+
+
+def _usual(workshop: Workshop, subject: Subject) -> Iterator[Row]:
+    registry, ref, path = workshop.registry, workshop.pushed(subject), workshop.checkpoint(subject)
+    figures = rounds(
+        {
+            "recipe": timed(lambda: recipe(subject, path)),
+            "once": timed(lambda: registry.load(ref, verify="once")),
+            "always": timed(lambda: registry.load(ref)),
+        },
+        workshop.pairs,
+    )
+    yield Row(
+        "loading", "load of a ResNet-50 that was verified before", RECIPE, at_least(15), "s",
+        figures["once"], figures["recipe"], limit=CALLS,
+    )  # fmt: skip
+    yield Row(
+        "loading", "first load of a ResNet-50, every byte hashed", RECIPE, at_least(6), "s",
+        figures["always"], figures["recipe"], limit=PAGES,
+    )  # fmt: skip
+
+
+def _small(workshop: Workshop, subject: Subject) -> Iterator[Row]:
+    registry, ref, path = workshop.registry, workshop.pushed(subject), workshop.checkpoint(subject)
+    figures = rounds(
+        {
+            "recipe": timed(lambda: recipe(subject, path)),
+            "once": timed(lambda: registry.load(ref, verify="once")),
+        },
+        workshop.pairs,
+    )
+    yield Row(
+        "loading", f"load of {subject.init['tensors']:,} small tensors, verified before", RECIPE, at_least(6), "s",
+        figures["once"], figures["recipe"], limit=CALLS,
+    )  # fmt: skip
+
+
+def _untied(path: Path) -> dict[str, torch.Tensor]:
+    """Return what safetensors can write: it refuses two names for one piece of memory."""
+    tensors = {name.replace("module.", ""): tensor for name, tensor in torch.load(path, mmap=True).items()}
+    tensors.pop("head.weight")
+    return tensors
+
+
+def _safetensors(subject: Subject, path: Path) -> nn.Module:
+    model = subject.build()
+    tensors = load_file(path)
+    tensors["head.weight"] = tensors["tokens.weight"]
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()

@@ -1,0 +1,115 @@
+"""Where a run works: a temporary folder, the checkpoints in it, and the registries that they are pushed to."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.timing import PAIRS
+from registry import Registry
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model class with its arguments."""
+
+    name: str
+    target: str
+    """``"pkg.mod:Class"``."""
+    init: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """Build it as people do."""
+        module, _, name = self.target.partition(":")
+        built: nn.Module = getattr(importlib.import_module(module), name)(**self.init)
+        return built
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    gpt: Subject
+    resnet: Subject
+    small: Subject
+    versions: int
+    """Stored before listing."""
+    pushes: int
+    """Of each racing process in a round."""
+
+
+def _scale(gpt: Mapping[str, Any], resnet: Mapping[str, Any], tensors: int, versions: int, pushes: int) -> Scale:
+    return Scale(
+        Subject("gpt", "benchmarks.subjects:GPT", gpt),
+        Subject("resnet", "benchmarks.subjects:ResNet", resnet),
+        Subject("small", "benchmarks.subjects:ManySmall", {"tensors": tensors}),
+        versions,
+        pushes,
+    )
+
+
+FULL = _scale({"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25)
+"""1.3 GB, 100 MB, 10,000 tensors."""
+QUICK = _scale({"layers": 12, "width": 512, "vocabulary": 25_000}, {}, 10_000, 100_000, 10)
+"""200 MB, 100 MB, 10,000 tensors."""
+TOY = _scale({"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3)
+"""Only to see that the programs run."""
+
+
+@dataclass
+class Workshop:
+    """A folder and what has been prepared in it; the checkpoints are written when they are first asked for."""
+
+    folder: Path
+    scale: Scale
+    pairs: int = PAIRS
+    _refs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that holds what ``pushed`` pushes."""
+        return Registry(self.folder / "home")
+
+    def checkpoint(self, subject: Subject) -> Path:
+        """Return a ``.pth`` as training under DDP leaves it: every name behind ``module.``."""
+        path = self.folder / f"{subject.name}.pth"
+        if not path.exists():
+            torch.manual_seed(0)
+            torch.save({f"module.{name}": tensor for name, tensor in subject.build().state_dict().items()}, path)
+        return path
+
+    def pushed(self, subject: Subject) -> str:
+        """Return the reference of a subject in ``registry``, where every load of it was verified before."""
+        if subject.name not in self._refs:
+            entry = self.registry.push(
+                self.checkpoint(subject), subject.name, from_="ddp", model=subject.target, init=dict(subject.init)
+            )
+            self._refs[subject.name] = entry.ref
+            self.registry.load(entry.ref, verify="once")
+        return self._refs[subject.name]
+
+    def tensor_bytes(self, subject: Subject) -> int:
+        """Return the bytes of the weights, tied ones counted once."""
+        return self.registry.get(self.pushed(subject)).byte_count
+
+    def fresh_folder(self, name: str) -> Path:
+        """Return an empty folder on the same disk."""
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
+
+def recipe(subject: Subject, path: Path) -> nn.Module:
+    """Build the model and load it as people do by hand."""
+    model = subject.build()
+    loaded = torch.load(path, map_location="cpu")
+    model.load_state_dict({name.replace("module.", ""): tensor for name, tensor in loaded.items()})
+    return model.eval()
