@@ -54,16 +54,8 @@ def play(folder: Path, home: Path, report: Callable[[int, int], None]) -> Outcom
     """
     training.train(folder, report)
     registry = Registry(home)
-    truth = torch.load(folder / "ddp_module.pth", weights_only=True)
-    rows = []
-    entries = []
-    for file, saved in FILES.items():
-        checkpoint = torch.load(folder / file, weights_only=True)
-        rows += [
-            _recipe(saved, "load_state_dict(strict=False)", checkpoint, truth),
-            _recipe(saved, 'key.replace("module.", "")', _replaced(checkpoint), truth),
-        ]
-        entry = registry.push(
+    entries = [
+        registry.push(
             folder / file,
             NAME,
             from_="ddp",
@@ -71,13 +63,20 @@ def play(folder: Path, home: Path, report: Callable[[int, int], None]) -> Outcom
             init={"num_classes": len(BODIES)},
             world_size=training.WORLD_SIZE,
         )
-        entries.append(entry)
+        for file in FILES
+    ]
+    truth = torch.load(folder / "ddp_module.pth", weights_only=True)
+    under_ddp = training.load_under_ddp(folder, home, [entry.ref for entry in entries])
+    rows = []
+    for (file, saved), entry, ranks in zip(FILES.items(), entries, under_ddp, strict=True):
+        checkpoint = torch.load(folder / file, weights_only=True)
         alone = registry.load(entry.ref)
-        rows.append(Row(saved, "registry.load(ref)", training.accuracy(alone), _equal(alone.state_dict(), truth)))
-        ranks = training.load_under_ddp(folder, home, entry.ref)
-        worst = min(ranks, key=lambda rank: (_equal(rank["state"], truth), rank["accuracy"]))
-        under = f"registry.load(ref, ddp=True), {len(ranks)} ranks"
-        rows.append(Row(saved, under, worst["accuracy"], _equal(worst["state"], truth)))
+        rows += [
+            _recipe(saved, "load_state_dict(strict=False)", checkpoint, truth),
+            _recipe(saved, 'key.replace("module.", "")', _replaced(checkpoint), truth),
+            Row(saved, "registry.load(ref)", training.accuracy(alone), _equal(alone.state_dict(), truth)),
+            Row(saved, "registry.load(ref, ddp=True), 2 ranks", ranks["accuracy"], _equal(ranks["state"], truth)),
+        ]
     model = PointNet(num_classes=len(BODIES))
     model.load_state_dict(truth)
     return Outcome(training.accuracy(model), len(truth), tuple(rows), tuple(entries))

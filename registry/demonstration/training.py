@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ def train(folder: Path, report: Callable[[int, int], None]) -> None:
     _on_every_rank(_train, folder, report)
 
 
-def load_under_ddp(folder: Path, home: Path, ref: str) -> list[dict[str, Any]]:
-    """Load a version on every rank, and return what each got: its state dict and its accuracy."""
-    _on_every_rank(_load, folder, lambda done, total: None, str(home), ref)
-    return [torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in range(WORLD_SIZE)]
+def load_under_ddp(folder: Path, home: Path, refs: Sequence[str]) -> list[dict[str, Any]]:
+    """Load versions on every rank, and return the worse of what the ranks got of each: state dict and accuracy."""
+    _on_every_rank(_load, folder, lambda done, total: None, str(home), *refs)
+    ranks = [torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in range(WORLD_SIZE)]
+    return [min(of_one, key=lambda got: float(got["accuracy"])) for of_one in zip(*ranks, strict=True)]
 
 
 def accuracy(model: nn.Module) -> float:
@@ -95,8 +96,11 @@ def _shuffled(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return inputs[order], labels[order]
 
 
-def _load(rank: int, folder: Path, done: Any, home: str, ref: str) -> None:
-    model = Registry(home).load(ref, ddp=True, rank=rank)
-    assert isinstance(model, DistributedDataParallel)
-    state = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-    torch.save({"state": state, "accuracy": accuracy(model.module)}, folder / f"rank{rank}.pth")
+def _load(rank: int, folder: Path, done: Any, home: str, *refs: str) -> None:
+    got = []
+    for ref in refs:
+        model = Registry(home).load(ref, ddp=True, rank=rank)
+        assert isinstance(model, DistributedDataParallel)
+        state = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+        got.append({"state": state, "accuracy": accuracy(model.module)})
+    torch.save(got, folder / f"rank{rank}.pth")
