@@ -16,7 +16,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _STATUS = Path("/proc/self/status")
 
 
-def start(target: str, **arguments: Any) -> subprocess.Popen[str]:
+def start(target: str, /, **arguments: Any) -> subprocess.Popen[str]:
     """Start ``"pkg.mod:function"`` with keyword arguments; what it returns comes as JSON, after its own lines."""
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.children", target, json.dumps(arguments)],

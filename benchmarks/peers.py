@@ -110,7 +110,12 @@ def _huggingface(folder: Path, model: nn.Module) -> Side:
     from huggingface_hub import save_torch_model
 
     target = folder / "huggingface"
-    return timed(lambda: save_torch_model(model, target), before=lambda: shutil.rmtree(target, ignore_errors=True))
+
+    def empty() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+
+    return timed(lambda: save_torch_model(model, target), before=empty)
 
 
 def _fresh_process(workshop: Workshop, folder: Path, model: nn.Module) -> Row:
