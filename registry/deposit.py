@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -145,6 +145,7 @@ def _world_size(facts: Mapping[str, Any]) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
+@cache
 def _torch_version() -> str | None:
     # Asked of the installed distribution: importing torch takes over a second, and a plain push never needs it.
     try:

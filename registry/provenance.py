@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import os
+import re
 import socket
 import subprocess
 import threading
 from pathlib import Path
 
 _PIECE = 8 << 20
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class FileDigest:
@@ -50,7 +53,37 @@ class FileDigest:
 
 
 def git_commit(folder: Path | None = None) -> str | None:
-    """Return the commit that is checked out in a folder (the working directory), or None where there is none."""
+    """Return the commit that is checked out in a folder (the working directory), or None where there is none.
+
+    The repository's own files are read where they say it: starting git takes longer than a small push.
+    """
+    folder = (folder or Path.cwd()).absolute()
+    if "GIT_DIR" in os.environ:
+        return _commit_by_git(folder)
+    marker = next((place / ".git" for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+    if marker is None:
+        return None
+    try:
+        commit = _commit_in_files(marker)
+    except (OSError, UnicodeDecodeError):
+        commit = None
+    return commit or _commit_by_git(folder)
+
+
+def _commit_in_files(marker: Path) -> str | None:
+    """Return what HEAD names; None for what only git can read, such as packed references."""
+    directory = common = marker
+    if marker.is_file():  # of a worktree or a submodule: where the directory is
+        directory = common = marker.parent / marker.read_text().removeprefix("gitdir:").strip()
+        if (directory / "commondir").exists():
+            common = directory / (directory / "commondir").read_text().strip()
+    named = (directory / "HEAD").read_text().strip()
+    if named.startswith("ref:"):
+        named = (common / named.removeprefix("ref:").strip()).read_text().strip()
+    return named if _COMMIT.fullmatch(named) else None
+
+
+def _commit_by_git(folder: Path) -> str | None:
     try:
         result = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5, check=False
