@@ -34,6 +34,7 @@ VERBS = (
     "load",
     "log",
     "push",
+    "replay",
     "restore",
     "resume",
     "rm",

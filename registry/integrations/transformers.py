@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.training_args import ParallelMode
 
 from registry.integrations.retention import Keeper
 
@@ -34,14 +35,18 @@ class RegistryCallback(TrainerCallback):
         metrics: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep what was measured for the save that follows."""
-        self._metrics = metrics or {}
+        """Keep what was measured, but for how fast, for the save that follows."""
+        self._metrics = {
+            n: value for n, value in (metrics or {}).items() if not n.endswith(("_runtime", "_per_second"))
+        }
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Push, on every rank."""
         facts = construction(model) if isinstance(model, PreTrainedModel) else {}
+        if args.parallel_mode is ParallelMode.DISTRIBUTED and not args.fsdp and not args.deepspeed:
+            facts["from_"] = "ddp"  # the Trainer hands out what is inside of its wrapper
         self.keeper.push(model, self._metrics, world_size=args.world_size, example=self.example, **facts)
 
 
