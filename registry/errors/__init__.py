@@ -1,5 +1,11 @@
 """Every error that a user can cause or meet; each is a class that words itself and names a way out."""
 
+from registry.errors.blobs import (
+    CorruptTensors,
+    DamagedBlob,
+    StoreUnreadable,
+    StoreUnwritable,
+)
 from registry.errors.canonical import (
     ClassMismatch,
     CollidingNames,
@@ -56,6 +62,18 @@ from registry.errors.checkpoints import (
     UnstorableTensor,
     ZeroShards,
 )
+from registry.errors.exports import (
+    CannotExport,
+    UnknownFormat,
+)
+from registry.errors.intake import (
+    ChangedCheckpoint,
+    ModelNeeded,
+    NameNeeded,
+    SeveralWeightSets,
+    UnknownWeightSet,
+    UnstorableInit,
+)
 from registry.errors.models import (
     BadTarget,
     BrokenTie,
@@ -96,21 +114,29 @@ from registry.errors.outputs import (
     UnusableExample,
 )
 from registry.errors.root import RegistryError
+from registry.errors.training import (
+    OptimizerMismatch,
+    UnprovedOrder,
+)
 
 __all__ = [
     "AliasedVersion",
     "AmbiguousDigest",
     "BadTarget",
     "BrokenTie",
+    "CannotExport",
     "CannotShard",
     "CannotWrap",
     "CastNotFloating",
     "CastOverflows",
+    "ChangedCheckpoint",
     "ChangedVersion",
     "ClassMismatch",
     "CollidingNames",
     "ConstructorFailed",
     "ContradictedTie",
+    "CorruptTensors",
+    "DamagedBlob",
     "DamagedCheckpoint",
     "DatabaseBusy",
     "DatabaseDamaged",
@@ -136,7 +162,9 @@ __all__ = [
     "MissingTensors",
     "MixedNames",
     "ModelError",
+    "ModelNeeded",
     "ModuleNotImportable",
+    "NameNeeded",
     "NamesTooDeep",
     "NewerDatabase",
     "NoExample",
@@ -153,6 +181,7 @@ __all__ = [
     "NothingToCompare",
     "OlderDatabase",
     "OneShard",
+    "OptimizerMismatch",
     "OtherRankFailed",
     "OutputsDiffer",
     "OutputsVary",
@@ -163,21 +192,28 @@ __all__ = [
     "RankUnreachable",
     "RanksDisagree",
     "RegistryError",
+    "SeveralWeightSets",
     "ShapeMismatch",
     "ShapesDiffer",
     "ShardedNames",
     "ShardedTensors",
+    "StoreUnreadable",
+    "StoreUnwritable",
     "TorchScriptArchive",
     "TrashedVersion",
     "TwoReadings",
     "UnencodableValue",
     "UnexpectedTensors",
     "UnknownFolder",
+    "UnknownFormat",
     "UnknownInitStyle",
     "UnknownModel",
     "UnknownVersion",
+    "UnknownWeightSet",
     "UnknownWrapper",
     "UnopenableCheckpoint",
+    "UnprovedOrder",
+    "UnstorableInit",
     "UnstorableTensor",
     "UntouchedTensor",
     "UnusableExample",
