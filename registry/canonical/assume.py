@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from registry.canonical.match import cuts_of
 from registry.canonical.tree import Node
@@ -58,7 +58,7 @@ class _Assumption:
             self.unmet = self.unmet[1:] if row.name in self.unmet else self.unmet
             node = child
         if self.declared != ():
-            self._check_mixture(node)
+            self._check_mixture(node, self.budget)
         for child in node.children.values():
             cuts += self._inside(child, dict(self.budget))
         left, _ = self._single_child(node)
@@ -93,7 +93,7 @@ class _Assumption:
                 return [*cuts_of([(child, row.name)], "declared"), *self._inside(child, left)]
             self.doubts.append(child.dotted)
         if self.declared:
-            self._check_mixture(node)
+            self._check_mixture(node, budget)
         return [cut for below in node.children.values() for cut in self._inside(below, budget)]
 
     def _single_child(self, node: Node) -> tuple[Node | None, Wrapper | None]:
@@ -114,8 +114,11 @@ class _Assumption:
         path = tuple(c for c in node.path if c not in RESERVED)
         return component not in RESERVED and bool(self.parents.get(path, set()) - {component})
 
-    def _check_mixture(self, node: Node) -> None:
+    def _check_mixture(self, node: Node, budget: Mapping[str, int]) -> None:
+        """Refuse names of one model of which only some go through a component that could still be cut here."""
         for component in COMPONENTS & node.children.keys():
+            if component not in RESERVED and budget.get(component, 0) <= 0:
+                continue
             child = node.children[component]
             beside = {name: other for name, other in node.children.items() if name != component}
             both = child.children.keys() & beside.keys()
