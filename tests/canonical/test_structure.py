@@ -25,7 +25,7 @@ MATRIX = TensorSpec("float32", (2, 2))
 
 
 def names(text: str) -> dict[str, TensorSpec]:
-    return {name: MATRIX for name in text.split()}
+    return dict.fromkeys(text.split(), MATRIX)
 
 
 def read(text: str, from_: str | None = None, **facts: object):  # type: ignore[no-untyped-def]
