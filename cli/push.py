@@ -70,6 +70,8 @@ def push(
         return
     for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
         say(line)
+    for notice in entry.notices:
+        say(notice)
     if entry.reused:
         say(f"already stored as {entry.ref}; --force-new would make another version")
     else:

@@ -73,7 +73,7 @@ def deposit(
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             complete = _completed(draft, inspection, manifests, sha256)
             try:
-                return catalog.add_version(
+                entry = catalog.add_version(
                     complete,
                     manifest,
                     tuple(new_blobs),
@@ -81,6 +81,7 @@ def deposit(
                     force_new=force_new,
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
+                return replace(entry, notices=inspection.notes)
             except VanishedTensors:
                 if attempt == _ATTEMPTS - 1:
                     raise

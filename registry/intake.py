@@ -81,8 +81,8 @@ def examine(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], ques
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = _open(source)
     weights = _choose(checkpoint, question.weights)
-    spec, probe, expectation, notes = _ask_class(source, checkpoint, question)
-    live = checkpoint.format == "live" and checkpoint.live_wrappers is not None and not isinstance(source, Mapping)
+    spec, probe, expectation, notes = _ask_class(checkpoint, question)
+    module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     form = canonicalise(
         checkpoint.source,
         {name: tensor.spec for name, tensor in weights.tensors.items()},
@@ -90,14 +90,14 @@ def examine(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], ques
         Facts(
             declared=declared,
             live=checkpoint.live_wrappers,
-            is_live=live,
+            is_live=module is not None,
             metadata=weights.metadata,
             dropped=weights.aliases,
             expectation=expectation,
             target=spec.target if spec else "the class",
         ),
     )
-    live_class, live_init = (None, {}) if isinstance(source, (str, os.PathLike, Mapping)) else _construction(source)
+    live_class, live_init = _construction(module) if module is not None else (None, {})
     inspection = Inspection(
         checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes), live_class, live_init
     )
@@ -131,7 +131,7 @@ def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
 
 
 def _ask_class(
-    source: object, checkpoint: Checkpoint, question: Question
+    checkpoint: Checkpoint, question: Question
 ) -> tuple[ModelSpec | None, Probe | None, Expectation | None, tuple[str, ...]]:
     """Build the class, if one is known, and return what it wants."""
     if question.model is None:

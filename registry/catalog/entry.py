@@ -57,6 +57,8 @@ class Entry:
     trashed_at: datetime | None = None
     reused: bool = False
     """Set on what ``push`` returns when the name already had these weights."""
+    notices: tuple[str, ...] = ()
+    """Set on what ``push`` returns: what it has to say of the file, such as objects in it that were not read."""
 
     @property
     def ref(self) -> str:
