@@ -34,7 +34,6 @@ def run(*command: str) -> None:
         text=True,
         timeout=300,
         check=False,
-        env=os.environ,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
