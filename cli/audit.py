@@ -15,6 +15,9 @@ def audit(
     ref: Annotated[
         str | None, typer.Argument(metavar="REF", help="Only this version or name. [default: everything]")
     ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Also run every example and compare what the models compute.")
+    ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Restore what another copy or a source has; quarantine the rest.")
     ] = False,
@@ -31,7 +34,7 @@ def audit(
     """
     registry = options.registry_at(home)
     with progress_bar("checking", quiet=as_json) as progress:
-        report = registry.audit(ref, repair=repair, sources=source or (), progress=progress)
+        report = registry.audit(ref, run=run, repair=repair, sources=source or (), progress=progress)
     if as_json:
         print_json(report)
     else:
@@ -41,7 +44,11 @@ def audit(
             say(f"{fault.ref}: {fault.what}")
         for line in report.unchecked_classes:
             warn(f"class not checked: {line}")
+        for line in report.unchecked_outputs:
+            warn(f"outputs not checked: {line}")
         checked = f"{report.versions} versions, {report.tensors} stored tensors, {size(report.nbytes)} checked"
+        if run:
+            checked += f", {report.examples} examples run"
         bad = ", ".join(report.bad_references)
         say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}: {bad} damaged")
     if not report.is_clean:

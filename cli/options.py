@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from registry.example import Example
     from registry.registry import Registry
 
 Home = Annotated[
@@ -42,6 +43,21 @@ Weights = Annotated[
     str | None,
     typer.Option("--weights", metavar="KEY", help="Which set of weights, where the file holds several."),
 ]
+ExampleFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--example",
+        metavar="FILE",
+        help="Inputs to run the model on, as safetensors: '0', '1' by position, others by keyword. Needs --model.",
+    ),
+]
+ExampleShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--example-shape", metavar="1,3,1024", help="Run the model on random inputs of this shape; may be repeated."
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the random inputs.")]
 
 
 def registry_at(home: Path | None) -> Registry:
@@ -82,6 +98,19 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
     return metrics
 
 
+def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) -> Example | None:
+    """Read ``--example``, or make what ``--example-shape`` and ``--seed`` describe."""
+    if file is None and not shapes:
+        return None
+    if file is not None and shapes:
+        raise typer.BadParameter("give one of --example and --example-shape")
+    from registry.example import random_example, read_example
+
+    if file is not None:
+        return read_example(file)
+    return random_example([_shape(text) for text in shapes or ()], seed)
+
+
 def parse_duration(text: str) -> timedelta:
     """Read ``7d``, ``12h``, ``30m`` or ``0s``."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
@@ -89,6 +118,12 @@ def parse_duration(text: str) -> timedelta:
         raise typer.BadParameter(f"'{text}' is no duration; give for example 7d, 12h or 30m")
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
     return timedelta(**{unit: int(match[1])})
+
+
+def _shape(text: str) -> list[int]:
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text.replace(" ", "")):
+        raise typer.BadParameter(f"--example-shape '{text}' is no shape; give for example 1,3,1024")
+    return [int(size) for size in text.split(",")]
 
 
 def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:

@@ -37,6 +37,9 @@ def push(
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
+    example: options.ExampleFile = None,
+    example_shape: options.ExampleShape = None,
+    seed: options.Seed = 0,
     force_new: Annotated[
         bool, typer.Option("--force-new", help="Make another version even if the name has these weights already.")
     ] = False,
@@ -63,6 +66,7 @@ def push(
             parent=parent,
             note=note,
             force_new=force_new,
+            example=options.parse_example(example, example_shape, seed),
             progress=progress,
         )
     if as_json:

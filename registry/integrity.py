@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from registry.blobs.manifest import Manifest
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
-from registry.catalog.record import row_fault
+from registry.catalog.record import DECISIVE, row_fault
+from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
+
+if TYPE_CHECKING:
+    from registry.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Fault:
     ref: str
     """The version, or ``"trail"``, ``"event 12"``."""
     kind: str
-    """``bytes``, ``row``, ``class``, ``trail``."""
+    """``bytes``, ``row``, ``class``, ``trail``, ``outputs``."""
     what: str
     blob: str | None = None
     """The damaged file, where there is one."""
@@ -39,6 +45,10 @@ class AuditReport:
     """``ref: why`` of versions whose class could not be built here."""
     repaired: tuple[str, ...] = ()
     """What a repair did."""
+    examples: int = 0
+    """Examples that were run."""
+    unchecked_outputs: tuple[str, ...] = ()
+    """``ref: why`` of versions whose example could not be run here."""
 
     @property
     def is_clean(self) -> bool:
@@ -71,16 +81,52 @@ def audit(
         except RegistryError as error:
             faults.append(Fault(entry.ref, "row", str(error)))
             continue
-        if wrong := row_fault(entry, manifest, catalog.documents(entry)):
+        documents = catalog.documents(entry)
+        if wrong := row_fault(entry, manifest, documents):
             faults.append(Fault(entry.ref, "row", wrong))
-        for blob, sentences in store.faults(manifest, intact).items():
-            faults += [Fault(entry.ref, "bytes", sentence, blob) for sentence in sentences]
-        nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
+        for part in (manifest, *_enclosed(documents)):
+            for blob, sentences in store.faults(part, intact).items():
+                faults += [Fault(entry.ref, "bytes", sentence, blob) for sentence in sentences]
+            nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in part.tensors.values()})
         _check_class(entry, manifest, faults, unchecked)
         done += entry.byte_count
         if progress is not None:
             progress(done, total)
     return AuditReport(tuple(faults), len(entries), len(nbytes), sum(nbytes.values()), tuple(unchecked))
+
+
+def audit_outputs(report: AuditReport, entries: Sequence[Entry], replay: Callable[[str], Replay]) -> AuditReport:
+    """Run the example of every entry that has one, and add to a report what is computed otherwise than at the push.
+
+    Versions in the trash, and those that are damaged already, are not run.
+    """
+    faults, unchecked, examples = list(report.faults), [], 0
+    for entry in entries:
+        if entry.trashed_at is not None or entry.ref in report.bad_references:
+            continue
+        try:
+            replayed = replay(entry.ref)
+        except NoExample:
+            continue
+        except (ExampleFailed, NothingToCompare, OutputsVary) as error:
+            faults.append(Fault(entry.ref, "outputs", str(error)))
+        except RegistryError as error:
+            unchecked.append(f"{entry.ref}: {error}")
+            continue
+        else:
+            if replayed.deviation is not None:
+                what = f"{replayed.deviation}; {'; '.join(replayed.circumstances())}"
+                faults.append(Fault(entry.ref, "outputs", what))
+        examples += 1
+    return replace(report, faults=tuple(faults), examples=examples, unchecked_outputs=tuple(unchecked))
+
+
+def _enclosed(documents: Mapping[str, bytes]) -> Iterator[Manifest]:
+    """Yield the manifests of what is kept beside the weights; one that cannot be read is a fault of its row."""
+    for kind in DECISIVE:
+        if kind in documents:
+            with suppress(ValueError):
+                yield Manifest.decode(documents[kind])
 
 
 def _check_class(entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:

@@ -407,6 +407,7 @@ class Registry:
         self,
         ref: str | None = None,
         *,
+        run: bool = False,
         repair: bool = False,
         sources: Sequence[str | os.PathLike[str]] = (),
         progress: Progress | None = None,
@@ -415,6 +416,7 @@ class Registry:
 
         Args:
             ref: only this version, or all versions of this name; by default everything.
+            run: also run every example, and compare what the models compute with what they did.
             repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
             sources: files that were pushed once.
             progress: called with (bytes done, bytes in all).
@@ -422,14 +424,15 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.integrity import audit
+        from registry.integrity import audit, audit_outputs
         from registry.repair import repair as put_right
 
         report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
-        if not repair or report.is_clean:
-            return report
-        repaired = put_right(self.catalog, self.store, report, sources)
-        return replace(audit(self.catalog, self.store, self._audited(ref), progress=progress), repaired=repaired)
+        if repair and not report.is_clean:
+            repaired = put_right(self.catalog, self.store, report, sources)
+            report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
+            report = replace(report, repaired=repaired)
+        return audit_outputs(report, self._audited(ref), self.replay) if run else report
 
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""

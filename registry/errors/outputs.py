@@ -28,8 +28,8 @@ class OutputsVary(RegistryError):
 
     def __init__(self, model: str, where: str) -> None:
         super().__init__(
-            f"{model} computes other outputs each time even in eval mode ({where}), so nothing could be compared later; "
-            "take the dropout or sampling out of its eval mode, or push without an example"
+            f"{model} computes other outputs each time even in eval mode ({where}), so nothing could be compared "
+            "later; take the dropout or sampling out of its eval mode, or push without an example"
         )
 
 

@@ -89,7 +89,9 @@ def test_permuted_rows_are_found(hub: Registry, net: nn.Module) -> None:
 
 
 def test_a_changed_source_is_named(hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "from torch import nn\nclass Changing(nn.Linear):\n    def forward(self, x):\n        return super().forward(x)"
+    source = (
+        "from torch import nn\nclass Changing(nn.Linear):\n    def forward(self, x):\n        return super().forward(x)"
+    )
     file = tmp_path / "changing_net.py"
     file.write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
@@ -198,3 +200,26 @@ def test_the_tensors_of_an_example_are_checked_too(hub: Registry, net: nn.Module
     hub.load("net")
     with pytest.raises(Exception, match="bytes"):
         hub.load("net", verify="outputs")
+
+
+def test_an_audit_runs_every_example_that_there_is(hub: Registry, net: nn.Module) -> None:
+    hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
+    hub.push(Scaled(), "plain", model="computing_nets:Scaled")
+    report = hub.audit(run=True)
+    assert report.is_clean and report.examples == 1 and hub.audit().examples == 0
+
+
+def test_an_audit_names_the_version_that_computes_otherwise(
+    hub: Registry, net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
+    monkeypatch.setattr(nn.functional, "leaky_relu", lambda inputs, slope: inputs.sigmoid())
+    (fault,) = hub.audit(run=True).faults
+    assert fault.ref == "net:v1" and fault.kind == "outputs" and "instead of" in fault.what
+
+
+def test_an_audit_says_which_examples_it_could_not_run(hub: Registry, net: nn.Module) -> None:
+    hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
+    hub.push(nn.Linear(4, 2), "unknown", example=INPUTS)
+    report = hub.audit(run=True)
+    assert report.is_clean and report.unchecked_outputs[0].startswith("unknown:v1")
