@@ -148,7 +148,7 @@ def _deviation(path: str, expected: Output, found: Output, cast: bool) -> tuple[
 def _run_once(model: nn.Module, example: Example, dtype: torch.dtype | None, seed: int) -> Outputs:
     device = device_of(model)
     inputs = example.adapted(device, dtype)
-    with _in_eval(model), generators.preserved(), torch.no_grad(), torch.autocast(device.type, enabled=False):
+    with _in_eval(model), generators.preserved(), _full_precision(), torch.no_grad(), _no_autocast(device):
         generators.seed(seed)
         try:
             returned = inputs.call(model)
@@ -221,6 +221,28 @@ def _in_eval(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Compute float32 as float32: with TF32, which convolutions have by default, a GPU is a thousandth off a CPU."""
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by torch's newer switches, which this one may not be mixed with
+        yield
+        return
+    convolutions = torch.backends.cudnn
+    try:
+        torch.set_float32_matmul_precision("highest")
+        with convolutions.flags(enabled=convolutions.enabled, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _no_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else contextlib.nullcontext()
 
 
 def _spread(flat: torch.Tensor) -> torch.Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.training_args import ParallelMode
 
+from registry.integrations.configuration import construction
 from registry.integrations.retention import Keeper
 
 
@@ -48,17 +47,3 @@ class RegistryCallback(TrainerCallback):
         if args.parallel_mode is ParallelMode.DISTRIBUTED and not args.fsdp and not args.deepspeed:
             facts["from_"] = "ddp"  # the Trainer hands out what is inside of its wrapper
         self.keeper.push(model, self._metrics, world_size=args.world_size, example=self.example, **facts)
-
-
-def construction(model: PreTrainedModel) -> dict[str, Any]:
-    """Return what ``registry.push`` is to know of how a model of transformers is made: from its configuration."""
-    config = json.loads(model.config.to_json_string(use_diff=True))
-    target = f"{type(model).__module__}:{type(model).__qualname__}"
-    return {"model": f"{__name__}:configured", "init": {"model": target, "config": config}}
-
-
-def configured(model: str, config: Mapping[str, Any]) -> PreTrainedModel:
-    """Make a model of transformers of its class (``"package.module:Class"``) and the values of its configuration."""
-    module, _, name = model.partition(":")
-    cls: type[PreTrainedModel] = getattr(importlib.import_module(module), name)
-    return cls(cls.config_class.from_dict(dict(config)))
