@@ -59,7 +59,7 @@ def collect(
             _delete(store, garbage, progress)
     return Collected(
         versions=due,
-        files=tuple(str(item.path.relative_to(catalog.path.parent)) for item in garbage),
+        files=tuple(str(item.path.relative_to(store.home)) for item in garbage),
         nbytes=sum(item.nbytes for item in garbage),
         dry_run=dry_run,
     )

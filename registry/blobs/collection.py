@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs import running
-from registry.blobs.files import Places, digest_of
+from registry.blobs.files import Places, blob_files, digest_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,10 @@ def find(places: Places, needed: Callable[[], Collection[str]]) -> tuple[Garbage
     The disk is listed before the running pushes are asked, and these before the catalog: a push names a blob in its
     record before the blob appears, and commits before it removes the record, so it is missed at no point.
     """
-    blobs = {digest: path for path in places.blobs.glob("??/*") if (digest := digest_of(path))}
+    blobs = {digest: path for path in blob_files(places) if (digest := digest_of(path))}
     parts = [*places.temporary.glob("*.part"), *places.stamps.glob("*.part"), *places.running.glob("*.part")]
+    # Of a backup that was killed: a database of this revision has no migration before it any more.
+    parts += places.backups.glob(".*.part")
     stamps = list(places.stamps.glob("*.json"))
     records = list(places.running.glob("*.json"))
     ids, in_use = running.alive(places.running)

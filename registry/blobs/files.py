@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import re
@@ -20,12 +21,14 @@ class Places:
     """Where the parts of a store are."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
-        self.blobs = home / "blobs"
-        self.temporary = home / "tmp"
-        self.running = home / "running"
-        self.stamps = home / "stamps"
-        self.quarantine = home / "quarantine"
+        # The home itself may be reached by a link; what lies in it may not be one.
+        self.home = home.resolve()
+        self.blobs = self.home / "blobs"
+        self.temporary = self.home / "tmp"
+        self.running = self.home / "running"
+        self.stamps = self.home / "stamps"
+        self.quarantine = self.home / "quarantine"
+        self.backups = self.home / "backups"
 
     def blob(self, digest: str) -> Path:
         """Return the path of a blob; only a digest becomes a part of it."""
@@ -42,6 +45,24 @@ def digest_of(path: Path) -> str | None:
     return path.stem if _DIGEST.fullmatch(path.stem) and path.suffix == ".safetensors" else None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file, reached by no link."""
+    if any(part.is_symlink() for part in path.parents[:2]):
+        return False
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def blob_files(places: Places) -> list[Path]:
+    """Return what lies in the blobs' folders, by no link that leads elsewhere."""
+    if places.blobs.is_symlink():
+        return []
+    folders = [folder for folder in places.blobs.glob("??") if folder.is_dir() and not folder.is_symlink()]
+    return [path for folder in sorted(folders) for path in sorted(folder.iterdir())]
+
+
 @contextlib.contextmanager
 def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
     """Open a blob for reading: a regular file, and no link in place of it or of its folder.
@@ -51,16 +72,11 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
         StoreUnreadable: the system refuses.
     """
     try:
-        # A link for the folder ab/ would lead out of the home as one for the file does.
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            handle = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-        finally:
-            os.close(folder)
+        handle = _open_below(path)
     except FileNotFoundError as error:
         raise DamagedBlob(blob, "is missing") from error
     except OSError as error:
-        if path.is_symlink() or path.parent.is_symlink():
+        if any(part.is_symlink() for part in (path, *path.parents[:2])):
             raise DamagedBlob(blob, "is a symbolic link, which is never followed") from error
         raise StoreUnreadable(path, error) from error
     try:
@@ -70,6 +86,20 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
         yield handle, status
     finally:
         os.close(handle)
+
+
+def _open_below(path: Path) -> int:
+    """Open a file for reading; a link for its folder, or the one above, leads out of the home as one for it does."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    above = os.open(path.parents[1], flags | os.O_DIRECTORY)
+    try:
+        folder = os.open(path.parent.name, flags | os.O_DIRECTORY, dir_fd=above)
+        try:
+            return os.open(path.name, flags | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
+    finally:
+        os.close(above)
 
 
 @contextlib.contextmanager
@@ -88,15 +118,36 @@ def viewed(path: Path, blob: str) -> Iterator[memoryview]:
 
 def write_small(path: Path, content: bytes) -> None:
     """Replace a small file, whole or not at all; it need not survive a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    make_folder(path.parent)
+    for is_last in (False, False, True):
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            temporary.write_bytes(content)
+            temporary.rename(path)
+            return
+        except FileNotFoundError:
+            # A collection took it for a leftover: before the record has its name, nothing says whose it is.
+            if is_last:
+                raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the store where it is not there yet, durably.
+
+    Raises:
+        OSError: the folder above is gone (a home is made by its catalog alone), or something else is in its place.
+    """
     try:
-        temporary.write_bytes(content)
-        temporary.rename(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        folder.mkdir()
+    except FileExistsError:
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder)) from None
+        return
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -82,7 +82,9 @@ def _started(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return _exists(pid) if not Path("/proc/self/stat").exists() else None
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    # A killed process that its parent has not waited for yet is still listed.
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _exists(pid: int) -> str | None:

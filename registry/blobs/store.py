@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
-from registry.blobs.files import Places, sync_folder, viewed
+from registry.blobs.files import Places, blob_files, is_file, make_folder, sync_folder, viewed
 from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.running import Running
@@ -32,6 +32,10 @@ class BlobStore:
 
     def __init__(self, home: Path) -> None:
         self._places = Places(home)
+
+    @property
+    def home(self) -> Path:
+        return self._places.home
 
     @contextlib.contextmanager
     def transfer(self) -> Iterator[Transfer]:
@@ -130,7 +134,7 @@ class BlobStore:
 
     def copies(self, wanted: Collection[str]) -> Iterator[tuple[str, StoredCopy]]:
         """Yield intact copies of tensors, by digest, from every file of the store, the quarantine included."""
-        files = [*self._places.blobs.glob("??/*.safetensors"), *self._places.quarantine.glob("*")]
+        files = [*blob_files(self._places), *self._places.quarantine.glob("*")]
         for path in files:
             with contextlib.suppress(RegistryError, ValueError), viewed(path, path.name) as content:
                 start, slots = read_header(content)
@@ -161,11 +165,13 @@ class BlobStore:
             StoreUnwritable: the system refuses.
         """
         path = self._places.blob(blob)
-        aside = self._places.quarantine / f"{path.name}.{uuid.uuid4().hex[:8]}"
+        # A link for the folder is moved itself: to go through it would change files outside the home.
+        bad = next((part for part in (self._places.blobs, path.parent) if part.is_symlink()), path)
+        aside = self._places.quarantine / f"{bad.name}.{uuid.uuid4().hex[:8]}"
         with _worded(self._places.home):
-            self._places.quarantine.mkdir(parents=True, exist_ok=True)
+            make_folder(self._places.quarantine)
             try:
-                path.rename(aside)
+                bad.rename(aside)
             except FileNotFoundError:
                 return None
             sync_folder(self._places.quarantine)
@@ -173,7 +179,11 @@ class BlobStore:
 
     def size(self) -> int:
         """Return the bytes of all blobs."""
-        return sum(path.stat().st_size for path in self._places.blobs.glob("??/*.safetensors"))
+        nbytes = 0
+        for path in blob_files(self._places):
+            with contextlib.suppress(FileNotFoundError):  # collected meanwhile
+                nbytes += path.lstat().st_size
+        return nbytes
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ class Transfer:
 
     def missing(self, blobs: Iterable[BlobRecord]) -> list[str]:
         """Return the digests of those blobs that have no file any more."""
-        return [blob.digest for blob in blobs if not self._places.blob(blob.digest).is_file()]
+        return [blob.digest for blob in blobs if not is_file(self._places.blob(blob.digest))]
 
     def _announce(self, blob: str) -> None:
         self._record.blobs.append(blob)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from registry.blobs.files import Places, sync_folder
+from registry.blobs.files import Places, make_folder, sync_folder
 from registry.blobs.layout import Slot, blob_digest, header, ordered, reserve
 from registry.blobs.manifest import BlobRecord, Location, StoredTensor
 from registry.canonical.signature import TensorSpec, tensor_hasher
@@ -216,9 +216,8 @@ class _NewBlob:
         self._handle = None
         digest = blob_digest(head, self._slots)
         path = places.blob(digest)
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(places.blobs)
+        make_folder(places.blobs)
+        make_folder(path.parent)
         announce(digest)
         self._path.rename(path)
         sync_folder(path.parent)
@@ -235,7 +234,7 @@ class _NewBlob:
         self._path.unlink(missing_ok=True)
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         self._start = self._room if self._room is not None else len(header(list(self._slots.values())))
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if self._largest > SMALL and hasattr(os, "posix_fallocate"):

@@ -55,6 +55,8 @@ def _reason(error: OSError) -> str:
         return "permission denied; make the folder writable, or choose another with --home"
     if error.errno == errno.EROFS:
         return "the file system is read-only; choose another home with --home"
+    if error.errno == errno.ELOOP:
+        return "a symbolic link is in its place, and the store follows none; put the folder itself there"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "the folder is gone; check that its disk is mounted and push again"
     return f"{error.strerror or error}; check the disk and push again"

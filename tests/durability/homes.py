@@ -1,0 +1,96 @@
+"""Versions whose weights follow from a number, so that any process can say whether a home is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from registry import Registry
+from registry.catalog.entry import Entry
+from registry.errors import RegistryError
+
+AT_ONCE = timedelta(0)
+DATABASE = ("registry.db", "registry.db-wal", "registry.db-shm", "registry.db-journal", "registry.db.lock")
+
+
+def weights(seed: int) -> dict[str, torch.Tensor]:
+    """Return a model with a frozen backbone, which all share, and a head of its own, saved under DDP."""
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        "module.backbone.weight": torch.arange(64.0).reshape(8, 8),
+        "module.head.weight": torch.randn(4, 8, generator=draw),
+        "module.head.steps": torch.tensor(seed),
+    }
+
+
+def push(hub: Registry, seed: int, name: str = "net", **facts: object) -> Entry:
+    return hub.push(weights(seed), name, from_="ddp", note=f"seed {seed}", metrics={"seed": seed}, **facts)
+
+
+def copy_of(template: Path, place: Path, act: Callable[[Registry], object] = lambda hub: None) -> Path:
+    """Copy a home that nobody has open to an empty place."""
+    shutil.rmtree(place, ignore_errors=True)
+    if template.exists():
+        shutil.copytree(template, place, symlinks=True)
+    return place
+
+
+def made(home: Path, prepare: Callable[[Registry], object]) -> Path:
+    """Make a home and close it."""
+    hub = Registry(home)
+    prepare(hub)
+    hub.catalog.close()
+    return home
+
+
+def files(home: Path) -> set[str]:
+    """Return every file of a home but the database's own."""
+    paths = (path for path in home.rglob("*") if not path.is_dir() or path.is_symlink())
+    return {str(path.relative_to(home)) for path in paths} - set(DATABASE)
+
+
+def check_whole(hub: Registry) -> None:
+    """Every version has the weights that belong to its note, every alias leads somewhere, every number was used."""
+    for entry in hub.list():
+        seed = int(entry.note.split()[1])
+        check_weights(hub, entry.ref, seed)
+        assert entry.metrics == {"seed": seed}
+        for alias in entry.aliases:
+            assert hub.get(f"{entry.name}:{alias}").ref == entry.ref
+    for name in {entry.name for entry in hub.list()} | {entry.name for entry in hub.list(trashed=True)}:
+        events = [event for event in hub.log(name) if event.verb == "push" and "reused" not in event.details]
+        numbers = [int(str(event.reference).rpartition(":v")[2]) for event in reversed(events)]
+        assert numbers == list(range(1, len(numbers) + 1)), f"{name} has the numbers {numbers}"
+    report = hub.audit()
+    assert report.is_clean, report.faults
+
+
+def check_weights(hub: Registry, ref: str, seed: int) -> None:
+    stored, wanted = hub.state_dict(ref), weights(seed)
+    assert {f"module.{name}" for name in stored} == set(wanted)
+    assert all(torch.equal(tensor, wanted[f"module.{name}"]) for name, tensor in stored.items())
+
+
+def check_collected(hub: Registry) -> None:
+    """A dry run tells what the collection then does, after which there is nothing that nobody needs."""
+    would = hub.gc(dry_run=True)
+    done = hub.gc()
+    assert (would.files, would.versions, would.nbytes) == (done.files, done.versions, done.nbytes)
+    blobs = {path.stem for path in hub.home.glob("blobs/*/*")}
+    assert blobs == set(hub.catalog.known_blobs()) == set(hub.catalog.referenced_blobs())
+    assert not any(files(hub.home / part) for part in ("tmp", "running"))
+    assert not any(name.endswith(".part") for name in files(hub.home))
+    assert hub.gc().files == ()
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """Return the sentence of the error of ours that something raises."""
+    try:
+        act()
+    except RegistryError as error:
+        return str(error)
+    raise AssertionError("nothing was refused")

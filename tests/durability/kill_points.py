@@ -1,0 +1,128 @@
+"""Every verb, killed at every step. ``python tests/durability/kill_points.py`` steps through all and prints totals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push
+from stepping import arm_calls, arm_system_calls, build_library, environment, survives
+
+from registry import Registry
+
+
+def _versions(hub: Registry) -> None:
+    push(hub, 1, aliases=["best"])
+    push(hub, 2)
+    push(hub, 3)
+
+
+def _trashed(hub: Registry) -> None:
+    _versions(hub)
+    hub.rm("net:v3")
+    hub.rm("net:v2")
+
+
+def _damaged(hub: Registry) -> None:
+    """The head of the second version has a flipped bit, and its file was given an orphan as a twin before."""
+    _versions(hub)
+    manifest = hub.catalog.manifest(hub.get("net:v2"))
+    location = manifest.tensors["head.weight"].location
+    path = hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors"
+    twin = hub.home / "quarantine" / "twin"
+    twin.parent.mkdir()
+    shutil.copy(path, twin)
+    path.chmod(0o600)
+    content = bytearray(path.read_bytes())
+    content[location.offset] ^= 1
+    path.write_bytes(content)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A verb to be killed, in a home prepared for it, or in none yet."""
+
+    prepare: Callable[[Registry], object] | None
+    act: Callable[[Registry], object]
+    is_damaged: bool = False
+    """Whether the home needs a repair before it is whole."""
+
+
+SCENARIOS = {
+    "first push": Scenario(None, lambda hub: push(hub, 1)),
+    "push": Scenario(_versions, lambda hub: push(hub, 4)),
+    "push with aliases": Scenario(_versions, lambda hub: push(hub, 4, aliases=["best", "last"], parent="net:v1")),
+    "push of another name": Scenario(_versions, lambda hub: push(hub, 4, name="other")),
+    "push again": Scenario(_versions, lambda hub: push(hub, 2, aliases=["again"])),
+    "alias": Scenario(_versions, lambda hub: hub.alias("net:v3", "best")),
+    "unalias": Scenario(_versions, lambda hub: hub.unalias("net", "best")),
+    "rm": Scenario(_versions, lambda hub: hub.rm("net:v1", force=True)),
+    "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
+    "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
+    "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
+}
+
+
+def step_through(scenario: Scenario, folder: Path, arm: Callable[[int], None], stride: int = 1) -> int:
+    """Kill a verb at every ``stride``-th step until it gets to its end; return the number of kills survived."""
+    template = folder / "template"
+    if scenario.prepare is not None:
+        made(template, scenario.prepare)
+    kills = 0
+    while True:
+        home = copy_of(template, folder / "home")
+        if survives(partial(_act, scenario, home), 1 + kills * stride, arm):
+            return kills
+        _check_survivor(home, scenario)
+        kills += 1
+
+
+def _act(scenario: Scenario, home: Path) -> None:
+    scenario.act(Registry(home))
+
+
+def _check_survivor(home: Path, scenario: Scenario) -> None:
+    left = files(home)
+    hub = Registry(home)
+    if scenario.is_damaged:
+        for seed in (1, 3):
+            check_weights(hub, f"net:v{seed}", seed)
+        assert hub.audit(repair=True).is_clean
+        left = files(home)
+    check_whole(hub)
+    assert files(home) == left, "reading and auditing remove nothing"
+    after = push(hub, 99)
+    check_weights(hub, after.ref, 99)
+    assert files(home) >= left, "a push removes nothing of another"
+    check_collected(hub)
+    check_whole(hub)
+    hub.catalog.close()
+
+
+def main() -> None:
+    """Step through everything, the system calls in a process of their own."""
+    stride = int(os.environ.get("KILL_STRIDE", "1"))
+    by_system_calls = sys.argv[1:] == ["system calls"]
+    folder = Path(tempfile.mkdtemp())
+    total = 0
+    try:
+        for name, scenario in SCENARIOS.items():
+            kills = step_through(scenario, folder / name, arm_system_calls if by_system_calls else arm_calls, stride)
+            print(f"{kills:5} {name}", flush=True)
+            total += kills
+        print(f"{total:5} kill points survived, by {'system calls' if by_system_calls else 'calls'}", flush=True)
+        if not by_system_calls and (library := build_library(folder)) is not None:
+            subprocess.run([sys.executable, __file__, "system calls"], env=environment(library), check=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
