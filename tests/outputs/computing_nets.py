@@ -33,6 +33,28 @@ class Scaled(nn.Module):
         return self.inner(inputs) * self.scale
 
 
+class InPlace(nn.Module):
+    """Writes to what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.inner(inputs.mul_(2))
+
+
+class Widened(nn.Module):
+    """Computes in bfloat16 and returns float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 3, dtype=torch.bfloat16)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.inner(inputs.bfloat16()).float()
+
+
 class AlwaysDropping(nn.Module):
     """Dropout that eval mode does not end."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from computing_nets import Activated, AlwaysDropping, Nested, Scaled
+from computing_nets import Activated, AlwaysDropping, InPlace, Nested, Scaled, Widened
 from nets import PointNet, Tied
 from safetensors.torch import save_file
 from torch import nn
@@ -151,6 +151,23 @@ def test_a_wrapped_model_is_run_without_its_wrapper(hub: Registry, net: nn.Modul
 def test_a_cast_model_is_compared_with_the_tolerance_of_its_dtype(hub: Registry, net: nn.Module) -> None:
     hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
     assert hub.load("net", cast=torch.bfloat16, verify="outputs").inner.weight.dtype == torch.bfloat16
+
+
+def test_the_noise_of_bfloat16_is_allowed_for_in_a_float32_output(hub: Registry) -> None:
+    net = Widened()
+    hub.push(net, "net", example=INPUTS)
+    with torch.no_grad():
+        net.inner.weight *= 1.01
+    assert hub.replay("net", model=net).agrees
+    with torch.no_grad():
+        net.inner.weight *= 1.2
+    assert not hub.replay("net", model=net).agrees
+
+
+def test_a_model_that_writes_to_its_inputs_gets_the_same_ones_each_time(hub: Registry) -> None:
+    inputs = INPUTS.clone()
+    hub.push(InPlace(), "net", model="computing_nets:InPlace", example=inputs)
+    assert torch.equal(inputs, INPUTS) and hub.replay("net").agrees
 
 
 def test_a_version_without_an_example_cannot_be_verified_by_outputs(hub: Registry, net: nn.Module) -> None:
