@@ -238,10 +238,12 @@ class Registry:
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
         from registry.delivery import Order, deliver, deliver_to_ranks
+        from registry.models.generators import uncollected
         from registry.replay import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
-            return self._parcel(entry, "always" if verify == "outputs" else verify)
+            with uncollected():
+                return self._parcel(entry, "always" if verify == "outputs" else verify)
 
         order = Order(model, init, device, allow_missing, allow_unexpected, cast)
         with undone_on_failure(model if verify == "outputs" else None):
