@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def rows(workshop: Workshop) -> Iterator[Row]:
         "huggingface_hub": lambda: _huggingface(folder, model),
     }
     here = {name: make() for name, make in peers.items() if find_spec(name) is not None}
-    figures = rounds({"push": _push(folder, path), **here}, workshop.pairs) if here else {}
+    sides = {name: _on_a_quiet_disk(side) for name, side in {"push": _push(folder, path), **here}.items()}
+    figures = rounds(sides, workshop.pairs) if here else {}
     for name in peers:
         what, goal = "push, hashed and durable", at_least(4)
         if name in here:
@@ -52,6 +54,17 @@ _CALLS = {
     "dvc": "dvc add",
     "huggingface_hub": "huggingface_hub save_torch_model",
 }
+
+
+def _on_a_quiet_disk(side: Side) -> Side:
+    """Return a side after which nothing is left to write: the next one's fsync would wait for that too."""
+
+    def run() -> float:
+        figure = side()
+        os.sync()
+        return figure
+
+    return run
 
 
 def _push(folder: Path, path: Path) -> Side:
