@@ -21,7 +21,7 @@ from registry.intake import Inspection
 from registry.provenance import FileDigest, creator, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
 
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 """A collector may take tensors that a push found stored, between its look and its commit; it then writes them."""
 
 
@@ -79,6 +79,7 @@ def deposit(
                     tuple(new_blobs),
                     beside=tuple(manifests.values()),
                     force_new=force_new,
+                    unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
                 return replace(entry, notices=inspection.notes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ from registry.blobs.manifest import Manifest
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
-from registry.catalog.record import DECISIVE, row_fault
+from registry.catalog.record import row_fault
+from registry.errors.catalog import PurgedVersion
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 
@@ -68,27 +68,23 @@ def audit(
 ) -> AuditReport:
     """Check the trail and, for each entry: its row, its manifest, every byte, and its class where that is at hand.
 
-    A tensor that several versions share is hashed once.
+    A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
     """
     faults = [Fault(fault.reference, "trail", fault.what) for fault in catalog.check_trail()]
-    intact: set[tuple[str, int, str]] = set()
+    files = _Files(store)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
     nbytes: dict[tuple[str, int], int] = {}
     for entry in entries:
-        try:
-            manifest = catalog.manifest(entry)
-        except RegistryError as error:
-            faults.append(Fault(entry.ref, "row", str(error)))
-            continue
-        documents = catalog.documents(entry)
-        if wrong := row_fault(entry, manifest, documents):
-            faults.append(Fault(entry.ref, "row", wrong))
-        for part in (manifest, *_enclosed(documents)):
-            for blob, sentences in store.faults(part, intact).items():
-                faults += [Fault(entry.ref, "bytes", sentence, blob) for sentence in sentences]
-            nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in part.tensors.values()})
-        _check_class(entry, manifest, faults, unchecked)
+        read = manifests(catalog, entry)
+        found = [Fault(entry.ref, "row", read)] if isinstance(read, str) else []
+        for manifest in () if isinstance(read, str) else read:
+            found += files.faults(entry, manifest)
+            nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
+        if not isinstance(read, str):
+            _check_class(entry, read[0], found, unchecked)
+        if found and not _was_collected(catalog, entry):
+            faults += found
         done += entry.byte_count
         if progress is not None:
             progress(done, total)
@@ -121,12 +117,47 @@ def audit_outputs(report: AuditReport, entries: Sequence[Entry], replay: Callabl
     return replace(report, faults=tuple(faults), examples=examples, unchecked_outputs=tuple(unchecked))
 
 
-def _enclosed(documents: Mapping[str, bytes]) -> Iterator[Manifest]:
-    """Yield the manifests of what is kept beside the weights; one that cannot be read is a fault of its row."""
-    for kind in DECISIVE:
-        if kind in documents:
-            with suppress(ValueError):
-                yield Manifest.decode(documents[kind])
+def manifests(catalog: Catalog, entry: Entry) -> tuple[Manifest, ...] | str:
+    """Return where an entry's weights are, then where what it keeps beside them is; or what is wrong with its row."""
+    try:
+        manifest, documents = catalog.manifest(entry), catalog.documents(entry)
+        if wrong := row_fault(entry, manifest, documents):
+            return wrong
+        return (manifest, *(Manifest.decode(body) for body in documents.values()))
+    except RegistryError as error:
+        return str(error)
+    except ValueError:
+        return "what it keeps beside its weights cannot be read"
+
+
+class _Files:
+    """The stored files in one audit, each read once."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._intact: set[tuple[str, int, str]] = set()
+        self._named: dict[str, str | None] = {}
+
+    def faults(self, entry: Entry, manifest: Manifest) -> list[Fault]:
+        found = self._store.faults(manifest, self._intact)
+        faults = [Fault(entry.ref, "bytes", what, blob) for blob, sentences in found.items() for what in sentences]
+        for blob in sorted(manifest.blobs - found.keys()):
+            if blob not in self._named:
+                mine = {place for place in self._intact if place[0] == blob}
+                self._named[blob] = self._store.name_fault(blob, mine)
+            if (wrong := self._named[blob]) is not None:
+                faults.append(Fault(entry.ref, "bytes", f"the file {blob[:12]}….safetensors {wrong}", blob))
+        return faults
+
+
+def _was_collected(catalog: Catalog, entry: Entry) -> bool:
+    try:
+        catalog.resolve(entry.ref, trashed=True)
+    except PurgedVersion:
+        return True
+    except RegistryError:
+        return False
+    return False
 
 
 def _check_class(entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:

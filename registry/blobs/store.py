@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import uuid
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
-from registry.blobs.files import Places, blob_files, is_file, make_folder, sync_folder, viewed
+from registry.blobs.files import Places, blob_files, is_file, make_folder, opened, sync_folder, viewed
 from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
+from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, rebuild
 from registry.blobs.running import Running
-from registry.blobs.verification import Verification, is_intact, is_stamped, stamp
-from registry.blobs.writer import Locate, Progress, Source, Stored, store_tensors
+from registry.blobs.sharing import Locate, Sharing
+from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp
+from registry.blobs.writer import Progress, Source, Stored, store_tensors
 from registry.canonical.signature import TensorSpec, tensor_hasher
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
@@ -68,10 +71,11 @@ class BlobStore:
         from registry.blobs.mapping import OpenedWeights, map_blobs, regions, tensors_of
 
         blobs = map_blobs(self._places, manifest)
+        extents = _extents(manifest) if verify == "once" else {}
         trusted = {
             blob
             for blob, mapped in blobs.items()
-            if verify == "never" or (verify == "once" and is_stamped(self._places, blob, mapped.status))
+            if verify == "never" or (extents and is_stamped(self._places, blob, mapped.status, extents[blob]))
         }
         verification = Verification(
             region for region in regions(manifest, blobs) if region[0].location.blob not in trusted
@@ -79,9 +83,8 @@ class BlobStore:
 
         def check() -> None:
             verification.wait()
-            whole = {blob for blob in blobs if blob not in trusted and verify == "once"}
-            for blob in whole:
-                stamp(self._places, blob, blobs[blob].status)
+            for blob in extents.keys() - trusted:
+                stamp(self._places, blob, blobs[blob].status, extents[blob])
 
         return OpenedWeights(tensors_of(manifest, blobs), check)
 
@@ -113,37 +116,39 @@ class BlobStore:
                 found.setdefault(blob, []).append(str(error))
         return found
 
-    def name_fault(self, blob: str) -> str | None:
-        """Return what is wrong with a blob's name, header and content taken together, or None."""
+    def name_fault(self, blob: str, known: Collection[tuple[str, int, str]]) -> str | None:
+        """Return what is wrong with a blob's header, size and name taken together, or None; then stamp it.
+
+        Args:
+            known: (blob, offset, digest) of tensors that were found intact; only the others are hashed.
+        """
+        hashed = {offset: digest for of, offset, digest in known if of == blob}
         try:
-            with viewed(self._places.blob(blob), blob) as content:
+            with opened(self._places.blob(blob), blob) as (_, status), viewed(self._places.blob(blob), blob) as content:
                 start, slots = read_header(content)
                 digests = []
                 for slot in slots:
-                    hasher = tensor_hasher(slot.spec)
-                    with content[start + slot.offset : start + slot.offset + slot.spec.nbytes] as part:
-                        hasher.update(part)
-                    digests.append(hasher.hexdigest())
+                    begin = start + slot.offset
+                    with content[begin : begin + slot.spec.nbytes] as part:
+                        digests.append(hashed.get(begin) or _digest(slot.spec, part))
                 with content[:start] as head:
                     named = blob_digest(bytes(head), digests)
-        except ValueError as error:
+                if start + sum(slot.spec.nbytes for slot in slots) != len(content):
+                    return "is longer than its header says"
+        except (ValueError, RegistryError) as error:
             return str(error)
-        except RegistryError as error:
-            return str(error)
-        return None if named == blob else "does not hold what its name says"
+        if named != blob:
+            return "does not hold what its name says"
+        stamp(self._places, blob, status)
+        return None
 
-    def copies(self, wanted: Collection[str]) -> Iterator[tuple[str, StoredCopy]]:
-        """Yield intact copies of tensors, by digest, from every file of the store, the quarantine included."""
-        files = [*blob_files(self._places), *self._places.quarantine.glob("*")]
-        for path in files:
-            with contextlib.suppress(RegistryError, ValueError), viewed(path, path.name) as content:
-                start, slots = read_header(content)
-                for slot in slots:
-                    part = bytes(content[start + slot.offset : start + slot.offset + slot.spec.nbytes])
-                    hasher = tensor_hasher(slot.spec)
-                    hasher.update(part)
-                    if hasher.hexdigest() in wanted:
-                        yield hasher.hexdigest(), StoredCopy(slot.spec, part)
+    def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
+        """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""
+        found = dict(copies_in_place(self._places, lost))
+        missing = {stored.digest: stored.spec for stored in lost if stored.digest not in found}
+        for digest, copy in copies_anywhere(self._places, missing) if missing else ():
+            found.setdefault(digest, copy)
+        return found
 
     def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
         """Return the files that no version (of those whose blobs ``needed`` gives) and no running push needs."""
@@ -158,8 +163,11 @@ class BlobStore:
         with _worded(self._places.home):
             collection.remove(garbage)
 
-    def quarantine(self, blob: str) -> Path | None:
+    def quarantine(self, blob: str, *, keep: bool = False) -> Path | None:
         """Move a bad blob out of the way, and return where it is now; None if it was not there.
+
+        Args:
+            keep: leave it under its name, too, until something else takes that.
 
         Raises:
             StoreUnwritable: the system refuses.
@@ -171,7 +179,10 @@ class BlobStore:
         with _worded(self._places.home):
             make_folder(self._places.quarantine)
             try:
-                bad.rename(aside)
+                if keep and is_file(bad):
+                    os.link(bad, aside)
+                else:
+                    bad.rename(aside)
             except FileNotFoundError:
                 return None
             sync_folder(self._places.quarantine)
@@ -184,21 +195,6 @@ class BlobStore:
             with contextlib.suppress(FileNotFoundError):  # collected meanwhile
                 nbytes += path.lstat().st_size
         return nbytes
-
-
-@dataclass(frozen=True)
-class StoredCopy:
-    """A tensor found in a file of the store, as a source to store it again."""
-
-    spec: TensorSpec
-    content: bytes
-
-    @property
-    def identity(self) -> Hashable:
-        return id(self.content)
-
-    def buffer(self) -> memoryview:
-        return memoryview(self.content)
 
 
 @dataclass
@@ -220,7 +216,22 @@ class Transfer:
             RegistryError: of the source, whose bytes could not be read.
         """
         with _worded(self._places.home):
-            return store_tensors(self._places, self._temporary, tensors, locate, self._announce, progress)
+            sharing = Sharing(self._places, locate)
+            return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
+
+    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, Source]) -> None:
+        """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
+
+        Args:
+            sources: by digest, all tensors of the layout.
+
+        Raises:
+            StoreUnwritable, RegistryError: the blob is as it was.
+        """
+        with _worded(self._places.home):
+            make_folder(self._temporary.parent)
+            in_order = [sources[digest] for digest in layout.digests]
+            rebuild(self._places, self._temporary, blob, layout, in_order, self._announce)
 
     def missing(self, blobs: Iterable[BlobRecord]) -> list[str]:
         """Return the digests of those blobs that have no file any more."""
@@ -229,6 +240,19 @@ class Transfer:
     def _announce(self, blob: str) -> None:
         self._record.blobs.append(blob)
         self._record.write()
+
+
+def _extents(manifest: Manifest) -> dict[str, str]:
+    by_blob: dict[str, list[StoredTensor]] = {}
+    for stored in manifest.tensors.values():
+        by_blob.setdefault(stored.location.blob, []).append(stored)
+    return {blob: extent(tensors) for blob, tensors in by_blob.items()}
+
+
+def _digest(spec: TensorSpec, content: memoryview) -> str:
+    hasher = tensor_hasher(spec)
+    hasher.update(content)
+    return hasher.hexdigest()
 
 
 @contextlib.contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from blake3 import blake3
 
 from registry.blobs.files import Places, write_small
 from registry.blobs.manifest import StoredTensor
@@ -14,6 +18,9 @@ from registry.canonical.signature import tensor_hasher
 from registry.errors.blobs import CorruptTensors
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
+_MOST_EXTENTS = 64
+"""How many versions' checks of one file a stamp remembers."""
+
 Region = tuple[StoredTensor, list[str], memoryview]
 
 
@@ -66,22 +73,55 @@ def is_intact(stored: StoredTensor, content: memoryview) -> bool:
     return hasher.hexdigest() == stored.digest
 
 
-def is_stamped(places: Places, blob: str, status: os.stat_result) -> bool:
-    """Whether a blob was checked before and its file was not touched since; rot of the disk does not show here."""
+@dataclass(frozen=True)
+class Stamp:
+    """A note that a blob's file held what it should, and how to tell whether anybody has touched it since."""
+
+    file: list[int]
+    """Device, inode, size, and times in ns of the last change of its content and of its entry."""
+    checked: list[str]
+    """Digests of which tensors were hashed where, for each version (``extent``) that asked for it."""
+
+
+def is_unchanged(places: Places, blob: str, status: os.stat_result) -> bool:
+    """Whether a blob's file is as it was written or audited; rot of the disk does not show here."""
+    found = _read(places, blob)
+    return found is not None and found.file == _file(status)
+
+
+def is_stamped(places: Places, blob: str, status: os.stat_result, extent: str) -> bool:
+    """Whether these tensors were hashed where they are now said to be, and the file was not touched since."""
+    found = _read(places, blob)
+    return found is not None and found.file == _file(status) and extent in found.checked
+
+
+def stamp(places: Places, blob: str, status: os.stat_result, extent: str | None = None) -> None:
+    """Note that a blob is what it should be; in a home that cannot be written, it is checked again next time.
+
+    Args:
+        extent: which of its tensors were hashed; None of a blob that was just written.
+    """
+    found = _read(places, blob)
+    checked = found.checked if found is not None and found.file == _file(status) else []
+    if extent is not None:
+        checked = [*(other for other in checked if other != extent), extent][-_MOST_EXTENTS:]
+    with contextlib.suppress(OSError):
+        write_small(places.stamp(blob), json.dumps({"file": _file(status), "checked": checked}).encode())
+
+
+def extent(tensors: Iterable[StoredTensor]) -> str:
+    """Digest where tensors are said to be: a stamp of a file says nothing about an edited manifest."""
+    places = sorted((stored.location.offset, stored.digest) for stored in tensors)
+    return blake3(json.dumps(places).encode()).hexdigest()
+
+
+def _read(places: Places, blob: str) -> Stamp | None:
     try:
         record = json.loads(places.stamp(blob).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return bool(record == _stamp(status))
+        return Stamp(list(record["file"]), list(record["checked"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
-def stamp(places: Places, blob: str, status: os.stat_result) -> None:
-    """Remember that a blob was checked; a home that cannot be written is checked again next time."""
-    try:
-        write_small(places.stamp(blob), json.dumps(_stamp(status)).encode())
-    except OSError:
-        return
-
-
-def _stamp(status: os.stat_result) -> list[int]:
+def _file(status: os.stat_result) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -12,7 +12,7 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,8 @@ from typing import Protocol
 from registry.blobs.files import Places, make_folder, sync_folder
 from registry.blobs.layout import Slot, blob_digest, header, ordered, reserve
 from registry.blobs.manifest import BlobRecord, Location, StoredTensor
+from registry.blobs.sharing import Sharing
+from registry.blobs.verification import stamp
 from registry.canonical.signature import TensorSpec, tensor_hasher
 
 PIECE = 8 << 20
@@ -44,7 +46,6 @@ class Source(Protocol):
     def buffer(self) -> memoryview: ...
 
 
-Locate = Callable[[Iterable[str]], Mapping[str, Location]]
 Progress = Callable[[int, int], None]
 
 
@@ -54,6 +55,8 @@ class Stored:
 
     tensors: Mapping[str, StoredTensor]
     new_blobs: tuple[BlobRecord, ...]
+    unsound: frozenset[str] = frozenset()
+    """Blobs that could have been shared, were they not missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,11 @@ def store_tensors(
     places: Places,
     temporary: Path,
     tensors: Mapping[str, Source],
-    locate: Locate,
+    sharing: Sharing,
     announce: Callable[[str], None],
     progress: Progress | None,
 ) -> Stored:
-    """Store tensors by name; what ``locate`` knows is not written again.
+    """Store tensors by name; what may be shared is not written again.
 
     Args:
         temporary: where the new blob grows.
@@ -96,7 +99,7 @@ def store_tensors(
     done = 0
     try:
         for batch in _batches(_hash_ahead(names, tensors), whole=small):
-            known.update(locate({item.digest for item in batch}))
+            known.update(sharing.find([(item.digest, item.spec) for item in batch]))
             fresh = _fresh(batch, known, blob)
             blob.append(fresh)
             for item in batch:
@@ -115,7 +118,7 @@ def store_tensors(
         for name, source in tensors.items()
         for digest in [digests[first[source.identity]]]
     }
-    return Stored(stored, (written,) if written is not None else ())
+    return Stored(stored, (written,) if written is not None else (), frozenset(sharing.unsound))
 
 
 def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBlob) -> list[_Hashed]:
@@ -201,7 +204,7 @@ class _NewBlob:
             self._open()
         assert self._handle is not None
         for item in items:
-            _write(self._handle, item.content)
+            write_pieces(self._handle, item.content)
 
     def finish(self, places: Places, announce: Callable[[str], None]) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
@@ -216,11 +219,11 @@ class _NewBlob:
         self._handle = None
         digest = blob_digest(head, self._slots)
         path = places.blob(digest)
-        make_folder(places.blobs)
-        make_folder(path.parent)
+        make_blob_folder(places, digest)
         announce(digest)
         self._path.rename(path)
         sync_folder(path.parent)
+        stamp(places, digest, path.lstat())
         return BlobRecord(digest, self._start + self._nbytes)
 
     def locations(self, blob: str) -> dict[str, Location]:
@@ -243,7 +246,14 @@ class _NewBlob:
         os.lseek(self._handle, self._start, os.SEEK_SET)
 
 
-def _write(handle: int, content: memoryview) -> None:
+def make_blob_folder(places: Places, digest: str) -> None:
+    """Make the folder that a blob goes into."""
+    make_folder(places.blobs)
+    make_folder(places.blob(digest).parent)
+
+
+def write_pieces(handle: int, content: memoryview) -> None:
+    """Write bytes, and have the kernel send each piece to the disk while the next one is prepared."""
     for begin in range(0, len(content), PIECE):
         piece = content[begin : begin + PIECE]
         written = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest
@@ -68,19 +68,30 @@ def prepare(draft: Draft, manifest: Manifest, beside: Sequence[Manifest]) -> Can
 
 
 def admit(
-    change: Change, candidate: Candidate, new_blobs: Sequence[BlobRecord], *, force_new: bool
+    change: Change,
+    candidate: Candidate,
+    new_blobs: Sequence[BlobRecord],
+    *,
+    force_new: bool,
+    unsound: Collection[str] = (),
 ) -> tuple[int, bool]:
     """Write a version, and return its number and whether the name had it already.
+
+    Args:
+        unsound: blobs that the push found missing or damaged; a version that is there already is put right.
 
     Raises:
         VanishedTensors: tensors that the push did not write are not stored any more.
     """
     draft, connection = candidate.draft, change.connection
+    blobs.distrust(connection, unsound)
     model = connection.row(sql.MODEL, {"name": draft.name})
     if model is not None and not force_new:
         same = _same(connection, model.id, candidate)
         if same is not None:
             _add_facts(change, same, candidate)
+            if unsound:
+                _put_right(change, same, candidate.manifest, new_blobs, unsound)
             return same.number, True
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
@@ -154,6 +165,21 @@ def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held |
                 continue
         return Held(row.id, model_id, draft.name, row.number, weights)
     return None
+
+
+def _put_right(
+    change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord], unsound: Collection[str]
+) -> None:
+    """Let a version use what a push of its weights wrote in place of what it found damaged."""
+    places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
+    documents = {row.kind: row.body for row in change.connection.rows(sql.DOCUMENTS, {"version": version.id})}
+    manifest = Manifest.decode(documents["manifest"])
+    if manifest.blobs & set(unsound):
+        tensors = {
+            name: replace(stored, location=places[stored.digest]) if stored.location.blob in unsound else stored
+            for name, stored in manifest.tensors.items()
+        }
+        move(change, version, replace(manifest, tensors=tensors), new_blobs)
 
 
 def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:

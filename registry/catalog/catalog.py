@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -166,6 +166,7 @@ class Catalog:
         *,
         beside: Sequence[Manifest] = (),
         force_new: bool = False,
+        unsound: Collection[str] = (),
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Add a version, or, where the name has it already, what the draft knows besides, and return its entry.
@@ -173,6 +174,7 @@ class Catalog:
         Args:
             new_blobs: what this push wrote; every other blob of the manifests must be known still.
             beside: manifests of tensors that the draft's documents refer to.
+            unsound: blobs that this push found missing or damaged, and no other shall share.
             confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
@@ -181,8 +183,8 @@ class Catalog:
         """
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
-            number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new)
-            if not reused:
+            number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new, unsound=unsound)
+            if unsound or not reused:
                 confirm()
         rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
         return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]

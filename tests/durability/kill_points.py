@@ -67,6 +67,7 @@ SCENARIOS = {
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
+    "audit --repair": Scenario(_damaged, lambda hub: hub.audit(repair=True), is_damaged=True),
 }
 
 
