@@ -28,11 +28,10 @@ def find(places: Places, needed: Callable[[], Collection[str]]) -> tuple[Garbage
     record before the blob appears, and commits before it removes the record, so it is missed at no point.
     """
     blobs = {digest: path for path in blob_files(places) if (digest := digest_of(path))}
-    parts = [*places.temporary.glob("*.part"), *places.stamps.glob("*.part"), *places.running.glob("*.part")]
+    parts = [part for folder in (places.temporary, places.stamps, places.running) for part in _in(folder, "*.part")]
     # Of a backup that was killed: a database of this revision has no migration before it any more.
-    parts += places.backups.glob(".*.part")
-    stamps = list(places.stamps.glob("*.json"))
-    records = list(places.running.glob("*.json"))
+    parts += _in(places.backups, ".*.part")
+    stamps, records = _in(places.stamps, "*.json"), _in(places.running, "*.json")
     ids, in_use = running.alive(places.running)
     wanted = in_use.union(needed())
     found = [
@@ -51,6 +50,11 @@ def remove(garbage: Iterable[Garbage]) -> None:
     for item in garbage:
         with contextlib.suppress(FileNotFoundError):
             item.path.unlink()
+
+
+def _in(folder: Path, pattern: str) -> list[Path]:
+    """List a folder, but by no link: what it leads to is not ours to delete."""
+    return [] if folder.is_symlink() else list(folder.glob(pattern))
 
 
 def _garbage(path: Path, blob: str | None) -> Garbage:

@@ -91,6 +91,8 @@ class Manifest:
         try:
             raw = json.loads(zlib.decompress(body))
             blobs: list[str] = raw["blobs"]
+            if any(offset < 0 for *_, offset in raw["tensors"]):
+                raise ValueError("not a manifest: a tensor lies before its file")
             return cls(
                 tensors={
                     name: StoredTensor(TensorSpec(dtype, tuple(shape)), digest, Location(blobs[blob], offset))

@@ -9,33 +9,30 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places, blob_files, opened, sync_folder, viewed
+from registry.blobs.files import Places, blob_files, opened, sync_folder
 from registry.blobs.layout import Slot, blob_digest, header, read_header
 from registry.blobs.manifest import Manifest, StoredTensor
-from registry.blobs.verification import is_intact
+from registry.blobs.verification import is_intact, tensor_digest
 from registry.blobs.writer import Source, make_blob_folder, write_pieces
-from registry.canonical.signature import TensorSpec, tensor_hasher
+from registry.canonical.signature import TensorSpec
+from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 
 
 @dataclass(frozen=True)
 class StoredCopy:
-    """A tensor found in a file of the store, as a source to store it again; mapped only when it is read."""
+    """A tensor found in a file of the store, to store it again, whatever then becomes of the file's name."""
 
-    path: Path
-    offset: int
     spec: TensorSpec
+    content: memoryview
+    """Mapped, and read only when it is needed."""
 
     @property
     def identity(self) -> Hashable:
-        return self.path, self.offset
+        return id(self)
 
     def buffer(self) -> memoryview:
-        with opened(self.path, self.path.stem) as (handle, status):
-            if not self.spec.nbytes:
-                return memoryview(b"")
-            mapping = mmap.mmap(handle, status.st_size, access=mmap.ACCESS_READ)
-        return memoryview(mapping)[self.offset : self.offset + self.spec.nbytes]
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -52,27 +49,36 @@ class Layout:
 
 def copies_in_place(places: Places, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, StoredCopy]]:
     """Yield what is intact of tensors in damaged blobs, by digest; a header is not needed to find it."""
+    files: dict[str, memoryview] = {}
     for stored in tensors:
-        copy = StoredCopy(places.blob(stored.location.blob), stored.location.offset, stored.spec)
-        with contextlib.suppress(RegistryError, ValueError):
-            if is_intact(stored, copy.buffer()):
-                yield stored.digest, copy
+        blob, begin = stored.location.blob, stored.location.offset
+        if blob not in files:
+            files[blob] = _mapped(places.blob(blob))
+        part = files[blob][begin : begin + stored.spec.nbytes]
+        if len(part) == stored.spec.nbytes and is_intact(stored, part):
+            yield stored.digest, StoredCopy(stored.spec, part)
 
 
 def copies_anywhere(places: Places, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, StoredCopy]]:
     """Yield copies of tensors, by digest, from every file of the store, the quarantine included."""
     specs = set(wanted.values())
     for path in [*blob_files(places), *sorted(places.quarantine.glob("*"))]:
-        with contextlib.suppress(RegistryError, ValueError), viewed(path, path.stem) as content:
+        content = _mapped(path)
+        with contextlib.suppress(ValueError):
             start, slots = read_header(content)
             for slot in slots:
-                if slot.spec not in specs:
-                    continue
-                hasher = tensor_hasher(slot.spec)
-                with content[start + slot.offset : start + slot.offset + slot.spec.nbytes] as part:
-                    hasher.update(part)
-                if hasher.hexdigest() in wanted:
-                    yield hasher.hexdigest(), StoredCopy(path, start + slot.offset, slot.spec)
+                part = content[start + slot.offset : start + slot.offset + slot.spec.nbytes]
+                if slot.spec in specs and (digest := tensor_digest(slot.spec, part)) in wanted:
+                    yield digest, StoredCopy(slot.spec, part)
+
+
+def _mapped(path: Path) -> memoryview:
+    """Map a file for as long as somebody holds a part of it; nothing, if there is none or it cannot be read."""
+    try:
+        with opened(path, path.stem) as (handle, status):
+            return memoryview(mmap.mmap(handle, status.st_size, access=mmap.ACCESS_READ))
+    except (RegistryError, ValueError):
+        return memoryview(b"")
 
 
 def layout_of(blob: str, manifests: Iterable[Manifest]) -> Layout | None:
@@ -116,8 +122,11 @@ def rebuild(
     try:
         try:
             os.write(handle, header(layout.slots, layout.start))
-            for source in sources:
-                write_pieces(handle, source.buffer())
+            for source, digest in zip(sources, layout.digests, strict=True):
+                content = source.buffer()
+                if tensor_digest(source.spec, content) != digest:
+                    raise DamagedBlob(blob, "cannot be made again: what it is made from changes meanwhile")
+                write_pieces(handle, content)
             os.fchmod(handle, 0o444)
             os.fsync(handle)
         finally:

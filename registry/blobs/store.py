@@ -18,9 +18,8 @@ from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
-from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp
+from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, tensor_digest
 from registry.blobs.writer import Progress, Source, Stored, store_tensors
-from registry.canonical.signature import TensorSpec, tensor_hasher
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 
@@ -130,7 +129,7 @@ class BlobStore:
                 for slot in slots:
                     begin = start + slot.offset
                     with content[begin : begin + slot.spec.nbytes] as part:
-                        digests.append(hashed.get(begin) or _digest(slot.spec, part))
+                        digests.append(hashed.get(begin) or tensor_digest(slot.spec, part))
                 with content[:start] as head:
                     named = blob_digest(bytes(head), digests)
                 if start + sum(slot.spec.nbytes for slot in slots) != len(content):
@@ -247,12 +246,6 @@ def _extents(manifest: Manifest) -> dict[str, str]:
     for stored in manifest.tensors.values():
         by_blob.setdefault(stored.location.blob, []).append(stored)
     return {blob: extent(tensors) for blob, tensors in by_blob.items()}
-
-
-def _digest(spec: TensorSpec, content: memoryview) -> str:
-    hasher = tensor_hasher(spec)
-    hasher.update(content)
-    return hasher.hexdigest()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from registry.blobs.files import Places, write_small
 from registry.blobs.manifest import StoredTensor
-from registry.canonical.signature import tensor_hasher
+from registry.canonical.signature import TensorSpec, tensor_hasher
 from registry.errors.blobs import CorruptTensors
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
@@ -68,9 +68,14 @@ class Verification:
 
 def is_intact(stored: StoredTensor, content: memoryview) -> bool:
     """Whether bytes have the digest that they had when they were stored."""
-    hasher = tensor_hasher(stored.spec)
+    return tensor_digest(stored.spec, content) == stored.digest
+
+
+def tensor_digest(spec: TensorSpec, content: memoryview) -> str:
+    """Return the digest of a tensor's bytes."""
+    hasher = tensor_hasher(spec)
     hasher.update(content)
-    return hasher.hexdigest() == stored.digest
+    return hasher.hexdigest()
 
 
 @dataclass(frozen=True)

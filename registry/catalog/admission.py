@@ -78,7 +78,7 @@ def admit(
     """Write a version, and return its number and whether the name had it already.
 
     Args:
-        unsound: blobs that the push found missing or damaged; a version that is there already is put right.
+        unsound: blobs that the push found missing or damaged.
 
     Raises:
         VanishedTensors: tensors that the push did not write are not stored any more.
@@ -90,8 +90,7 @@ def admit(
         same = _same(connection, model.id, candidate)
         if same is not None:
             _add_facts(change, same, candidate)
-            if unsound:
-                _put_right(change, same, candidate.manifest, new_blobs, unsound)
+            _put_right(change, same, candidate.manifest, new_blobs)
             return same.number, True
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
@@ -167,19 +166,17 @@ def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held |
     return None
 
 
-def _put_right(
-    change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord], unsound: Collection[str]
-) -> None:
-    """Let a version use what a push of its weights wrote in place of what it found damaged."""
+def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
+    """Let a version use the files that a push of its weights uses: that has seen to it that they are sound."""
     places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
-    documents = {row.kind: row.body for row in change.connection.rows(sql.DOCUMENTS, {"version": version.id})}
-    manifest = Manifest.decode(documents["manifest"])
-    if manifest.blobs & set(unsound):
-        tensors = {
-            name: replace(stored, location=places[stored.digest]) if stored.location.blob in unsound else stored
-            for name, stored in manifest.tensors.items()
-        }
+    manifest = Manifest.decode(_documents(change, version)["manifest"])
+    tensors = {name: replace(stored, location=places[stored.digest]) for name, stored in manifest.tensors.items()}
+    if tensors != dict(manifest.tensors):
         move(change, version, replace(manifest, tensors=tensors), new_blobs)
+
+
+def _documents(change: Change, version: Held) -> dict[str, bytes]:
+    return {row.kind: row.body for row in change.connection.rows(sql.DOCUMENTS, {"version": version.id})}
 
 
 def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
@@ -202,5 +199,8 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
     change.connection.run(sql.REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
-    blobs.need(change.connection, version.id, [ids[blob] for blob in manifest.blobs])
+    documents = _documents(change, version)
+    beside = {blob for kind in DECISIVE if kind in documents for blob in Manifest.decode(documents[kind]).blobs}
+    change.connection.run(sql.PURGE_NEEDS, {"version": version.id})
+    blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})
     trail.append(change, "repair", version)

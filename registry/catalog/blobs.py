@@ -47,6 +47,11 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     return ids
 
 
+def ids(connection: Connection, digests: Iterable[str]) -> frozenset[int]:
+    """Return the ids of blobs, of those that are known."""
+    return frozenset(row.id for row in connection.rows(sql.BLOB_IDS, {"digests": _array(digests)}))
+
+
 def need(connection: Connection, version: int, blobs: Collection[int]) -> None:
     """Note that a version needs blobs."""
     connection.run_all(sql.ADD_NEED, [{"version_id": version, "blob_id": blob} for blob in blobs])

@@ -184,8 +184,7 @@ class Catalog:
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
             number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new, unsound=unsound)
-            if unsound or not reused:
-                confirm()
+            confirm()
         rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
         return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
 

@@ -16,6 +16,8 @@ from registry.catalog.database import Database
 from registry.catalog.draft import Condition
 from registry.catalog.entry import Entry
 
+_NEVER = "1970-01-01T00:00:00+00:00"
+
 
 @dataclass(frozen=True)
 class ModelSummary:
@@ -38,6 +40,19 @@ def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
 
 
 def _entry(rows: list[Any]) -> Entry:
+    """Return an entry; of a row that somebody edited so that it cannot be read, with what is legible of it.
+
+    Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
+    """
+    try:
+        return _read(rows)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        neutral = {"unwrapping": json.dumps(Unwrapping().to_json()), "init": "{}", "dtypes": "{}", "record": ""}
+        times = {"created_at": _NEVER, "trashed_at": _NEVER if rows[0].trashed_at else None}
+        return _read([row._replace(**neutral, **times) for row in rows])
+
+
+def _read(rows: list[Any]) -> Entry:
     row = rows[0]
     return Entry(
         name=row.name,
@@ -50,7 +65,7 @@ def _entry(rows: list[Any]) -> Entry:
         unwrapping=_unwrapping(row.unwrapping),
         world_size=row.world_size,
         model_class=row.model_class,
-        init=json.loads(row.init),
+        init=_object(row.init),
         init_as=row.init_as,
         source_name=row.source_name,
         source_sha256=row.source_sha256,
@@ -59,7 +74,7 @@ def _entry(rows: list[Any]) -> Entry:
         tensor_count=row.tensor_count,
         parameter_count=row.parameter_count,
         byte_count=row.byte_count,
-        dtypes=json.loads(row.dtypes),
+        dtypes=_object(row.dtypes),
         metrics={} if row.metric is None else {r.metric: r.figure for r in rows},
         aliases=tuple(sorted(row.aliases.split(","))) if row.aliases else (),
         parent=row.parent,
@@ -70,6 +85,13 @@ def _entry(rows: list[Any]) -> Entry:
         created_at=datetime.fromisoformat(row.created_at),
         trashed_at=datetime.fromisoformat(row.trashed_at) if row.trashed_at else None,
     )
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
 
 
 @lru_cache(maxsize=1024)
