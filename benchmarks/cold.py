@@ -15,7 +15,7 @@ from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 
 _PIECE = 8 << 20
-DISK = "the disk: how far ahead the system reads what is mapped"
+DISK = "the disk, read through a mapping by the hashing threads, and the forward after it"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:

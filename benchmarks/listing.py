@@ -21,8 +21,8 @@ _CALLS = 100
 _LIMIT = 50
 _COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
 
-IMPORTS = "the imports: SQLAlchemy and Typer are needed to answer, and are the other side"
-ENTRIES = "SQLAlchemy's rows, and making entries of them"
+IMPORTS = "starting Python, and its imports"
+ENTRIES = "the statement itself, and making entries of its rows"
 
 _ENTRY = """
     SELECT m.name, v.*, (SELECT group_concat(name) FROM aliases WHERE version_id = v.id), x.key, x.value

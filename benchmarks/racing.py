@@ -14,7 +14,7 @@ from benchmarks.timing import rounds
 from benchmarks.workshop import Workshop
 
 PROCESSES = 8
-LIMIT = "the disk's fsync and one writer at a time"
+LIMIT = "processor time of a push, shared by all processes, then fsync and one writer at a time"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:

@@ -57,8 +57,8 @@ def _scale(gpt: Mapping[str, Any], resnet: Mapping[str, Any], tensors: int, vers
 
 FULL = _scale({"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25)
 """1.3 GB, 100 MB, 10,000 tensors."""
-QUICK = _scale({"layers": 12, "width": 512, "vocabulary": 25_000}, {}, 10_000, 100_000, 10)
-"""200 MB, 100 MB, 10,000 tensors."""
+QUICK = _scale({"layers": 12, "width": 512, "vocabulary": 25_000}, {}, 2_000, 100_000, 10)
+"""200 MB, 100 MB, 2,000 tensors."""
 TOY = _scale({"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3)
 """Only to see that the programs run."""
 
