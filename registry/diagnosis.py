@@ -6,13 +6,13 @@ import os
 import platform
 import shutil
 import sqlite3
-import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
+from registry.errors.root import RegistryError
 
 LOW_SPACE = 1 << 30
 """Free bytes below which a checkpoint may not fit any more."""
@@ -40,7 +40,7 @@ def examine_home(home: Path, catalog: Catalog, store: BlobStore) -> tuple[Findin
         Finding("versions in the trash", str(catalog.count(trashed=True))),
         Finding("blobs", _size(store.size())),
         _leftovers(catalog, store),
-        _clock(home),
+        _clock(store),
         *(Finding(name, _version(name)) for name in ("torch", "safetensors", "sqlalchemy", "alembic", "blake3")),
         Finding("sqlite", sqlite3.sqlite_version),
         Finding("python", platform.python_version()),
@@ -72,16 +72,12 @@ def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:
     )
 
 
-def _clock(home: Path) -> Finding:
+def _clock(store: BlobStore) -> Finding:
     """Compare the file system's clock with this machine's: the grace period of a collection relies on both."""
-    probe = home / f".clock.{os.getpid()}"
     try:
-        probe.touch()
-        ahead = probe.stat().st_mtime - time.time()
-    except OSError:
+        ahead = store.seconds_ahead()
+    except RegistryError:
         return Finding("clock", "not checked, the home cannot be written")
-    finally:
-        probe.unlink(missing_ok=True)
     advice = "" if abs(ahead) < 60 else "set the clocks of this machine and the file server"
     return Finding("clock", f"{abs(ahead):.1f} s apart from the file system's", advice)
 

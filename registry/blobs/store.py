@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,6 +195,22 @@ class BlobStore:
             with contextlib.suppress(FileNotFoundError):  # collected meanwhile
                 nbytes += path.lstat().st_size
         return nbytes
+
+    def seconds_ahead(self) -> float:
+        """Return by how much the file system's clock is ahead of this machine's.
+
+        Raises:
+            StoreUnwritable: a file has to be written to find out.
+        """
+        probe = self._places.temporary / f"{uuid.uuid4().hex}.part"
+        with _worded(self._places.home):
+            make_folder(probe.parent)
+            try:
+                probe.touch()
+                return probe.stat().st_mtime - time.time()
+            finally:
+                with contextlib.suppress(OSError):
+                    probe.unlink()
 
 
 @dataclass

@@ -13,8 +13,14 @@ from typing import Any
 class Connection:
     """A connection of the driver in autocommit mode, and the transaction that may be open on it."""
 
-    def __init__(self, driver: sqlite3.Connection) -> None:
+    def __init__(self, driver: sqlite3.Connection, file: tuple[int, int] | None = None) -> None:
+        """Wrap a connection.
+
+        Args:
+            file: device and inode of the file that it has open.
+        """
         self.driver = driver
+        self.file = file
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """Run a statement that reads, and return its rows as named tuples."""

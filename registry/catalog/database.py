@@ -123,9 +123,14 @@ class Database:
             _inherited.append(self._connections)
             self._connections, self._pid = {}, os.getpid()
         thread = threading.get_ident()
-        if thread not in self._connections:
-            self._connections[thread] = Connection(self.connect())
-        return self._connections[thread]
+        held = self._connections.get(thread)
+        # SQLite would go on with a file that no longer has a name, and what it commits there nobody finds again.
+        if held is not None and not held.driver.in_transaction and held.file != _identity(self.path):
+            del self._connections[thread]
+            held = None
+        if held is None:
+            held = self._connections[thread] = Connection(self.connect(), _identity(self.path))
+        return held
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:
@@ -152,6 +157,15 @@ class Database:
         if "unable to open" in message or "no such table" in message:
             return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
         return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what a file is, whatever its name; None if there is none of that name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_writable(home: Path, path: Path) -> bool:
