@@ -91,22 +91,34 @@ def events(database: Database, name: str | None, limit: int | None) -> tuple[Eve
 
 def check(database: Database) -> Iterator[Fault]:
     """Yield what was edited, taken out of the middle, added by hand, or cut off at the end."""
-    length, end = database.rows(sql.TRAIL_END)[0] if database.rows(sql.TRAIL_END) else (0, "")
     number, previous = 0, ""
-    while rows := database.rows(sql.EVENTS_AFTER, {"after": number}):
-        for row in rows:
-            covered, digest = tuple(row)[:-1], row.hash
-            if row.id != number + 1:
-                yield Fault(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
-            elif row.previous != previous:
-                yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
-            if _hash(covered) != digest:
-                yield Fault(f"event {row.id}", "it was changed after it was written")
-            number, previous = row.id, digest
-    if (number, previous) != (length, end):
-        yield Fault(
-            "trail", f"it ends with event {number}, where the catalog's last is {length}: it was cut or extended"
-        )
+    end = _end(database)
+    while True:
+        while rows := database.rows(sql.EVENTS_AFTER, {"after": number}):
+            for row in rows:
+                covered, digest = tuple(row)[:-1], row.hash
+                if row.id != number + 1:
+                    yield Fault(
+                        f"event {row.id}", f"the events after {number} and before it are missing from the trail"
+                    )
+                elif row.previous != previous:
+                    yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
+                if _hash(covered) != digest:
+                    yield Fault(f"event {row.id}", "it was changed after it was written")
+                number, previous = row.id, digest
+        before, end = end, _end(database)
+        if (number, previous) == end:
+            return
+        # While somebody adds events, the end is another than a moment ago, and there is more to read.
+        if before == end:
+            what = f"it ends with event {number}, where the catalog's last is {end[0]}: it was cut or extended"
+            yield Fault("trail", what)
+            return
+
+
+def _end(database: Database) -> tuple[int, str]:
+    rows = database.rows(sql.TRAIL_END)
+    return (rows[0].length, rows[0].hash) if rows else (0, "")
 
 
 def _hash(covered: tuple[Any, ...]) -> str:

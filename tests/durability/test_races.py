@@ -1,0 +1,221 @@
+"""Processes that push, read, move aliases, remove and collect at once, in one home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from homes import AT_ONCE, check_collected, check_weights, check_whole, push, weights
+
+from registry import Registry
+from registry.blobs import collection, writer
+from registry.blobs.store import BlobStore
+from registry.errors import PurgedVersion, RegistryError, TrashedVersion
+
+PUSHERS = 8
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "6"))
+
+
+def side_by_side(*jobs: Callable[[], object]) -> None:
+    """Run each job in a process of its own, all at once; none may fail."""
+    start = os.pipe()
+    children = []
+    for job in jobs:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(start[1])
+                os.read(start[0], 1)
+                job()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        children.append(child)
+    os.close(start[0])
+    os.close(start[1])
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0] * len(children)
+
+
+def test_everything_at_once_on_a_fresh_home(tmp_path: Path) -> None:
+    """Creation and migration race, too; versions that somebody removes are purged at once, with no grace."""
+    home = tmp_path / "home"
+    deadline = time.monotonic() + 60
+
+    def pushes(who: int) -> Callable[[], None]:
+        def job() -> None:
+            hub = Registry(home)
+            for number in range(ROUNDS):
+                push(hub, 100 * who + number, aliases=["last"])
+
+        return job
+
+    def until_all_are_pushed(act: Callable[[Registry], object]) -> Callable[[], None]:
+        def job() -> None:
+            hub = Registry(home)
+            while len([e for e in hub.log("net") if e.verb == "push"] if hub.list() else []) < PUSHERS * ROUNDS:
+                with contextlib.suppress(TrashedVersion, PurgedVersion):
+                    act(hub)
+                assert time.monotonic() < deadline, "the pushes do not come to an end"
+
+        return job
+
+    def read(hub: Registry) -> None:
+        for entry in hub.list(limit=5):
+            try:
+                check_weights(hub, entry.ref, int(entry.note.split()[1]))
+            except RegistryError:
+                hub.get(entry.ref)  # raises, if it was removed meanwhile
+                raise
+
+    def move_alias(hub: Registry) -> None:
+        for entry in hub.list(limit=3):
+            hub.alias(entry.ref, "moving")
+            hub.get("net:moving")
+
+    def remove(hub: Registry) -> None:
+        entries = hub.list()
+        if len(entries) > 6:
+            hub.rm(entries[len(entries) // 2].ref, force=True)
+
+    def audit(hub: Registry) -> None:
+        report = hub.audit()
+        assert report.is_clean, report.faults
+
+    side_by_side(
+        *(pushes(who) for who in range(PUSHERS)),
+        *(until_all_are_pushed(act) for act in (read, move_alias, remove, audit)),
+        *[until_all_are_pushed(lambda hub: hub.gc(grace=AT_ONCE))] * 2,
+    )
+    hub = Registry(home)
+    assert hub.get("net").version <= PUSHERS * ROUNDS
+    pushed = [event for event in hub.log("net") if event.verb == "push"]
+    assert len(pushed) == PUSHERS * ROUNDS and {event.digest for event in pushed} == {e.digest for e in pushed}
+    assert len({event.digest for event in pushed}) == PUSHERS * ROUNDS
+    check_whole(hub)
+    check_collected(hub)
+
+
+def test_pushes_of_the_same_weights_at_once_make_one_version(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    side_by_side(*[lambda who=who: push(Registry(home), 5, aliases=[f"by-{who}"]) for who in range(PUSHERS)])
+    hub = Registry(home)
+    (entry,) = hub.list()
+    assert entry.aliases == tuple(f"by-{who}" for who in range(PUSHERS))
+    check_whole(hub)
+    check_collected(hub)
+
+
+@pytest.mark.parametrize("moment", ["located", "announced", "renamed", "written"])
+def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the name's versions are in the trash, so their tensors go while the push believes that it shares them."""
+    hub = Registry(tmp_path / "home")
+    push(hub, 1)
+    hub.rm("net:v1")
+    passed, collected = threading.Event(), threading.Event()
+
+    def meet() -> None:
+        if not passed.is_set():
+            passed.set()
+            assert collected.wait(30)
+
+    def collect() -> None:
+        assert passed.wait(30)
+        Registry(hub.home).gc(grace=AT_ONCE)
+        collected.set()
+
+    if moment == "located":
+        locate = type(hub.catalog).locate
+
+        def look_then_meet(*arguments: object) -> object:
+            found = locate(*arguments)
+            meet()
+            return found
+
+        monkeypatch.setattr(type(hub.catalog), "locate", look_then_meet)
+    elif moment == "announced":
+        monkeypatch.setattr(writer.os, "fsync", lambda handle: meet())
+    elif moment == "renamed":
+        monkeypatch.setattr(writer, "stamp", lambda *_: meet())
+    else:
+        add = type(hub.catalog).add_version
+
+        def meet_then_add(*arguments: object, **options: object) -> object:
+            meet()
+            return add(*arguments, **options)
+
+        monkeypatch.setattr(type(hub.catalog), "add_version", meet_then_add)
+    thread = threading.Thread(target=collect)
+    thread.start()
+    entry = push(hub, 2)
+    thread.join()
+    check_weights(hub, entry.ref, 2)
+    check_whole(hub)
+    check_collected(hub)
+
+
+def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:
+    """The collector has listed the orphan; then a push writes a file of that very name."""
+    hub = Registry(tmp_path / "home")
+    push(hub, 1)
+    hub.rm("net:v1")
+    for _ in range(10):
+        side_by_side(
+            lambda: Registry(hub.home).gc(grace=AT_ONCE),
+            lambda: push(Registry(hub.home), 1),
+            lambda: Registry(hub.home).gc(grace=AT_ONCE),
+        )
+        check_whole(hub)
+        hub.rm("net")
+
+
+def test_the_first_record_of_a_push_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has its name, nothing says that its temporary file belongs to a living push."""
+    hub = Registry(tmp_path / "home")
+    push(hub, 1)
+    rename = Path.rename
+
+    def collected_before(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        assert hub.gc().files
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", collected_before)
+    assert push(hub, 2).ref == "net:v2"
+    check_whole(hub)
+
+
+def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Path) -> None:
+    """And a killed one does not, even before its parent has waited for it."""
+    hub = Registry(tmp_path / "home")
+    hub.list()
+    store = BlobStore(hub.home)
+    inside, leave = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        with store.transfer() as transfer:
+            from registry.intake import Question, examine
+
+            transfer.write(examine(weights(3), Question("ddp")).tensors, locate=lambda digests: {})
+            os.write(inside[1], b".")
+            os.read(leave[0], 1)
+        os._exit(0)
+    os.read(inside[0], 1)
+    assert hub.gc(grace=timedelta(0)).files == ()
+    assert len(list(hub.home.glob("blobs/*/*"))) == 1
+    os.kill(child, 9)
+    while Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.001)
+    assert len(hub.gc(grace=timedelta(0)).files) == 3
+    os.waitpid(child, 0)
+    assert collection.find(store._places, lambda: ()) == ()
