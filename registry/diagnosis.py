@@ -38,7 +38,7 @@ def examine_home(home: Path, catalog: Catalog, store: BlobStore) -> tuple[Findin
         Finding("schema revision", catalog.revision),
         Finding("versions", str(catalog.count()), ""),
         Finding("versions in the trash", str(catalog.count(trashed=True))),
-        Finding("blobs", _size(store.size())),
+        _blobs(catalog, store),
         _leftovers(catalog, store),
         _clock(store),
         *(Finding(name, _version(name)) for name in ("torch", "safetensors", "sqlalchemy", "alembic", "blake3")),
@@ -62,6 +62,15 @@ def _space(home: Path) -> Finding:
     free = shutil.disk_usage(home).free
     advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
     return Finding("free space", _size(free), advice)
+
+
+def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
+    """Compare the files' sizes with the catalog's; to read them is the audit's work."""
+    bad = store.misfits(catalog.known_blobs())
+    size = _size(store.size())
+    if bad:
+        return Finding("blobs", f"{size}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can")
+    return Finding("blobs", size)
 
 
 def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:

@@ -13,6 +13,8 @@ from registry.catalog.catalog import Catalog
 GRACE = timedelta(days=7)
 """How long a version stays in the trash before a collection may take it."""
 
+_EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -43,7 +45,9 @@ def collect(
     Raises:
         RegistryError: of ``catalog`` and ``blobs``.
     """
-    before = datetime.now(timezone.utc) - grace
+    now = datetime.now(timezone.utc)
+    # A grace of more years than there have been keeps everything.
+    before = now - grace if grace < now - _EARLIEST else _EARLIEST
     if dry_run:
         due, needed = catalog.due(before)
         garbage = store.garbage(lambda: needed)

@@ -196,6 +196,11 @@ class BlobStore:
                 nbytes += path.lstat().st_size
         return nbytes
 
+    def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
+        """Return the blobs, of those given with their bytes, that have no file of that size."""
+        paths = ((blob, nbytes, self._places.blob(blob)) for blob, nbytes in known.items())
+        return tuple(blob for blob, nbytes, path in paths if not is_file(path) or path.lstat().st_size != nbytes)
+
     def seconds_ahead(self) -> float:
         """Return by how much the file system's clock is ahead of this machine's.
 
