@@ -72,14 +72,21 @@ class Inspection:
         return tuple(sorted(tuple(sorted(group & order.keys(), key=order.__getitem__)) for group in groups))
 
 
-def examine(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], question: Question) -> Inspection:
+def examine(
+    source: str | os.PathLike[str] | nn.Module | Mapping[str, Any],
+    question: Question,
+    opened: Checkpoint | None = None,
+) -> Inspection:
     """Open a checkpoint, choose its weights and decide their canonical names.
+
+    Args:
+        opened: the source as a checkpoint, where the ranks of a job had to open it together.
 
     Raises:
         RegistryError: of ``checkpoints`` (cannot be read), ``models`` (the class), ``canonical`` (the names).
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
-    checkpoint = _open(source)
+    checkpoint = opened if opened is not None else _open(source)
     weights = _choose(checkpoint, question.weights)
     spec, probe, expectation, notes = _ask_class(checkpoint, question)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source

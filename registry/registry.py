@@ -17,9 +17,13 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
+from registry.deposit import name_for
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.catalog import ChangedVersion
+from registry.errors.training import JobNeedsModel
+from registry.intake import Question
 from registry.reference import parse
+from registry.submission import TIMEOUT
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from registry.integrity import AuditReport
     from registry.models.report import LoadReport
     from registry.replay import Replay
+    from registry.resumption import Resumed
+    from registry.submission import Submission
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
@@ -84,10 +90,20 @@ class Registry:
         parent: str | None = None,
         note: str = "",
         force_new: bool = False,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        scaler: Any = None,
+        step: int | None = None,
+        epoch: int | None = None,
         example: object = None,
+        blocking: bool = True,
+        timeout: timedelta = TIMEOUT,
         progress: Progress | None = None,
-    ) -> Entry:
+    ) -> Any:
         """Store a checkpoint in canonical form as the next version of ``name``.
+
+        In a job of several processes every rank calls it with its live model: one writes, all get the same entry, and
+        what fails on one raises on all.
 
         Args:
             source: a file, a folder, a state dict, or a live module, wrapped or not.
@@ -105,40 +121,77 @@ class Registry:
             force_new: make another version even if the name has these weights already.
             example: inputs to run the model on (a tensor, a tuple of tensors, a dict of keyword tensors); they are
                 stored with the outputs, which ``load(..., verify="outputs")`` compares.
+            optimizer: of a live model; its state is stored beside the weights, keyed by parameter name, for ``resume``.
+                So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
+            blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
+                background, and what is returned has ``wait()``.
+            timeout: how long the ranks of a job wait for each other.
             progress: called with (bytes done, bytes in all).
 
         Returns:
-            The new version; or the one that has these weights already, with ``reused`` set.
+            The ``Entry`` of the new version; or of the one that has these weights already, with ``reused`` set. With
+            ``blocking=False`` a ``PendingEntry``, whose ``wait()`` returns it.
 
         Raises:
             RegistryError: nothing was stored.
         """
-        from registry.deposit import deposit, name_for
-        from registry.intake import Question, examine
+        from registry.submission import submit, submit_later
 
-        draft = Draft(
-            name=name_for(source, name),
-            world_size=world_size,
-            metrics=metrics or {},
-            aliases=tuple(aliases),
-            parent=self.get(parent).ref if parent is not None else None,
-            note=note,
-        )
-        draft.check()
-        inspection = examine(source, Question(from_, model, init, init_as, weights))
-        enclosures = {}
-        if example is not None:
-            from registry.replay import enclose_example
-
-            enclosures["example"] = enclose_example(source, inspection, example)
-        return deposit(
-            self.catalog,
-            self.store,
-            inspection,
-            draft,
-            enclosures=enclosures,
+        submission = self._submission(
+            source,
+            Draft(
+                name=name_for(source, name),
+                world_size=world_size,
+                metrics=metrics or {},
+                aliases=tuple(aliases),
+                note=note,
+            ),
+            Question(from_, model, init, init_as, weights),
+            parent,
+            (optimizer, scheduler, scaler, step, epoch),
+            example=example,
             force_new=force_new,
             progress=progress,
+            timeout=timeout,
+        )
+        if blocking:
+            return submit(lambda: self.catalog, self.store, submission)
+        return submit_later(lambda: self.catalog, self.store, submission)
+
+    def resume(
+        self,
+        ref: str,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        scaler: Any = None,
+        *,
+        verify: Verify = "always",
+    ) -> Resumed:
+        """Bring a job back to where a version was pushed: weights, optimizer, scheduler, scaler, random generators.
+
+        The model may be bare, under DDP or FSDP2, on any number of ranks; in a job every rank calls it. Optimizer state
+        goes by parameter name, so the parameters may be registered in another order. Random generators are put back
+        where one process pushed and one resumes.
+
+        Args:
+            model: the caller's, which keeps its parameter objects.
+            optimizer: over the parameters of this model; likewise ``scheduler`` and ``scaler``, as they were pushed.
+
+        Raises:
+            RegistryError: nothing was changed; what fails on one rank raises on all.
+        """
+        from registry.resumption import Job, resume
+
+        def open_parcel(entry: Entry) -> Parcel:
+            return self._parcel(entry, verify)
+
+        return resume(
+            model,
+            Job(optimizer, scheduler, scaler),
+            lambda: self.get(ref),
+            open_parcel,
+            lambda entry: self._enclosed(entry, "training", verify),
         )
 
     def inspect(
@@ -443,6 +496,29 @@ class Registry:
         return examine_home(self.home, self.catalog, self.store)
 
     # Words that are shared by the verbs
+
+    def _submission(
+        self,
+        source: Source,
+        draft: Draft,
+        question: Question,
+        parent: str | None,
+        training: tuple[Any, ...],
+        **rest: Any,
+    ) -> Submission:
+        """Return what is pushed, with everything refused that can be before the checkpoint is opened."""
+        from registry.submission import Submission
+
+        draft.check()
+        job = None
+        if any(part is not None for part in training):
+            from registry.resumption import Job
+
+            if isinstance(source, (str, os.PathLike, Mapping)):
+                raise JobNeedsModel(draft.name)
+            job = Job(*training)
+        resolve = (lambda: None) if parent is None else (lambda: self.get(parent).ref)
+        return Submission(source, draft, question, job, parent=resolve, **rest)
 
     def _audited(self, ref: str | None) -> tuple[Entry, ...]:
         if ref is None:

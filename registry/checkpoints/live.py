@@ -14,7 +14,6 @@ from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import UnstorableTensor
 
-_FSDP2 = "torch.distributed.fsdp._fully_shard._fully_shard.FSDPModule"
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 _HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """Components that torch's own hooks take out of a live state dict's names."""
@@ -78,8 +77,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def model_class(module: nn.Module) -> type[nn.Module]:
     """Return the class of the model inside any wrappers; of a ``fully_shard``ed one, the class that it had before."""
     classes = type(unwrapped(module)).__mro__
-    names = [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
-    found: type[nn.Module] = classes[names.index(_FSDP2) + 1] if _FSDP2 in names else classes[0]
+    # `fully_shard` makes a class of (FSDPModule, the model's class) and gives it to the object.
+    added = next((number for number, cls in enumerate(classes) if _is_fsdp2(cls)), None)
+    found: type[nn.Module] = classes[0] if added is None else classes[added + 1]
     return found
 
 
@@ -104,14 +104,19 @@ def live_wrappers(module: nn.Module) -> dict[str, str]:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether each rank holds only a part of the parameters (FSDP)."""
-    return any({_FSDP1, _FSDP2} & set(_type_names(child)) for child in module.modules())
+    return any(_FSDP1 in _type_names(child) or any(map(_is_fsdp2, type(child).__mro__)) for child in module.modules())
 
 
 def _row(module: nn.Module) -> Wrapper | None:
     names = _type_names(module)
-    if _FSDP2 in names:
+    if any(map(_is_fsdp2, type(module).__mro__)):
         return Wrapper("fsdp", "")
     return next((row for row in WRAPPERS if set(row.types) & set(names)), None)
+
+
+def _is_fsdp2(cls: type) -> bool:
+    """Whether a class is FSDP2's own, which moved between torch's modules from release to release."""
+    return cls.__name__ == "FSDPModule" and cls.__module__.startswith("torch.distributed.")
 
 
 def _type_names(module: nn.Module) -> list[str]:

@@ -115,7 +115,12 @@ from registry.errors.outputs import (
 )
 from registry.errors.root import RegistryError
 from registry.errors.training import (
+    ForeignParameters,
+    JobNeedsModel,
+    NoTrainingState,
     OptimizerMismatch,
+    PushLost,
+    StateRefused,
     UnprovedOrder,
 )
 
@@ -148,6 +153,7 @@ __all__ = [
     "ExtraStateRefused",
     "FitError",
     "ForeignObjects",
+    "ForeignParameters",
     "HomeReadOnly",
     "HomeUnusable",
     "InitRefused",
@@ -157,6 +163,7 @@ __all__ = [
     "InvalidMetric",
     "InvalidModelName",
     "InvalidReference",
+    "JobNeedsModel",
     "LoadHookFailed",
     "MissingShard",
     "MissingTensors",
@@ -173,6 +180,7 @@ __all__ = [
     "NoSuchCheckpoint",
     "NoSuchClass",
     "NoTensors",
+    "NoTrainingState",
     "NotACheckpoint",
     "NotAModel",
     "NotAModelClass",
@@ -189,6 +197,7 @@ __all__ = [
     "ParallelError",
     "PickledModule",
     "PurgedVersion",
+    "PushLost",
     "RankUnreachable",
     "RanksDisagree",
     "RegistryError",
@@ -197,6 +206,7 @@ __all__ = [
     "ShapesDiffer",
     "ShardedNames",
     "ShardedTensors",
+    "StateRefused",
     "StoreUnreadable",
     "StoreUnwritable",
     "TorchScriptArchive",

@@ -28,3 +28,50 @@ class OptimizerMismatch(RegistryError):
             f"the stored optimizer state does not fit this optimizer: {', and '.join(parts)}; "
             "make the optimizer over the parameters of the same model in the same groups"
         )
+
+
+class ForeignParameters(RegistryError):
+    """An optimizer holds parameters that are not the model's."""
+
+    def __init__(self, model: str, count: int) -> None:
+        super().__init__(
+            f"the optimizer holds {count} parameters that are not among those of {model}; give the optimizer of this "
+            "model, made after it was wrapped or sharded"
+        )
+
+
+class NoTrainingState(RegistryError):
+    """A version has no training state, or not that part of it."""
+
+    def __init__(self, ref: str, part: str) -> None:
+        super().__init__(
+            f"{ref} was pushed without the state of the {part}, so it cannot be resumed; leave the {part} out, or push "
+            f"with registry.push(model, ..., {part}={part})"
+        )
+
+
+class StateRefused(RegistryError):
+    """An optimizer, scheduler or scaler does not take the stored state."""
+
+    def __init__(self, ref: str, why: str) -> None:
+        super().__init__(
+            f"the training state of {ref} was refused: {why}; make the optimizer, scheduler and scaler as in the job "
+            "that was stored"
+        )
+
+
+class PushLost(RegistryError):
+    """A push in the background failed."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"a push of '{name}' in the background was lost: {why}")
+
+
+class JobNeedsModel(RegistryError):
+    """An optimizer or the like was given with something that is no live model."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the training state of '{name}' can only be keyed by parameter name with the live model at hand; push the "
+            "model itself with its optimizer, or a checkpoint file that holds both"
+        )

@@ -61,7 +61,7 @@ class Keeper:
         Raises:
             RegistryError: as ``registry.push`` does.
         """
-        entry = self.hub.push(source, self.name, metrics=finite(metrics), aliases=(LAST,), **facts)
+        entry: Entry = self.hub.push(source, self.name, metrics=finite(metrics), aliases=(LAST,), **facts)
         if not dist.is_initialized() or dist.get_rank() == 0:
             self._settle(entry)
         return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,8 +25,11 @@ PATIENCE = 600.0
 
 T = TypeVar("T")
 
-_channels: dict[float, tuple[Any, Any]] = {}
-"""By time limit: the process group that was the default one, and the group made beside it for messages."""
+_channels: dict[float, tuple[weakref.ref[Any], weakref.ref[Any]]] = {}
+"""By time limit: the process group that was the default one, and the group made beside it for messages.
+
+Weak, since a group that outlives ``destroy_process_group`` still has threads when the interpreter ends, and aborts it.
+"""
 
 
 def require_process_group(asked: str) -> None:
@@ -36,6 +40,11 @@ def require_process_group(asked: str) -> None:
     """
     if not dist.is_available() or not dist.is_initialized():
         raise NoProcessGroup(asked)
+
+
+def in_job() -> bool:
+    """Whether this process is one of several in a process group."""
+    return bool(dist.is_available() and dist.is_initialized()) and dist.get_world_size() > 1
 
 
 def current_rank(rank: int | None = None) -> int:
@@ -150,8 +159,13 @@ def _exchange(doing: str, value: Any, seconds: float) -> list[Any]:
 def _channel(seconds: float) -> Any:
     """Return a gloo group of all ranks: its messages need no GPU, and unlike NCCL's they end after a time limit."""
     world = dist.group.WORLD
-    default, channel = _channels.get(seconds, (None, None))
-    if default is not world:
-        channel = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
-        _channels[seconds] = (world, channel)
+    default, known = (found() for found in _channels.get(seconds, (_nothing, _nothing)))
+    if known is not None and default is world:
+        return known
+    channel = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
+    _channels[seconds] = (weakref.ref(world), weakref.ref(channel))
     return channel
+
+
+def _nothing() -> None:
+    return None

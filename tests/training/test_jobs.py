@@ -1,0 +1,144 @@
+"""Pushes and resumptions by the ranks of a job together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from nets import PointNet
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import registry
+from registry import errors
+
+
+def start(rank: int, work: Any, world: int, store: str, folder: str, rest: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    work(rank, Path(folder), *rest)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def on_ranks(work: Any, world: int, folder: Path, *rest: Any, name: str = "store") -> None:
+    mp.spawn(start, (work, world, str(folder / name), str(folder), rest), nprocs=world)
+
+
+def wrapped(kind: str) -> nn.Module:
+    torch.manual_seed(3)
+    model = PointNet()
+    if kind == "ddp":
+        return DistributedDataParallel(model)
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model)
+    return model
+
+
+def one_step(model: nn.Module, rank: int, world: int) -> torch.optim.Optimizer:
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    inputs = torch.randn(8, 3, 8, generator=torch.Generator().manual_seed(1))
+    model.eval()  # statistics of each rank's own batch would differ from those of the whole
+    model(inputs[rank::world]).square().mean().backward()
+    optimizer.step()
+    return optimizer
+
+
+def push_together(rank: int, folder: Path, kind: str) -> None:
+    world = dist.get_world_size()
+    model = wrapped(kind)
+    optimizer = one_step(model, rank, world)
+    entry = registry.push(model, "net", optimizer=optimizer, step=1, metrics={"acc": 0.5}, aliases=["last"])
+    gathered: list[Any] = [None] * world
+    dist.all_gather_object(gathered, entry)
+    assert all(other == entry for other in gathered)
+    assert (entry.version, entry.world_size) == (1, world)
+    assert ("ddp" if kind == "ddp" else "fsdp") in entry.wrapper
+
+
+def resume_together(rank: int, folder: Path, kind: str) -> None:
+    model = wrapped(kind)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.5)
+    resumed = registry.resume("net:last", model, optimizer)
+    assert resumed.step == 1
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    state = optimizer.state_dict()["state"][0]["exp_avg"]
+    whole = state.full_tensor() if hasattr(state, "full_tensor") else state
+    if rank == 0:
+        torch.save(whole, folder / f"{kind}{dist.get_world_size()}.pt")
+
+
+@pytest.mark.parametrize(("pushed", "world"), [("ddp", 2), ("fsdp", 2), ("fsdp", 4)])
+def test_every_rank_gets_one_entry_and_any_number_resumes(
+    pushed: str, world: int, hub: registry.Registry, tmp_path: Path
+) -> None:
+    on_ranks(push_together, world, tmp_path, pushed)
+    alone = PointNet()
+    optimizer = torch.optim.Adam(alone.parameters())
+    hub.resume("net:last", alone, optimizer)
+    truth = optimizer.state[next(alone.parameters())]["exp_avg"]
+    on_ranks(resume_together, 2, tmp_path, "ddp", name="second")
+    on_ranks(resume_together, 2, tmp_path, "fsdp", name="third")
+    for kind in ("ddp2", "fsdp2"):
+        assert torch.equal(torch.load(tmp_path / f"{kind}.pt"), truth)
+
+
+def push_badly(rank: int, folder: Path) -> None:
+    with pytest.raises(errors.RegistryError):
+        registry.push(wrapped("ddp"), "net", parent="nobody:v7")
+
+
+def test_what_fails_on_the_writing_rank_raises_on_all(hub: registry.Registry, tmp_path: Path) -> None:
+    on_ranks(push_badly, 2, tmp_path)
+    assert hub.list() == ()
+
+
+def push_and_die(rank: int, store: str, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    model = wrapped("fsdp")
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    begun = time.monotonic()
+    try:
+        registry.push(model, "net", timeout=timedelta(seconds=15))
+    except errors.RegistryError as error:
+        Path(folder, "said").write_text(f"{time.monotonic() - begun:.0f} {error}")
+    os._exit(0)
+
+
+def test_a_rank_that_dies_makes_the_others_raise_within_the_limit(hub: registry.Registry, tmp_path: Path) -> None:
+    context = mp.get_context("spawn")
+    ranks = [context.Process(target=push_and_die, args=(r, str(tmp_path / "store"), str(tmp_path))) for r in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+        assert not process.is_alive()
+    assert int((tmp_path / "said").read_text().split()[0]) <= 30
+    assert hub.list() == ()
+    assert hub.audit().is_clean
+
+
+def load_shards(rank: int, folder: Path, ref: str) -> None:
+    model = registry.load(ref, fsdp=True, rank=rank)
+    own = sum(p.to_local().numel() for p in model.parameters())
+    whole = sum(p.numel() for p in model.parameters())
+    assert own <= whole / dist.get_world_size() + 64 * len(list(model.parameters()))
+    for name, tensor in registry.state_dict(ref).items():
+        mine = model.state_dict()[name]
+        assert torch.equal(mine.full_tensor() if hasattr(mine, "full_tensor") else mine, tensor)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_each_rank_holds_its_own_shards_alone(world: int, hub: registry.Registry, tmp_path: Path) -> None:
+    entry = hub.push(PointNet(width=64), "net", model="nets:PointNet", init={"width": 64})
+    on_ranks(load_shards, world, tmp_path, entry.ref)
