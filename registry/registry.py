@@ -17,13 +17,10 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
-from registry.deposit import name_for
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.catalog import ChangedVersion
 from registry.errors.training import JobNeedsModel
-from registry.intake import Question
 from registry.reference import parse
-from registry.submission import TIMEOUT
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from registry.delivery import Parcel
     from registry.diagnosis import Finding
     from registry.enclosure import Enclosed
-    from registry.intake import Inspection
+    from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.models.report import LoadReport
     from registry.replay import Replay
@@ -47,6 +44,9 @@ Verify = Literal["always", "once", "never"]
 LoadVerify = Literal["always", "once", "never", "outputs"]
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
+
+TIMEOUT = timedelta(minutes=10)
+"""How long the ranks of a job wait for each other in a push."""
 
 
 class Registry:
@@ -135,6 +135,8 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
+        from registry.deposit import name_for
+        from registry.intake import Question
         from registry.submission import submit, submit_later
 
         submission = self._submission(

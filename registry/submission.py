@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from registry.checkpoints.weights import Checkpoint
     from registry.resumption import Job
 
-TIMEOUT = timedelta(minutes=10)
-"""How long the ranks of a job wait for each other."""
-
 
 @dataclass(frozen=True)
 class Submission:
@@ -38,7 +35,8 @@ class Submission:
     example: object = None
     force_new: bool = False
     progress: Callable[[int, int], None] | None = None
-    timeout: timedelta = TIMEOUT
+    timeout: timedelta = field(kw_only=True)
+    """How long the ranks of a job wait for each other."""
     parent: Callable[[], str | None] = field(default=lambda: None)
     """Resolves the parent's reference, on the rank that writes."""
 
