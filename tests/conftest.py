@@ -10,8 +10,9 @@ import pytest
 
 import registry
 
-sys.path.insert(0, str(Path(__file__).parent / "architectures"))
+ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
+sys.path.insert(0, ARCHITECTURES)
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh home, which spawned processes see too."""
     place = tmp_path / "home"
     monkeypatch.setenv("REGISTRY_HOME", str(place))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([ARCHITECTURES, os.environ.get("PYTHONPATH", "")]))
     return place
 
 
