@@ -105,15 +105,18 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     """
     entry = parcel.entry
     built: Built | None = None
+    is_judge = False
     if order.model is None:
         spec = specification(entry, order)
         same = order.init is None or dict(order.init) == dict(entry.init)
+        # A class with a proof was the judge of the names when they were stored.
+        is_judge = same and parcel.proof is not None
         built = build_by(spec, parcel.proof if same else None)
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = _corrected(parcel, built.module if built is not None else order.model)
+    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
     report = fit(
         target,
         {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
