@@ -142,3 +142,69 @@ def load_shards(rank: int, folder: Path, ref: str) -> None:
 def test_each_rank_holds_its_own_shards_alone(world: int, hub: registry.Registry, tmp_path: Path) -> None:
     entry = hub.push(PointNet(width=64), "net", model="nets:PointNet", init={"width": 64})
     on_ranks(load_shards, world, tmp_path, entry.ref)
+
+
+def steps(model: nn.Module, optimizer: torch.optim.Optimizer, numbers: range, rank: int, world: int) -> list[float]:
+    """Train on this rank's part of each batch, and return the losses of the whole batches."""
+    model.eval()
+    losses = []
+    for number in numbers:
+        inputs = torch.randn(8, 3, 8, generator=torch.Generator().manual_seed(number))
+        loss = model(inputs[rank::world]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        whole = loss.detach().clone()
+        if world > 1:
+            dist.all_reduce(whole)
+        losses.append(float(whole) / world)
+    return losses
+
+
+def fresh() -> tuple[PointNet, torch.optim.Optimizer]:
+    torch.manual_seed(3)
+    model = PointNet()
+    return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+
+def half_on_two(rank: int, folder: Path, first: bool) -> None:
+    model, optimizer = fresh()
+    wrapped_model = DistributedDataParallel(model)
+    if not first:
+        registry.resume("net:last", wrapped_model, optimizer)
+    losses = steps(wrapped_model, optimizer, range(3) if first else range(3, 6), rank, 2)
+    if first:
+        registry.push(wrapped_model, "net", optimizer=optimizer, aliases=["last"])
+    if rank == 0:
+        torch.save(losses, folder / "losses.pt")
+
+
+@pytest.mark.parametrize("two_first", [True, False], ids=["from two ranks to one", "from one rank to two"])
+def test_the_loss_goes_on_over_another_number_of_ranks(two_first: bool, hub: registry.Registry, tmp_path: Path) -> None:
+    truth = steps(*fresh(), range(6), 0, 1)
+    model, optimizer = fresh()
+    if not two_first:
+        alone = steps(model, optimizer, range(3), 0, 1)
+        hub.push(model, "net", optimizer=optimizer, aliases=["last"])
+    on_ranks(half_on_two, 2, tmp_path, two_first)
+    together = torch.load(tmp_path / "losses.pt")
+    if two_first:
+        hub.resume("net:last", model, optimizer)
+        alone = steps(model, optimizer, range(3, 6), 0, 1)
+    assert (together + alone if two_first else alone + together) == pytest.approx(truth, rel=1e-4)
+
+
+def load_on_a_gpu(rank: int, store: str, home: str, ref: str) -> None:
+    dist.init_process_group("nccl", init_method=f"file://{store}", rank=rank, world_size=1)
+    model = registry.Registry(home).load(ref, ddp=True, rank=rank)
+    assert next(model.parameters()).device == torch.device("cuda", 0)
+    model(torch.randn(4, 3, 8, device="cuda")).sum().backward()
+    entry = registry.Registry(home).push(model, "net", optimizer=torch.optim.Adam(model.parameters()))
+    assert entry.wrapper == "ddp"
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_load_under_nccl_is_on_the_gpu(hub: registry.Registry, tmp_path: Path) -> None:
+    entry = hub.push(PointNet(), "net", model="nets:PointNet")
+    mp.spawn(load_on_a_gpu, (str(tmp_path / "store"), str(hub.home), entry.ref), nprocs=1)
