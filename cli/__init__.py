@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from .app import app
@@ -19,10 +18,3 @@ def main() -> None:
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read the output has enough; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print("registry: interrupted", file=sys.stderr)
-        sys.exit(130)

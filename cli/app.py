@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from . import (
@@ -23,13 +25,31 @@ from . import (
 )
 
 app = typer.Typer(
-    help="A versioned registry of PyTorch checkpoints that stores every one in a single canonical, unwrapped form.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Plain help: importing rich would take a third of the time of a short command.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"registry {version('checkpoint-registry')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def registry(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A versioned registry of PyTorch checkpoints, every one in a single canonical, unwrapped form."""
+
+
 app.command("push")(push.push)
 app.command("list")(list_versions.list_versions)
 app.command("show")(show.show)

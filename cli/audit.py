@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .progress import progress_bar
-from .rendering import print_json, say, size, warn
+from .rendering import number_of, print_json, say, size, warn
 
 
 def audit(
@@ -28,7 +28,9 @@ def audit(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check every byte, row and class, and the trail; exit 1 and name each bad reference.
+    """Check every byte, row and class, and the trail.
+
+    What is not as it was stored is named, version by version, and the exit code is then 1.
 
     Example: registry audit pointnet
     """
@@ -36,7 +38,7 @@ def audit(
     with progress_bar("checking", quiet=as_json) as progress:
         report = registry.audit(ref, run=run, repair=repair, sources=source or (), progress=progress)
     if as_json:
-        print_json(report)
+        print_json({"is_clean": report.is_clean, "bad_references": report.bad_references, **vars(report)})
     else:
         for line in report.repaired:
             say(line)
@@ -46,10 +48,11 @@ def audit(
             warn(f"class not checked: {line}")
         for line in report.unchecked_outputs:
             warn(f"outputs not checked: {line}")
-        checked = f"{report.versions} versions, {report.tensors} stored tensors, {size(report.nbytes)} checked"
+        checked = f"{number_of(report.versions, 'version')}, {number_of(report.tensors, 'stored tensor')}"
+        checked += f", {size(report.nbytes)} checked"
         if run:
-            checked += f", {report.examples} examples run"
+            checked += f", {number_of(report.examples, 'example')} run"
         bad = ", ".join(report.bad_references)
-        say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}: {bad} damaged")
+        say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}; damaged: {bad}")
     if not report.is_clean:
         raise typer.Exit(1)

@@ -7,12 +7,14 @@ import typer
 from . import options
 from .rendering import print_json, say
 
-app = typer.Typer(help="The catalogue's schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="The schema of the catalog's database.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
 def upgrade(home: options.Home = None, as_json: options.Json = False) -> None:
-    """Bring the database to this program's schema, as the first use of a new program does too.
+    """Bring the database to this program's schema.
+
+    The first use of a newer program does the same, after a backup, whose path is printed.
 
     Example: registry db upgrade
     """

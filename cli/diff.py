@@ -7,16 +7,21 @@ from typing import Annotated
 import typer
 
 from . import options
-from .rendering import print_json, say, table
+from .rendering import few, number_of, print_json, say, table
+
+_FEW = 20
 
 
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="The version before.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The version after.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show which tensors differ between two versions, and by how much.
+    """Show which tensors differ between two versions.
+
+    For each: the L2 norm of the difference, the same relative to the tensor before, and its largest element.
 
     Example: registry diff pointnet:v2 pointnet:v3
     """
@@ -25,8 +30,8 @@ def diff(
         print_json(difference)
         return
     for ref, names in ((difference.a, difference.only_a), (difference.b, difference.only_b)):
-        for name in names:
-            say(f"only in {ref}: {name}")
+        if names:
+            say(f"only in {ref}: {few(names, len(names) if every else 8)}")
     rows = [
         (
             change.name,
@@ -35,8 +40,11 @@ def diff(
             "" if change.relative is None else f"{change.relative:.2%}",
             "" if change.largest is None else f"{change.largest:.4g}",
         )
-        for change in difference.changed
+        for change in difference.changed[: None if every else _FEW]
     ]
     if rows:
-        table(("tensor", "type", "norm", "relative", "largest"), rows, right=(2, 3, 4))
-    say(f"{difference.equal} tensors are equal, {len(difference.changed)} differ")
+        table((("tensor", "type", "norm", "relative", "largest"), *rows), right=(2, 3, 4))
+    if len(difference.changed) > len(rows):
+        say(f"and {len(difference.changed) - len(rows)} more; --all shows them")
+    equal, differ = number_of(difference.equal, "tensor"), number_of(len(difference.changed), "tensor")
+    say(f"equal: {equal}; different: {differ}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import options
+from .progress import moving_bar
 from .rendering import print_json, say, size
 
 
@@ -21,9 +22,13 @@ def export(
 ) -> None:
     """Write a version to a file that other programs read.
 
+    safetensors and pth have the canonical names; ddp and compile those that the wrapped model loads; as-saved those of
+    the file that was pushed.
+
     Example: registry export pointnet:best best_ddp.pth --format ddp
     """
-    path = options.registry_at(home).export(ref, out, format=format)
+    with moving_bar(f"writing {out}", quiet=as_json):
+        path = options.registry_at(home).export(ref, out, format=format)
     if as_json:
         print_json({"path": str(path), "format": format, "bytes": path.stat().st_size})
     else:

@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .progress import progress_bar
-from .rendering import print_json, say, size
+from .rendering import number_of, print_json, say, size
 
 
 def gc(
@@ -32,4 +32,5 @@ def gc(
     for ref in collected.versions:
         say(f"{'would delete' if dry_run else 'deleted'} {ref}")
     verb = "would free" if dry_run else "freed"
-    say(f"{verb} {size(collected.nbytes)} in {len(collected.files)} files, {len(collected.versions)} versions")
+    files, versions = number_of(len(collected.files), "file"), number_of(len(collected.versions), "version")
+    say(f"{verb} {size(collected.nbytes)} in {files}, {versions}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
-from .rendering import decision, print_json, say, size, unwrapping_document
+from .rendering import decision, few, number_of, print_json, say, size, table
 
 if TYPE_CHECKING:
     from registry.intake import Inspection
@@ -28,7 +28,9 @@ def inspect(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what a push would store, without storing it: containers, cuts with evidence, names before and after.
+    """Show what a push would store, without storing it.
+
+    It prints the weights found in the file, the cuts with their evidence, and the names before and after.
 
     Example: registry inspect best.pth --from-ddp
     """
@@ -48,26 +50,33 @@ def inspect(
     for found in checkpoint.weight_sets:
         say(f"  weights at {found.key or 'the top'}: {len(found.tensors)} tensors")
     if checkpoint.training:
-        say(f"  beside them: {', '.join(map(str, checkpoint.training))}")
+        say(f"  beside them: {few(list(checkpoint.training))}")
     if checkpoint.init:
-        say(f"  init arguments in the file: {', '.join(map(str, checkpoint.init))}")
+        say(f"  init arguments in the file: {few(list(checkpoint.init))}")
     nbytes = sum(tensor.spec.nbytes for tensor in inspection.tensors.values())
     for line in decision(form.unwrapping, len(inspection.tensors), form.saved_as, form.wrapper):
         say(line)
-    say(f"{size(nbytes)}, {len(inspection.ties)} ties, wrapper {form.wrapper}, saved {form.saved_as}")
+    wrapper = "no wrapper is visible" if form.wrapper == "none" else f"wrapper {form.wrapper}, saved {form.saved_as}"
+    say(f"{size(nbytes)}, {number_of(len(inspection.ties), 'tie')}, {wrapper}")
     if form.restored:
-        say(f"tied names that the file lacks: {', '.join(form.restored)}")
+        say(f"tied names that the file lacks: {few(list(form.restored))}")
     if form.defaulted:
         say(f"counters that a load sets to 0: {len(form.defaulted)}")
     for note in inspection.notes:
         say(note)
-    names = list(form.tensors.items())
-    width = max(len(name) for name, _ in names[: None if every else _FEW])
-    for name, canonical in names[: None if every else _FEW]:
-        spec = inspection.weights.tensors[name].spec
-        say(f"  {name.ljust(width)} -> {canonical}  {spec}" if name != canonical else f"  {name}  {spec}")
-    if len(names) > _FEW and not every:
-        say(f"  and {len(names) - _FEW} more; --all shows them")
+    _say_names(inspection, None if every else _FEW)
+
+
+def _say_names(inspection: Inspection, limit: int | None) -> None:
+    names = inspection.form.tensors
+    rows = [
+        (f"  {name}", f"-> {canonical}" if name != canonical else "", str(inspection.weights.tensors[name].spec))
+        for name, canonical in list(names.items())[:limit]
+    ]
+    renamed = any(row[1] for row in rows)
+    table([row if renamed else (row[0], row[2]) for row in rows])
+    if len(names) > len(rows):
+        say(f"  and {len(names) - len(rows)} more; --all shows them")
 
 
 def _document(inspection: Inspection) -> dict[str, Any]:
@@ -79,16 +88,16 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         "weights_key": inspection.weights.key,
         "wrapper": form.wrapper,
         "saved_as": form.saved_as,
-        "unwrapping": unwrapping_document(form.unwrapping),
-        "names": dict(form.tensors),
+        "unwrapping": form.unwrapping,
+        "names": form.tensors,
         "tensors": {
-            name: {"dtype": tensor.spec.dtype, "shape": list(tensor.spec.shape)}
+            name: {"dtype": tensor.spec.dtype, "shape": tensor.spec.shape}
             for name, tensor in inspection.tensors.items()
         },
-        "ties": [list(tie) for tie in inspection.ties],
-        "restored": dict(form.restored),
-        "defaulted": list(form.defaulted),
-        "training": [str(key) for key in checkpoint.training],
-        "init": {str(key): value for key, value in checkpoint.init.items()},
-        "notes": list(inspection.notes),
+        "ties": inspection.ties,
+        "restored": form.restored,
+        "defaulted": form.defaulted,
+        "training": list(checkpoint.training),
+        "init": checkpoint.init,
+        "notes": inspection.notes,
     }

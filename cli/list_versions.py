@@ -16,7 +16,7 @@ def list_versions(
     trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", metavar="'acc>0.9'", help="Only versions with such a figure."),
+        typer.Option("--metric", metavar="'acc>=0.9'", help="Only versions with such a figure."),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -47,6 +47,7 @@ def list_versions(
         )
         for entry in entries
     ]
-    table(("version", "digest", "wrapper", "params", "size", "pushed", "aliases", "metrics"), rows, right=(3, 4))
+    header = ("version", "digest", "wrapper", "params", "size", "pushed", "aliases", "metrics")
+    table((header, *rows), right=(3, 4))
     if len(entries) == limit:
         say(f"the newest {limit}; --limit shows more")

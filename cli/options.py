@@ -33,7 +33,10 @@ InitAs = Annotated[
     str,
     typer.Option("--init-as", metavar="STYLE", help="How the class takes them: kwargs, namespace or dict."),
 ]
-FromDdp = Annotated[bool, typer.Option("--from-ddp", help="It was trained under DistributedDataParallel.")]
+FromDdp = Annotated[
+    bool,
+    typer.Option("--from-ddp", help="It was trained under DistributedDataParallel; its names may be wrapped or bare."),
+]
 FromSingle = Annotated[bool, typer.Option("--from-single", help="Nothing wrapped it: keep every name.")]
 From = Annotated[
     str | None,
@@ -57,7 +60,7 @@ ExampleShape = Annotated[
         "--example-shape", metavar="1,3,1024", help="Run the model on random inputs of this shape; may be repeated."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the random inputs.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")]
 
 
 def registry_at(home: Path | None) -> Registry:

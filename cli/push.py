@@ -27,7 +27,7 @@ def push(
         int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="K=V", help="A figure; may be repeated.")
+        list[str] | None, typer.Option("--metric", metavar="K=V", help="A figure, such as acc=0.92; may be repeated.")
     ] = None,
     alias: Annotated[
         list[str] | None,
@@ -46,9 +46,12 @@ def push(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Store a checkpoint in canonical form as the next version of a name.
+    """Store a checkpoint in canonical form as a new version.
 
-    Example: registry push best.pth pointnet --from-ddp --model mymodels:PointNet --init num_classes=40
+    It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
+    `registry.load` can build it. Weights that the name has already make no new version.
+
+    Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
     registry = options.registry_at(home)
     with progress_bar(f"storing {file}", quiet=as_json) as progress:
@@ -81,4 +84,4 @@ def push(
     else:
         say(f"stored {entry.ref}  {size(entry.byte_count)}  digest {entry.digest[:12]}")
     if entry.unwrapping.doubts:
-        warn("registry: some names may still hold a wrapper's component; see the line 'in doubt' above")
+        warn(f"registry: some names of {entry.ref} may still hold a wrapper's component; see 'in doubt' above")

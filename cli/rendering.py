@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,12 @@ def shown(text: str, *, keep_lines: bool = False) -> str:
 
 
 def say(text: str = "") -> None:
-    """Print a line, escaped where the output's encoding lacks a character."""
+    """Print one line, escaped also where the output's encoding lacks a character.
+
+    A line feed in a name or a note would otherwise begin a line that looks like one of ours.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    print(shown(text, keep_lines=True).encode(encoding, "backslashreplace").decode(encoding))
+    print(shown(text).encode(encoding, "backslashreplace").decode(encoding))
 
 
 def warn(text: str) -> None:
@@ -33,23 +37,12 @@ def warn(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print one JSON document: ASCII, so that no terminal acts on what is in it."""
-    print(json.dumps(document, default=_jsonable, indent=2))
+    print(json.dumps(_plain(document), indent=2, allow_nan=False))
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """Return an entry as JSON has it."""
-    return {"ref": entry.ref, **asdict(entry), "unwrapping": unwrapping_document(entry.unwrapping)}
-
-
-def unwrapping_document(unwrapping: Unwrapping) -> dict[str, Any]:
-    """Return an unwrapping as JSON has it."""
-    return {
-        "cuts": [asdict(cut) for cut in unwrapping.cuts],
-        "doubts": list(unwrapping.doubts),
-        "own": dict(unwrapping.own),
-        "outside": list(unwrapping.outside),
-        "absent": list(unwrapping.absent),
-    }
+    """Return an entry for ``print_json``, its reference first."""
+    return {"ref": entry.ref, **{field.name: getattr(entry, field.name) for field in fields(entry)}}
 
 
 def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) -> list[str]:
@@ -63,17 +56,27 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
     if unwrapping.own:
         lines.append(f"set aside {', '.join(unwrapping.own)}, which belongs to the wrapper")
     if unwrapping.doubts:
-        first = ", ".join(f"`{path}`" for path in unwrapping.doubts[:3])
-        more = f" and {len(unwrapping.doubts) - 3} more" if len(unwrapping.doubts) > 3 else ""
-        lines.append(f"in doubt, kept: {first}{more}; --model, or --from with the wrappers, decides")
-    lines.append(f"{tensors} tensors")
+        doubts = few([f"`{path}`" for path in unwrapping.doubts], 3)
+        lines.append(f"in doubt, kept: {doubts}; --model, or --from with the wrappers, decides")
+    lines.append(number_of(tensors, "tensor"))
     return lines
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows in aligned columns; those numbered in ``right`` end at the same place."""
-    cells = [[shown(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+def few(items: Sequence[object], limit: int = 8) -> str:
+    """Word a list by its first items: ``a, b and 5 more``."""
+    first = ", ".join(map(str, items[:limit]))
+    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
+
+
+def number_of(number: int, noun: str) -> str:
+    """Word a number of things: ``1 file``, ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def table(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows, the header among them, in aligned columns; those numbered in ``right`` end at the same place."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = [
             cell.rjust(width) if column in right else cell.ljust(width)
@@ -119,9 +122,18 @@ def figures(metrics: Any) -> str:
     return " ".join(f"{key}={value:g}" for key, value in metrics.items())
 
 
-def _jsonable(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a value; it has no NaN and no infinity, which become the texts ``nan`` and ``inf``."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     return str(value)

@@ -37,7 +37,7 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",
-        "note": entry.note,
+        "note": " ".join(entry.note.splitlines()),
     }
     width = max(map(len, facts))
     for key, value in facts.items():

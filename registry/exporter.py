@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -56,23 +57,37 @@ def export(
     Raises:
         CannotExport: the disk is full, the folder is read-only, or the values cannot be kept in that format.
     """
+    from safetensors import SafetensorError
+
     values = {name: decode(value) for name, value in manifest.values.items()}
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
+        # Neither writer says in an OSError why it cannot begin.
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         if format == "safetensors":
             _save_safetensors(temporary, path, tensors, values)
         else:
             _save_torch(temporary, _renamed(format, tensors, values, manifest.metadata, unwrapping))
+        # safetensors replaces the file by one that nobody else may read.
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.rename(path)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise CannotExport(str(path), f"{reason}; free some space or choose another folder") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CannotExport(str(path), f"{_reason(error)}; free some space or choose another folder") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system said: safetensors wraps it in a text, and torch only finds its file too short."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    wrapped = re.search(r"I/O error: (.+?) \(os error \d+\)", str(error))
+    return wrapped[1] if wrapped else "it could not be written to its end"
 
 
 def _save_safetensors(file: Path, path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
