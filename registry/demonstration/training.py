@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ CLOUDS = 960
 BATCH = 32
 HELD_OUT = 480
 
+State = dict[str, Tensor]
+
 
 def train(folder: Path, report: Callable[[int, int], None]) -> None:
     """Train on ``WORLD_SIZE`` processes and save ``ddp.pth`` and ``ddp_module.pth``, as people do.
@@ -33,22 +37,32 @@ def train(folder: Path, report: Callable[[int, int], None]) -> None:
     _on_every_rank(_train, folder, report)
 
 
-def load_under_ddp(folder: Path, home: Path, refs: Sequence[str]) -> list[dict[str, Any]]:
-    """Load versions on every rank, and return the worse of what the ranks got of each: state dict and accuracy."""
-    _on_every_rank(_load, folder, lambda done, total: None, str(home), *refs)
-    ranks = [torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in range(WORLD_SIZE)]
-    return [min(of_one, key=lambda got: float(got["accuracy"])) for of_one in zip(*ranks, strict=True)]
+def load_under_ddp(home: Path, refs: Sequence[str]) -> list[list[tuple[State, float]]]:
+    """Load versions on every rank, and return of each version what every rank got: its tensors and its accuracy."""
+    with tempfile.TemporaryDirectory() as folder:
+        _on_every_rank(_load, Path(folder), lambda done, total: None, str(home), *refs)
+        ranks = [torch.load(_of_rank(Path(folder), rank), weights_only=True) for rank in range(WORLD_SIZE)]
+    return [list(of_one) for of_one in zip(*ranks, strict=True)]
 
 
 def accuracy(model: nn.Module) -> float:
     """Return the part of the held-out clouds that a model names rightly."""
-    inputs, labels = clouds(HELD_OUT, seed=2)
+    inputs, labels = _held_out()
     was_training = model.training
     model.eval()
     with torch.no_grad():
         right: Tensor = (model(inputs).argmax(1) == labels).float().mean()
     model.train(was_training)
     return float(right)
+
+
+@cache
+def _held_out() -> tuple[Tensor, Tensor]:
+    return clouds(HELD_OUT, seed=2)
+
+
+def _of_rank(folder: Path, rank: int) -> Path:
+    return folder / f"rank{rank}.pth"
 
 
 def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[int, int], None], *rest: str) -> None:
@@ -61,6 +75,8 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[in
     while not job.join(timeout=0.2):
         while not done.empty():
             report(*done.get())
+    while not done.empty():
+        report(*done.get())
     store.unlink(missing_ok=True)
 
 
@@ -99,8 +115,9 @@ def _shuffled(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def _load(rank: int, folder: Path, done: Any, home: str, *refs: str) -> None:
     got = []
     for ref in refs:
-        model = Registry(home).load(ref, ddp=True, rank=rank)
+        # The demonstration trains on the CPU, and a GPU would add up in another order.
+        model = Registry(home).load(ref, ddp=True, rank=rank, device="cpu")
         assert isinstance(model, DistributedDataParallel)
         state = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-        got.append({"state": state, "accuracy": accuracy(model.module)})
-    torch.save(got, folder / f"rank{rank}.pth")
+        got.append((state, accuracy(model.module)))
+    torch.save(got, _of_rank(folder, rank))
