@@ -82,6 +82,7 @@ def _gathered(
     if isinstance(submission.source, (str, os.PathLike, Mapping)):
         return _alone, None, None
     from registry.checkpoints.live import is_sharded, open_live
+    from registry.errors.models import RankUnreachable, first_line
     from registry.models import ranks
     from registry.resumption import enclose_job
 
@@ -93,9 +94,11 @@ def _gathered(
     def share(work: Callable[[], Entry]) -> Entry:
         return ranks.from_rank_zero("pushing (every rank has to call registry.push)", work, seconds)
 
-    def gather() -> tuple[Checkpoint | None, Enclosure | None]:
-        checkpoint = open_live(module) if is_sharded(module) else None
-        return checkpoint, enclose_job(module, job) if job is not None else None
+    def gather() -> tuple[Checkpoint, Enclosure | None]:
+        try:
+            return open_live(module), enclose_job(module, job) if job is not None else None
+        except RuntimeError as error:  # torch's word for a rank that is gone
+            raise RankUnreachable("gathering the shards", seconds, first_line(error)) from error
 
     if not is_sharded(module):
         # Nothing is spread over the ranks, so only the one that writes has to look at its model.

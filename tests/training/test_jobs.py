@@ -105,8 +105,12 @@ def test_what_fails_on_the_writing_rank_raises_on_all(hub: registry.Registry, tm
 def push_and_die(rank: int, store: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     model = wrapped("fsdp")
+    ready = Path(folder, "ready")
     if rank == 1:
+        while not ready.exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
+    ready.touch()
     begun = time.monotonic()
     try:
         registry.push(model, "net", timeout=timedelta(seconds=15))
