@@ -65,11 +65,11 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
     say()
     table((("saved as", "loaded by", "accuracy", "equal"), *rows), right=(2, 3))
     say()
-    say("equal: tensors that are the trained model's bit for bit; with ddp=True on both of 2 ranks.")
-    say("The first two ways of each file build the model by hand, with strict=False.")
+    say("equal: tensors that are the trained model's, bit for bit; with ddp=True on both")
+    say("of 2 ranks. The first two ways of each file load by hand, with strict=False.")
     first = outcome.entries[0]
     if outcome.is_one_digest:
-        say(f"Pushed from either file it is one digest, {first.digest[:12]}, stored once as {first.ref}.")
+        say(f"Pushed from either file it is one digest: {first.digest[:12]}, {first.ref}.")
     say(f"The registry and both files are in {folder.absolute()} ({seconds:.0f} s).")
     say()
     place = shlex.quote(str(folder))

@@ -11,14 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from nets import PointNet
-
-
-def run(*arguments: object, home: Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from registry.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "REGISTRY_HOME": str(home)})
-    assert done.returncode == expect, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+from processes import run
 
 
 @pytest.fixture
