@@ -15,7 +15,6 @@ from registry.errors.canonical import (
     NoTensors,
     ShapesDiffer,
     ShardedNames,
-    TwoReadings,
     UnknownWrapper,
     WrongDeclaration,
 )
@@ -119,7 +118,6 @@ from registry.errors.training import (
     JobNeedsModel,
     NoTrainingState,
     OptimizerMismatch,
-    PushLost,
     StateRefused,
     UnprovedOrder,
 )
@@ -197,7 +195,6 @@ __all__ = [
     "ParallelError",
     "PickledModule",
     "PurgedVersion",
-    "PushLost",
     "RankUnreachable",
     "RanksDisagree",
     "RegistryError",
@@ -211,7 +208,6 @@ __all__ = [
     "StoreUnwritable",
     "TorchScriptArchive",
     "TrashedVersion",
-    "TwoReadings",
     "UnencodableValue",
     "UnexpectedTensors",
     "UnknownFolder",

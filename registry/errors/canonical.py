@@ -122,10 +122,3 @@ class ContradictedTie(RegistryError):
             f"{source} does not fit {target}: the class ties {some(names)}, which share one tensor there, but in the "
             "file they have different values; build the class without the tie, or push the file of the tied model"
         )
-
-
-class TwoReadings(RegistryError):
-    """What was recorded allows two canonical forms and nothing decides between them."""
-
-    def __init__(self, source: str, readings: Sequence[str], flag: str) -> None:
-        super().__init__(f"{source} can be read as {' or as '.join(readings)}; say which with {flag}")

@@ -60,13 +60,6 @@ class StateRefused(RegistryError):
         )
 
 
-class PushLost(RegistryError):
-    """A push in the background failed."""
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"a push of '{name}' in the background was lost: {why}")
-
-
 class JobNeedsModel(RegistryError):
     """An optimizer or the like was given with something that is no live model."""
 

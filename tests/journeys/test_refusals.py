@@ -1,0 +1,101 @@
+"""Refusals that no other test meets: each by its class, with the word that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from nets import Counting, OnlyChild, PointNet, Tied
+
+import registry
+from registry import errors
+
+
+def test_values_that_differ_where_the_class_ties_are_refused(hub: registry.Registry) -> None:
+    with pytest.raises(errors.ContradictedTie, match=r"embed\.weight.*head\.weight"):
+        hub.push(dict(Tied(tie=False).state_dict()), "net", model="nets:Tied")
+    assert hub.list() == ()
+
+
+def test_an_unknown_export_format_names_the_known_ones(hub: registry.Registry, tmp_path: Path) -> None:
+    with pytest.raises(errors.UnknownFormat, match="as-saved"):
+        hub.export("net", tmp_path / "out", format="onnx")
+
+
+def test_an_unknown_set_of_weights_names_those_there_are(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"model": OnlyChild().state_dict()}, tmp_path / "net.pth")
+    with pytest.raises(errors.UnknownWeightSet, match=r"'model' \(2 tensors\)"):
+        hub.push(tmp_path / "net.pth", weights="ema")
+
+
+def test_an_object_in_memory_needs_a_name(hub: registry.Registry) -> None:
+    with pytest.raises(errors.NameNeeded, match="give one"):
+        hub.push(OnlyChild())
+
+
+def test_a_version_without_a_class_says_what_to_give(hub: registry.Registry) -> None:
+    hub.push(dict(OnlyChild().state_dict()), "net")
+    with pytest.raises(errors.ModelNeeded, match="model=Net"):
+        hub.load("net")
+
+
+def test_an_init_argument_without_a_plain_form_is_refused() -> None:
+    with pytest.raises(errors.UnstorableInit, match="activation"):
+        registry.remember(OnlyChild(), activation=torch.relu)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_stored(hub: registry.Registry, tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    torch.save(PointNet().state_dict(), file)
+
+    def touch(done: int, total: int) -> None:
+        file.touch()
+
+    with pytest.raises(errors.ChangedCheckpoint, match="changed while"):
+        hub.push(file, progress=touch)
+    assert hub.list() == ()
+
+
+def test_training_state_needs_the_live_model(hub: registry.Registry) -> None:
+    with pytest.raises(errors.JobNeedsModel, match="live model"):
+        hub.push(dict(OnlyChild().state_dict()), "net", epoch=3)
+
+
+def test_a_scheduler_that_does_not_take_its_state_changes_nothing(hub: registry.Registry) -> None:
+    class Strict:
+        def __init__(self) -> None:
+            self.state = {"a": 1}
+
+        def state_dict(self) -> dict[str, int]:
+            return self.state
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            if state != self.state:
+                raise ValueError("expected another state")
+
+    hub.push(OnlyChild(), "net", scheduler=Strict())
+    model, scheduler = OnlyChild(), Strict()
+    scheduler.state = {"a": 2}
+    before = model.module.weight.detach().clone()
+    with pytest.raises(errors.StateRefused, match="expected another state"):
+        hub.resume("net", model, scheduler=scheduler)
+    assert torch.equal(model.module.weight, before)
+
+
+def test_a_class_whose_own_loading_raises_is_named(hub: registry.Registry) -> None:
+    class Refusing(OnlyChild):
+        def _load_from_state_dict(self, *arguments: object) -> None:
+            raise ValueError("not like this")
+
+    hub.push(OnlyChild(), "net")
+    with pytest.raises(errors.LoadHookFailed, match="not like this"):
+        hub.load("net", model=Refusing())
+
+
+def test_a_blob_that_cannot_be_read_is_named(hub: registry.Registry) -> None:
+    hub.push(Counting(), "net")
+    blob = next((hub.home / "blobs").rglob("*.safetensors"))
+    blob.unlink()
+    with pytest.raises(errors.DamagedBlob, match=r"missing.*audit --repair"):
+        hub.state_dict("net")
