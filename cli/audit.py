@@ -34,6 +34,8 @@ def audit(
 
     Example: registry audit pointnet
     """
+    if source and not repair:
+        raise typer.BadParameter("--source is for --repair")
     registry = options.registry_at(home)
     with progress_bar("checking", quiet=as_json) as progress:
         report = registry.audit(ref, run=run, repair=repair, sources=source or (), progress=progress)

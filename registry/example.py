@@ -88,12 +88,15 @@ def random_example(shapes: Sequence[Sequence[int]], seed: int = 0) -> Example:
     """Return normally distributed float32 inputs of these shapes; the same for the same seed, whatever else is drawn.
 
     Raises:
-        UnusableExample: there is no shape, or one has a negative size.
+        UnusableExample: there is no shape, one has a negative size, or the inputs are larger than memory.
     """
     if not shapes or any(size < 0 for shape in shapes for size in shape):
         raise UnusableExample("a shape is one or more sizes that are not negative, such as 1,3,1024")
     generator = torch.Generator().manual_seed(seed)
-    return Example(tuple(torch.randn(*shape, generator=generator) for shape in shapes))
+    try:
+        return Example(tuple(torch.randn(*shape, generator=generator) for shape in shapes))
+    except RuntimeError as error:  # torch has no error of its own for memory that cannot be had.
+        raise UnusableExample(f"inputs of {' and '.join(map(str, shapes))} do not fit into memory") from error
 
 
 def _check(what: str, value: object) -> None:

@@ -17,7 +17,7 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{4,64}")
 LATEST = "latest"
 """``name:latest`` is ``name``: the newest version; it moves by itself, so nobody can set it."""
 
-_SUFFIXES = {".pth", ".pt", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".index", ".json", ".distcp"}
+_SUFFIXES = {".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".index", ".json", ".distcp"}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     rows = database.rows(statement, parameters)
     found = read(rows)
     if not found:
-        _refuse(database, reference)
+        _refuse(database, reference, trashed)
     if len(found) > 1 and len({entry.digest for entry in found}) > 1:
         raise AmbiguousDigest(str(reference), [entry.ref for entry in found])
     if rows[0].purged_at is not None:
@@ -58,10 +58,12 @@ def check_known(database: Database, name: str) -> None:
         raise UnknownModel(name, get_close_matches(name, names, n=3))
 
 
-def _refuse(database: Database, reference: Reference) -> NoReturn:
+def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn:
     """Say why a reference names nothing, and what is near."""
     name = reference.name
     check_known(database, name)
+    if trashed and reference.version is None and reference.alias is None:
+        raise UnknownVersion(str(reference), f"no such version of {name} is in the trash", ())
     versions = database.rows(sql.VERSIONS_OF_MODEL, {"name": name})
     live = [row.number for row in versions if row.trashed_at is None]
     if reference.digest is not None:

@@ -105,6 +105,9 @@ BAD = {
     "another class": (["push", "{best}", "--model", "nets:OnlyChild"], "does not fit"),
     "empty": (["push", "{empty}"], "no tensors"),
     "unknown wrapper": (["push", "{best}", "--from", "horovod"], "horovod"),
+    "nothing in the trash": (["restore", "best"], "no such version of best is in the trash"),
+    "not in the trash": (["restore", "best:v1"], "not in the trash"),
+    "too large": (["push", "{best}", "--model", "nets:PointNet", "--example-shape", "999999999,999999999"], "memory"),
     "unknown format": (["export", "best", "{out}", "--format", "onnx"], "onnx"),
 }
 
@@ -124,7 +127,7 @@ def test_bad_input_is_one_sentence_and_stores_nothing(case: str, best: Path, hom
 
 @pytest.mark.parametrize(
     "arguments",
-    ["push", "nothing", "push x --from-ddp --from-single", "push x --init 5", "gc --grace soon"],
+    ["push", "nothing", "push x --from-ddp --from-single", "push x --init 5", "gc --grace soon", "audit --source x"],
 )
 def test_wrong_usage_is_exit_code_2(arguments: str, home: Path) -> None:
     run(*arguments.split(), home=home, expect=2)
