@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -30,51 +31,57 @@ class Copied:
 class PendingEntry:
     """A push in the background. Leaving the process waits for it; what fails unseen is said on standard error."""
 
-    def __init__(self, name: str, work: Callable[[], Entry], share: Callable[[Callable[[], Entry]], Entry]) -> None:
+    def __init__(self, name: str, work: Callable[[], Entry]) -> None:
         self._name = name
+        self._work = work
         self._entry: Entry | None = None
         self._error: BaseException | None = None
         self._seen = False
-        self._share = share
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Work in the background; otherwise ``wait`` does, as on the ranks that only wait for the one that writes."""
         # Not a daemon: the interpreter waits for it when it ends.
-        self._thread = threading.Thread(target=self._run, args=(work,), name=f"push of {name}")
+        self._thread = threading.Thread(target=self._run, name=f"push of {self._name}")
         self._thread.start()
 
     def wait(self) -> Entry:
-        """Return the entry when it is stored; in a job of several processes every rank has to call it.
+        """Return the entry when it is stored.
 
         Raises:
             RegistryError: nothing was stored.
         """
-        return self._share(self._result)
-
-    def _result(self) -> Entry:
-        self._thread.join()
+        self._finish()
         self._seen = True
         if self._error is not None:
             raise self._error
         assert self._entry is not None
         return self._entry
 
-    def _run(self, work: Callable[[], Entry]) -> None:
-        try:
-            self._entry = work()
-        except BaseException as error:
-            self._error = error
-            if not threading.main_thread().is_alive():
-                self.report()
-
-    def report(self) -> None:
-        """Say on standard error what was lost, unless ``wait`` has raised it."""
+    def settle(self) -> None:
+        """Wait for what runs in the background, and say on standard error what was lost unless ``wait`` raised it."""
+        if self._thread is None:
+            return
+        self._finish()
         if self._error is not None and not self._seen:
             self._seen = True
             why = str(self._error) if isinstance(self._error, RegistryError) else repr(self._error)
             print(f"registry: a push of '{self._name}' in the background was lost: {why}", file=sys.stderr)
 
-    def settle(self) -> None:
-        """Wait for the end, and say what was lost."""
-        self._thread.join()
-        self.report()
+    def _finish(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            return
+        with self._lock:
+            if self._entry is None and self._error is None:
+                self._run()
+
+    def _run(self) -> None:
+        try:
+            self._entry = self._work()
+        except BaseException as error:
+            self._error = error
 
 
 def follow(pending: PendingEntry) -> None:
@@ -83,6 +90,7 @@ def follow(pending: PendingEntry) -> None:
     _last = pending
 
 
+@atexit.register
 def settle_last() -> None:
     """Wait for the push before, so that versions get their numbers in the order of the calls."""
     if _last is not None:

@@ -183,7 +183,8 @@ class Registry:
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
-        from registry.resumption import Job, resume
+        from registry.resumption import resume
+        from registry.training.capture import Job
 
         def open_parcel(entry: Entry) -> Parcel:
             return self._parcel(entry, verify)
@@ -508,13 +509,12 @@ class Registry:
         training: tuple[Any, ...],
         **rest: Any,
     ) -> Submission:
-        """Return what is pushed, with everything refused that can be before the checkpoint is opened."""
+        """Return what is pushed."""
         from registry.submission import Submission
 
-        draft.check()
         job = None
         if any(part is not None for part in training):
-            from registry.resumption import Job
+            from registry.training.capture import Job
 
             if isinstance(source, (str, os.PathLike, Mapping)):
                 raise JobNeedsModel(draft.name)

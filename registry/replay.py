@@ -87,18 +87,25 @@ class Replay:
             raise OutputsDiffer(self.ref, str(self.deviation), self.circumstances())
 
 
-def enclose_example(source: object, inspection: Inspection, inputs: object) -> Enclosure:
+def enclose_example(source: object, inspection: Inspection | None, inputs: object) -> Enclosure:
     """Run what is pushed on an example, and return inputs and outputs as they are stored.
 
     A live module is run as it is, inside its wrappers. A file's weights are put into its class, built plainly: what
     later loads build faster is then compared with what it should be.
+
+    Args:
+        inspection: of a file; of a live module it is not asked.
 
     Raises:
         ExampleNeedsClass: the checkpoint is no module and no class is known.
         RegistryError: of ``outputs`` and ``models``.
     """
     example = as_example(inputs)
-    model = unwrapped(source) if isinstance(source, nn.Module) else _built(inspection)
+    if isinstance(source, nn.Module):
+        model = unwrapped(source)
+    else:
+        assert inspection is not None
+        model = _built(inspection)
     outputs = run(model, example)
     tensors = {f"{INPUTS}{name}": tensor for name, tensor in example.named().items()}
     tensors.update({f"{OUTPUTS}{path}": output.values for path, output in outputs.tensors.items()})

@@ -1,45 +1,29 @@
-"""From a running job to its training state, and from the state back into a job."""
+"""From a stored training state back into a job, on however many ranks."""
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.canonical.values import encode
 from registry.catalog.entry import Entry
-from registry.checkpoints.live import LiveTensor
 from registry.delivery import Order, Parcel, deliver
-from registry.enclosure import Enclosed, Enclosure
-from registry.errors.root import RegistryError
-from registry.errors.training import ForeignParameters, NoTrainingState, StateRefused, UnprovedOrder
-from registry.intake import Inspection
-from registry.models import ranks
+from registry.enclosure import Enclosed
+from registry.errors.models import first_line
+from registry.errors.training import NoTrainingState, StateRefused
+from registry.models import generators, ranks
 from registry.models.report import LoadReport
-from registry.models.shards import is_shard, part_of
+from registry.models.shards import is_shard, materialised
 from registry.models.slots import bare, layout
 from registry.replay import undone_on_failure
-from registry.training import flatten, optimizer_by_name, optimizer_by_position, unflatten
-
-
-@dataclass(frozen=True)
-class Job:
-    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
-
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
-    step: int | None = None
-    epoch: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return all(part is None for part in (self.optimizer, self.scheduler, self.scaler, self.step, self.epoch))
+from registry.training.capture import Job, kind_of, parameter_names
+from registry.training.optimizer import by_position
+from registry.training.state import as_in, unflatten
 
 
 @dataclass(frozen=True)
@@ -55,184 +39,6 @@ class Resumed:
     """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``."""
 
 
-def enclose_job(model: nn.Module, job: Job) -> Enclosure:
-    """Return a job's training state, its optimizer state keyed by canonical parameter name.
-
-    Under FSDP2 the states are gathered, which every rank has to take part in.
-
-    Raises:
-        ForeignParameters: the optimizer holds parameters that are not the model's.
-        UnstorableTensor, UnencodableValue: a state is no plain data.
-    """
-    state: dict[str, Any] = {"step": job.step, "epoch": job.epoch, "rng": _rng_state()}
-    if job.optimizer is not None:
-        names = [name for group in _groups(model, job.optimizer) for name in group]
-        shapes = {name: tuple(slot.tensor.shape) for name, slot in layout(bare(model)).slots.items()}
-        state["optimizer"] = optimizer_by_name(_sources(job.optimizer.state_dict(), "optimizer"), names, shapes)
-    for part in ("scheduler", "scaler"):
-        if getattr(job, part) is not None:
-            state[part] = _sources(getattr(job, part).state_dict(), part)
-    return flatten({key: value for key, value in state.items() if value is not None})
-
-
-def enclose_file(inspection: Inspection) -> tuple[Enclosure | None, tuple[str, ...]]:
-    """Return the training state that a file holds beside its weights, and what has to be said of it.
-
-    The optimizer state in a file goes by position. The class, where it is given, has the parameters in the order in
-    which ``model.parameters()`` gave them to the optimizer; their number and shapes have to agree.
-    """
-    training = dict(inspection.checkpoint.training)
-    states = training.get("optimizer_states")
-    if isinstance(states, list) and len(states) == 1:
-        training["optimizer"] = states[0]
-        del training["optimizer_states"]
-    found = [key for key, value in training.items() if _is_optimizer(value)]
-    if not found:
-        return None, ()
-    kept: dict[str, Any] = {}
-    notes = []
-    for key, value in training.items():
-        try:
-            kept[key] = _named(inspection, value) if key in found else value
-            encode(flatten({key: kept[key]}).values, key)
-        except RegistryError as error:
-            kept.pop(key, None)
-            notes.append(f"'{key}' of the file's training state is not kept: {error}")
-    return (flatten(kept) if kept else None), tuple(notes)
-
-
-def prepare(model: nn.Module, job: Job, enclosed: Enclosed | None, ref: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the stored training state, and the optimizer's as its own ``load_state_dict`` takes it.
-
-    Nothing is changed, so that what does not fit is refused before anything is touched.
-
-    Raises:
-        NoTrainingState: the version has none, or not the part that is to be restored.
-        OptimizerMismatch, ForeignParameters: the optimizer holds other parameters.
-    """
-    state: dict[str, Any] = unflatten(enclosed.values, enclosed.tensors) if enclosed is not None else {}
-    for part in ("optimizer", "scheduler", "scaler"):
-        if getattr(job, part) is not None and part not in state:
-            raise NoTrainingState(ref, part)
-    if job.optimizer is None:
-        return state, {}
-    groups = _groups(model, job.optimizer)
-    positional = optimizer_by_position(state["optimizer"], groups)
-    parameters = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
-    for position, entry in positional["state"].items():
-        positional["state"][position] = {key: _local(value, parameters[position]) for key, value in entry.items()}
-    return state, positional
-
-
-def put_back(job: Job, state: Mapping[str, Any], positional: Mapping[str, Any], ref: str) -> tuple[str, ...]:
-    """Put a prepared training state into a job, and return what was restored; on failure nothing stays changed.
-
-    The state of random generators is one process's, so it is only put back where there is one.
-
-    Raises:
-        StateRefused: an object does not take its state.
-    """
-    before = [(part, part.state_dict()) for part in (job.optimizer, job.scheduler, job.scaler) if part is not None]
-    restored = []
-    try:
-        if job.optimizer is not None:
-            job.optimizer.load_state_dict(dict(positional))
-            restored.append("optimizer")
-        for part in ("scheduler", "scaler"):
-            if getattr(job, part) is not None:
-                getattr(job, part).load_state_dict(state[part])
-                restored.append(part)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        for owner, was in before:
-            owner.load_state_dict(was)
-        raise StateRefused(ref, str(error).splitlines()[0]) from error
-    if "rng" in state and not ranks.in_job():
-        _restore_rng(state["rng"])
-        restored.append("rng")
-    return tuple(restored)
-
-
-def _groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[list[str]]:
-    """Return the canonical names of an optimizer's parameters, by group."""
-    names: dict[int, str] = {}
-    for name, slot in layout(bare(model)).slots.items():
-        names.setdefault(id(slot.tensor), name)
-    groups = [[names.get(id(parameter)) for parameter in group["params"]] for group in optimizer.param_groups]
-    foreign = sum(name is None for group in groups for name in group)
-    if foreign:
-        raise ForeignParameters(type(bare(model)).__name__, foreign)
-    return [[name for name in group if name is not None] for group in groups]
-
-
-def _sources(value: Any, where: str) -> Any:
-    """Return a state with every tensor as a source to store it."""
-    if isinstance(value, torch.Tensor):
-        whole = value.full_tensor() if is_shard(value) else value  # type: ignore[attr-defined]
-        return LiveTensor("the training state", where, whole)
-    if isinstance(value, Mapping):
-        return {key: _sources(item, f"{where}/{key}") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_sources(item, f"{where}/{i}") for i, item in enumerate(value)]
-    return value
-
-
-def _local(value: Any, parameter: torch.Tensor) -> Any:
-    """Return a state tensor as the parameter is spread: whole, or this rank's part of it; never the stored memory."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    if not is_shard(parameter) or value.shape != parameter.shape:
-        return value.clone()
-    part = part_of(value, parameter).clone().to(parameter.device)
-    return type(parameter.data).from_local(  # type: ignore[attr-defined]
-        part,
-        parameter.device_mesh,  # type: ignore[attr-defined]
-        parameter.placements,  # type: ignore[attr-defined]
-        run_check=False,
-        shape=parameter.shape,
-        stride=parameter.stride(),
-    )
-
-
-def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, Mapping) and "param_groups" in value and isinstance(value.get("state"), Mapping)
-
-
-def _named(inspection: Inspection, state: Mapping[str, Any]) -> dict[str, Any]:
-    if inspection.probe is None:
-        raise UnprovedOrder("the class that has the parameters in order is not given (--model)")
-    parameters = dict(inspection.probe.module.named_parameters())
-    return optimizer_by_name(state, list(parameters), {name: tuple(p.shape) for name, p in parameters.items()})
-
-
-def _rng_state() -> dict[str, Any] | None:
-    """Return the state of the process's random generators; of a job's many processes none is kept."""
-    if ranks.in_job():
-        return None
-    version, words, gauss = random.getstate()
-    state: dict[str, Any] = {
-        "python": [version, list(words), gauss],
-        "torch": LiveTensor("the training state", "rng/torch", torch.get_rng_state()),
-    }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        devices = torch.cuda.get_rng_state_all()
-        state["cuda"] = [LiveTensor("the training state", f"rng/cuda/{i}", s) for i, s in enumerate(devices)]
-    if numpy := sys.modules.get("numpy"):
-        kind, keys, *rest = numpy.random.get_state()
-        state["numpy"] = [kind, [int(key) for key in keys], *rest]
-    return state
-
-
-def _restore_rng(state: Mapping[str, Any]) -> None:
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    torch.set_rng_state(state["torch"].clone())
-    if "cuda" in state and torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.clone() for s in state["cuda"]])
-    if "numpy" in state and (numpy := sys.modules.get("numpy")):
-        kind, keys, *rest = state["numpy"]
-        numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), *rest))
-
-
 def resume(
     model: nn.Module,
     job: Job,
@@ -240,22 +46,127 @@ def resume(
     open_parcel: Callable[[Entry], Parcel],
     open_training: Callable[[Entry], Enclosed | None],
 ) -> Resumed:
-    """Put a version's weights and training state into a job; in one of several ranks, into all or none."""
-    if not ranks.in_job():
-        return _resume_here(model, job, resolve(), open_parcel, open_training)
-    entry = ranks.from_rank_zero("resolving the reference", resolve)
-    return ranks.together(f"resuming {entry.ref}", lambda: _resume_here(model, job, entry, open_parcel, open_training))
+    """Put a version's weights and training state into a job; in one of several ranks, into all or none.
 
+    Raises:
+        NoTrainingState: the version has none, or not the part that is to be restored.
+        OptimizerMismatch, ForeignParameters, StateRefused: it is the state of something else.
+        RegistryError: as ``load`` does. Nothing stays changed, on any rank.
+    """
 
-def _resume_here(
-    model: nn.Module,
-    job: Job,
-    entry: Entry,
-    open_parcel: Callable[[Entry], Parcel],
-    open_training: Callable[[Entry], Enclosed | None],
-) -> Resumed:
-    state, positional = prepare(model, job, open_training(entry), entry.ref)
-    with undone_on_failure(model):
+    def here(entry: Entry) -> Resumed:
+        state = _stored(job, open_training(entry), entry.ref)
+        positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
+        restored = _put_back(job, state, positional, entry.ref)
         _, report = deliver(open_parcel(entry), Order(model=model))
-        restored = put_back(job, state, positional, entry.ref)
-    return Resumed(entry, state.get("step"), state.get("epoch"), report, restored)
+        # The generators of one process: ranks that all went on with them would draw the same numbers.
+        if "rng" in state and not ranks.in_job():
+            generators.restore(state["rng"])
+            restored = (*restored, "rng")
+        return Resumed(entry, state.get("step"), state.get("epoch"), report, restored)
+
+    if not ranks.in_job():
+        entry = resolve()
+        with undone_on_failure(model), _undone_on_failure(job):
+            return here(entry)
+    entry = ranks.from_rank_zero("resolving the reference", resolve)
+    with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
+        return ranks.together(f"resuming {entry.ref}", lambda: here(entry))
+
+
+def _stored(job: Job, enclosed: Enclosed | None, ref: str) -> dict[str, Any]:
+    """Return the stored state, after comparing what it is of with what is at hand."""
+    state: dict[str, Any] = (
+        {key: unflatten(value, enclosed.tensors) for key, value in enclosed.values.items()} if enclosed else {}
+    )
+    for part, owner in job.parts.items():
+        if part not in state:
+            raise NoTrainingState(ref, part)
+        kind = state["kinds"].get(part)  # of a file it is not known
+        if kind is not None and kind != kind_of(owner):
+            raise StateRefused(ref, f"it holds the state of a {kind}, and the {part} at hand is a {kind_of(owner)}")
+    return state
+
+
+def _positional(model: nn.Module, optimizer: torch.optim.Optimizer, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the optimizer's state as its own ``load_state_dict`` takes it, spread as its parameters are."""
+    groups = parameter_names(model, optimizer)
+    first = {id(slot.tensor): name for name, slot in reversed(layout(bare(model)).slots.items())}
+    called = {name: first[id(slot.tensor)] for name, slot in layout(bare(model)).slots.items()}
+    positional = by_position(_renamed(named, called), groups, optimizer.param_groups)
+    for parameter, entry in zip(_parameters(optimizer), _entries(positional), strict=True):
+        entry.update({key: _spread(value, parameter) for key, value in entry.items()})
+    return positional
+
+
+def _renamed(named: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    """Return the state under the names that tied parameters go by in the model at hand."""
+    return {
+        **named,
+        "state": {called.get(name, name): entry for name, entry in named["state"].items()},
+        "param_groups": [
+            {**group, "params": [called.get(name, name) for name in group["params"]]} for group in named["param_groups"]
+        ],
+    }
+
+
+def _put_back(job: Job, state: Mapping[str, Any], positional: Mapping[str, Any], ref: str) -> tuple[str, ...]:
+    for part, owner in job.parts.items():
+        try:
+            owner.load_state_dict(positional if part == "optimizer" else as_in(owner.state_dict(), state[part]))
+        except Exception as error:
+            raise StateRefused(ref, f"the {part} raised {type(error).__name__} ({first_line(error)})") from error
+    if job.optimizer is not None:
+        _keep_dtypes(job.optimizer, positional)
+    return tuple(job.parts)
+
+
+def _keep_dtypes(optimizer: torch.optim.Optimizer, positional: Mapping[str, Any]) -> None:
+    """Undo that ``Optimizer.load_state_dict`` casts every state to the dtype of its parameter, silently."""
+    for parameter, entry in zip(_parameters(optimizer), _entries(positional), strict=True):
+        for key, value in entry.items():
+            loaded = optimizer.state[parameter].get(key)
+            if isinstance(loaded, torch.Tensor) and loaded.dtype != value.dtype:
+                optimizer.state[parameter][key] = value.to(loaded.device)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _entries(positional: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the state of every parameter in their order; an empty one for those that have none."""
+    positions = [position for group in positional["param_groups"] for position in group["params"]]
+    return [positional["state"].get(position, {}) for position in positions]
+
+
+def _spread(value: Any, parameter: torch.Tensor) -> Any:
+    """Return a state tensor as the parameter is spread: whole, or this rank's part of it; never the stored memory."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if is_shard(parameter) and value.shape == parameter.shape:
+        return materialised(parameter.detach(), value).detach()
+    return value.clone()
+
+
+@contextmanager
+def _undone_on_failure(job: Job) -> Iterator[None]:
+    """Give optimizer, scheduler and scaler back what they held if what is done inside raises."""
+    optimizer = job.optimizer
+    others = [(owner, copy.deepcopy(owner.state_dict())) for part, owner in job.parts.items() if part != "optimizer"]
+    if optimizer is not None:
+        states, groups = optimizer.state, optimizer.param_groups
+        entries, options = {key: dict(entry) for key, entry in states.items()}, [dict(group) for group in groups]
+    try:
+        yield
+    except BaseException:
+        if optimizer is not None:
+            states.clear()
+            states.update(entries)
+            for group, was in zip(groups, options, strict=True):
+                group.clear()
+                group.update(was)
+            optimizer.state, optimizer.param_groups = states, groups
+        for owner, state in others:
+            owner.load_state_dict(state)
+        raise

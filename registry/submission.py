@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
-    from registry.resumption import Job
+    from registry.jobs import Meeting
+    from registry.training.capture import Job
+
+TIMEOUT = timedelta(minutes=10)
+"""How long the ranks of a job wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,35 @@ class Submission:
     example: object = None
     force_new: bool = False
     progress: Callable[[int, int], None] | None = None
-    timeout: timedelta = field(kw_only=True)
-    """How long the ranks of a job wait for each other."""
+    timeout: timedelta = TIMEOUT
     parent: Callable[[], str | None] = field(default=lambda: None)
     """Resolves the parent's reference, on the rank that writes."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What had to be taken from a live model with all ranks; the rest is taken by the one that writes."""
+
+    checkpoint: Checkpoint | None = None
+    enclosures: Mapping[str, Enclosure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is going to be stored."""
+
+    inspection: Inspection
+    enclosures: Mapping[str, Enclosure]
+    draft: Draft
+
+    def copied(self) -> Prepared:
+        """Return the same in memory that the training does not write to."""
+        weights = self.inspection.weights
+        weights = replace(weights, tensors=copied(weights.tensors), values=copy.deepcopy(weights.values))
+        enclosures = {
+            kind: Enclosure(copied(e.tensors), copy.deepcopy(e.values)) for kind, e in self.enclosures.items()
+        }
+        return Prepared(replace(self.inspection, weights=weights), enclosures, self.draft)
 
 
 def submit(catalog: Callable[[], Catalog], store: BlobStore, submission: Submission) -> Entry:
@@ -48,13 +78,15 @@ def submit(catalog: Callable[[], Catalog], store: BlobStore, submission: Submiss
         RegistryError: nothing was stored; what fails on one rank of a job raises on all.
     """
     settle_last()
-    share, live, enclosed = _gathered(submission)
 
-    def work() -> Entry:
-        inspection, enclosures, draft = _prepared(submission, live, enclosed)
-        return _deposited(catalog(), store, submission, inspection, enclosures, draft)
+    def work(gathered: Gathered) -> Entry:
+        return _deposited(catalog(), store, submission, _prepared(submission, gathered))
 
-    return share(work)
+    meeting = _meeting(submission)
+    if meeting is None:
+        return work(Gathered())
+    gathered = _gathered(submission, meeting)
+    return meeting.share(lambda: work(gathered)) if meeting.writes_here else meeting.receive()
 
 
 def submit_later(catalog: Callable[[], Catalog], store: BlobStore, submission: Submission) -> PendingEntry:
@@ -64,67 +96,89 @@ def submit_later(catalog: Callable[[], Catalog], store: BlobStore, submission: S
         RegistryError: it cannot be stored; said before anything runs in the background.
     """
     settle_last()
-    share, live, enclosed = _gathered(submission)
-    if not _writes_here(submission):
-        return PendingEntry(submission.draft.name, _never, share)
-    inspection, enclosures, draft = _prepared(submission, live, enclosed)
-    frozen = replace(inspection, weights=replace(inspection.weights, tensors=copied(inspection.weights.tensors)))
-    kept = {kind: Enclosure(copied(e.tensors), e.values) for kind, e in enclosures.items()}
-    pending = PendingEntry(draft.name, lambda: _deposited(catalog(), store, submission, frozen, kept, draft), share)
+    name, meeting = submission.draft.name, _meeting(submission)
+    gathered = _gathered(submission, meeting) if meeting is not None else Gathered()
+    if meeting is not None and not meeting.writes_here:
+        return PendingEntry(name, meeting.receive)
+    try:
+        prepared = _prepared(submission, gathered).copied()
+    except BaseException as error:
+        if meeting is not None:
+            meeting.give_up(error)
+        raise
+
+    def work() -> Entry:
+        return _deposited(catalog(), store, submission, prepared)
+
+    pending = PendingEntry(name, work if meeting is None else lambda: meeting.share(work))
     follow(pending)
+    pending.start()
     return pending
 
 
-def _gathered(
-    submission: Submission,
-) -> tuple[Callable[[Callable[[], Entry]], Entry], Checkpoint | None, Enclosure | None]:
-    """Return how the entry reaches every rank, and what all ranks had to gather together."""
+def _meeting(submission: Submission) -> Meeting | None:
+    """Return what joins the ranks, if this is a live model in a job of several; anything else is pushed alone."""
     if isinstance(submission.source, (str, os.PathLike, Mapping)):
-        return _alone, None, None
+        return None
+    from registry.jobs import Meeting
+    from registry.models.ranks import in_job
+
+    if not in_job():
+        return None
+    job, draft = submission.job, submission.draft
+    asked = (job and (job.step, job.epoch), tuple(draft.aliases), submission.force_new)
+    return Meeting(draft.name, str(asked), submission.timeout.total_seconds())
+
+
+def _gathered(submission: Submission, meeting: Meeting) -> Gathered:
+    """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
     from registry.checkpoints.live import is_sharded, open_live
-    from registry.errors.models import RankUnreachable, first_line
-    from registry.models import ranks
-    from registry.resumption import enclose_job
+    from registry.errors.models import first_line
 
-    module, job = submission.source, submission.job
-    if not ranks.in_job():
-        return _alone, None, enclose_job(module, job) if job is not None else None
-    seconds = submission.timeout.total_seconds()
-
-    def share(work: Callable[[], Entry]) -> Entry:
-        return ranks.from_rank_zero("pushing (every rank has to call registry.push)", work, seconds)
-
-    def gather() -> tuple[Checkpoint, Enclosure | None]:
-        try:
-            return open_live(module), enclose_job(module, job) if job is not None else None
-        except RuntimeError as error:  # torch's word for a rank that is gone
-            raise RankUnreachable("gathering the shards", seconds, first_line(error)) from error
-
+    module: Any = submission.source
     if not is_sharded(module):
-        # Nothing is spread over the ranks, so only the one that writes has to look at its model.
-        return share, None, enclose_job(module, job) if job is not None else None
-    return share, *ranks.together("gathering the shards", gather, seconds)
+        return Gathered()
+
+    def gather() -> Gathered:
+        checkpoint, enclosures = open_live(module), {}
+        if submission.job is not None:
+            from registry.training.capture import enclose_job
+
+            enclosures["training"] = enclose_job(module, submission.job, keep=meeting.writes_here)
+        if submission.example is not None:
+            from registry.replay import enclose_example
+
+            enclosures["example"] = enclose_example(module, None, submission.example)
+        return Gathered(checkpoint, enclosures)
+
+    try:
+        return meeting.together(gather)
+    except RuntimeError as error:  # torch's word for a rank that is gone
+        raise meeting.unreachable(first_line(error)) from error
 
 
-def _prepared(
-    submission: Submission, live: Checkpoint | None, enclosed: Enclosure | None
-) -> tuple[Inspection, dict[str, Enclosure], Draft]:
-    inspection = examine(submission.source, submission.question, live)
-    enclosures: dict[str, Enclosure] = {}
-    if enclosed is not None:
-        enclosures["training"] = enclosed
+def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
+    source = submission.source
+    submission.draft.check()  # here, where a failure reaches the other ranks: what is measured differs between them
+    inspection = examine(source, submission.question, gathered.checkpoint)
+    enclosures = dict(gathered.enclosures)
+    if submission.job is not None and "training" not in enclosures:
+        from registry.training.capture import enclose_job
+
+        module: Any = source
+        enclosures["training"] = enclose_job(module, submission.job)
     elif inspection.checkpoint.training:
-        from registry.resumption import enclose_file
+        from registry.training.file import enclose_file
 
         found, notes = enclose_file(inspection)
         inspection = replace(inspection, notes=(*inspection.notes, *notes))
         if found is not None:
             enclosures["training"] = found
-    if submission.example is not None:
+    if submission.example is not None and "example" not in enclosures:
         from registry.replay import enclose_example
 
-        enclosures["example"] = enclose_example(submission.source, inspection, submission.example)
-    return inspection, enclosures, _drafted(submission)
+        enclosures["example"] = enclose_example(source, inspection, submission.example)
+    return Prepared(inspection, enclosures, _drafted(submission))
 
 
 def _drafted(submission: Submission) -> Draft:
@@ -137,36 +191,13 @@ def _drafted(submission: Submission) -> Draft:
     return draft
 
 
-def _deposited(
-    catalog: Catalog,
-    store: BlobStore,
-    submission: Submission,
-    inspection: Inspection,
-    enclosures: Mapping[str, Enclosure],
-    draft: Draft,
-) -> Entry:
+def _deposited(catalog: Catalog, store: BlobStore, submission: Submission, prepared: Prepared) -> Entry:
     return deposit(
         catalog,
         store,
-        inspection,
-        draft,
-        enclosures=enclosures,
+        prepared.inspection,
+        prepared.draft,
+        enclosures=prepared.enclosures,
         force_new=submission.force_new,
         progress=submission.progress,
     )
-
-
-def _writes_here(submission: Submission) -> bool:
-    if isinstance(submission.source, (str, os.PathLike, Mapping)):
-        return True
-    from registry.models import ranks
-
-    return not ranks.in_job() or ranks.current_rank() == 0
-
-
-def _alone(work: Callable[[], Entry]) -> Entry:
-    return work()
-
-
-def _never() -> Entry:
-    raise AssertionError("the other ranks get the entry from rank 0")

@@ -46,6 +46,13 @@ class Array:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Stands for a tensor that is stored beside the value, under this name."""
+
+    name: str
+
+
 class Record(dict[str, Any]):
     """Attributes, by name, of an object that is plain data (``argparse.Namespace``, an omegaconf dict)."""
 
@@ -152,6 +159,8 @@ class _Encoder:
             return {TAG: "range", "v": [self._integer(n, where) for n in (value.start, value.stop, value.step)]}
         if isinstance(value, slice):
             return {TAG: "slice", "v": [self.encode(v, where, 1) for v in (value.start, value.stop, value.step)]}
+        if isinstance(value, Place):
+            return {TAG: "place", "v": value.name}
         if isinstance(value, Symbol):
             return {TAG: value.kind, "v": value.name}
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
@@ -259,6 +268,7 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "complex": lambda raw: complex(float(raw["v"][0]), float(raw["v"][1])),
     "range": lambda raw: range(*raw["v"]),
     "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
+    "place": lambda raw: Place(raw["v"]),
     "size": _torch_constant,
     "dtype": _torch_constant,
     "device": _torch_constant,

@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def uncollected() -> Iterator[None]:
 def preserved() -> Iterator[None]:
     """Undo what happens inside to the random generators, the default dtype and device and the gradient mode."""
     with BUILDING, uncollected(), ExitStack() as stack:
-        stack.callback(_restore, state())
+        stack.callback(restore, state())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         stack.callback(_restore_device, torch.get_default_device())
         stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
@@ -65,12 +65,13 @@ def fingerprint(states: dict[str, Any]) -> bytes:
     return b"".join([*texts, *(bytes(tensor.tolist()) for tensor in tensors)])
 
 
-def _restore(states: dict[str, Any]) -> None:
+def restore(states: Mapping[str, Any]) -> None:
+    """Put random generators back; those of GPUs only where there are as many as there were."""
     torch.set_rng_state(states["torch"])
     random.setstate(states["python"])
-    if "numpy" in states:
+    if "numpy" in states and "numpy.random" in sys.modules:
         sys.modules["numpy.random"].set_state(states["numpy"])
-    if "cuda" in states:
+    if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
         torch.cuda.set_rng_state_all(states["cuda"])
 
 

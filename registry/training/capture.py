@@ -1,0 +1,116 @@
+"""From a running job to its training state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+import torch
+from torch import nn
+
+from registry.checkpoints.live import LiveTensor
+from registry.enclosure import Enclosure
+from registry.errors.training import ForeignParameters
+from registry.models import generators, ranks
+from registry.models.shards import is_shard
+from registry.models.slots import bare, layout
+from registry.training.optimizer import by_name
+from registry.training.state import flatten
+
+PARTS = ("optimizer", "scheduler", "scaler")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    scheduler: Any = None
+    scaler: Any = None
+    step: int | None = None
+    epoch: int | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The objects with a state, by what they are called."""
+        named = {part: getattr(self, part) for part in PARTS}
+        return {part: owner for part, owner in named.items() if owner is not None}
+
+
+def enclose_job(model: nn.Module, job: Job, *, keep: bool = True) -> Enclosure:
+    """Return a job's training state, its optimizer state keyed by canonical parameter name.
+
+    Under FSDP2 the states are gathered, which every rank has to take part in. Random generators are those of one
+    process: of a job's many processes none are kept, and neither are they without an optimizer, since they would make
+    a version of the same weights and counters another one.
+
+    Args:
+        keep: whether this rank writes; the others hold nothing of what they gather.
+
+    Raises:
+        ForeignParameters: the optimizer holds parameters that are not the model's.
+        UnstorableTensor, UnencodableValue: a state is no plain data.
+    """
+    counters = {"step": job.step, "epoch": job.epoch}
+    state: dict[str, Any] = {name: index(count) for name, count in counters.items() if count is not None}
+    state["kinds"] = {part: kind_of(owner) for part, owner in job.parts.items()}
+    for part, owner in job.parts.items():
+        state[part] = _whole(owner.state_dict(), keep)
+    if not keep:
+        return Enclosure()
+    if job.optimizer is not None:
+        names = [name for group in parameter_names(model, job.optimizer) for name in group]
+        shapes = {name: tuple(slot.tensor.shape) for name, slot in layout(bare(model)).slots.items()}
+        state["optimizer"] = by_name(state["optimizer"], names, shapes)
+        if not ranks.in_job():
+            state["rng"] = generators.state()
+    return flatten(state, _source)
+
+
+def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[list[str]]:
+    """Return the canonical names of an optimizer's parameters, by group; of a tied one the first.
+
+    Raises:
+        ForeignParameters: some are not the model's.
+    """
+    names: dict[int, str] = {}
+    for name, slot in layout(bare(model)).slots.items():
+        names.setdefault(id(slot.tensor), name)
+    groups = [[names.get(id(parameter)) for parameter in group["params"]] for group in optimizer.param_groups]
+    foreign = sum(name is None for group in groups for name in group)
+    if foreign:
+        raise ForeignParameters(type(bare(model)).__name__, foreign)
+    return [[name for name in group if name is not None] for group in groups]
+
+
+def kind_of(owner: Any) -> str:
+    """Return the class of an optimizer, scheduler or scaler; if it only wraps another, as Accelerate's do, of that."""
+    inner = getattr(owner, "optimizer", None) if isinstance(owner, torch.optim.Optimizer) else None
+    inner = getattr(owner, "scheduler", None) if inner is None else inner
+    cls = type(inner if inner is not None else owner)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _whole(value: Any, keep: bool) -> Any:
+    """Return a state with whole tensors in host memory instead of shards; every rank has to call it."""
+    if isinstance(value, torch.Tensor) and is_shard(value):
+        gathered = value.full_tensor()  # type: ignore[attr-defined]
+        return gathered.cpu() if keep else None
+    if isinstance(value, Mapping):
+        items = {key: _whole(item, keep) for key, item in value.items()}
+        return items if type(value) is dict else _like(value, items)
+    if isinstance(value, list):
+        return [_whole(item, keep) for item in value]
+    if type(value) is tuple:
+        return tuple(_whole(item, keep) for item in value)
+    return value
+
+
+def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
+    return value if all(items[key] is item for key, item in value.items()) else items
+
+
+def _source(value: Any, path: str) -> LiveTensor | None:
+    return LiveTensor("the training state", path, value) if isinstance(value, torch.Tensor) else None

@@ -1,0 +1,129 @@
+"""From a training file that somebody saved to its training state, as far as that can be proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from registry.canonical.signature import ITEM_SIZES
+from registry.checkpoints.weights import TensorSource
+from registry.enclosure import Enclosure
+from registry.errors.checkpoints import UnencodableValue
+from registry.errors.root import RegistryError
+from registry.errors.training import UnprovedOrder
+from registry.intake import Inspection
+from registry.training.optimizer import by_name, check_shapes
+from registry.training.state import flatten
+
+_SCHEDULERS = ("scheduler", "schedulers", "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "lr_sched", "sched")
+_SCALERS = ("scaler", "scaler_state_dict", "grad_scaler", "amp_scaler")
+_STEPS = ("global_step", "step", "iteration", "iter")
+
+
+def enclose_file(inspection: Inspection) -> tuple[Enclosure | None, tuple[str, ...]]:
+    """Return the training state that a file holds beside its weights, and what has to be said of it.
+
+    A file counts as one of a training if it holds the state of an optimizer. That goes by position; it is keyed by
+    name where the names stand in it, or where the class is given and has the parameters in the file's own order.
+    """
+    training = inspection.checkpoint.training
+    optimizers = [state for value in training.values() for state in _each(value) if _is_optimizer(state)]
+    if not optimizers:
+        return None, ()
+    state: dict[str, Any] = {"kinds": {}}
+    notes: list[str] = []
+
+    def keep(part: str, read: Callable[[], Any]) -> None:
+        try:
+            value = read()
+            if value is not None:
+                flatten({part: value}, _source)
+                state[part] = value
+        except RegistryError as error:
+            notes.append(f"the {part} of the file's training state is not kept: {error}")
+
+    keep("optimizer", lambda: _optimizer(inspection, optimizers))
+    keep("scheduler", lambda: _only("scheduler", training, _SCHEDULERS))
+    keep("scaler", lambda: _only("scaler", training, _SCALERS))
+    keep("step", lambda: _count("step", training, _STEPS))
+    keep("epoch", lambda: _count("epoch", training, ("epoch",)))
+    found = len(state) > 1
+    return (flatten(state, _source) if found else None), tuple(notes)
+
+
+def _optimizer(inspection: Inspection, states: list[Mapping[str, Any]]) -> dict[str, Any]:
+    if len(states) > 1:
+        raise UnprovedOrder(f"the file holds {len(states)} optimizers and does not say which parameters each has")
+    [state] = states
+    shapes = {name: source.spec.shape for name, source in inspection.tensors.items()}
+    named = by_name(state, _names(inspection, state), shapes)
+    check_shapes(named, shapes)
+    return named
+
+
+def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
+    """Return the canonical names of the parameters in the order in which the optimizer had them.
+
+    Raises:
+        UnprovedOrder: nothing proves an order.
+    """
+    groups = state["param_groups"]
+    if all(len(group.get("param_names") or ()) == len(group["params"]) for group in groups):
+        renamed = {**{name: name for name in inspection.tensors}, **inspection.form.tensors}
+        given = [name for group in groups for name in group["param_names"]]
+        if all(name in renamed for name in given):
+            return [renamed[name] for name in given]
+    if inspection.probe is None:
+        raise UnprovedOrder("the class that has the parameters in order is not given (--model)")
+    if len(groups) > 1:
+        raise UnprovedOrder(f"it has {len(groups)} parameter groups, and nothing says which parameters are in which")
+    parameters = dict(inspection.probe.module.named_parameters())
+    count = len(groups[0]["params"])
+    trainable = [name for name, parameter in parameters.items() if parameter.requires_grad]
+    if count not in (len(parameters), len(trainable)):
+        raise UnprovedOrder(f"the optimizer has {count} parameters and the class {len(parameters)}")
+    if [name for name in inspection.form.tensors.values() if name in parameters] != list(parameters):
+        raise UnprovedOrder("the file lists the parameters in another order than the class has them")
+    return list(parameters) if count == len(parameters) else trainable
+
+
+def _only(part: str, training: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    found = [state for key in keys for state in _each(training.get(key)) if isinstance(state, Mapping)]
+    if len(found) > 1:
+        raise UnencodableValue(part, f"the file holds {len(found)} of them")
+    return found[0] if found else None
+
+
+def _count(part: str, training: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    for key in keys:
+        value = training.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        source = _source(value, part)
+        if source is not None and source.spec.numel == 1 and "int" in source.spec.dtype:
+            return int.from_bytes(source.buffer(), "little", signed=not source.spec.dtype.startswith("u"))
+    return None
+
+
+def _each(value: Any) -> list[Any]:
+    """Return the elements of a list, as Lightning has its optimizers, or the value as the only one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _is_optimizer(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("state"), Mapping)
+        and isinstance(value.get("param_groups"), list)
+        and all(isinstance(group, Mapping) and "params" in group for group in value["param_groups"])
+        and all(isinstance(entry, Mapping) for entry in value["state"].values())
+    )
+
+
+def _source(value: Any, path: str) -> TensorSource | None:
+    if not hasattr(value, "spec") or not hasattr(value, "buffer"):
+        return None
+    if value.spec.dtype not in ITEM_SIZES:
+        raise UnencodableValue(path, f"a tensor of {value.spec.dtype} cannot be stored")
+    source: TensorSource = value
+    return source
