@@ -85,3 +85,15 @@ class Counting(nn.Module):
 def no_model(dim: int) -> int:
     """Return something that is no module."""
     return dim
+
+
+class Twins(nn.Module):
+    """Two parts of the same shapes, registered in either order."""
+
+    def __init__(self, swapped: bool = False) -> None:
+        super().__init__()
+        for name in ("right", "left") if swapped else ("left", "right"):
+            setattr(self, name, nn.Linear(3, 2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.left(inputs) + self.right(inputs)
