@@ -1,4 +1,4 @@
-"""The command line, as whole processes."""
+"""Every command, its answers and its refusals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from invocation import run
 from nets import PointNet
-from processes import run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import COMMAND, run
+from invocation import COMMAND, run
 
 
 @pytest.fixture
