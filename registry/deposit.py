@@ -13,7 +13,7 @@ from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft, VanishedTensors
+from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
 from registry.enclosure import Enclosure
 from registry.errors.intake import ChangedCheckpoint, NameNeeded
@@ -22,7 +22,7 @@ from registry.provenance import FileDigest, creator, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
 
 _ATTEMPTS = 10
-"""A collector may take tensors that a push found stored, between its look and its commit; it then writes them."""
+"""What a push found stored may be collected between its look and its commit; it then looks and writes again."""
 
 
 def name_for(source: object, name: str | None) -> str:
@@ -59,19 +59,23 @@ def deposit(
     """
     before = _stamp(inspection)
     source_digest = FileDigest(inspection.checkpoint.path)
+    if force_new or not catalog.knows(draft.name):
+        source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors, enclosed = inspection.tensors, enclosures or {}
     for attempt in range(_ATTEMPTS):
-        with store.transfer() as transfer:
+        with store.transfer(began=source_digest.start) as transfer:
             stored = transfer.write(tensors, locate=catalog.locate, progress=progress)
             # In blobs of their own, so that mapping the weights maps nothing else.
             beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in enclosed.items()}
-            sha256 = source_digest.result()
-            if _stamp(inspection) != before:
-                raise ChangedCheckpoint(inspection.checkpoint.source)
             manifest = _manifest(inspection, stored.tensors)
             manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in enclosed.items()}
+            complete = _completed(draft, inspection, manifests)
+            is_there = not force_new and catalog.holds(complete, manifest)
+            if not is_there:
+                complete = replace(complete, source_sha256=source_digest.result())
+            if _stamp(inspection) != before:
+                raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
-            complete = _completed(draft, inspection, manifests, sha256)
             try:
                 entry = catalog.add_version(
                     complete,
@@ -79,11 +83,12 @@ def deposit(
                     tuple(new_blobs),
                     beside=tuple(manifests.values()),
                     force_new=force_new,
+                    is_there=is_there,
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
                 return replace(entry, notices=inspection.notes)
-            except VanishedTensors:
+            except Vanished:
                 if attempt == _ATTEMPTS - 1:
                     raise
     raise AssertionError("unreachable")
@@ -92,7 +97,7 @@ def deposit(
 def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:
     """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
     if gone := transfer.missing(blobs):
-        raise VanishedTensors(gone)
+        raise Vanished(f"{len(gone)} new blobs were collected")
 
 
 def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Manifest:
@@ -105,7 +110,7 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     )
 
 
-def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest], sha256: str | None) -> Draft:
+def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
     """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
     checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
     own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
@@ -119,7 +124,6 @@ def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manife
         init=spec.init if spec else inspection.live_init,
         init_as=spec.init_as if spec else "kwargs",
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
-        source_sha256=sha256,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,
         torch_version=_torch_version(),

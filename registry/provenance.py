@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import mmap
 import os
 import re
 import socket
@@ -11,29 +12,34 @@ import subprocess
 import threading
 from pathlib import Path
 
-_PIECE = 8 << 20
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class FileDigest:
-    """The sha256 of a file, computed in a thread of its own while the file is stored."""
+    """The sha256 of a file, computed in a thread of its own while the file is stored.
+
+    What is stored already needs none, and hashing takes longer than finding that out; so it starts only when asked.
+    """
 
     def __init__(self, path: Path | None) -> None:
+        self._path = path if path is not None and path.is_file() else None
         self._result: str | None = None
         self._error: OSError | None = None
         self._thread: threading.Thread | None = None
-        if path is not None and path.is_file():
-            self._thread = threading.Thread(target=self._run, args=(path,), name="sha256", daemon=True)
+
+    def start(self) -> None:
+        """Begin, unless it was begun."""
+        if self._path is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(self._path,), name="sha256", daemon=True)
             self._thread.start()
 
     def _run(self, path: Path) -> None:
         digest = hashlib.sha256()
-        piece = bytearray(_PIECE)
-        view = memoryview(piece)
         try:
             with path.open("rb", buffering=0) as file:
-                while size := file.readinto(piece):
-                    digest.update(view[:size])
+                if os.fstat(file.fileno()).st_size:
+                    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                        digest.update(content)
         except OSError as error:
             self._error = error
         self._result = digest.hexdigest()
@@ -44,6 +50,7 @@ class FileDigest:
         Raises:
             OSError: the file could not be read to its end.
         """
+        self.start()
         if self._thread is None:
             return None
         self._thread.join()

@@ -131,7 +131,7 @@ def write_small(path: Path, content: bytes) -> None:
                 raise
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                temporary.unlink()
             raise
 
 
@@ -141,12 +141,12 @@ def make_folder(folder: Path) -> None:
     Raises:
         OSError: the folder above is gone (a home is made by its catalog alone), or something else is in its place.
     """
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        if folder.is_symlink():
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder)) from None
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(folder.lstat().st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
         return
+    with contextlib.suppress(FileExistsError):  # another push was faster
+        folder.mkdir()
     sync_folder(folder.parent)
 
 

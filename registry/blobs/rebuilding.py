@@ -117,6 +117,7 @@ def rebuild(
         OSError, RegistryError: nothing has that name that had not before.
     """
     path = places.blob(blob)
+    announce(blob)
     make_blob_folder(places, blob)
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -131,7 +132,6 @@ def rebuild(
             os.fsync(handle)
         finally:
             os.close(handle)
-        announce(blob)
         temporary.rename(path)
         sync_folder(path.parent)
     except BaseException:

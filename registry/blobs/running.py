@@ -7,6 +7,7 @@ cannot be asked; its file counts for a day.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -29,7 +30,7 @@ class Running:
 
     def write(self) -> None:
         """Say what the push has written so far; before a blob gets its name, so that no collection misses it."""
-        record = {"host": _host(), "pid": os.getpid(), "started": _started(os.getpid()), "blobs": self.blobs}
+        record = {"host": _host(), "pid": os.getpid(), "started": _own_start(os.getpid()), "blobs": self.blobs}
         write_small(self.path, json.dumps(record).encode())
 
     def remove(self) -> None:
@@ -67,6 +68,13 @@ def _is_alive(path: Path, record: dict[str, object]) -> bool:
     return isinstance(pid, int) and record.get("started") == _started(pid)
 
 
+@functools.lru_cache(maxsize=1)
+def _own_start(pid: int) -> str | None:
+    """Return when this process began; ``pid``, its own, is another one in a fork."""
+    return _started(pid)
+
+
+@functools.lru_cache(maxsize=1)
 def _host() -> str:
     """Name this host in this boot: after a reboot no process of before is running."""
     try:

@@ -41,19 +41,17 @@ class BlobStore:
         return self._places.home
 
     @contextlib.contextmanager
-    def transfer(self) -> Iterator[Transfer]:
+    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[Transfer]:
         """Give what a push writes with. Leave it only after the version is committed, or has failed.
 
-        Raises:
-            StoreUnwritable: the home cannot be written; nothing was stored.
+        Args:
+            began: called before something is written, which may be more than once.
         """
         name = uuid.uuid4().hex
         record = Running(self._places.running / f"{name}.json")
         temporary = self._places.temporary / f"{name}.part"
         try:
-            with _worded(self._places.home):
-                record.write()
-            yield Transfer(self._places, record, temporary)
+            yield Transfer(self._places, record, temporary, began)
         finally:
             with contextlib.suppress(OSError):
                 record.remove()
@@ -225,6 +223,7 @@ class Transfer:
     _places: Places
     _record: Running
     _temporary: Path
+    _began: Callable[[], None]
 
     def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
         """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
@@ -258,9 +257,11 @@ class Transfer:
         """Return the digests of those blobs that have no file any more."""
         return [blob.digest for blob in blobs if not is_file(self._places.blob(blob.digest))]
 
-    def _announce(self, blob: str) -> None:
-        self._record.blobs.append(blob)
+    def _announce(self, blob: str | None) -> None:
+        if blob is not None:
+            self._record.blobs.append(blob)
         self._record.write()
+        self._began()
 
 
 def _extents(manifest: Manifest) -> dict[str, str]:

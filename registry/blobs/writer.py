@@ -6,13 +6,12 @@ then does the caller commit the version. Killed at any point, what is left is ga
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +30,12 @@ BATCH_BYTES = 64 << 20
 BATCH_TENSORS = 500
 """How much is hashed before the catalog is asked what of it is stored, and the rest written."""
 
+HASHERS = max(1, min(2, (os.cpu_count() or 1) - 1))
+"""Threads that hash. More would wait for the disk, and keep a core from the digest of the file, which takes longest."""
+
+TINY = 1 << 20
+"""Bytes up to which starting threads takes longer than hashing."""
+
 SMALL = 256 << 20
 """Bytes up to which everything is hashed before anything is written, so that the header has room for what is new alone.
 Above, room for all names is kept, which is nothing beside the data, and hashing and writing go on together."""
@@ -47,6 +52,8 @@ class Source(Protocol):
 
 
 Progress = Callable[[int, int], None]
+Announce = Callable[["str | None"], None]
+"""Says, before anything is written, that a push is running; and which blob it makes, before that gets its name."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,14 @@ def store_tensors(
     temporary: Path,
     tensors: Mapping[str, Source],
     sharing: Sharing,
-    announce: Callable[[str], None],
+    announce: Announce,
     progress: Progress | None,
 ) -> Stored:
     """Store tensors by name; what may be shared is not written again.
 
     Args:
         temporary: where the new blob grows.
-        announce: called with the blob's digest before it gets its name.
+        announce: called before the first byte is written, and with the blob's digest before it gets its name.
         progress: called with (bytes done, bytes in all).
 
     Raises:
@@ -95,10 +102,10 @@ def store_tensors(
     room = None if small else reserve(names, [tensors[name].spec for name in names])
     digests: dict[str, str] = {}
     known: dict[str, Location] = {}
-    blob = _NewBlob(temporary, room, total)
+    blob = _NewBlob(temporary, room, total, announce)
     done = 0
     try:
-        for batch in _batches(_hash_ahead(names, tensors), whole=small):
+        for batch in _batches(_hashed(names, tensors, total), whole=small):
             known.update(sharing.find([(item.digest, item.spec) for item in batch]))
             fresh = _fresh(batch, known, blob)
             blob.append(fresh)
@@ -107,7 +114,7 @@ def store_tensors(
                 done += item.spec.nbytes
                 if progress is not None:
                     progress(done, total)
-        written = blob.finish(places, announce)
+        written = blob.finish(places)
     except BaseException:
         blob.discard()
         raise
@@ -127,40 +134,31 @@ def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBl
     return list(fresh.values())
 
 
-def _hash_ahead(names: Sequence[str], tensors: Mapping[str, Source]) -> Iterator[_Hashed]:
-    """Yield tensors with their digests, hashed in a second thread, a few ahead of the one that is written."""
-    ready: queue.Queue[_Hashed | BaseException | None] = queue.Queue(maxsize=2 * BATCH_TENSORS)
-    stop = threading.Event()
+def _hashed(names: Sequence[str], tensors: Mapping[str, Source], total: int) -> Iterator[_Hashed]:
+    """Yield tensors with their digests, in order."""
 
-    def put(item: _Hashed | BaseException | None) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
+    def hashed(name: str) -> _Hashed:
+        source = tensors[name]
+        content, hasher = source.buffer(), tensor_hasher(source.spec)
+        hasher.update(content)
+        return _Hashed(name, source.spec, hasher.hexdigest(), content)
 
-    def work() -> None:
-        try:
-            for name in names:
-                if stop.is_set():
-                    return
-                source = tensors[name]
-                content, hasher = source.buffer(), tensor_hasher(source.spec)
-                hasher.update(content)
-                put(_Hashed(name, source.spec, hasher.hexdigest(), content))
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="blake3", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+    if total <= TINY:
+        yield from map(hashed, names)
+        return
+    with ThreadPoolExecutor(HASHERS, thread_name_prefix="blake3") as pool:
+        ahead: deque[tuple[int, Future[_Hashed]]] = deque()
+        held = 0
+        for name in names:
+            nbytes = tensors[name].spec.nbytes
+            while ahead and (held + nbytes > BATCH_BYTES or len(ahead) >= BATCH_TENSORS):
+                freed, first = ahead.popleft()
+                held -= freed
+                yield first.result()
+            ahead.append((nbytes, pool.submit(hashed, name)))
+            held += nbytes
+        for _, first in ahead:
+            yield first.result()
 
 
 def _batches(items: Iterator[_Hashed], *, whole: bool) -> Iterator[list[_Hashed]]:
@@ -180,14 +178,22 @@ def _batches(items: Iterator[_Hashed], *, whole: bool) -> Iterator[list[_Hashed]
 class _NewBlob:
     """A blob while it grows."""
 
-    def __init__(self, path: Path, room: int | None, largest: int) -> None:
+    def __init__(self, path: Path, room: int | None, largest: int, announce: Announce) -> None:
+        """Prepare one; there is a file only when there is something to write.
+
+        Args:
+            room: bytes of the header where it is written last; None if all tensors come at once.
+            largest: bytes of data that may come.
+        """
         self._path = path
         self._room = room
         self._largest = largest
+        self._announce = announce
         self._handle: int | None = None
         self._slots: dict[str, Slot] = {}
         """By digest, in the order of the data."""
         self._nbytes = 0
+        self._head = b""
         self._start = 0
 
     def __contains__(self, digest: str) -> bool:
@@ -206,21 +212,23 @@ class _NewBlob:
         for item in items:
             write_pieces(self._handle, item.content)
 
-    def finish(self, places: Places, announce: Callable[[str], None]) -> BlobRecord | None:
+    def finish(self, places: Places) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
         if self._handle is None:
             return None
-        head = header(list(self._slots.values()), self._start)
-        os.pwrite(self._handle, head, 0)
+        if self._room is not None:
+            self._head = header(list(self._slots.values()), self._room)
+        digest = blob_digest(self._head, self._slots)
+        if self._room is not None:
+            self._announce(digest)
+        os.pwrite(self._handle, self._head, 0)
         os.ftruncate(self._handle, self._start + self._nbytes)
         os.fchmod(self._handle, 0o444)
         os.fsync(self._handle)
         os.close(self._handle)
         self._handle = None
-        digest = blob_digest(head, self._slots)
         path = places.blob(digest)
         make_blob_folder(places, digest)
-        announce(digest)
         self._path.rename(path)
         sync_folder(path.parent)
         stamp(places, digest, path.lstat())
@@ -237,8 +245,13 @@ class _NewBlob:
         self._path.unlink(missing_ok=True)
 
     def _open(self) -> None:
+        if self._room is None:
+            self._head = header(list(self._slots.values()))
+            self._announce(blob_digest(self._head, self._slots))
+        else:
+            self._announce(None)
+        self._start = self._room if self._room is not None else len(self._head)
         make_folder(self._path.parent)
-        self._start = self._room if self._room is not None else len(header(list(self._slots.values())))
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if self._largest > SMALL and hasattr(os, "posix_fallocate"):
             # The whole room at once keeps the file in one piece; what is not needed is given back at the end.

@@ -12,7 +12,8 @@ from registry.blobs.manifest import BlobRecord, Manifest
 from registry.catalog import aliases, blobs, sql, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
-from registry.catalog.draft import Draft, check_metrics, check_note, encode_init, storable
+from registry.catalog.database import Database
+from registry.catalog.draft import Draft, Vanished, check_metrics, check_note, encode_init, storable
 from registry.catalog.record import DECISIVE, canonical_json, record_digest, seal
 from registry.errors.catalog import ChangedVersion
 
@@ -73,15 +74,17 @@ def admit(
     new_blobs: Sequence[BlobRecord],
     *,
     force_new: bool,
+    is_there: bool = False,
     unsound: Collection[str] = (),
 ) -> tuple[int, bool]:
     """Write a version, and return its number and whether the name had it already.
 
     Args:
+        is_there: what ``holds`` said before; the draft may then lack what only a new version needs.
         unsound: blobs that the push found missing or damaged.
 
     Raises:
-        VanishedTensors: tensors that the push did not write are not stored any more.
+        Vanished: tensors that the push did not write are not stored any more, or the version is not there any more.
     """
     draft, connection = candidate.draft, change.connection
     blobs.distrust(connection, unsound)
@@ -92,6 +95,8 @@ def admit(
             _add_facts(change, same, candidate)
             _put_right(change, same, candidate.manifest, new_blobs)
             return same.number, True
+    if is_there:
+        raise Vanished(f"the version of '{draft.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
         model_id, number = connection.run(sql.ADD_MODEL, {"id": None, "name": draft.name, "next_number": 2}), 1
@@ -120,6 +125,14 @@ def admit(
     return number, False
 
 
+def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
+    """Whether the name has a version already that is what the push would make."""
+    models = database.rows(sql.MODEL, {"name": draft.name})
+    if not models or not database.rows(sql.SAME_WEIGHTS, {"model": models[0].id, "weights": manifest.weights_digest}):
+        return False
+    return _same(database, models[0].id, prepare(draft, manifest, ())) is not None
+
+
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
     """Add metrics and a note to a version that is there, and return what was new."""
     figures = {row.key: row.value for row in change.connection.rows(sql.METRICS, {"version": version.id})}
@@ -142,7 +155,7 @@ def _add_facts(change: Change, version: Held, candidate: Candidate) -> None:
         aliases.point(change, version, alias)
 
 
-def _same(connection: Connection, model_id: int, candidate: Candidate) -> Held | None:
+def _same(connection: Connection | Database, model_id: int, candidate: Candidate) -> Held | None:
     """Return the newest live version that already is what a push would make.
 
     It has the same weights, ties and other values; and what the push says of the class and brings as documents, it
@@ -193,7 +206,7 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
 
     Raises:
         ChangedVersion: it has other weights.
-        VanishedTensors: a blob of it is not known.
+        Vanished: a blob of it is not known.
     """
     if manifest.weights_digest != version.weights:
         raise ChangedVersion(version.ref)

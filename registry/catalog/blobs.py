@@ -9,7 +9,7 @@ from registry.blobs.manifest import BlobRecord, Location, Manifest
 from registry.catalog import sql
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.draft import VanishedTensors
+from registry.catalog.draft import Vanished
 
 
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
@@ -22,7 +22,7 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     """Add new blobs and their tensors, and return the ids of all blobs that the manifests need.
 
     Raises:
-        VanishedTensors: a blob that is not new is not known any more.
+        Vanished: a blob that is not new is not known any more.
     """
     connection.run_all(
         sql.ADD_BLOB, [{"id": None, "digest": b.digest, "nbytes": b.nbytes, "created_at": at} for b in new]
@@ -32,7 +32,7 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     tensors = [tensor for manifest in manifests for tensor in manifest.tensors.values()]
     vanished = {tensor.digest for tensor in tensors if tensor.location.blob not in ids}
     if vanished:
-        raise VanishedTensors(sorted(vanished))
+        raise Vanished(f"{len(vanished)} blobs are no longer stored")
     fresh = {blob.digest for blob in new}
     added = {
         tensor.digest: {

@@ -158,6 +158,18 @@ class Catalog:
 
     # Changes
 
+    def knows(self, name: str) -> bool:
+        """Whether there has ever been a version of this name."""
+        return bool(self._database.rows(sql.MODEL, {"name": name}))
+
+    def holds(self, draft: Draft, manifest: Manifest) -> bool:
+        """Whether ``add_version`` would find that the name has this version already.
+
+        Raises:
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part of the draft.
+        """
+        return admission.holds(self._database, draft, manifest)
+
     def add_version(
         self,
         draft: Draft,
@@ -166,6 +178,7 @@ class Catalog:
         *,
         beside: Sequence[Manifest] = (),
         force_new: bool = False,
+        is_there: bool = False,
         unsound: Collection[str] = (),
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
@@ -174,16 +187,19 @@ class Catalog:
         Args:
             new_blobs: what this push wrote; every other blob of the manifests must be known still.
             beside: manifests of tensors that the draft's documents refer to.
+            is_there: what ``holds`` said; if it is so no more, nothing is added.
             unsound: blobs that this push found missing or damaged, and no other shall share.
             confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
-            VanishedTensors: tensors that were to be shared were collected meanwhile: write them and call again.
+            Vanished: what was found was collected or trashed meanwhile: look, write what is missing, and call again.
             InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part of the draft.
         """
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
-            number, reused = admission.admit(change, candidate, new_blobs, force_new=force_new, unsound=unsound)
+            number, reused = admission.admit(
+                change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
+            )
             confirm()
         rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
         return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
@@ -262,7 +278,7 @@ class Catalog:
 
         Raises:
             ChangedVersion: the manifest has other weights.
-            VanishedTensors: a blob of it is not known.
+            Vanished: a blob of it is not known.
         """
         with self._change() as change:
             admission.move(change, hold(change, entry), manifest, new_blobs)

@@ -62,12 +62,8 @@ class Draft:
             raise InvalidFact("document 'manifest'", "the manifest is given apart")
 
 
-class VanishedTensors(Exception):
-    """Blobs that a push meant to share were collected since it looked; it must write these tensors itself."""
-
-    def __init__(self, digests: Sequence[str]) -> None:
-        super().__init__(f"{len(digests)} tensors are no longer stored")
-        self.digests = tuple(digests)
+class Vanished(Exception):
+    """What a push found stored, and meant to use, was trashed or collected since; it has to look again."""
 
 
 def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

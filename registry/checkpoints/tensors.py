@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+
+from isal import isal_zlib
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 from registry.errors.checkpoints import DamagedCheckpoint
@@ -49,7 +50,7 @@ class Storage:
         if self.content is None:
             raise DamagedCheckpoint(self.source, f"the bytes of storage '{self.key}' are missing")
         if self.crc is not None:
-            if zlib.crc32(self.content) != self.crc:
+            if isal_zlib.crc32(self.content) != self.crc:
                 raise DamagedCheckpoint(self.source, f"the checksum of storage '{self.key}' does not fit its bytes")
             self.crc = None
         return self.content

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from isal import isal_zlib
 
 from registry.checkpoints.mapping import MappedReader
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, Storage
@@ -35,7 +36,7 @@ class Member:
 
     def checked(self, source: str, name: str) -> memoryview:
         """Return its bytes after comparing them with the CRC."""
-        if self.crc is not None and zlib.crc32(self.content) != self.crc:
+        if self.crc is not None and isal_zlib.crc32(self.content) != self.crc:
             raise DamagedCheckpoint(source, f"the checksum of '{name}' does not fit its bytes")
         return self.content
 
