@@ -59,7 +59,7 @@ def deposit(
     """
     before = _stamp(inspection)
     source_digest = FileDigest(inspection.checkpoint.path)
-    if force_new or not catalog.knows(draft.name):
+    if source_digest.is_of_a_file and (force_new or not catalog.knows(draft.name)):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors, enclosed = inspection.tensors, enclosures or {}
     for attempt in range(_ATTEMPTS):
@@ -70,7 +70,7 @@ def deposit(
             manifest = _manifest(inspection, stored.tensors)
             manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in enclosed.items()}
             complete = _completed(draft, inspection, manifests)
-            is_there = not force_new and catalog.holds(complete, manifest)
+            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(complete, manifest)
             if not is_there:
                 complete = replace(complete, source_sha256=source_digest.result())
             if _stamp(inspection) != before:

@@ -27,6 +27,11 @@ class FileDigest:
         self._error: OSError | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_of_a_file(self) -> bool:
+        """Whether there is one; a folder or an object in memory has none."""
+        return self._path is not None
+
     def start(self) -> None:
         """Begin, unless it was begun."""
         if self._path is not None and self._thread is None:
