@@ -298,11 +298,10 @@ class Registry:
         from registry.replay import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
-            with uncollected():
-                return self._parcel(entry, "always" if verify == "outputs" else verify)
+            return self._parcel(entry, "always" if verify == "outputs" else verify)
 
         order = Order(model, init, device, allow_missing, allow_unexpected, cast)
-        with undone_on_failure(model if verify == "outputs" else None):
+        with uncollected(), undone_on_failure(model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
             else:

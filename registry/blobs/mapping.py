@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -93,13 +93,16 @@ def _tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
     return flat.resize_(spec.shape)
 
 
-def regions(manifest: Manifest, blobs: Mapping[str, Mapped]) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
-    """Yield each stored tensor once, with the names that it has and its mapped bytes."""
+def regions(
+    manifest: Manifest, blobs: Mapping[str, Mapped], wanted: Collection[str]
+) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
+    """Yield each tensor that is stored in one of the blobs that are wanted once, with its names and mapped bytes."""
+    inside = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in wanted}
     names: dict[Location, list[str]] = {}
-    for name, stored in manifest.tensors.items():
+    for name, stored in inside.items():
         names.setdefault(stored.location, []).append(name)
     seen: set[tuple[Location, str]] = set()
-    for stored in manifest.tensors.values():
+    for stored in inside.values():
         if (stored.location, stored.digest) not in seen:
             seen.add((stored.location, stored.digest))
             begin = stored.location.offset

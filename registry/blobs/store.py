@@ -75,9 +75,7 @@ class BlobStore:
             for blob, mapped in blobs.items()
             if verify == "never" or (extents and is_stamped(self._places, blob, mapped.status, extents[blob]))
         }
-        verification = Verification(
-            region for region in regions(manifest, blobs) if region[0].location.blob not in trusted
-        )
+        verification = Verification(regions(manifest, blobs, blobs.keys() - trusted))
 
         def check() -> None:
             verification.wait()

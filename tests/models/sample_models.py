@@ -207,6 +207,16 @@ class CustomReset(nn.Module):
         return x @ self.weight + self.bias
 
 
+class FixedScale(nn.LayerNorm):
+    """Its scale is a buffer that is not saved, given its values by torch's own ``reset_parameters``."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        del self.weight
+        self.register_buffer("weight", torch.full((4,), 7.0), persistent=False)
+        self.reset_parameters()
+
+
 class Containers(nn.Module):
     def __init__(self) -> None:
         super().__init__()

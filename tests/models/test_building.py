@@ -21,6 +21,7 @@ FAST = {
     "Recurrent",
     "DrawnParameter",
     "CustomReset",
+    "FixedScale",
     "Containers",
     "SharedModule",
     "OddTypes",
@@ -105,7 +106,10 @@ def test_a_build_leaves_no_trace_in_the_process(name):
 
     assert (torch.rand(3).tolist(), random.random()) == expected
     assert nn.Module.register_parameter is register
-    assert not nn.Linear(2, 2).weight.is_meta
+    torch.manual_seed(0)
+    linear = nn.Linear(2, 2)
+    assert not linear.weight.is_meta
+    assert linear.weight.unique().numel() == 4
 
 
 def test_two_probes_of_a_class_have_one_digest():
