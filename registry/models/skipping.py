@@ -58,7 +58,7 @@ class Watch:
 _ORDINARY_RESETS: dict[type[nn.Module], Callable[[Any], None]] = {
     cls: vars(cls)["reset_parameters"] for cls in (nn.Linear, nn.Embedding, nn.LayerNorm, nn.GroupNorm, _ConvNd)
 }
-"""Layers whose ``reset_parameters`` does nothing but give their parameters values, a third of what making them takes."""
+"""Layers whose ``reset_parameters`` does nothing but give their parameters values; a third of making them."""
 
 _thread = threading.local()
 _ordinary_register = nn.Module.register_parameter
