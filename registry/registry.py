@@ -295,7 +295,7 @@ class Registry:
         """
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
-        from registry.replay import undone_on_failure
+        from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
             return self._parcel(entry, "always" if verify == "outputs" else verify)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,6 @@ from registry.example import Example, as_example
 from registry.intake import Inspection
 from registry.models.build import build
 from registry.models.fit import fit
-from registry.models.rollback import Snapshot
-from registry.models.slots import bare, layout
 from registry.outputs import Deviation, Output, Outputs, compare, device_of, run
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
@@ -149,21 +146,6 @@ def replay(ref: str, enclosed: Enclosed, model: nn.Module, *, cast: torch.dtype 
     found = run(model, _example(enclosed), dtype=cast)
     then = Circumstances(values["torch"], values["device"], values["sources"])
     return Replay(ref, compare(expected, found, cast=cast is not None), then, circumstances(model))
-
-
-@contextmanager
-def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
-    """Give the caller's model its own tensors back if what is done inside raises."""
-    if model is None:
-        yield
-        return
-    inner = bare(model)
-    before = Snapshot(inner, layout(inner))
-    try:
-        yield
-    except BaseException:
-        before.restore()
-        raise
 
 
 def circumstances(model: nn.Module) -> Circumstances:

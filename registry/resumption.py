@@ -18,9 +18,9 @@ from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
 from registry.models import generators, ranks
 from registry.models.report import LoadReport
+from registry.models.rollback import undone_on_failure
 from registry.models.shards import is_shard, materialised
 from registry.models.slots import bare, layout
-from registry.replay import undone_on_failure
 from registry.training.capture import Job, kind_of, parameter_names
 from registry.training.optimizer import by_position
 from registry.training.state import as_in, unflatten

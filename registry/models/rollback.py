@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from registry.models.bits import same_bits
 from registry.models.shards import local
 from registry.models.skipping import exchange
-from registry.models.slots import Layout
+from registry.models.slots import Layout, bare, layout
 
 
 class _Tensor(NamedTuple):
@@ -58,6 +59,21 @@ class Snapshot:
                     tensor.data = memory
                 if not same_bits(tensor, values):
                     tensor.copy_(values)
+
+
+@contextmanager
+def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
+    """Give the caller's model its own tensors back if what is done inside raises."""
+    if model is None:
+        yield
+        return
+    inner = bare(model)
+    before = Snapshot(inner, layout(inner))
+    try:
+        yield
+    except BaseException:
+        before.restore()
+        raise
 
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:
