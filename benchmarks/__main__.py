@@ -27,6 +27,7 @@ from benchmarks import (
     peers,
     pushing,
     racing,
+    sharding,
 )
 from benchmarks.row import HEADINGS, Row, as_markdown
 from benchmarks.workshop import FULL, QUICK, TOY, Workshop
@@ -40,6 +41,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "listing": listing.rows,
     "racing": racing.rows,
     "parallel": parallel.rows,
+    "sharding": sharding.rows,
     "peers": peers.rows,
 }
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.util import Finalize
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,12 @@ T = TypeVar("T")
 
 _LONGEST_PAUSE = 0.25
 """Seconds between two looks into the store."""
+
+_LINGER = 3.0
+"""Seconds that a process, which may hold the job's store, stays at its end for ranks that have yet to read there."""
+
+_shared: list[Meeting] = []
+"""The last result that this process left."""
 
 _calls: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
 """By process group: how often this process met at each place of its program."""
@@ -67,6 +74,7 @@ class Meeting:
             self.give_up(error)
             raise
         self._leave("result", ("", entry))
+        _shared[:] = [self]
         return entry
 
     def give_up(self, error: BaseException) -> None:
@@ -85,10 +93,19 @@ class Meeting:
             "rank 0 has left no result of a push like this one",
         )
         message, entry = self._read("result")
+        with suppress(RuntimeError):
+            self._store.add(f"{self._key}/read", 1)
         if message:
             raise OtherRankFailed(self._doing, [(0, message)])
         stored: Entry = entry
         return stored
+
+    def linger(self) -> None:
+        """Wait a little for ranks that have not read the result yet."""
+        end = time.monotonic() + _LINGER
+        with suppress(RuntimeError):
+            while self._store.add(f"{self._key}/read", 0) < self._size - 1 and time.monotonic() < end:
+                time.sleep(0.02)
 
     def together(self, work: Callable[[], T]) -> T:
         """Do something that needs all ranks, once all of them are here.
@@ -143,6 +160,14 @@ class Meeting:
     def _leave(self, key: str, value: object) -> None:
         with suppress(RuntimeError):  # who cannot be told waits no longer than the time limit
             self._store.set(f"{self._key}/{key}", base64.b64encode(pickle.dumps(value)).decode())
+
+
+def _linger() -> None:
+    for meeting in _shared:
+        meeting.linger()
+
+
+Finalize(None, _linger, exitpriority=10)  # atexit does not run in the children that mp.spawn starts
 
 
 def _collectives(world: Any) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from multiprocessing.util import Finalize
 
 from registry.canonical.signature import TensorSpec
 from registry.catalog.entry import Entry
@@ -90,11 +90,13 @@ def follow(pending: PendingEntry) -> None:
     _last = pending
 
 
-@atexit.register
 def settle_last() -> None:
     """Wait for the push before, so that versions get their numbers in the order of the calls."""
     if _last is not None:
         _last.settle()
+
+
+Finalize(None, settle_last, exitpriority=20)  # atexit does not run in the children that mp.spawn starts
 
 
 def copied(tensors: Mapping[str, TensorSource]) -> dict[str, TensorSource]:

@@ -104,7 +104,12 @@ def live_wrappers(module: nn.Module) -> dict[str, str]:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether each rank holds only a part of the parameters (FSDP)."""
-    return any(_FSDP1 in _type_names(child) or any(map(_is_fsdp2, type(child).__mro__)) for child in module.modules())
+    return is_fsdp1(module) or any(any(map(_is_fsdp2, type(child).__mro__)) for child in module.modules())
+
+
+def is_fsdp1(module: nn.Module) -> bool:
+    """Whether something in a module is wrapped by ``FullyShardedDataParallel``, which flattens its parameters."""
+    return any(_FSDP1 in _type_names(child) for child in module.modules())
 
 
 def _row(module: nn.Module) -> Wrapper | None:
@@ -126,7 +131,9 @@ def _type_names(module: nn.Module) -> list[str]:
 def _full_state(module: nn.Module) -> dict[str, Any]:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    # Gathered to rank 0 alone; but FSDP1 on the CPU dies of a segmentation fault over that (torch 2.13).
+    to_rank_zero = not (is_fsdp1(module) and all(tensor.is_cpu for tensor in module.parameters()))
+    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=to_rank_zero))
 
 
 def _weight_set(source: str, state: Mapping[str, Any]) -> WeightSet:

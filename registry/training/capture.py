@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.live import LiveTensor
+from registry.checkpoints.live import LiveTensor, is_fsdp1
 from registry.enclosure import Enclosure
 from registry.errors.training import ForeignParameters
 from registry.models import generators, ranks
@@ -42,7 +42,7 @@ class Job:
 def enclose_job(model: nn.Module, job: Job, *, keep: bool = True) -> Enclosure:
     """Return a job's training state, its optimizer state keyed by canonical parameter name.
 
-    Under FSDP2 the states are gathered, which every rank has to take part in. Random generators are those of one
+    Under FSDP the states are gathered, which every rank has to take part in. Random generators are those of one
     process: of a job's many processes none are kept, and neither are they without an optimizer, since they would make
     a version of the same weights and counters another one.
 
@@ -57,13 +57,15 @@ def enclose_job(model: nn.Module, job: Job, *, keep: bool = True) -> Enclosure:
     state: dict[str, Any] = {name: index(count) for name, count in counters.items() if count is not None}
     state["kinds"] = {part: kind_of(owner) for part, owner in job.parts.items()}
     for part, owner in job.parts.items():
-        state[part] = _whole(owner.state_dict(), keep)
+        is_flattened = part == "optimizer" and is_fsdp1(model)
+        state[part] = _unflattened(model, owner) if is_flattened else _whole(owner.state_dict(), keep)
     if not keep:
         return Enclosure()
     if job.optimizer is not None:
-        names = [name for group in parameter_names(model, job.optimizer) for name in group]
-        shapes = {name: tuple(slot.tensor.shape) for name, slot in layout(bare(model)).slots.items()}
-        state["optimizer"] = by_name(state["optimizer"], names, shapes)
+        if not is_fsdp1(model):
+            names = [name for group in parameter_names(model, job.optimizer) for name in group]
+            shapes = {name: tuple(slot.tensor.shape) for name, slot in layout(bare(model)).slots.items()}
+            state["optimizer"] = by_name(state["optimizer"], names, shapes)
         if not ranks.in_job():
             state["rng"] = generators.state()
     return flatten(state, _source)
@@ -91,6 +93,23 @@ def kind_of(owner: Any) -> str:
     inner = getattr(owner, "scheduler", None) if inner is None else inner
     cls = type(inner if inner is not None else owner)
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _unflattened(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state of an FSDP1 job's optimizer by name, on rank 0; only torch knows what it has flattened how."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+
+    is_fresh = not optimizer.state
+    try:
+        named = get_optimizer_state_dict(
+            model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+        )
+    except KeyError as error:  # torch's word for a parameter that it does not find
+        raise ForeignParameters(type(bare(model)).__name__, 1) from error
+    if is_fresh:  # torch has made a step with it, so as to have a state
+        optimizer.state.clear()
+        named["state"] = {}
+    return {"state": named.get("state", {}), "param_groups": named.get("param_groups", []), "ordered": False}
 
 
 def _whole(value: Any, keep: bool) -> Any:

@@ -38,6 +38,11 @@ def wrapped(kind: str) -> nn.Module:
     model = PointNet()
     if kind == "ddp":
         return DistributedDataParallel(model)
+    if kind.startswith("fsdp1"):
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        keeps = kind == "fsdp1, original parameters"
+        return FullyShardedDataParallel(model, device_id=torch.device("cpu"), use_orig_params=keeps)
     from torch.distributed.fsdp import fully_shard
 
     fully_shard(model)
@@ -77,7 +82,9 @@ def resume_together(rank: int, folder: Path, kind: str) -> None:
         torch.save(whole, folder / f"{kind}{dist.get_world_size()}.pt")
 
 
-@pytest.mark.parametrize(("pushed", "world"), [("ddp", 2), ("fsdp", 2), ("fsdp", 4)])
+@pytest.mark.parametrize(
+    ("pushed", "world"), [("ddp", 2), ("fsdp", 2), ("fsdp", 4), ("fsdp1", 2), ("fsdp1, original parameters", 2)]
+)
 def test_every_rank_gets_one_entry_and_any_number_resumes(
     pushed: str, world: int, hub: registry.Registry, tmp_path: Path
 ) -> None:
@@ -86,10 +93,30 @@ def test_every_rank_gets_one_entry_and_any_number_resumes(
     optimizer = torch.optim.Adam(alone.parameters())
     hub.resume("net:last", alone, optimizer)
     truth = optimizer.state[next(alone.parameters())]["exp_avg"]
+    assert truth.abs().sum() > 0
+    assert [float(entry["step"]) for entry in optimizer.state.values()] == [1.0] * len(list(alone.parameters()))
     on_ranks(resume_together, 2, tmp_path, "ddp", name="second")
     on_ranks(resume_together, 2, tmp_path, "fsdp", name="third")
     for kind in ("ddp2", "fsdp2"):
         assert torch.equal(torch.load(tmp_path / f"{kind}.pt"), truth)
+
+
+def push_before_the_first_step(rank: int, folder: Path) -> None:
+    model = wrapped("fsdp1")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.25)
+    registry.push(model, "net", optimizer=optimizer)
+    assert not optimizer.state
+    with pytest.raises(errors.RegistryError):
+        registry.resume("net", model, optimizer)
+
+
+def test_an_optimizer_without_a_state_is_left_so(hub: registry.Registry, tmp_path: Path) -> None:
+    on_ranks(push_before_the_first_step, 2, tmp_path)
+    alone = PointNet()
+    optimizer = torch.optim.Adam(alone.parameters())
+    hub.resume("net", alone, optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    assert not optimizer.state
 
 
 def push_badly(rank: int, folder: Path) -> None:

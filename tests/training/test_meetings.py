@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -83,6 +84,21 @@ def push_alone_and_together(rank: int) -> str:
 
 def test_no_rank_takes_an_older_result_for_its_own(hub: registry.Registry, tmp_path: Path) -> None:
     assert outcomes(push_alone_and_together, tmp_path) == ["net:v2 net:v4"] * 2
+
+
+def push_and_leave(rank: int, port: int) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    model = DistributedDataParallel(PointNet())
+    if rank == 1:
+        time.sleep(1)  # rank 0, in which the job's store is, comes to its end first
+    assert registry.push(model, "net").ref == "net:v1"
+
+
+def test_the_rank_that_wrote_leaves_only_after_the_others_know(hub: registry.Registry) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(push_and_leave, (port,), nprocs=2)
 
 
 def push_sharded_on_one_rank(rank: int) -> str:
