@@ -13,7 +13,9 @@ from registry.blobs.manifest import Manifest
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
+from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import ModelNeeded
+from registry.errors.models import FlattenedParameters
 from registry.models import parallel, ranks
 from registry.models.build import Built
 from registry.models.expectation import expect
@@ -94,6 +96,16 @@ def deliver_to_ranks(
     return module, report
 
 
+def require_unflattened(model: nn.Module) -> None:
+    """Raise if weights cannot go into a live module.
+
+    Raises:
+        FlattenedParameters: it is under FSDP1.
+    """
+    if is_fsdp1(model):
+        raise FlattenedParameters(model_class(model).__name__)
+
+
 def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) -> tuple[nn.Module, LoadReport]:
     """Put the weights into the caller's module, or into one built from the entry's class.
 
@@ -114,6 +126,8 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         built = build_by(spec, parcel.proof if same else None)
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
+    else:
+        require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
     renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)

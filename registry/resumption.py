@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from registry.catalog.entry import Entry
-from registry.delivery import Order, Parcel, deliver
+from registry.delivery import Order, Parcel, deliver, require_unflattened
 from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
@@ -55,6 +55,7 @@ def resume(
     """
 
     def here(entry: Entry) -> Resumed:
+        require_unflattened(model)
         state = _stored(job, open_training(entry), entry.ref)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)

@@ -274,6 +274,16 @@ class CannotShard(ParallelError):
         super().__init__(f"{model} cannot be loaded with fsdp=True: {reason}; load it with ddp=True")
 
 
+class FlattenedParameters(ModelError):
+    """Weights were to go into a module whose parameters FSDP1 has flattened."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} is wrapped by FullyShardedDataParallel, which has flattened its parameters so that none has a "
+            "name any more; put the weights into the bare model and wrap it then, or shard it with fully_shard (FSDP2)"
+        )
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without the traceback text that may follow."""
     lines = str(error).strip().splitlines()

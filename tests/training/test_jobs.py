@@ -106,8 +106,9 @@ def push_before_the_first_step(rank: int, folder: Path) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.25)
     registry.push(model, "net", optimizer=optimizer)
     assert not optimizer.state
-    with pytest.raises(errors.RegistryError):
-        registry.resume("net", model, optimizer)
+    for optimizers in ((optimizer,), ()):
+        with pytest.raises(errors.FlattenedParameters, match="fully_shard"):
+            registry.resume("net", model, *optimizers)
 
 
 def test_an_optimizer_without_a_state_is_left_so(hub: registry.Registry, tmp_path: Path) -> None:
