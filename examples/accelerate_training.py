@@ -27,7 +27,7 @@ def main() -> None:
     model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
     saver = RegistrySaver(accelerator, "classifier", keep_last=2, best_by="acc")
     inputs, labels = blobs(1)
-    for _ in range(3):
+    for epoch in range(3):
         model.train()
         for points, answers in batches:
             optimizer.zero_grad()
@@ -36,7 +36,7 @@ def main() -> None:
         model.eval()
         with torch.no_grad():
             accuracy = (model(inputs).argmax(-1) == labels).float().mean()
-        saver.save(model, metrics={"acc": accuracy}, example=inputs[:4])
+        saver.save(model, metrics={"acc": accuracy}, optimizer=optimizer, epoch=epoch, example=inputs[:4])
 
 
 if __name__ == "__main__":

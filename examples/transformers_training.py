@@ -44,7 +44,6 @@ def main() -> None:
             per_device_train_batch_size=8,
             eval_strategy="epoch",
             save_strategy="epoch",
-            save_only_model=True,
             report_to=[],
             disable_tqdm=True,
             use_cpu=True,

@@ -20,14 +20,23 @@ class RegistryCheckpoint(Checkpoint):
     Args:
         name: the model's name in the registry.
         every_n_epochs: push after every so many epochs, and after the last one.
+        save_weights_only: leave out step, epoch and the states of optimizer and scheduler, which ``registry.resume``
+            puts back; of several optimizers or schedulers none is kept.
         example: inputs whose outputs are kept with each version.
         retention: arguments of ``registry.integrations.retention.Keeper``.
     """
 
-    def __init__(self, name: str, *, every_n_epochs: int = 1, example: object = None, **retention: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        every_n_epochs: int = 1,
+        save_weights_only: bool = False,
+        example: Any = None,
+        **retention: Any,
+    ) -> None:
         self.keeper = Keeper(name, **retention)
-        self.every_n_epochs = every_n_epochs
-        self.example = example
+        self.every_n_epochs, self.save_weights_only, self.example = every_n_epochs, save_weights_only, example
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remember the init arguments; one that cannot be stored is refused here, before anything is trained."""
@@ -39,4 +48,12 @@ class RegistryCheckpoint(Checkpoint):
         done = trainer.current_epoch + 1
         if trainer.fast_dev_run or (done % self.every_n_epochs and done != trainer.max_epochs):
             return
-        self.keeper.push(trainer.model, trainer.callback_metrics, world_size=trainer.world_size, example=self.example)
+        job = {} if self.save_weights_only else _job(trainer)
+        facts = {"world_size": trainer.world_size, "example": self.example, **job}
+        self.keeper.push(trainer.model, trainer.callback_metrics, **facts)
+
+
+def _job(trainer: Trainer) -> dict[str, Any]:
+    parts = {"optimizer": trainer.optimizers, "scheduler": [c.scheduler for c in trainer.lr_scheduler_configs]}
+    lone = {part: owners[0] for part, owners in parts.items() if len(owners) == 1}
+    return {"step": trainer.global_step, "epoch": trainer.current_epoch, **lone}

@@ -15,6 +15,8 @@ from registry.integrations.retention import Keeper
 class RegistryCallback(TrainerCallback):
     """Pushes the model whenever the Trainer saves (``save_strategy``), with the metrics of its last evaluation.
 
+    The states of optimizer and scheduler go with it, for ``registry.resume``, unless ``save_only_model`` is set.
+
     Args:
         name: the model's name in the registry.
         example: keyword inputs whose outputs are kept with each version, such as a tokenizer's encoding.
@@ -46,4 +48,7 @@ class RegistryCallback(TrainerCallback):
         facts = construction(model) if isinstance(model, PreTrainedModel) else {}
         if args.parallel_mode is ParallelMode.DISTRIBUTED and not args.fsdp and not args.deepspeed:
             facts["from_"] = "ddp"  # the Trainer hands out what is inside of its wrapper
+        if not args.save_only_model:
+            facts.update(optimizer=kwargs.get("optimizer"), scheduler=kwargs.get("lr_scheduler"))
+            facts.update(step=state.global_step, epoch=int(state.epoch or 0))
         self.keeper.push(model, self._metrics, world_size=args.world_size, example=self.example, **facts)

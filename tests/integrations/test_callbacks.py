@@ -62,6 +62,15 @@ def test_lightning_keeps_the_last_and_the_best(job: Path) -> None:
     assert best.model_class == "lightning_classifier:LightningClassifier" and best.init == {"width": 12}
     model = registry.load(best.ref, verify="outputs")
     assert model.hparams.width == 12 and not model.training
+    resumed = registry.resume(best.ref, model, model.configure_optimizers())
+    assert resumed.restored == ("optimizer",) and resumed.step == 4 * best.version and resumed.epoch == best.version - 1
+
+
+def decayed(model: torch.nn.Module) -> list[list[torch.nn.Parameter]]:
+    """Return the parameters that the Trainer decays, and those that it does not."""
+    kept = [name for name, _ in model.named_parameters() if "bias" in name or "LayerNorm" in name]
+    named = dict(model.named_parameters())
+    return [[named[n] for n in named if n not in kept], [named[n] for n in kept]]
 
 
 def test_the_trainer_of_transformers_keeps_the_last_and_the_best(job: Path) -> None:
@@ -71,10 +80,16 @@ def test_the_trainer_of_transformers_keeps_the_last_and_the_best(job: Path) -> N
     best = kept(job, "sequence-classifier", "eval_accuracy")
     model = registry.load(best.ref, verify="outputs")
     assert isinstance(model, transformers.BertForSequenceClassification) and model.config.hidden_size == 16
+    optimizer = torch.optim.AdamW([{"params": part} for part in decayed(model)])
+    resumed = registry.resume(best.ref, model, optimizer)
+    assert resumed.step == 4 * best.version and resumed.epoch == best.version
+    assert optimizer.state[model.classifier.weight]["exp_avg"].abs().sum() > 0
 
 
 def test_accelerate_keeps_the_last_and_the_best(job: Path) -> None:
     pytest.importorskip("accelerate")
     torchrun("accelerate_training.py")
     best = kept(job, "classifier", "acc")
-    assert registry.load(best.ref, verify="outputs")(torch.zeros(2, 8)).shape == (2, 4)
+    model = registry.load(best.ref, verify="outputs")
+    assert model(torch.zeros(2, 8)).shape == (2, 4)
+    assert registry.resume(best.ref, model, torch.optim.SGD(model.parameters())).epoch == best.version - 1
