@@ -17,6 +17,7 @@ from . import (
     gc,
     inspect,
     list_versions,
+    load,
     log,
     push,
     restore,
@@ -54,6 +55,7 @@ app.command("push")(push.push)
 app.command("list")(list_versions.list_versions)
 app.command("show")(show.show)
 app.command("inspect")(inspect.inspect)
+app.command("load")(load.load)
 app.command("audit")(audit.audit)
 app.command("log")(log.log)
 app.command("diff")(diff.diff)

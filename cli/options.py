@@ -114,6 +114,13 @@ def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) ->
     return random_example([_shape(text) for text in shapes or ()], seed)
 
 
+def one_of(option: str, given: str, allowed: Sequence[str]) -> Any:
+    """Return a word if it is one that the option takes."""
+    if given not in allowed:
+        raise typer.BadParameter(f"{option} '{given}' is none of {', '.join(allowed)}")
+    return given
+
+
 def parse_duration(text: str) -> timedelta:
     """Read ``7d``, ``12h``, ``30m`` or ``0s``."""
     match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())

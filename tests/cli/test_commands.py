@@ -43,6 +43,9 @@ def test_the_way_of_a_version_through_every_command(best: Path, home: Path, tmp_
     for ref in ("net", "net:v1", "net:best", "net:latest", f"net@{entry['digest'][:6]}"):
         assert json.loads(run("show", ref, "--json", home=home).stdout)["digest"] == entry["digest"]
     assert "nets:PointNet" in run("show", "net", home=home).stdout
+    assert "of net:v1 into PointNet; every byte checked" in run("load", "net:best", home=home).stdout
+    report = json.loads(run("load", "net", "--cast", "float16", "--verify", "once", "--json", home=home).stdout)
+    assert report["ref"] == "net:v1" and report["cast"]["head.weight"] == ["float32", "float16"]
     torch.save(PointNet().state_dict(), tmp_path / "other.pth")
     run("push", tmp_path / "other.pth", "net", "--parent", "net:best", home=home)
     assert json.loads(run("diff", "net:v1", "net:v2", "--json", home=home).stdout)["changed"]
@@ -108,6 +111,8 @@ BAD = {
     "nothing in the trash": (["restore", "best"], "no such version of best is in the trash"),
     "not in the trash": (["restore", "best:v1"], "not in the trash"),
     "too large": (["push", "{best}", "--model", "nets:PointNet", "--example-shape", "999999999,999999999"], "memory"),
+    "no device": (["load", "best", "--device", "nowhere"], "nowhere"),
+    "load without a class": (["load", "best"], "model"),
     "unknown format": (["export", "best", "{out}", "--format", "onnx"], "onnx"),
 }
 
@@ -127,7 +132,16 @@ def test_bad_input_is_one_sentence_and_stores_nothing(case: str, best: Path, hom
 
 @pytest.mark.parametrize(
     "arguments",
-    ["push", "nothing", "push x --from-ddp --from-single", "push x --init 5", "gc --grace soon", "audit --source x"],
+    [
+        "push",
+        "nothing",
+        "push x --from-ddp --from-single",
+        "load x --cast int9",
+        "load x --verify twice",
+        "push x --init 5",
+        "gc --grace soon",
+        "audit --source x",
+    ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: str, home: Path) -> None:
     run(*arguments.split(), home=home, expect=2)

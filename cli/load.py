@@ -1,0 +1,65 @@
+"""``registry load``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from . import options
+from .rendering import print_json, say
+
+
+def load(
+    ref: options.Ref,
+    init: options.Init = None,
+    device: Annotated[str | None, typer.Option("--device", help="Where the model goes. [default: cpu]")] = None,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option("--allow-missing", metavar="PATTERN", help="Names that may keep their initial value: 'head.*'."),
+    ] = None,
+    allow_unexpected: Annotated[
+        list[str] | None,
+        typer.Option("--allow-unexpected", metavar="PATTERN", help="Names of the version that may be left out."),
+    ] = None,
+    cast: Annotated[
+        str | None, typer.Option("--cast", metavar="DTYPE", help="Dtype of every floating-point tensor: bfloat16, ...")
+    ] = None,
+    verify: Annotated[
+        str,
+        typer.Option("--verify", metavar="HOW", help="Hash the bytes always, once or never; or replay outputs."),
+    ] = "always",
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Load a version as a program does, and report what went where.
+
+    It tells whether the class that can be imported here takes the weights, before a job finds out. The model is gone
+    when the command ends; to take the weights along there is `registry export`.
+
+    Example: registry load pointnet:best --allow-missing 'head.*'
+    """
+    _, report = options.registry_at(home).load(
+        ref,
+        init=options.parse_init(init),
+        device=device,
+        allow_missing=allow_missing or (),
+        allow_unexpected=allow_unexpected or (),
+        cast=_dtype(cast) if cast is not None else None,
+        verify=options.one_of("--verify", verify, ("always", "once", "never", "outputs")),
+        report=True,
+    )
+    if as_json:
+        print_json(vars(report))
+        return
+    for line in str(report).splitlines():
+        say(line)
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    dtype = getattr(torch, name.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype):
+        raise typer.BadParameter(f"--cast '{name}' is no dtype of torch; give for example bfloat16")
+    return dtype
