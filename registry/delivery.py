@@ -83,12 +83,13 @@ def deliver_to_ranks(
     """
     ranks.require_process_group(f"registry.load(..., {'fsdp' if fsdp else 'ddp'}=True)")
     own = ranks.current_rank(rank)
-    device = torch.device(order.device) if order.device is not None else ranks.rank_device(own)
     entry = ranks.from_rank_zero("resolving the reference", resolve)
-    here = replace(order, device=None)
-    module, report = ranks.together(
-        f"loading {entry.ref}", lambda: deliver(open_parcel(entry), here, device if fsdp else None)
-    )
+
+    def here() -> tuple[torch.device, nn.Module, LoadReport]:
+        device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
+        return device, *deliver(open_parcel(entry), replace(order, device=None), device if fsdp else None)
+
+    device, module, report = ranks.together(f"loading {entry.ref}", here)
     if fsdp:
         return module.train(), report
     if not isinstance(module, nn.parallel.DistributedDataParallel):
@@ -116,6 +117,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         RegistryError: of ``models`` (the class, the fit) and ``blobs`` (the bytes); a caller's module is unchanged.
     """
     entry = parcel.entry
+    device = ranks.usable_device(order.device) if order.device is not None else None
     built: Built | None = None
     is_judge = False
     if order.model is None:
@@ -144,7 +146,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         allow_missing=order.allow_missing,
         allow_unexpected=order.allow_unexpected,
         cast=order.cast,
-        device=torch.device(order.device) if order.device is not None else None,
+        device=device,
         check=parcel.check,
     )
     module = built.module if built is not None else order.model

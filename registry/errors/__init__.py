@@ -102,6 +102,7 @@ from registry.errors.models import (
     UnexpectedTensors,
     UnknownInitStyle,
     UntouchedTensor,
+    UnusableDevice,
     WrongRank,
 )
 from registry.errors.outputs import (
@@ -224,6 +225,7 @@ __all__ = [
     "UnstorableInit",
     "UnstorableTensor",
     "UntouchedTensor",
+    "UnusableDevice",
     "UnusableExample",
     "WrongDeclaration",
     "WrongRank",

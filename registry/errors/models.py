@@ -274,6 +274,13 @@ class CannotShard(ParallelError):
         super().__init__(f"{model} cannot be loaded with fsdp=True: {reason}; load it with ddp=True")
 
 
+class UnusableDevice(ModelError):
+    """A device that torch does not know, or has not here."""
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(f"'{device}' is no device that a model can be put on here ({reason}); give for example 'cpu'")
+
+
 class FlattenedParameters(ModelError):
     """Weights were to go into a module whose parameters FSDP1 has flattened."""
 

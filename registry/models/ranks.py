@@ -16,6 +16,7 @@ from registry.errors.models import (
     OtherRankFailed,
     RanksDisagree,
     RankUnreachable,
+    UnusableDevice,
     WrongRank,
     first_line,
 )
@@ -69,6 +70,20 @@ def rank_device(rank: int) -> torch.device:
         return torch.device("cpu")
     local = os.environ.get("LOCAL_RANK", "")
     return torch.device("cuda", int(local) if local.isdigit() and int(local) < devices else rank % devices)
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """Return a device that tensors can be put on, found out before a model is touched.
+
+    Raises:
+        UnusableDevice: torch does not know it, or it is not there.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise UnusableDevice(str(device), first_line(error)) from error
+    return found
 
 
 def together(doing: str, work: Callable[[], T], seconds: float = PATIENCE) -> T:

@@ -52,6 +52,16 @@ def test_a_misfit_raises_its_own_error_and_touches_nothing(
     assert raised.value.report is not None
 
 
+@pytest.mark.parametrize("device", ["nowhere", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused_before_the_model_is_touched(device: str, hub: registry.Registry) -> None:
+    hub.push(PointNet(), "net")
+    model = PointNet()
+    before = snapshot(model)
+    with pytest.raises(errors.UnusableDevice, match=device):
+        hub.load("net", model=model, device=device)
+    assert unchanged(model, before)
+
+
 def test_what_may_differ_is_named(hub: registry.Registry) -> None:
     state = changed(lambda s: (s.pop("head.bias"), s.update(extra=torch.ones(1))))
     hub.push(state, "net")
