@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry import settings
-from registry.blobs.manifest import Manifest
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
-from registry.catalog.record import row_fault
+from registry.contents import Contents, Verify
 from registry.disposal import GRACE, Collected, collect
-from registry.errors.catalog import ChangedVersion
 from registry.errors.training import JobNeedsModel
 from registry.reference import parse
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from registry.comparison import Difference
     from registry.delivery import Parcel
     from registry.diagnosis import Finding
-    from registry.enclosure import Enclosed
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.models.report import LoadReport
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
-Verify = Literal["always", "once", "never"]
 LoadVerify = Literal["always", "once", "never", "outputs"]
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -71,6 +67,11 @@ class Registry:
     def store(self) -> BlobStore:
         """The bytes."""
         return BlobStore(self.home)
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What the versions hold."""
+        return Contents(self.catalog, self.store)
 
     # Putting in
 
@@ -186,15 +187,12 @@ class Registry:
         from registry.resumption import resume
         from registry.training.capture import Job
 
-        def open_parcel(entry: Entry) -> Parcel:
-            return self._parcel(entry, verify)
-
         return resume(
             model,
             Job(optimizer, scheduler, scaler),
             lambda: self.get(ref),
-            open_parcel,
-            lambda entry: self._enclosed(entry, "training", verify),
+            lambda entry: self.contents.parcel(entry, verify),
+            lambda entry: self.contents.enclosed(entry, "training", verify),
         )
 
     def inspect(
@@ -298,7 +296,7 @@ class Registry:
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
-            return self._parcel(entry, "always" if verify == "outputs" else verify)
+            return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
         order = Order(model, init, device, allow_missing, allow_unexpected, cast)
         with uncollected(), undone_on_failure(model if verify == "outputs" else None):
@@ -322,8 +320,10 @@ class Registry:
         """
         from registry.canonical.values import decode
 
-        manifest = self._manifest(self.get(ref))
-        return {**self._tensors(manifest, verify), **{name: decode(value) for name, value in manifest.values.items()}}
+        entry = self.get(ref)
+        manifest = self.contents.manifest(entry)
+        tensors = self.contents.tensors(entry, manifest, verify)
+        return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
     def get(self, ref: str) -> Entry:
         """Return a version's entry.
@@ -369,7 +369,7 @@ class Registry:
         from registry.replay import replay
 
         entry = self.get(ref)
-        enclosed = self._enclosed(entry, "example")
+        enclosed = self.contents.enclosed(entry, "example")
         if enclosed is None:
             raise NoExample(entry.ref)
         return replay(entry.ref, enclosed, model if model is not None else self.load(entry.ref), cast=cast)
@@ -383,9 +383,10 @@ class Registry:
         from registry.comparison import changed_names, compare
 
         first, second = self.get(a), self.get(b)
-        before, after = self._manifest(first), self._manifest(second)
+        before, after = self.contents.manifest(first), self.contents.manifest(second)
         names = changed_names(before, after)
-        old, new = (self._tensors(manifest.only(names)) for manifest in (before, after))
+        old = self.contents.tensors(first, before.only(names))
+        new = self.contents.tensors(second, after.only(names))
         return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
     def export(self, ref: str, out: str | os.PathLike[str], *, format: str = "safetensors") -> Path:
@@ -402,8 +403,8 @@ class Registry:
 
         path = check_export(out, format)
         entry = self.get(ref)
-        manifest = self._manifest(entry)
-        return export(path, format, self._tensors(manifest), manifest, entry.unwrapping)
+        manifest = self.contents.manifest(entry)
+        return export(path, format, self.contents.tensors(entry, manifest), manifest, entry.unwrapping)
 
     # Keeping order
 
@@ -482,8 +483,10 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         from registry.integrity import audit, audit_outputs
+        from registry.repair import check_sources
         from registry.repair import repair as put_right
 
+        check_sources(sources)
         report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self.catalog, self.store, report, sources)
@@ -527,28 +530,6 @@ class Registry:
         reference = parse(ref)
         return self.catalog.entries(reference.name) if reference.is_name else (self.catalog.resolve(reference),)
 
-    def _tensors(self, manifest: Manifest, verify: Verify = "always") -> Mapping[str, torch.Tensor]:
-        opened = self.store.open(manifest, verify=verify)
-        opened.check()
-        return opened.tensors
-
-    def _manifest(self, entry: Entry) -> Manifest:
-        """Return where an entry's tensors are, after checking that row and manifest are what was pushed."""
-        manifest = self.catalog.manifest(entry)
-        if row_fault(entry, manifest, self.catalog.documents(entry)) is not None:
-            raise ChangedVersion(entry.ref)
-        return manifest
-
-    def _enclosed(self, entry: Entry, kind: str, verify: Verify = "always") -> Enclosed | None:
-        """Return what an entry keeps beside its weights (``"training"``, ``"example"``), or None."""
-        from registry.enclosure import Enclosed, values_of
-
-        body = self.catalog.document(entry, kind)
-        if body is None:
-            return None
-        manifest = Manifest.decode(body)
-        return Enclosed(self._tensors(manifest, verify), values_of(manifest))
-
     def _verify_outputs(self, loaded: tuple[nn.Module, LoadReport], cast: torch.dtype | None, *, in_job: bool) -> None:
         from registry.models.ranks import together
 
@@ -559,17 +540,6 @@ class Registry:
             together(f"verifying the outputs of {loaded[1].ref}", verify)
         else:
             verify()
-
-    def _parcel(self, entry: Entry, verify: Verify) -> Parcel:
-        from registry.delivery import Parcel
-        from registry.models.proof import Proof
-
-        manifest = self._manifest(entry)
-        opened = self.store.open(manifest, verify=verify)
-        proof = self.catalog.document(entry, "build")
-        return Parcel(
-            entry, manifest, opened.tensors, opened.check, Proof.decode(proof) if proof else None, verify != "never"
-        )
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from registry.blobs.manifest import Location, Manifest, StoredTensor
 from registry.blobs.rebuilding import layout_of
@@ -14,6 +15,7 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
+from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.integrity import AuditReport, manifests
 
 
@@ -29,6 +31,17 @@ class _Patient:
     def stored_in(self, blobs: set[str]) -> Iterator[StoredTensor]:
         for manifest in (self.manifest, *self.beside):
             yield from (stored for stored in manifest.tensors.values() if stored.location.blob in blobs)
+
+
+def check_sources(sources: Sequence[str | os.PathLike[str]]) -> None:
+    """Raise if a source is not there; a repair that needs none would not notice.
+
+    Raises:
+        NoSuchCheckpoint: naming the first.
+    """
+    for source in sources:
+        if not Path(source).exists():
+            raise NoSuchCheckpoint(os.fspath(source))
 
 
 def repair(

@@ -1,7 +1,7 @@
 """The trail: every change of the catalog, chained so that a later edit shows.
 
 Its limits: whoever can write the database can forge a whole new trail. What it proves is that nobody changed a part
-of it by hand; to prove more, keep the last hash (``Catalog.trail_end``) elsewhere.
+of it by hand; to prove more, keep the newest event's hash elsewhere.
 """
 
 from __future__ import annotations

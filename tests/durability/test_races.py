@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from homes import AT_ONCE, check_collected, check_weights, check_whole, push, weights
@@ -162,6 +163,22 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
     check_weights(hub, entry.ref, 2)
     check_whole(hub)
     check_collected(hub)
+
+
+def test_a_load_that_a_collection_overtakes_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Registry(tmp_path / "home")
+    push(hub, 1)
+    ordinary = BlobStore.open
+
+    def overtaken(self: BlobStore, *arguments: Any, **options: Any) -> Any:
+        other = Registry(hub.home)
+        other.rm("net:v1")
+        other.gc(grace=AT_ONCE)
+        return ordinary(self, *arguments, **options)
+
+    monkeypatch.setattr(BlobStore, "open", overtaken)
+    with pytest.raises(PurgedVersion):
+        hub.state_dict("net:v1")
 
 
 def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from homes import AT_ONCE, check_collected, check_weights, check_whole, files, push, refusal, weights
 
 from registry import Registry
-from registry.errors import RegistryError
+from registry.errors import NoSuchCheckpoint, RegistryError
 
 
 def blob(hub: Registry, ref: str, tensor: str = "head.weight") -> Path:
@@ -148,6 +148,11 @@ def test_a_repair_restores_from_the_file_that_was_pushed(hub: Registry, damage: 
     before = files(hub.home)
     assert hub.audit(repair=True, sources=sources).repaired == () and files(hub.home) == before
     check_collected(hub)
+
+
+def test_a_source_that_is_not_there_is_named_also_where_nothing_is_damaged(hub: Registry) -> None:
+    with pytest.raises(NoSuchCheckpoint, match="nowhere"):
+        hub.audit(repair=True, sources=["nowhere.pth"])
 
 
 def test_a_repair_keeps_the_damaged_file(hub: Registry, tmp_path: Path) -> None:
