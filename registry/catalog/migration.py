@@ -94,7 +94,8 @@ def migrate(path: Path, *, is_network: bool, scripts: Path | None = None, head: 
         backup = _back_up(connection, path, before) if before is not None else None
         # With foreign keys on, alembic's batch mode, which drops the old table, deletes the rows that refer to it.
         connection.execute("PRAGMA foreign_keys=OFF")
-        _run_scripts(connection, scripts or _scripts(), head)
+        with _in_the_drivers_words():
+            _run_scripts(connection, scripts or _scripts(), head)
         return Migration(before, head, backup)
 
 
@@ -116,6 +117,19 @@ def _scripts() -> Path:
     if found is None or not found.submodule_search_locations:
         raise ImportError("registry.migrations is not installed; install the package again")
     return Path(found.submodule_search_locations[0])
+
+
+@contextlib.contextmanager
+def _in_the_drivers_words() -> Iterator[None]:
+    """Raise what the driver reported, such as a full disk, instead of what SQLAlchemy makes of it."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise error.orig from error
+        raise
 
 
 def _run_scripts(connection: sqlite3.Connection, scripts: Path, head: str) -> None:

@@ -12,10 +12,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from registry.demonstration.clouds import BODIES, clouds
 from registry.demonstration.pointnet import PointNet
+from registry.errors.demonstration import DemonstrationFailed
 from registry.registry import Registry
 
 WORLD_SIZE = 2
@@ -33,6 +35,9 @@ def train(folder: Path, report: Callable[[int, int], None]) -> None:
 
     Args:
         report: called with (epochs done, epochs in all).
+
+    Raises:
+        DemonstrationFailed: a process ended early, as when the disk is full.
     """
     _on_every_rank(_train, folder, report)
 
@@ -72,9 +77,12 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[in
     job = mp.spawn(  # type: ignore[attr-defined, no-untyped-call]
         _start, (work, str(store), str(folder), done, rest), nprocs=WORLD_SIZE, join=False
     )
-    while not job.join(timeout=0.2):
-        while not done.empty():
-            report(*done.get())
+    try:
+        while not job.join(timeout=0.2):
+            while not done.empty():
+                report(*done.get())
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        raise DemonstrationFailed(str(folder), str(error).strip().splitlines()[-1]) from error
     while not done.empty():
         report(*done.get())
     store.unlink(missing_ok=True)

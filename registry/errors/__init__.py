@@ -61,6 +61,9 @@ from registry.errors.checkpoints import (
     UnstorableTensor,
     ZeroShards,
 )
+from registry.errors.demonstration import (
+    DemonstrationFailed,
+)
 from registry.errors.exports import (
     CannotExport,
     UnknownFormat,
@@ -146,6 +149,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseDamaged",
     "DatabaseFull",
+    "DemonstrationFailed",
     "DtypeMismatch",
     "EmptyCheckpoint",
     "ExampleFailed",

@@ -55,6 +55,15 @@ def test_it_fits_a_terminal_of_80_columns(told: list[str]) -> None:
     assert all(len(line) <= 80 for line in told if not line.startswith(("The registry and", "  registry")))
 
 
+def test_a_training_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "registry-demo" / "ddp.pth").mkdir(parents=True)
+    done = subprocess.run(
+        ["registry", "demo"], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PATH": PATH}
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "--home" in done.stderr
+
+
 def test_what_to_try_next_works_as_printed(told: list[str], place: Path) -> None:
     lines = told[told.index("Try next:") + 1 :]
     printed = [shell(line, place) for line in lines]

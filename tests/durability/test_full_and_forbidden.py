@@ -130,6 +130,16 @@ def test_a_quota_leaves_everything_as_it_was(home: Path, folder: Path, nbytes: i
         assert "limit" in sentence or "full" in sentence
 
 
+@pytest.mark.parametrize("nbytes", [0, 4096, 20_000, 60_000])
+def test_a_quota_that_stops_the_first_use_is_one_sentence(folder: Path, nbytes: int) -> None:
+    home = folder / f"new{nbytes}"
+    assert "limit" in refused(home, "push", str(folder / "small.pth"), before=limit_files(nbytes))
+    hub = Registry(home)
+    assert hub.list() == () and push(hub, 1).version == 1
+    check_whole(hub)
+    hub.catalog.close()
+
+
 @pytest.mark.parametrize("verb", [["rm", "net:v1", "--force"], ["alias", "net:v1", "other"], ["gc"]])
 def test_what_cannot_be_written_down_is_not_done(home: Path, verb: list[str]) -> None:
     with unchanged(home):
