@@ -14,13 +14,12 @@ from benchmarks.workshop import Workshop
 if TYPE_CHECKING:
     from registry import Registry
 
-WORLDS = (2, 4)
 LIMIT = "the largest layer before it is divided, and what Python and the process group keep"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:
     """Load on 2 and on 4 ranks; the worst rank counts."""
-    for world in WORLDS:
+    for world in workshop.scale.worlds:
         what = f"memory of a rank after a load under FSDP, {world} ranks"
         against, goal = f"bytes of the tensors by {world}", at_most(1.1)
         if sys.platform == "win32" or not children.can_measure_memory():

@@ -43,22 +43,36 @@ class Scale:
     """Stored before listing."""
     pushes: int
     """Of each racing process in a round."""
+    worlds: tuple[int, ...]
+    """Numbers of ranks to shard over."""
+    pairs: int
+    """Rounds of every comparison."""
 
 
-def _scale(gpt: Mapping[str, Any], resnet: Mapping[str, Any], tensors: int, versions: int, pushes: int) -> Scale:
+def _scale(
+    gpt: Mapping[str, Any],
+    resnet: Mapping[str, Any],
+    tensors: int,
+    versions: int,
+    pushes: int,
+    worlds: tuple[int, ...] = (2, 4),
+    pairs: int = PAIRS,
+) -> Scale:
     return Scale(
         Subject("gpt", "benchmarks.subjects:GPT", gpt),
         Subject("resnet", "benchmarks.subjects:ResNet", resnet),
         Subject("small", "benchmarks.subjects:ManySmall", {"tensors": tensors}),
         versions,
         pushes,
+        worlds,
+        pairs,
     )
 
 
 FULL = _scale({"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25)
 """1.3 GB, 100 MB, 10,000 tensors."""
-QUICK = _scale({"layers": 12, "width": 512, "vocabulary": 25_000}, {}, 2_000, 100_000, 10)
-"""200 MB, 100 MB, 2,000 tensors."""
+QUICK = _scale({"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=3)
+"""120 MB, 100 MB, 1,000 tensors, 10,000 versions; three rounds say whether something is far off, and no more."""
 TOY = _scale({"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3)
 """Only to see that the programs run."""
 
@@ -69,8 +83,12 @@ class Workshop:
 
     folder: Path
     scale: Scale
-    pairs: int = PAIRS
     _refs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> int:
+        """Rounds of every comparison."""
+        return self.scale.pairs
 
     @property
     def registry(self) -> Registry:
