@@ -8,6 +8,9 @@ values fails loudly, since there are none. What could differ in silence is watch
 
 from __future__ import annotations
 
+import functools
+import math
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,9 +34,6 @@ _IN_PLACE = frozenset(
 
 _REVEALING = frozenset({"data_ptr", "untyped_storage", "storage", "_typed_storage", "get_device", "is_shared"})
 """Functions that answer on meta, and otherwise than on a real device."""
-
-_ALONE = 2
-"""Uses of a storage that only one tensor holds: that tensor, and the object through which it is counted."""
 
 _REVEALING_ATTRIBUTES = frozenset(
     {
@@ -147,8 +147,18 @@ def _to_meta(watch: Watch, module: nn.Module, name: str, param: nn.Parameter) ->
 
 def _is_shared_memory(param: nn.Parameter) -> bool:
     """Whether another tensor sees the same memory, and with it the values that are not going to be there."""
+    return _uses(param) > _uses_of_its_own()
+
+
+def _uses(param: nn.Parameter) -> float:
     count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
-    return count is None or count(param.untyped_storage()._cdata) > _ALONE
+    return count(param.untyped_storage()._cdata) if count is not None else math.inf
+
+
+@functools.cache
+def _uses_of_its_own() -> float:
+    """Return how often memory counts as used that only one tensor holds, which differs from torch to torch."""
+    return min(_uses(nn.Parameter(torch.empty(1))), sys.maxsize)
 
 
 class _Skip(TorchFunctionMode):

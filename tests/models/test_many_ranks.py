@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from abilities import sharding_on_the_cpu
 
 from registry import errors
 from registry.models import parallel, ranks
@@ -171,6 +172,7 @@ def under_fsdp(rank: int) -> None:
     sharding_unevenly(rank)
 
 
+@sharding_on_the_cpu
 def test_fsdp_ranks_hold_their_part_and_compute_the_same(tmp_path):
     spawn(under_fsdp, 3, tmp_path)
 

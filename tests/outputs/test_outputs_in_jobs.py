@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from abilities import sharding_on_the_cpu
 from nets import PointNet
 
 import registry
@@ -38,7 +39,10 @@ def outcomes(folder: Path, wrapper: str, init: dict[str, Any] | None = None) -> 
     return [outcome.get() for _ in range(RANKS)]
 
 
-@pytest.mark.parametrize(("wrapper", "expected"), [("ddp", "DistributedDataParallel"), ("fsdp", "FSDPPointNet")])
+@pytest.mark.parametrize(
+    ("wrapper", "expected"),
+    [("ddp", "DistributedDataParallel"), pytest.param("fsdp", "FSDPPointNet", marks=sharding_on_the_cpu)],
+)
 def test_every_rank_verifies_the_outputs_of_its_model(
     hub: registry.Registry, tmp_path: Path, wrapper: str, expected: str
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from abilities import sharding_on_the_cpu
 from nets import PointNet
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -82,6 +83,7 @@ def resume_together(rank: int, folder: Path, kind: str) -> None:
         torch.save(whole, folder / f"{kind}{dist.get_world_size()}.pt")
 
 
+@sharding_on_the_cpu
 @pytest.mark.parametrize(
     ("pushed", "world"), [("ddp", 2), ("fsdp", 2), ("fsdp", 4), ("fsdp1", 2), ("fsdp1, original parameters", 2)]
 )

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from abilities import sharding_on_the_cpu
 from nets import PointNet
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -157,6 +158,7 @@ def push_with_an_example(rank: int) -> str:
     return registry.push(sharded(PointNet()), "net", timeout=LIMIT, example=torch.ones(2, 3, 8)).ref
 
 
+@sharding_on_the_cpu
 def test_all_ranks_run_the_example_of_a_sharded_model(hub: registry.Registry, tmp_path: Path) -> None:
     assert outcomes(push_with_an_example, tmp_path) == ["net:v1"] * 2
     assert hub.replay("net", model=hub.load("net", model=PointNet())).agrees
@@ -172,6 +174,7 @@ def hold_what_was_gathered(rank: int) -> int:
     return len(enclose_job(model, Job(optimizer), keep=rank == 0).tensors)
 
 
+@sharding_on_the_cpu
 def test_only_the_writer_holds_the_whole_optimizer_state(tmp_path: Path) -> None:
     assert outcomes(hold_what_was_gathered, tmp_path) == ["3", "0"]
 
