@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
+from .progress import moving_bar
 from .rendering import print_json, say
 
 
@@ -39,16 +40,19 @@ def load(
 
     Example: registry load pointnet:best --allow-missing 'head.*'
     """
-    _, report = options.registry_at(home).load(
-        ref,
-        init=options.parse_init(init),
-        device=device,
-        allow_missing=allow_missing or (),
-        allow_unexpected=allow_unexpected or (),
-        cast=_dtype(cast) if cast is not None else None,
-        verify=options.one_of("--verify", verify, ("always", "once", "never", "outputs")),
-        report=True,
-    )
+    how = options.one_of("--verify", verify, ("always", "once", "never", "outputs"))
+    dtype = _dtype(cast) if cast is not None else None
+    with moving_bar(f"loading {ref}", quiet=as_json):
+        _, report = options.registry_at(home).load(
+            ref,
+            init=options.parse_init(init),
+            device=device,
+            allow_missing=allow_missing or (),
+            allow_unexpected=allow_unexpected or (),
+            cast=dtype,
+            verify=how,
+            report=True,
+        )
     if as_json:
         print_json(vars(report))
         return
