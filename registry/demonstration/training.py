@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -71,6 +72,7 @@ def _of_rank(folder: Path, rank: int) -> Path:
 
 
 def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[int, int], None], *rest: str) -> None:
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would tell of the ranks it ends
     context = mp.get_context("spawn")
     done = context.SimpleQueue()
     store = folder / f"{work.__name__}.store"
