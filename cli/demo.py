@@ -46,13 +46,15 @@ def demo(
 
 
 def _play(folder: Path, quiet: bool) -> Outcome:
+    from registry.demonstration.story import play
+
+    if quiet or not is_watched():
+        return play(folder.absolute(), lambda done, total: None)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from registry.demonstration.story import play
-
     columns = (TextColumn("training under 2 DDP processes"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not is_watched())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
     with bar:
         task = bar.add_task("", total=None)
         return play(folder.absolute(), lambda done, total: bar.update(task, completed=done, total=total))
