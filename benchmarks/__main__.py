@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against what people do by hand.")
     parser.set_defaults(scale=FULL)
     for flag, scale, text in (
-        ("--quick", QUICK, "smaller models, in under a minute"),
+        ("--quick", QUICK, "smaller models and fewer rounds, in about a minute"),
         ("--toy", TOY, "tiny models: only to see that the programs run"),
     ):
         parser.add_argument(flag, dest="scale", action="store_const", const=scale, help=text)

@@ -45,9 +45,10 @@ class _Field:
     def __init__(self, target: str, folder: str, pushes: int) -> None:
         self._pushes = pushes
         self._processes: list[subprocess.Popen[str]] = []
-        for number in range(PROCESSES):
-            self._processes.append(children.start(target, folder=folder, number=number, pushes=pushes))
-            self._answers(self._processes[-1:])  # the first makes the database
+        for numbers in ((0,), range(1, PROCESSES)):  # the first makes the database
+            started = [children.start(target, folder=folder, number=number, pushes=pushes) for number in numbers]
+            self._processes += started
+            self._answers(started)
 
     def race(self) -> float:
         """Return the seconds of one push, from the first start to the last end."""
