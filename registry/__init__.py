@@ -54,6 +54,10 @@ __all__ = [*VERBS, *_EXPORTS]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("checkpoint-registry")
     if name in VERBS:
         return getattr(_default(), name)
     if name in _EXPORTS:

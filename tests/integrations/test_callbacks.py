@@ -12,6 +12,8 @@ import torch
 import registry
 from registry import Entry, Registry
 
+pytestmark = pytest.mark.ecosystem
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -56,7 +58,6 @@ def kept(home: Path, name: str, metric: str) -> Entry:
 
 
 def test_lightning_keeps_the_last_and_the_best(job: Path) -> None:
-    pytest.importorskip("lightning")
     run("lightning_training.py", "2")
     best = kept(job, "lightning-classifier", "val_acc")
     assert best.model_class == "lightning_classifier:LightningClassifier" and best.init == {"width": 12}
@@ -74,8 +75,8 @@ def decayed(model: torch.nn.Module) -> list[list[torch.nn.Parameter]]:
 
 
 def test_the_trainer_of_transformers_keeps_the_last_and_the_best(job: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("accelerate")
+    import transformers
+
     torchrun("transformers_training.py")
     best = kept(job, "sequence-classifier", "eval_accuracy")
     model = registry.load(best.ref, verify="outputs")
@@ -87,7 +88,6 @@ def test_the_trainer_of_transformers_keeps_the_last_and_the_best(job: Path) -> N
 
 
 def test_accelerate_keeps_the_last_and_the_best(job: Path) -> None:
-    pytest.importorskip("accelerate")
     torchrun("accelerate_training.py")
     best = kept(job, "classifier", "acc")
     model = registry.load(best.ref, verify="outputs")

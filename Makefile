@@ -1,0 +1,27 @@
+# What is done with a checkout, one word each. Everything but `check` wants `pip install -e '.[test]'`.
+
+.PHONY: check test lint docs bench fuzz kill
+
+check:  ## the gate: fresh environments, everything that has to pass
+	.ci/run
+
+test:  ## the tests of the embedded default
+	pytest
+
+lint:
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+docs:  ## write what is generated anew
+	python docs/generate_commands.py
+
+bench:
+	python -m benchmarks --markdown
+
+fuzz:  ## an hour of mutated files
+	python tests/fuzz.py --minutes 60
+
+kill:  ## SIGKILL at every step of every command
+	python tests/durability/kill_points.py

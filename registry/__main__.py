@@ -1,0 +1,5 @@
+"""``python -m registry`` is the command line."""
+
+from registry.cli import main  # type: ignore[import-not-found]  # mypy sees it as cli/
+
+main()
