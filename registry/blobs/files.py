@@ -78,7 +78,7 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
     except OSError as error:
         if any(part.is_symlink() for part in (path, *path.parents[:2])):
             raise DamagedBlob(blob, "is a symbolic link, which is never followed") from error
-        raise StoreUnreadable(path, error) from error
+        raise StoreUnreadable(path, error.strerror or str(error)) from error
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):

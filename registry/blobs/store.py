@@ -274,4 +274,4 @@ def _worded(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnwritable(Path(error.filename) if error.filename else home, error) from error
+        raise StoreUnwritable(error.filename or home, error.strerror or str(error), error.errno) from error

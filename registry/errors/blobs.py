@@ -36,27 +36,28 @@ class CorruptTensors(DamagedBlob):
 class StoreUnwritable(RegistryError):
     """Nothing can be written to the home; what was stored before is as it was."""
 
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot write to {path}: {_reason(error)}; nothing was stored")
+    def __init__(self, path: str | Path, reason: str, number: int | None) -> None:
+        """Word what the system reported: its text, and its ``errno``."""
+        super().__init__(f"cannot write to {path}: {_way_out(reason, number)}; nothing was stored")
 
 
 class StoreUnreadable(RegistryError):
     """A file of the store cannot be opened."""
 
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot read {path}: {error.strerror or error}; check the permissions of the home")
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"cannot read {path}: {reason}; check the permissions of the home")
 
 
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what = "the disk is full" if error.errno == errno.ENOSPC else "the quota or file size limit is reached"
+def _way_out(reason: str, number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        what = "the disk is full" if number == errno.ENOSPC else "the quota or file size limit is reached"
         return f"{what}; free some space (`registry gc` empties the trash) and push again"
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if number in (errno.EACCES, errno.EPERM):
         return "permission denied; make the folder writable, or choose another with --home"
-    if error.errno == errno.EROFS:
+    if number == errno.EROFS:
         return "the file system is read-only; choose another home with --home"
-    if error.errno == errno.ELOOP:
+    if number == errno.ELOOP:
         return "a symbolic link is in its place, and the store follows none; put the folder itself there"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if number in (errno.ENOENT, errno.ENOTDIR):
         return "the folder is gone; check that its disk is mounted and push again"
-    return f"{error.strerror or error}; check the disk and push again"
+    return f"{reason}; check the disk and push again"

@@ -1,8 +1,73 @@
-"""The root of the error tree."""
+"""The root of the error tree, and how an error travels to another process."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
 
 
 class RegistryError(Exception):
     """The root of every error that a user can cause or meet.
 
-    The message is one paragraph: what is wrong, then what to do about it.
+    The message is one paragraph: what is wrong, then what to do about it. Between processes it travels as its
+    ``code`` and its ``fields``, from which ``rebuild`` makes it again, and so it can be pickled.
     """
+
+    code = "registry-error"
+    """Stable name of the class in JSON: ``"unknown-version"``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
+
+    def __new__(cls, *arguments: Any, **named: Any) -> RegistryError:
+        error = super().__new__(cls, *arguments)
+        error._given = arguments, named
+        return error
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def fields(self) -> dict[str, Any]:
+        """Return the facts that the error was made of, as plain JSON values by the names of the constructor."""
+        arguments, named = self._given
+        bound = inspect.signature(type(self).__init__).bind(self, *arguments, **named)
+        return {name: _plain(value) for name, value in list(bound.arguments.items())[1:]}
+
+    def document(self) -> dict[str, Any]:
+        """Return ``{"code", "message", "fields"}``, which is what JSON says of an error everywhere."""
+        return {"code": self.code, "message": str(self), "fields": self.fields()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, (self.code, self.fields())
+
+
+def rebuild(code: str, fields: Mapping[str, Any]) -> RegistryError:
+    """Return the error that another process raised.
+
+    Raises:
+        KeyError: no class has this code.
+        TypeError: the fields are not those of the class.
+    """
+    return {kind.code: kind for kind in _family(RegistryError)}[code](**fields)
+
+
+def _family(kind: type[RegistryError]) -> Iterator[type[RegistryError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _plain(value: object) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, Set)):
+        return [_plain(part) for part in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
