@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -61,9 +61,10 @@ def ordered(specs: Iterable[TensorSpec]) -> list[int]:
     return [position for position, _ in sorted(numbered, key=lambda item: -ITEM_SIZES[item[1].dtype])]
 
 
-def header(slots: Sequence[Slot], nbytes: int | None = None) -> bytes:
-    """Return the length and the header of a blob, padded to ``nbytes``, or to where data may begin."""
-    body = {
+def header(slots: Sequence[Slot], nbytes: int | None = None, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the length and the header of a file, padded to ``nbytes``, or to where data may begin."""
+    body: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    body |= {
         slot.key: {
             "dtype": _TYPES[slot.spec.dtype],
             "shape": list(slot.spec.shape),

@@ -1,0 +1,1 @@
+"""Whatever takes a version out of the registry."""
