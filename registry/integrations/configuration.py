@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedModel
+
+from registry.models.target import resolve_target
 
 
 def construction(model: PreTrainedModel) -> dict[str, Any]:
@@ -18,7 +19,10 @@ def construction(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def configured(model: str, config: Mapping[str, Any]) -> PreTrainedModel:
-    """Make a model of transformers of its class (``"package.module:Class"``) and the values of its configuration."""
-    module, _, name = model.partition(":")
-    cls: type[PreTrainedModel] = getattr(importlib.import_module(module), name)
-    return cls(cls.config_class.from_dict(dict(config)))
+    """Make a model of transformers of its class (``"package.module:Class"``) and the values of its configuration.
+
+    Whether that class may be imported was asked before, as for every class that a version names.
+    """
+    cls: Any = resolve_target(model, functions=False)
+    built: PreTrainedModel = cls(cls.config_class.from_dict(dict(config)))
+    return built
