@@ -11,12 +11,11 @@ import os
 import pwd
 import stat
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from registry.errors.trust import InvalidTrust, StandardLibraryTarget, UnreadableConfiguration, UntrustedClass
 

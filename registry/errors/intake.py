@@ -38,8 +38,8 @@ class ModelNeeded(RegistryError):
     def __init__(self, ref: str) -> None:
         super().__init__(
             f"{ref} was pushed without its class, so there is nothing to build; name it with "
-            "model='package.module:Net' (--model), give an instance with registry.load(..., model=Net(args)), or take the tensors with "
-            "registry.state_dict"
+            "model='package.module:Net' (--model), give an instance with registry.load(..., model=Net(args)), or take "
+            "the tensors with registry.state_dict"
         )
 
 
