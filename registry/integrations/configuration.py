@@ -8,13 +8,18 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from registry.models.target import resolve_target
+from registry.models.target import resolve_target, target_of
 
 
 def construction(model: PreTrainedModel) -> dict[str, Any]:
-    """Return what ``registry.push`` is to know of how a model of transformers is made: from its configuration."""
+    """Return what ``registry.push`` is to know of how a model of transformers is made: from its configuration.
+
+    Of a class that no other process can import that is nothing; the push then says why.
+    """
+    target, _ = target_of(type(model))
+    if target is None:
+        return {}
     config = json.loads(model.config.to_json_string(use_diff=True))
-    target = f"{type(model).__module__}:{type(model).__qualname__}"
     return {"model": f"{__name__}:configured", "init": {"model": target, "config": config}}
 
 
