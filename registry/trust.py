@@ -11,6 +11,7 @@ import os
 import pwd
 import stat
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -87,8 +88,20 @@ def require_foreign(target: str, *modules: object) -> None:
         StandardLibraryTarget
     """
     for module in modules:
-        if isinstance(module, str) and top_level(module) in sys.stdlib_module_names:
+        if isinstance(module, str) and _is_standard(module):
             raise StandardLibraryTarget(target, module)
+
+
+def _is_standard(module: str) -> bool:
+    if top_level(module) in sys.stdlib_module_names:
+        return True
+    # Python's list leaves out some that it ships, such as its own tests. Imported, they are known by where they are.
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not isinstance(file, str):
+        return False
+    found, library = Path(file).resolve(), Path(sysconfig.get_path("stdlib")).resolve()
+    installed = ("site-packages", "dist-packages")
+    return found.is_relative_to(library) and found.relative_to(library).parts[0] not in installed
 
 
 def imports_of(target: str, init: Mapping[str, Any]) -> tuple[str, ...]:

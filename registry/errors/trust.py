@@ -25,8 +25,8 @@ class StandardLibraryTarget(UntrustedClass):
         ModelError.__init__(
             self,
             f"{target} leads to '{module}' of Python's standard library, which holds no model and of which nothing is "
-            "ever called, whatever model= or REGISTRY_TRUST say; name the model's own class, or load into an instance "
-            "with model=Net(...)",
+            "ever called, whatever model= or REGISTRY_TRUST say; name the model's own class (in a module with a "
+            "name of its own), or load into an instance with model=Net(...)",
         )
         self.target = target
 

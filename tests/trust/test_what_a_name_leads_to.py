@@ -22,6 +22,7 @@ from torch import nn
 run = subprocess.getoutput
 touch = functools.partial(open, mode="w")
 shell = os.system
+from test.support.os_helper import rmtree as rmtree_of_tests
 
 class Net(nn.Linear):
     system = staticmethod(os.system)
@@ -91,6 +92,8 @@ LIBRARY = [
     "leading:pretended",
     "packaged.moved:getoutput",
     "torch:os.system",
+    "leading:rmtree_of_tests",
+    "test.support.os_helper:rmtree",
 ]
 OTHER = [
     "leading:Plain",
