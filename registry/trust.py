@@ -133,9 +133,9 @@ def exposure(path: Path, access: Access, user: User) -> str | None:
     if access.owner != user.uid:
         return f"{path} belongs to another user (uid {access.owner})"
     if access.mode & stat.S_IWOTH:
-        return f"{path} can be written by everybody"
+        return f"{path} can be written by everybody (chmod o-w)"
     if access.mode & stat.S_IWGRP and (access.has_acl or access.group != user.own_group):
-        return f"{path} can be written by others of its group"
+        return f"{path} can be written by others of its group (chmod g-w)"
     return None
 
 
