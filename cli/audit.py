@@ -15,8 +15,11 @@ def audit(
     ref: Annotated[
         str | None, typer.Argument(metavar="REF", help="Only this version or name. [default: everything]")
     ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Also import and build the classes that are trusted, and compare names.")
+    ] = False,
     run: Annotated[
-        bool, typer.Option("--run", help="Also run every example and compare what the models compute.")
+        bool, typer.Option("--run", help="Also run every example of a trusted class and compare what it computes.")
     ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Restore what another copy or a source has; quarantine the rest.")
@@ -28,9 +31,10 @@ def audit(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check every byte, row and class, and the trail.
+    """Check every byte and row, and the trail.
 
-    What is not as it was stored is named, version by version, and the exit code is then 1.
+    What is not as it was stored is named, version by version, and the exit code is then 1. No class is imported
+    without --classes or --run.
 
     Example: registry audit pointnet
     """
@@ -38,7 +42,7 @@ def audit(
         raise typer.BadParameter("--source is for --repair")
     registry = options.registry_at(home)
     with progress_bar("checking", quiet=as_json) as progress:
-        report = registry.audit(ref, run=run, repair=repair, sources=source or (), progress=progress)
+        report = registry.audit(ref, classes=classes, run=run, repair=repair, sources=source or (), progress=progress)
     if as_json:
         print_json({"is_clean": report.is_clean, "bad_references": report.bad_references, **vars(report)})
     else:
@@ -56,5 +60,8 @@ def audit(
             checked += f", {number_of(report.examples, 'example')} run"
         bad = ", ".join(report.bad_references)
         say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}; damaged: {bad}")
+        if report.classes_left:
+            left = "1 class" if report.classes_left == 1 else f"{report.classes_left} classes"
+            say(f"{left} not checked; --classes imports and builds {'it' if report.classes_left == 1 else 'them'}")
     if not report.is_clean:
         raise typer.Exit(1)

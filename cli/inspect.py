@@ -23,6 +23,7 @@ def inspect(
     model: options.Model = None,
     init: options.Init = None,
     init_as: options.InitAs = "kwargs",
+    init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="Show every name, not only the first few.")] = False,
     home: options.Home = None,
@@ -40,6 +41,7 @@ def inspect(
         model=model,
         init=options.parse_init(init),
         init_as=init_as,
+        init_from_file=init_from_file,
         weights=weights,
     )
     if as_json:

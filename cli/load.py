@@ -13,6 +13,12 @@ from .rendering import print_json, say
 
 def load(
     ref: options.Ref,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="PKG.MOD:CLASS", help="The class to build. [default: the stored one, if trusted]"
+        ),
+    ] = None,
     init: options.Init = None,
     device: Annotated[str | None, typer.Option("--device", help="Where the model goes. [default: cpu]")] = None,
     allow_missing: Annotated[
@@ -36,7 +42,8 @@ def load(
     """Load a version as a program does, and report what went where.
 
     It tells whether the class that can be imported here takes the weights, before a job finds out. The model is gone
-    when the command ends; to take the weights along there is `registry export`.
+    when the command ends; to take the weights along there is `registry export`. The stored class is imported where
+    the home is yours alone and nobody copied the version there, or REGISTRY_TRUST lists its package; else name it.
 
     Example: registry load pointnet:best --allow-missing 'head.*'
     """
@@ -45,6 +52,7 @@ def load(
     with moving_bar(f"loading {ref}", quiet=as_json):
         _, report = options.registry_at(home).load(
             ref,
+            model=model,
             init=options.parse_init(init),
             device=device,
             allow_missing=allow_missing or (),

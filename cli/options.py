@@ -33,6 +33,10 @@ InitAs = Annotated[
     str,
     typer.Option("--init-as", metavar="STYLE", help="How the class takes them: kwargs, namespace or dict."),
 ]
+InitFromFile = Annotated[
+    bool,
+    typer.Option("--init-from-file", help="Take init arguments from the file, where --init gives none."),
+]
 FromDdp = Annotated[
     bool,
     typer.Option("--from-ddp", help="It was trained under DistributedDataParallel; its names may be wrapped or bare."),

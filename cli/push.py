@@ -22,6 +22,7 @@ def push(
     model: options.Model = None,
     init: options.Init = None,
     init_as: options.InitAs = "kwargs",
+    init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
     world_size: Annotated[
         int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
@@ -62,6 +63,7 @@ def push(
             model=model,
             init=options.parse_init(init),
             init_as=init_as,
+            init_from_file=init_from_file,
             weights=weights,
             world_size=world_size,
             metrics=options.parse_metrics(metric),

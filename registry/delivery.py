@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +13,11 @@ from torch import nn
 from registry.blobs.manifest import Manifest
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
+from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import ModelNeeded
-from registry.errors.models import FlattenedParameters
+from registry.errors.models import FlattenedParameters, NeitherModelNorClass
 from registry.models import parallel, ranks
 from registry.models.build import Built
 from registry.models.expectation import expect
@@ -23,6 +25,8 @@ from registry.models.fit import fit
 from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.specification import ModelSpec
+from registry.models.target import check_target, described
+from registry.trust import BUILDERS, Recorded, imports_of, require_trusted
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Order:
     """What the user asked of a load."""
 
     model: nn.Module | None = None
+    named: type[nn.Module] | str | None = None
+    """The class to build instead of the one that the version names."""
     init: Mapping[str, Any] | None = None
     device: str | torch.device | None = None
     allow_missing: Sequence[str] = ()
@@ -50,17 +56,64 @@ class Parcel:
     """What the push found out about building the class fast."""
     verified: bool
     """Whether ``check`` checks anything."""
+    recorded: Recorded | None
+    """The class that the entry names."""
 
 
-def specification(entry: Entry, order: Order) -> ModelSpec:
-    """Return what to build for an entry.
+def order_for(
+    model: nn.Module | type[nn.Module] | str | None,
+    init: Mapping[str, Any] | None,
+    device: str | torch.device | None,
+    allow_missing: Sequence[str],
+    allow_unexpected: Sequence[str],
+    cast: torch.dtype | None,
+) -> Order:
+    """Return what was asked, with an instance and a class told apart.
 
     Raises:
-        ModelNeeded: the entry names no class.
+        NeitherModelNorClass: ``model`` is neither.
+        BadTarget: it is a text that does not name a class.
     """
+    rest = (init, device, allow_missing, allow_unexpected, cast)
+    if model is None or isinstance(model, nn.Module):
+        return Order(model, None, *rest)
+    if isinstance(model, str):
+        return Order(None, check_target(model), *rest)
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return Order(None, model, *rest)
+    raise NeitherModelNorClass(described(model))
+
+
+def recorded_class(catalog: Catalog, home: Path, entry: Entry) -> Recorded | None:
+    """Return the class that an entry names, with what speaks for it; None if it names none."""
     if entry.model_class is None:
-        raise ModelNeeded(entry.ref)
-    return ModelSpec(entry.model_class, dict(order.init if order.init is not None else entry.init), entry.init_as)
+        return None
+    # A push from a file knows no class but a named one; of a live model the document says so, and once the proof did.
+    was_named = entry.source_format != "live" or any(catalog.document(entry, kind) for kind in ("factory", "build"))
+    return Recorded(entry.ref, entry.model_class, entry.origin, home, was_named)
+
+
+def specification(entry: Entry, order: Order, recorded: Recorded | None) -> ModelSpec:
+    """Return what to build for an entry, after asking whether what that imports may be imported.
+
+    Raises:
+        ModelNeeded: neither the entry nor the order names a class.
+        UntrustedClass: the entry names one that the order does not, and nothing speaks for it.
+    """
+    init, named = dict(order.init if order.init is not None else entry.init), order.named
+    if isinstance(named, type):
+        return ModelSpec(f"{named.__module__}:{named.__qualname__}", init, entry.init_as, named)
+    if recorded is None:
+        if named is None:
+            raise ModelNeeded(entry.ref)
+        recorded = Recorded(entry.ref, named, entry.origin, Path(), named_by_push=True)
+    # Naming the class that a builder makes is naming the class, and no reason to leave out the builder.
+    target = recorded.target if named is None or named in imports_of(recorded.target, init) else named
+    spec = ModelSpec(target, init, entry.init_as, allows_function=named is not None or recorded.named_by_push)
+    for imported in imports_of(target, init):
+        is_named = imported == named or (target in BUILDERS and imported in imports_of(target, order.init or {}))
+        require_trusted(replace(recorded, target=check_target(imported)), named=is_named)
+    return spec
 
 
 def deliver_to_ranks(
@@ -121,8 +174,8 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     built: Built | None = None
     is_judge = False
     if order.model is None:
-        spec = specification(entry, order)
-        same = order.init is None or dict(order.init) == dict(entry.init)
+        spec = specification(entry, order, parcel.recorded)
+        same = (spec.target, spec.init, spec.cls) == (entry.model_class, entry.init, None)
         # A class with a proof was the judge of the names when they were stored.
         is_judge = same and parcel.proof is not None
         built = build_by(spec, parcel.proof if same else None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,11 @@ from registry.canonical.form import Facts, Form, canonicalise
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
-from registry.errors.canonical import ContradictedTie
-from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
+from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
+from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
+from registry.errors.models import ConstructorFailed, InitRefused
+from registry.offer import as_options
+from registry.trust import BUILDERS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +35,7 @@ class Question:
     init: Mapping[str, Any] | None = None
     init_as: str = "kwargs"
     weights: str | None = None
+    init_from_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,26 +93,27 @@ def examine(
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
     weights = _choose(checkpoint, question.weights)
-    spec, probe, expectation, notes = _ask_class(checkpoint, question)
+    spec, offered = _specified(checkpoint, question)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
-    form = canonicalise(
-        checkpoint.source,
-        {name: tensor.spec for name, tensor in weights.tensors.items()},
-        weights.values.keys(),
-        Facts(
-            declared=declared,
-            live=checkpoint.live_wrappers,
-            is_live=module is not None,
-            metadata=weights.metadata,
-            dropped=weights.aliases,
-            expectation=expectation,
-            target=spec.target if spec else "the class",
-        ),
-    )
-    live_class, live_init = _construction(module) if module is not None else (None, {})
-    inspection = Inspection(
-        checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes), live_class, live_init
-    )
+    with _offering(offered):
+        probe, expectation = _ask_class(spec)
+        form = canonicalise(
+            checkpoint.source,
+            {name: tensor.spec for name, tensor in weights.tensors.items()},
+            weights.values.keys(),
+            Facts(
+                declared=declared,
+                live=checkpoint.live_wrappers,
+                is_live=module is not None,
+                metadata=weights.metadata,
+                dropped=weights.aliases,
+                expectation=expectation,
+                target=spec.target if spec else "the class",
+            ),
+        )
+    live_class, live_init, unknown = _construction(module) if module is not None else (None, {}, ())
+    notes = (*checkpoint.notes, *(unknown if spec is None else _said(checkpoint, question, spec, offered)))
+    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, live_class, live_init)
     _check_ties(inspection)
     return inspection
 
@@ -137,36 +143,74 @@ def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
     return {s.key or "(the file itself)": len(s.tensors) for s in sets}
 
 
-def _ask_class(
-    checkpoint: Checkpoint, question: Question
-) -> tuple[ModelSpec | None, Probe | None, Expectation | None, tuple[str, ...]]:
-    """Build the class, if one is known, and return what it wants."""
+def _specified(checkpoint: Checkpoint, question: Question) -> tuple[ModelSpec | None, dict[str, Any]]:
+    """Return the class that is named with its arguments, and the arguments that the file offers besides.
+
+    What a file says of itself is a stranger's word. It reaches the class only if that was asked for: a constructor may
+    open the path that it is given.
+
+    Raises:
+        NoInitInFile: it was asked for, and there is nothing to take or nobody to give it to.
+    """
     if question.model is None:
-        return None, None, None, ()
-    from registry.models.build import probe
-    from registry.models.expectation import expect
+        if question.init_from_file:
+            raise NoInitInFile(checkpoint.source, "is pushed without a class that could take constructor arguments")
+        return None, {}
     from registry.models.specification import ModelSpec
 
     spec = ModelSpec(question.model, dict(question.init or {}), question.init_as)
-    notes: tuple[str, ...] = ()
-    if question.init is None and checkpoint.init:
-        offered = spec.accepted(checkpoint.init)
-        spec = replace(spec, init=offered)
-        if offered:
-            notes = (f"init arguments taken from the file: {', '.join(sorted(offered))}",)
+    if question.init_from_file and not checkpoint.init:
+        raise NoInitInFile(checkpoint.source, "holds no constructor arguments")
+    if not checkpoint.init:
+        return spec, {}
+    # What a builder imports is named by whoever pushes, and never by the file.
+    kept_out = {*spec.init, BUILDERS.get(spec.target)}
+    offered = {name: value for name, value in spec.accepted(checkpoint.init).items() if name not in kept_out}
+    if question.init_from_file:
+        return replace(spec, init={**offered, **spec.init}), {}
+    return spec, offered
+
+
+def _ask_class(spec: ModelSpec | None) -> tuple[Probe | None, Expectation | None]:
+    """Build the class, if one is known, and return what it wants."""
+    if spec is None:
+        return None, None
+    from registry.models.build import probe
+    from registry.models.expectation import expect
+
     probed = probe(spec)
-    return spec, probed, expect(probed.module), notes
+    return probed, expect(probed.module)
 
 
-def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any]]:
-    """Return a live model's class and the init arguments that were remembered on it."""
+@contextmanager
+def _offering(offered: Mapping[str, Any]) -> Iterator[None]:
+    """Name what the file offers where the class, without it, cannot be built or wants other tensors."""
+    try:
+        yield
+    except (InitRefused, ConstructorFailed, ClassMismatch, ShapesDiffer) as error:
+        if not offered:
+            raise
+        raise InitInFile(str(error), as_options(offered)) from error
+
+
+def _said(checkpoint: Checkpoint, question: Question, spec: ModelSpec, offered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is to be said of the constructor arguments in a file."""
+    if offered:
+        return (f"constructor arguments in the file, not used: {as_options(offered)}; --init-from-file takes them",)
+    taken = [name for name in spec.init if name not in (question.init or {})]
+    return (f"constructor arguments taken from the file: {', '.join(sorted(taken))}",) if taken else ()
+
+
+def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
+    """Return a live model's class, the init arguments that were remembered on it, and why the class is not known."""
     from registry.checkpoints.live import model_class, unwrapped
     from registry.construction import remembered
+    from registry.models.target import target_of
 
     cls = model_class(module)
-    # A class of the running script or of a function cannot be imported by who loads the version.
-    importable = cls.__module__ != "__main__" and "<locals>" not in cls.__qualname__
-    return (f"{cls.__module__}:{cls.__qualname__}" if importable else None), remembered(unwrapped(module)) or {}
+    target, why = target_of(cls)
+    notes = (f"the class {cls.__name__} is not recorded: {why}; a load needs model=",) if target is None else ()
+    return target, remembered(unwrapped(module)) or {}, notes
 
 
 def _check_ties(inspection: Inspection) -> None:

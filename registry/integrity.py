@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.blobs.manifest import Manifest
@@ -43,6 +44,8 @@ class AuditReport:
     nbytes: int
     unchecked_classes: tuple[str, ...] = ()
     """``ref: why`` of versions whose class could not be built here."""
+    classes_left: int = 0
+    """Classes that the versions name and that were neither imported nor built, since that was not asked for."""
     repaired: tuple[str, ...] = ()
     """What a repair did."""
     examples: int = 0
@@ -64,9 +67,10 @@ def audit(
     store: BlobStore,
     entries: Sequence[Entry],
     *,
+    classes: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
-    """Check the trail and, for each entry: its row, its manifest, every byte, and its class where that is at hand.
+    """Check the trail and, for each entry: its row, its manifest and every byte; with ``classes`` its class, too.
 
     A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
     """
@@ -81,14 +85,15 @@ def audit(
         for manifest in () if isinstance(read, str) else read:
             found += files.faults(entry, manifest)
             nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
-        if not isinstance(read, str):
-            _check_class(entry, read[0], found, unchecked)
+        if classes and not isinstance(read, str):
+            _check_class(catalog, store.home, entry, read[0], found, unchecked)
         if found and not _was_collected(catalog, entry):
             faults += found
         done += entry.byte_count
         if progress is not None:
             progress(done, total)
-    return AuditReport(tuple(faults), len(entries), len(nbytes), sum(nbytes.values()), tuple(unchecked))
+    left = {entry.model_class for entry in entries if entry.model_class is not None and not classes}
+    return AuditReport(tuple(faults), len(entries), len(nbytes), sum(nbytes.values()), tuple(unchecked), len(left))
 
 
 def audit_outputs(report: AuditReport, entries: Sequence[Entry], replay: Callable[[str], Replay]) -> AuditReport:
@@ -160,17 +165,20 @@ def _was_collected(catalog: Catalog, entry: Entry) -> bool:
     return False
 
 
-def _check_class(entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
-    """Compare names, shapes and dtypes with those of the class, if it can be built here."""
+def _check_class(
+    catalog: Catalog, home: Path, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]
+) -> None:
+    """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
     if entry.model_class is None:
         return
     from registry.canonical.match import unmet
+    from registry.delivery import Order, recorded_class, specification
     from registry.models.build import build
     from registry.models.expectation import expect
-    from registry.models.specification import ModelSpec
 
     try:
-        wanted = expect(build(ModelSpec(entry.model_class, dict(entry.init), entry.init_as)).module)
+        spec = specification(entry, Order(), recorded_class(catalog, home, entry))
+        wanted = expect(build(spec).module)
     except RegistryError as error:
         unchecked.append(f"{entry.ref}: {error}")
         return

@@ -84,6 +84,7 @@ class Registry:
         model: str | None = None,
         init: Mapping[str, Any] | None = None,
         init_as: str = "kwargs",
+        init_from_file: bool = False,
         weights: str | None = None,
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
@@ -111,8 +112,11 @@ class Registry:
             name: the model's name; by default the file's stem.
             from_: the wrapper it was trained in: ``"ddp"``, ``"compile(ddp)"``, ``"single"``.
             model: its class as ``"pkg.mod:Class"``, which then judges the names.
-            init: what the class is constructed with; by default what the file or the live module offers.
+            init: what the class is constructed with; by default what was remembered on the live module, and of a file
+                nothing.
             init_as: how the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
+            init_from_file: take what the file says of itself (``hyper_parameters``), too, where ``init`` does not. Its
+                writer then chooses what the class is called with.
             weights: which set of weights, where the file holds several.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
@@ -149,7 +153,7 @@ class Registry:
                 aliases=tuple(aliases),
                 note=note,
             ),
-            Question(from_, model, init, init_as, weights),
+            Question(from_, model, init, init_as, weights, init_from_file),
             parent,
             (optimizer, scheduler, scaler, step, epoch),
             example=example,
@@ -203,6 +207,7 @@ class Registry:
         model: str | None = None,
         init: Mapping[str, Any] | None = None,
         init_as: str = "kwargs",
+        init_from_file: bool = False,
         weights: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
@@ -212,7 +217,7 @@ class Registry:
         """
         from registry.intake import Question, examine
 
-        return examine(source, Question(from_, model, init, init_as, weights))
+        return examine(source, Question(from_, model, init, init_as, weights, init_from_file))
 
     # Taking out
 
@@ -221,7 +226,7 @@ class Registry:
         self,
         ref: str,
         *,
-        model: nn.Module | None = ...,
+        model: nn.Module | type[nn.Module] | str | None = ...,
         init: Mapping[str, Any] | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
@@ -239,7 +244,7 @@ class Registry:
         self,
         ref: str,
         *,
-        model: nn.Module | None = ...,
+        model: nn.Module | type[nn.Module] | str | None = ...,
         init: Mapping[str, Any] | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
@@ -256,7 +261,7 @@ class Registry:
         self,
         ref: str,
         *,
-        model: nn.Module | None = None,
+        model: nn.Module | type[nn.Module] | str | None = None,
         init: Mapping[str, Any] | None = None,
         device: str | torch.device | None = None,
         ddp: bool = False,
@@ -277,7 +282,9 @@ class Registry:
 
         Args:
             ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet@4be1"``.
-            model: the caller's instance; by default one is built from the stored class and init arguments.
+            model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
+                class is built. That imports it, which is done only where the rule of trust allows it: naming the class
+                here does, and so does ``REGISTRY_TRUST``.
             init: init arguments instead of the stored ones.
             device: where the model goes; by default the CPU, or the rank's device under ``ddp`` and ``fsdp``.
             rank: the process's rank; by default the process group's.
@@ -289,22 +296,23 @@ class Registry:
             report: return ``(model, LoadReport)``.
 
         Raises:
+            UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.delivery import Order, deliver, deliver_to_ranks
+        from registry.delivery import deliver, deliver_to_ranks, order_for
         from registry.models.generators import uncollected
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
-        order = Order(model, init, device, allow_missing, allow_unexpected, cast)
-        with uncollected(), undone_on_failure(model if verify == "outputs" else None):
+        order = order_for(model, init, device, allow_missing, allow_unexpected, cast)
+        with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
             else:
                 loaded = deliver(open_parcel(self.get(ref)), order)
-                if model is None:
+                if order.model is None:
                     loaded[0].eval()
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
@@ -465,16 +473,18 @@ class Registry:
         self,
         ref: str | None = None,
         *,
+        classes: bool = False,
         run: bool = False,
         repair: bool = False,
         sources: Sequence[str | os.PathLike[str]] = (),
         progress: Progress | None = None,
     ) -> AuditReport:
-        """Check that everything is as it was stored: every byte, every row, the trail, and classes that are at hand.
+        """Check that everything is as it was stored: every byte, every row, and the trail. No code of models runs.
 
         Args:
             ref: only this version, or all versions of this name; by default everything.
-            run: also run every example, and compare what the models compute with what they did.
+            classes: also import and build the classes, under the rule of trust, and compare names, shapes and dtypes.
+            run: also run every example, under the same rule, and compare what the models compute with what they did.
             repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
             sources: files that were pushed once.
             progress: called with (bytes done, bytes in all).
@@ -487,10 +497,10 @@ class Registry:
         from registry.repair import repair as put_right
 
         check_sources(sources)
-        report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
+        report = audit(self.catalog, self.store, self._audited(ref), classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self.catalog, self.store, report, sources)
-            report = audit(self.catalog, self.store, self._audited(ref), progress=progress)
+            report = audit(self.catalog, self.store, self._audited(ref), classes=classes, progress=progress)
             report = replace(report, repaired=repaired)
         return audit_outputs(report, self._audited(ref), self.replay) if run else report
 

@@ -12,7 +12,7 @@ from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
 
-DECISIVE = ("training", "example")
+DECISIVE = ("training", "example", "factory")
 """Documents that belong to what a version is."""
 
 

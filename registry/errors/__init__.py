@@ -70,8 +70,10 @@ from registry.errors.exports import (
 )
 from registry.errors.intake import (
     ChangedCheckpoint,
+    InitInFile,
     ModelNeeded,
     NameNeeded,
+    NoInitInFile,
     SeveralWeightSets,
     UnknownWeightSet,
     UnstorableInit,
@@ -93,6 +95,7 @@ from registry.errors.models import (
     MissingTensors,
     ModelError,
     ModuleNotImportable,
+    NeitherModelNorClass,
     NoProcessGroup,
     NoSuchClass,
     NotAModel,
@@ -125,6 +128,12 @@ from registry.errors.training import (
     OptimizerMismatch,
     StateRefused,
     UnprovedOrder,
+)
+from registry.errors.trust import (
+    InvalidTrust,
+    StandardLibraryTarget,
+    UnreadableConfiguration,
+    UntrustedClass,
 )
 
 __all__ = [
@@ -161,6 +170,7 @@ __all__ = [
     "ForeignParameters",
     "HomeReadOnly",
     "HomeUnusable",
+    "InitInFile",
     "InitRefused",
     "InvalidAlias",
     "InvalidCondition",
@@ -168,6 +178,7 @@ __all__ = [
     "InvalidMetric",
     "InvalidModelName",
     "InvalidReference",
+    "InvalidTrust",
     "JobNeedsModel",
     "LoadHookFailed",
     "MissingShard",
@@ -178,8 +189,10 @@ __all__ = [
     "ModuleNotImportable",
     "NameNeeded",
     "NamesTooDeep",
+    "NeitherModelNorClass",
     "NewerDatabase",
     "NoExample",
+    "NoInitInFile",
     "NoLiveVersion",
     "NoProcessGroup",
     "NoSuchCheckpoint",
@@ -210,6 +223,7 @@ __all__ = [
     "ShapesDiffer",
     "ShardedNames",
     "ShardedTensors",
+    "StandardLibraryTarget",
     "StateRefused",
     "StoreUnreadable",
     "StoreUnwritable",
@@ -226,9 +240,11 @@ __all__ = [
     "UnknownWrapper",
     "UnopenableCheckpoint",
     "UnprovedOrder",
+    "UnreadableConfiguration",
     "UnstorableInit",
     "UnstorableTensor",
     "UntouchedTensor",
+    "UntrustedClass",
     "UnusableDevice",
     "UnusableExample",
     "WrongDeclaration",

@@ -37,8 +37,9 @@ class ModelNeeded(RegistryError):
 
     def __init__(self, ref: str) -> None:
         super().__init__(
-            f"{ref} was pushed without its class, so there is nothing to build; give an instance with "
-            "registry.load(..., model=Net(args)), or take the tensors with registry.state_dict"
+            f"{ref} was pushed without its class, so there is nothing to build; name it with "
+            "model='package.module:Net' (--model), give an instance with registry.load(..., model=Net(args)), or take "
+            "the tensors with registry.state_dict"
         )
 
 
@@ -50,6 +51,23 @@ class UnstorableInit(RegistryError):
             f"the init argument '{name}' of {model} {why}; only numbers, texts, lists and dicts of them can be stored "
             "with a version"
         )
+
+
+class InitInFile(RegistryError):
+    """The class does not take the weights as it is built, and the file holds arguments that may be what it lacks."""
+
+    def __init__(self, problem: str, options: str) -> None:
+        super().__init__(
+            f"{problem}; the file itself holds constructor arguments, which are not used unasked: give those that are "
+            f"right ({options}), or take them all with --init-from-file (init_from_file=True)"
+        )
+
+
+class NoInitInFile(RegistryError):
+    """Constructor arguments were to be taken from a file, and there are none, or nothing to give them to."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(f"{source} {why}; leave out --init-from-file (init_from_file=True)")
 
 
 class ChangedCheckpoint(RegistryError):

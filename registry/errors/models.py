@@ -46,7 +46,18 @@ class NotAModelClass(ModelError):
 
     def __init__(self, target: str, found: str) -> None:
         super().__init__(
-            f"{target} is {found}; name a class that derives from torch.nn.Module, or a function that returns one"
+            f"{target} is {found}; name a class that derives from torch.nn.Module, or a plain function that returns "
+            "a model"
+        )
+
+
+class NeitherModelNorClass(ModelError):
+    """A load was given something that is neither an instance nor a class nor the name of one."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"model= is {given}; give an instance such as Net(...), a class that derives from torch.nn.Module, or its "
+            "name, such as 'mymodels:Net'"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from blake3 import blake3
 
 from registry.models.build import Built, Probe, build, probe
-from registry.models.specification import ModelSpec, resolve_target
+from registry.models.specification import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def build_by(spec: ModelSpec, proof: Proof | None) -> Built:
 
 
 def _source_digest(spec: ModelSpec) -> str:
-    target = resolve_target(spec.target)
-    file = getattr(sys.modules.get(getattr(target, "__module__", "")), "__file__", None)
+    file = getattr(sys.modules.get(getattr(spec.constructor, "__module__", "")), "__file__", None)
     try:
         return blake3(Path(file).read_bytes()).hexdigest() if file else ""
     except OSError:

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib
 import inspect
-import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from registry.errors.models import (
-    BadTarget,
     ConstructorFailed,
     InitRefused,
-    ModuleNotImportable,
-    NoSuchClass,
     NotAModel,
-    NotAModelClass,
     UnknownInitStyle,
     first_line,
 )
+from registry.models.target import check_target, current_directory_importable, described, resolve_target
 
 INIT_STYLES = ("kwargs", "namespace", "dict")
 """How a class takes its init arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
-
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -43,18 +32,36 @@ class ModelSpec:
     init: Mapping[str, Any] = field(default_factory=dict)
     init_as: str = "kwargs"
     """One of ``INIT_STYLES``."""
+    cls: type[nn.Module] | None = None
+    """The class itself, where the caller gave it; nothing is imported then."""
+    allows_function: bool = True
+    """Whether the target may lead to a function: somebody named it, rather than that it was read off a model."""
 
     def __post_init__(self) -> None:
         if self.init_as not in INIT_STYLES:
             raise UnknownInitStyle(self.init_as, INIT_STYLES)
-        if not _TARGET.fullmatch(self.target):
-            raise BadTarget(self.target)
+        if self.cls is None:
+            check_target(self.target)
+
+    @property
+    def constructor(self) -> Callable[..., Any]:
+        """What is called, imported if need be.
+
+        Raises:
+            ModelError: it cannot be imported, or is neither a class of models nor a function.
+        """
+        return self.cls if self.cls is not None else resolve_target(self.target, functions=self.allows_function)
+
+    @property
+    def is_function(self) -> bool:
+        """Whether a function stands in the place of the class."""
+        return not isinstance(self.constructor, type)
 
     def accepted(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of the arguments offered that the constructor has names for."""
         if self.init_as != "kwargs":
             return dict(offered)
-        parameters = _parameters(resolve_target(self.target))
+        parameters = _parameters(self.constructor)
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return dict(offered)
         named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -66,16 +73,16 @@ class ModelSpec:
         Raises:
             ModelError: the class cannot be imported, refuses its arguments, raises, or is no model.
         """
-        constructor = resolve_target(self.target)
+        constructor = self.constructor
         arguments, keywords = self._call()
         self._check_arguments(constructor, arguments, keywords)
-        with _current_directory_importable():
+        with current_directory_importable():
             try:
                 module = constructor(*arguments, **keywords)
             except (Exception, SystemExit) as error:
                 raise ConstructorFailed(self.target, type(error).__name__, first_line(error)) from error
         if not isinstance(module, nn.Module):
-            raise NotAModel(self.target, _described(module))
+            raise NotAModel(self.target, described(module))
         return module
 
     def _call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -103,59 +110,6 @@ class ModelSpec:
             ) from error
 
 
-def resolve_target(target: str) -> Callable[..., Any]:
-    """Import ``"package.module:Class"`` and return what it names; the current directory is importable too.
-
-    Raises:
-        ModelError: there is no such module or name, or it is neither a ``torch.nn.Module`` class nor a function.
-    """
-    if not _TARGET.fullmatch(target):
-        raise BadTarget(target)
-    module_name, _, path = target.partition(":")
-    found: Any = _import(target, module_name)
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise NoSuchClass(target, module_name, path, _nearest(name, found))
-        found = getattr(found, name)
-    if inspect.isclass(found):
-        if not issubclass(found, nn.Module):
-            raise NotAModelClass(target, f"the class {found.__qualname__}, which is no torch.nn.Module")
-    elif isinstance(found, nn.Module) or not callable(found):
-        raise NotAModelClass(target, _described(found))
-    return found  # type: ignore[no-any-return]
-
-
-def _import(target: str, name: str) -> Any:
-    with _current_directory_importable():
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-                remedy = "run from the folder that holds it, or install it"
-                raise ModuleNotImportable(target, name, f"there is no module '{error.name}'", remedy) from error
-            remedy = "install what it imports"
-            raise ModuleNotImportable(target, name, f"it imports '{error.name}', which is missing", remedy) from error
-        except (Exception, SystemExit) as error:
-            reason = f"importing it raised {type(error).__name__}: {first_line(error)}"
-            raise ModuleNotImportable(target, name, reason, "make it importable without side effects") from error
-
-
-@contextmanager
-def _current_directory_importable() -> Iterator[None]:
-    """Let imports find what `python -m` would, after everything that is installed."""
-    here = os.getcwd()  # noqa: PTH109  # sys.path holds texts
-    if here in sys.path:
-        yield
-        return
-    importlib.invalidate_caches()  # a module written since the last import would not be seen
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
-
-
 def _parameters(constructor: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return [
@@ -163,12 +117,3 @@ def _parameters(constructor: Callable[..., Any]) -> list[inspect.Parameter]:
         ]
     except (ValueError, TypeError):
         return []
-
-
-def _nearest(name: str, holder: Any) -> list[str]:
-    return difflib.get_close_matches(name, [n for n in dir(holder) if not n.startswith("__")], n=3)
-
-
-def _described(value: Any) -> str:
-    kind = type(value).__name__
-    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"

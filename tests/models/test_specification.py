@@ -17,7 +17,7 @@ from registry.models.specification import ModelSpec
         ("no colon", {}, errors.BadTarget, "package.module:Class"),
         ("no_such_package.models:Net", {}, errors.ModuleNotImportable, "no_such_package"),
         ("sample_models:ConvNett", {}, errors.NoSuchClass, "did you mean ConvNet"),
-        ("collections:OrderedDict", {}, errors.NotAModelClass, "OrderedDict"),
+        ("collections:OrderedDict", {}, errors.StandardLibraryTarget, "standard library"),
         ("sample_models:torch", {}, errors.NotAModelClass, "module"),
         ("sample_models:make_nothing", {}, errors.NotAModel, "NoneType"),
         ("sample_models:ConvNet", {"chanels": 3}, errors.InitRefused, r"it takes \(channels=4\)"),
