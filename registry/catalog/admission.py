@@ -64,6 +64,7 @@ def prepare(draft: Draft, manifest: Manifest, beside: Sequence[Manifest]) -> Can
         "torch_version": draft.torch_version,
         "git_commit": draft.git_commit,
         "creator": storable(draft.creator),
+        "origin": draft.origin,
     }
     return Candidate(draft, manifest, tuple(beside), check_metrics(draft.metrics), columns, manifest.encode())
 

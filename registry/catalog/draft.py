@@ -40,6 +40,8 @@ class Draft:
     torch_version: str | None = None
     git_commit: str | None = None
     creator: str = ""
+    origin: str | None = None
+    """Where it is copied from, as JSON; None for a push here. No part of the record: a copy keeps its record."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)

@@ -55,6 +55,8 @@ class Entry:
     created_at: datetime
     """In UTC."""
     trashed_at: datetime | None = None
+    origin: str | None = None
+    """Where it was copied from, as JSON; None for a version that was pushed here."""
     reused: bool = False
     """Set on what ``push`` returns when the name already had these weights."""
     notices: tuple[str, ...] = ()

@@ -84,6 +84,7 @@ def _read(rows: list[Any]) -> Entry:
         creator=row.creator,
         created_at=datetime.fromisoformat(row.created_at),
         trashed_at=datetime.fromisoformat(row.trashed_at) if row.trashed_at else None,
+        origin=row.origin,
     )
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest script in ``migrations/versions``; kept here so that a current database needs no alembic."""
 
 BACKUPS = "backups"

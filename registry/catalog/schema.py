@@ -80,6 +80,8 @@ class Version(Table):
     trashed_at: Mapped[str | None]
     purged_at: Mapped[str | None]
     """When its weights were deleted; the row stays, so that the number keeps its meaning."""
+    origin: Mapped[str | None]
+    """Where it was copied from, as JSON; null for one that was pushed here."""
 
 
 class Document(Table):
@@ -162,6 +164,8 @@ class Event(Table):
     details: Mapped[str]
     previous: Mapped[str]
     hash: Mapped[str]
+    facts: Mapped[str | None]
+    """Digest of all that the catalog says of the version after it; null where it is about none, or older than that."""
 
 
 class Trail(Table):

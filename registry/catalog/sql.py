@@ -8,12 +8,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND versions.number = :number) AS
-chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN
-metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+versions.number = :number) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """
 
 BY_ALIAS = """
@@ -22,12 +23,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT aliases.version_id AS id FROM aliases WHERE
-aliases.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND aliases.name = :alias) AS
-chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN
-metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT aliases.version_id AS
+id FROM aliases WHERE aliases.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+aliases.name = :alias) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """
 
 NEWEST = """
@@ -36,13 +38,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND versions.trashed_at IS NULL
-ORDER BY versions.number DESC LIMIT 1 OFFSET 0) AS chosen JOIN versions ON versions.id =
-chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id =
-versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+versions.trashed_at IS NULL ORDER BY versions.number DESC LIMIT 1 OFFSET 0) AS chosen JOIN
+versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
+metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """
 
 NEWEST_IN_TRASH = """
@@ -51,13 +53,14 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND versions.trashed_at IS NOT
-NULL AND versions.purged_at IS NULL ORDER BY versions.number DESC LIMIT 1 OFFSET 0) AS chosen
-JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics
-ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL ORDER BY versions.number DESC LIMIT 1
+OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """
 
 BY_DIGEST = """
@@ -66,13 +69,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND versions.trashed_at IS NULL
-AND versions.weights >= :low AND versions.weights < :high) AS chosen JOIN versions ON versions.id = chosen.id
-JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER
-BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+versions.trashed_at IS NULL AND versions.weights >= :low AND versions.weights < :high) AS chosen JOIN versions
+ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
+metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """
 
 BY_DIGEST_IN_TRASH = """
@@ -81,13 +84,14 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND versions.trashed_at IS NOT
-NULL AND versions.purged_at IS NULL AND versions.weights >= :low AND versions.weights < :high) AS chosen JOIN
-versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
-metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND
+versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL AND versions.weights >= :low AND
+versions.weights < :high) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """
 
 LISTINGS = {
@@ -97,12 +101,12 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.trashed_at IS NULL ORDER BY versions.id DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON
-versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
-metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.trashed_at IS NULL ORDER BY versions.id DESC LIMIT :limit OFFSET 0) AS chosen
+JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics
+ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """,
 (False, False, True): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -110,13 +114,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions JOIN metrics ON
-metrics.version_id = versions.id WHERE versions.trashed_at IS NULL AND metrics."key" = :key AND metrics.value
-BETWEEN :low AND :high ORDER BY versions.id DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON
-versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
-metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions JOIN metrics ON metrics.version_id = versions.id WHERE versions.trashed_at IS NULL AND metrics."key"
+= :key AND metrics.value BETWEEN :low AND :high ORDER BY versions.id DESC LIMIT :limit OFFSET 0) AS
+chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN
+metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """,
 (False, True, False): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -124,12 +128,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL ORDER BY versions.id DESC LIMIT :limit OFFSET
-0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT
-OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL ORDER BY versions.id DESC LIMIT
+:limit OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """,
 (False, True, True): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -137,13 +142,14 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions JOIN metrics ON
-metrics.version_id = versions.id WHERE versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL AND
-metrics."key" = :key AND metrics.value BETWEEN :low AND :high ORDER BY versions.id DESC LIMIT :limit OFFSET
-0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT
-OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions JOIN metrics ON metrics.version_id = versions.id WHERE versions.trashed_at IS NOT NULL AND
+versions.purged_at IS NULL AND metrics."key" = :key AND metrics.value BETWEEN :low AND :high ORDER BY
+versions.id DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models
+ON models.id = versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY
+versions.id DESC, metrics."key"
 """,
 (True, False, False): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -151,13 +157,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.trashed_at IS NULL AND versions.model_id = (SELECT models.id FROM models WHERE models.name = :name)
-ORDER BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id
-JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER
-BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.trashed_at IS NULL AND versions.model_id = (SELECT models.id FROM models WHERE
+models.name = :name) ORDER BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON
+versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
+metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """,
 (True, False, True): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -165,14 +171,14 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions JOIN metrics ON
-metrics.version_id = versions.id WHERE versions.trashed_at IS NULL AND versions.model_id = (SELECT models.id
-FROM models WHERE models.name = :name) AND metrics."key" = :key AND metrics.value BETWEEN :low AND :high ORDER
-BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id JOIN
-models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY
-versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions JOIN metrics ON metrics.version_id = versions.id WHERE versions.trashed_at IS NULL AND
+versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND metrics."key" = :key AND
+metrics.value BETWEEN :low AND :high ORDER BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen
+JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics
+ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """,
 (True, True, False): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -180,13 +186,13 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions WHERE
-versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL AND versions.model_id = (SELECT models.id FROM
-models WHERE models.name = :name) ORDER BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen JOIN
-versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics ON
-metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions WHERE versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL AND versions.model_id = (SELECT
+models.id FROM models WHERE models.name = :name) ORDER BY versions.number DESC LIMIT :limit OFFSET 0)
+AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER
+JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
 """,
 (True, True, True): """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
@@ -194,14 +200,15 @@ versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, version
 versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
 versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
 versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
-versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at, (SELECT
-group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id = versions.id) AS aliases,
-metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM versions JOIN metrics ON
-metrics.version_id = versions.id WHERE versions.trashed_at IS NOT NULL AND versions.purged_at IS NULL AND
-versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) AND metrics."key" = :key AND
-metrics.value BETWEEN :low AND :high ORDER BY versions.number DESC LIMIT :limit OFFSET 0) AS chosen
-JOIN versions ON versions.id = chosen.id JOIN models ON models.id = versions.model_id LEFT OUTER JOIN metrics
-ON metrics.version_id = versions.id ORDER BY versions.id DESC, metrics."key"
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin, (SELECT group_concat(aliases.name) AS group_concat_1 FROM aliases WHERE aliases.version_id =
+versions.id) AS aliases, metrics."key" AS metric, metrics.value AS figure FROM (SELECT versions.id AS id FROM
+versions JOIN metrics ON metrics.version_id = versions.id WHERE versions.trashed_at IS NOT NULL AND
+versions.purged_at IS NULL AND versions.model_id = (SELECT models.id FROM models WHERE models.name = :name)
+AND metrics."key" = :key AND metrics.value BETWEEN :low AND :high ORDER BY versions.number DESC LIMIT :limit
+OFFSET 0) AS chosen JOIN versions ON versions.id = chosen.id JOIN models ON models.id =
+versions.model_id LEFT OUTER JOIN metrics ON metrics.version_id = versions.id ORDER BY versions.id DESC,
+metrics."key"
 """,
 }
 
@@ -284,10 +291,10 @@ ADD_VERSION = """
 INSERT INTO versions (id, model_id, number, weights, record, seal, wrapper, saved_as, unwrapping, world_size,
 model_class, init, init_as, source_name, source_sha256, source_format, weights_key, tensor_count,
 parameter_count, byte_count, dtypes, parent, note, torch_version, git_commit, creator, created_at, trashed_at,
-purged_at) VALUES (:id, :model_id, :number, :weights, :record, :seal, :wrapper, :saved_as, :unwrapping,
-:world_size, :model_class, :init, :init_as, :source_name, :source_sha256, :source_format, :weights_key,
-:tensor_count, :parameter_count, :byte_count, :dtypes, :parent, :note, :torch_version, :git_commit, :creator,
-:created_at, :trashed_at, :purged_at)
+purged_at, origin) VALUES (:id, :model_id, :number, :weights, :record, :seal, :wrapper, :saved_as,
+:unwrapping, :world_size, :model_class, :init, :init_as, :source_name, :source_sha256, :source_format,
+:weights_key, :tensor_count, :parameter_count, :byte_count, :dtypes, :parent, :note, :torch_version,
+:git_commit, :creator, :created_at, :trashed_at, :purged_at, :origin)
 """
 
 ADD_DOCUMENT = """
@@ -414,8 +421,8 @@ SELECT trail.length, trail.hash FROM trail
 """
 
 ADD_EVENT = """
-INSERT INTO events (id, at, actor, verb, name, reference, digest, details, previous, hash) VALUES (:id, :at,
-:actor, :verb, :name, :reference, :digest, :details, :previous, :hash)
+INSERT INTO events (id, at, actor, verb, name, reference, digest, details, previous, hash, facts) VALUES (:id,
+:at, :actor, :verb, :name, :reference, :digest, :details, :previous, :hash, :facts)
 """
 
 MOVE_TRAIL_END = """
@@ -424,17 +431,18 @@ UPDATE trail SET length=:length, hash=:hash
 
 EVENTS = """
 SELECT events.id, events.at, events.actor, events.verb, events.name, events.reference, events.digest,
-events.details, events.previous, events.hash FROM events ORDER BY events.id DESC LIMIT :limit OFFSET 0
+events.details, events.previous, events.hash, events.facts FROM events ORDER BY events.id DESC LIMIT :limit
+OFFSET 0
 """
 
 EVENTS_OF_MODEL = """
 SELECT events.id, events.at, events.actor, events.verb, events.name, events.reference, events.digest,
-events.details, events.previous, events.hash FROM events WHERE events.name = :name ORDER BY events.id DESC
-LIMIT :limit OFFSET 0
+events.details, events.previous, events.hash, events.facts FROM events WHERE events.name = :name ORDER BY
+events.id DESC LIMIT :limit OFFSET 0
 """
 
 EVENTS_AFTER = """
 SELECT events.id, events.at, events.actor, events.verb, events.name, events.reference, events.digest,
-events.details, events.previous, events.hash FROM events WHERE events.id > :after ORDER BY events.id LIMIT
-5000 OFFSET 0
+events.details, events.previous, events.hash, events.facts FROM events WHERE events.id > :after ORDER BY
+events.id LIMIT 5000 OFFSET 0
 """

@@ -63,8 +63,9 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         "digest": version.weights if version else None,
         "details": canonical_json(details or {}),
         "previous": previous,
+        "facts": None,
     }
-    row["hash"] = _hash(tuple(row.values()))
+    row["hash"] = _hash(row)
     change.connection.run(sql.ADD_EVENT, row)
     change.connection.run(sql.MOVE_TRAIL_END, {"length": row["id"], "hash": row["hash"]})
 
@@ -96,14 +97,14 @@ def check(database: Database) -> Iterator[Fault]:
     while True:
         while rows := database.rows(sql.EVENTS_AFTER, {"after": number}):
             for row in rows:
-                covered, digest = tuple(row)[:-1], row.hash
+                digest = row.hash
                 if row.id != number + 1:
                     yield Fault(
                         f"event {row.id}", f"the events after {number} and before it are missing from the trail"
                     )
                 elif row.previous != previous:
                     yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
-                if _hash(covered) != digest:
+                if _hash(row._asdict()) != digest:
                     yield Fault(f"event {row.id}", "it was changed after it was written")
                 number, previous = row.id, digest
         before, end = end, _end(database)
@@ -121,5 +122,11 @@ def _end(database: Database) -> tuple[int, str]:
     return (rows[0].length, rows[0].hash) if rows else (0, "")
 
 
-def _hash(covered: tuple[Any, ...]) -> str:
+_COVERED = ("id", "at", "actor", "verb", "name", "reference", "digest", "details", "previous")
+
+
+def _hash(row: Mapping[str, Any]) -> str:
+    """Digest an event; its facts count where it has some, so that events of before they were kept have their hash."""
+    facts = row["facts"]
+    covered = [row[column] for column in _COVERED] + ([] if facts is None else [facts])
     return blake3(canonical_json(covered).encode()).hexdigest()

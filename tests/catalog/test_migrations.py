@@ -28,8 +28,8 @@ import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "HEAD"
 
 
 def upgrade():
@@ -49,7 +49,8 @@ def downgrade():
 def later(tmp_path):
     """The scripts of a program to come, which rebuilds the table that most others refer to."""
     shutil.copytree(SCRIPTS, tmp_path / "later", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "later" / "versions" / "0002_colour.py").write_text(NEXT)
+    script = NEXT.replace("HEAD", migration.HEAD)
+    (tmp_path / "later" / "versions" / "9999_colour.py").write_text(script)
     return tmp_path / "later"
 
 
@@ -63,7 +64,7 @@ def home(tmp_path):
 
 
 def migrate(home, scripts):
-    return migration.migrate(home / "registry.db", is_network=False, scripts=scripts, head="0002")
+    return migration.migrate(home / "registry.db", is_network=False, scripts=scripts, head="9999")
 
 
 def dump(path):
@@ -103,13 +104,13 @@ def test_alembic_writes_the_next_script_in_a_checkout(tmp_path):
     shutil.copytree(checkout / "migrations", tmp_path / "migrations")
     shutil.copy(checkout / "pyproject.toml", tmp_path)
     subprocess.run(
-        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "--rev-id", "0002", "-m", "next"],
+        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "--rev-id", "9999", "-m", "next"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
     )
-    written = (tmp_path / "migrations" / "versions" / "0002_next.py").read_text()
-    assert written.count("    pass\n") == 2 and 'down_revision = "0001"' in written.replace("'", '"')
+    written = (tmp_path / "migrations" / "versions" / "9999_next.py").read_text()
+    assert written.count("    pass\n") == 2 and f'down_revision = "{migration.HEAD}"' in written.replace("'", '"')
 
 
 def test_a_new_home_is_migrated_without_a_backup_and_a_current_one_not_at_all(tmp_path):
@@ -121,7 +122,7 @@ def test_a_new_home_is_migrated_without_a_backup_and_a_current_one_not_at_all(tm
 def test_data_survive_the_rebuilding_of_their_table_and_are_backed_up_before(home, later):
     before = dump(home / "registry.db")
     done = migrate(home, later)
-    assert (done.before, done.after) == ("0001", "0002")
+    assert (done.before, done.after) == (migration.HEAD, "9999")
     assert dump(done.backup) == before
     with closing(sqlite3.connect(home / "registry.db")) as connection:
         assert connection.execute("SELECT count(*), min(colour) FROM versions").fetchone() == (20, "blue")
@@ -140,7 +141,7 @@ def test_a_migration_killed_in_the_middle_is_done_by_the_next(home, later):
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert dump(home / "registry.db") == before
-    assert migrate(home, later).after == "0002"
+    assert migrate(home, later).after == "9999"
 
 
 def test_eight_processes_migrate_once(home, later):

@@ -70,7 +70,10 @@ def test_every_change_is_in_the_trail(catalog):
         ("DELETE FROM events WHERE id = 2", "event 3: the events after 1"),
         ("DELETE FROM events WHERE id = 4", "trail: it ends with event 3, where the catalog's last is 4"),
         ("DELETE FROM events", "trail: it ends with event 0"),
-        ("INSERT INTO events VALUES (5, '', 'you', 'push', NULL, NULL, NULL, '{}', '', '')", "event 5: it does not"),
+        (
+            "INSERT INTO events VALUES (5, '', 'you', 'push', NULL, NULL, NULL, '{}', '', '', NULL)",
+            "event 5: it does not",
+        ),
     ],
 )
 def test_a_trail_that_was_tampered_with_shows_where(catalog, statement, fault):

@@ -220,3 +220,11 @@ def test_without_a_live_version_a_name_says_where_they_are(catalog):
         catalog.resolve("net:v1")
     with pytest.raises(TrashedVersion):
         catalog.resolve(f"net@{entry.digest[:6]}")
+
+
+def test_a_push_here_has_no_origin_and_a_copy_keeps_its_record(catalog):
+    pushed = push(catalog, "net", 1)
+    copied = push(catalog, "copy", 1, origin='{"home":"elsewhere"}')
+    assert pushed.origin is None and copied.origin == '{"home":"elsewhere"}'
+    assert catalog.resolve("copy").origin == copied.origin
+    assert copied.record_digest == pushed.record_digest

@@ -55,7 +55,7 @@ EDITS = {
     "its details changed": "UPDATE events SET details = '{}' WHERE id = 4",
     "an event removed": "DELETE FROM events WHERE id = 3",
     "the last one removed": "DELETE FROM events WHERE id = 5",
-    "one added": "INSERT INTO events SELECT 6, at, actor, verb, name, reference, digest, details, hash, hash "
+    "one added": "INSERT INTO events SELECT 6, at, actor, verb, name, reference, digest, details, hash, hash, facts "
     "FROM events WHERE id = 5",
     "the chain's end changed": "UPDATE trail SET length = 4",
     "the chain's end removed": "DELETE FROM trail",
