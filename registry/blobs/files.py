@@ -32,8 +32,8 @@ class Places:
 
     def blob(self, digest: str) -> Path:
         """Return the path of a blob; only a digest becomes a part of it."""
-        if not _DIGEST.fullmatch(digest):
-            raise DamagedBlob(digest[:64], "has a name that is no digest")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise DamagedBlob(str(digest)[:64], "has a name that is no digest")
         return self.blobs / digest[:2] / f"{digest}.safetensors"
 
     def stamp(self, digest: str) -> Path:

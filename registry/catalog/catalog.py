@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Location, Manifest
-from registry.catalog import admission, aliases, blobs, listing, lookup, sql, trail, trash
+from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, sql, trail, trash
+from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
 from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
@@ -146,7 +147,21 @@ class Catalog:
 
     def check_trail(self) -> tuple[Fault, ...]:
         """Return what is wrong with the trail: edited, inserted, removed or cut off."""
-        return tuple(trail.check(self._database))
+        with self._database.snapshot():
+            return tuple(trail.check(self._database))
+
+    def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
+        """Replay the trail, and return what of it or of the tables is not as it was written.
+
+        Args:
+            name: only what it tells of this model.
+            number: only what it tells of this version of it.
+        """
+        return bookkeeping.check(self._database, name, number)
+
+    def places(self) -> Mapping[str, tuple[str, int]]:
+        """Return blob and offset of every tensor that a push would find stored, by digest."""
+        return bookkeeping.places(self._database)
 
     def referenced_blobs(self) -> frozenset[str]:
         """Return the digests of the blobs that some version needs, be it in the trash."""

@@ -43,6 +43,18 @@ class Connection:
             self.driver.executemany(statement, parameters)
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read be of one moment; inside a transaction it is."""
+        if self.driver.in_transaction:
+            yield
+            return
+        self.driver.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.driver.execute("ROLLBACK")
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock: commit at the end, roll back on an error; a nested one joins."""
         if self.driver.in_transaction:

@@ -98,6 +98,15 @@ class Database:
             return self._connection().rows(statement, parameters)
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read as of one moment, whatever others commit meanwhile; inside this thread's transaction where there is one.
+
+        On a network file system, without a write-ahead log, others wait for its end before they commit.
+        """
+        with self._worded(), self._connection().snapshot():
+            yield
+
+    @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """Hold the one write lock (``BEGIN IMMEDIATE``): commit at the end, roll back on an error; nested ones join.
 
@@ -152,7 +161,12 @@ class Database:
             return DatabaseFull(path)
         if "readonly" in message:
             return HomeReadOnly(str(self.home))
-        if "not a database" in message or "malformed" in message or "unsupported file format" in message:
+        if (
+            "decode" in message
+            or "not a database" in message
+            or "malformed" in message
+            or "unsupported file format" in message
+        ):
             return DatabaseDamaged(path, message, str(self.home / migration.BACKUPS))
         if "unable to open" in message or "no such table" in message:
             return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
