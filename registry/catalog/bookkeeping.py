@@ -93,10 +93,10 @@ def _rows(database: Database, name: str | None) -> Iterator[Any]:
 
 
 def _differences(database: Database, row: Any, told: Told) -> list[str]:
-    metrics, documents = facts.beside(database, row.id)
-    if told.facts == facts.digest(row._asdict(), metrics, documents):
+    beside = facts.beside(database, row.id)
+    if told.facts == facts.digest(row._asdict(), beside):
         return []
-    found = list(told.contradictions(row, metrics))
+    found = list(told.contradictions(row, beside.metrics))
     if not found and told.facts is not None:
         found = [f"what the catalog says of it is not what event {told.last} left: it was edited"]
     return found

@@ -435,6 +435,11 @@ versions.git_commit, versions.creator, versions.created_at, versions.trashed_at,
 versions.origin FROM versions JOIN models ON models.id = versions.model_id WHERE versions.id = :version
 """
 
+NEEDS = """
+SELECT blobs.digest FROM blobs JOIN version_blobs ON version_blobs.blob_id = blobs.id WHERE
+version_blobs.version_id = :version ORDER BY blobs.digest
+"""
+
 ROWS_AFTER = """
 SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
 versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, versions.world_size,

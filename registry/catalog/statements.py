@@ -252,6 +252,12 @@ FACTS = (
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .where(_same("version", _VERSIONS.c.id))
 )
+NEEDS = (
+    select(_BLOBS.c.digest)
+    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
+    .where(_same("version", _NEEDS.c.version_id))
+    .order_by(_BLOBS.c.digest)
+)
 ROWS_AFTER = (
     select(_MODELS.c.name, *_VERSIONS.c)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
