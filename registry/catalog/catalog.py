@@ -145,6 +145,10 @@ class Catalog:
         """Return the newest events first, of one model or of all."""
         return trail.events(self._database, name, limit)
 
+    def pushes(self, entry: Entry) -> int:
+        """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
+        return int(self._database.rows(sql.PUSHES, {"name": entry.name, "reference": entry.ref})[0].pushes)
+
     def check_trail(self) -> tuple[Fault, ...]:
         """Return what is wrong with the trail: edited, inserted, removed or cut off."""
         with self._database.snapshot():
@@ -212,12 +216,13 @@ class Catalog:
         """
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
-            number, reused = admission.admit(
+            admitted = admission.admit(
                 change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
             )
             confirm()
-        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
-        return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
+        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": admitted.number})
+        entry = listing.read(rows)[0]
+        return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
 
     def add_facts(self, entry: Entry, *, metrics: Mapping[str, float] | None = None, note: str = "") -> None:
         """Add metrics and a note to a version.

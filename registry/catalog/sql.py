@@ -514,6 +514,11 @@ events.details, events.previous, events.hash, events.facts FROM events WHERE eve
 events.name = :name ORDER BY events.id LIMIT 5000 OFFSET 0
 """
 
+PUSHES = """
+SELECT count(*) AS pushes FROM events WHERE events.name = :name AND events.reference = :reference AND
+events.verb = 'push'
+"""
+
 EVENT_COUNT = """
 SELECT count(*) AS length FROM events
 """

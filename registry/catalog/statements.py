@@ -276,6 +276,11 @@ EVENTS = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
 EVENTS_OF_MODEL = EVENTS.where(_same("name", _EVENTS.c.name))
 EVENTS_AFTER = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
 EVENTS_OF_MODEL_AFTER = EVENTS_AFTER.where(_same("name", _EVENTS.c.name))
+PUSHES = (
+    select(func.count().label("pushes"))
+    .select_from(_EVENTS)
+    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == literal("push"))
+)
 EVENT_COUNT = select(func.count().label("length")).select_from(_EVENTS)
 LAST_EVENT = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
