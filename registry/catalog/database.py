@@ -180,7 +180,7 @@ class Database:
         return held
 
     def _identity(self) -> tuple[int, ...] | None:
-        """Return what the file is, whatever its name, and, where a change may be unseen, of when; None if it is gone."""
+        """Return what the file is, whatever its name, and where a change may be unseen, of when; None if it is gone."""
         try:
             status = self.path.stat()
         except OSError:
