@@ -50,6 +50,8 @@ def audit(
             say(line)
         for fault in report.faults:
             say(f"{fault.ref}: {fault.what}")
+        for line in report.notes:
+            warn(line)
         for line in report.unchecked_classes:
             warn(f"class not checked: {line}")
         for line in report.unchecked_outputs:

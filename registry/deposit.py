@@ -87,7 +87,7 @@ def deposit(
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
-                return replace(entry, notices=inspection.notes)
+                return replace(entry, notices=(*inspection.notes, *entry.notices))
             except Vanished:
                 if attempt == _ATTEMPTS - 1:
                     raise

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.blobs.manifest import Manifest
 from registry.blobs.store import BlobStore
+from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
+from registry.reference import Reference
 
 if TYPE_CHECKING:
     from registry.replay import Replay
@@ -25,7 +27,7 @@ class Fault:
     """Something that is not as it was stored."""
 
     ref: str
-    """The version, or ``"trail"``, ``"event 12"``."""
+    """The version, or ``"trail"``, ``"event 12"``, an alias, a model, ``"catalog"``."""
     kind: str
     """``bytes``, ``row``, ``class``, ``trail``, ``outputs``."""
     what: str
@@ -52,6 +54,8 @@ class AuditReport:
     """Examples that were run."""
     unchecked_outputs: tuple[str, ...] = ()
     """``ref: why`` of versions whose example could not be run here."""
+    notes: tuple[str, ...] = ()
+    """What could not be compared, which is no fault."""
 
     @property
     def is_clean(self) -> bool:
@@ -67,14 +71,19 @@ def audit(
     store: BlobStore,
     entries: Sequence[Entry],
     *,
+    of: Reference | None = None,
     classes: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
     """Check the trail and, for each entry: its row, its manifest and every byte; with ``classes`` its class, too.
 
     A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
+
+    Args:
+        of: what the entries are all of, where they are not the whole catalog: a model, or one version.
     """
-    faults = [Fault(fault.reference, "trail", fault.what) for fault in catalog.check_trail()]
+    books = catalog.check_books(of.name if of else None, None if of is None or of.is_name else entries[0].version)
+    faults = [Fault(fault.reference, "trail", fault.what) for fault in books.trail]
     files = _Files(store)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
@@ -92,8 +101,21 @@ def audit(
         done += entry.byte_count
         if progress is not None:
             progress(done, total)
+    if of is None:
+        faults += files.misplaced(catalog, {fault.blob for fault in faults if fault.blob is not None})
+    # Where the digests of a row show already that it was edited, they say better what of it.
+    edited = {fault.ref for fault in faults if fault.kind == "row"}
+    faults += [Fault(fault.reference, "row", fault.what) for fault in books.rows if fault.reference not in edited]
     left = {entry.model_class for entry in entries if entry.model_class is not None and not classes}
-    return AuditReport(tuple(faults), len(entries), len(nbytes), sum(nbytes.values()), tuple(unchecked), len(left))
+    return AuditReport(
+        tuple(faults),
+        len(entries),
+        len(nbytes),
+        sum(nbytes.values()),
+        tuple(unchecked),
+        len(left),
+        notes=_notes(books),
+    )
 
 
 def audit_outputs(report: AuditReport, entries: Sequence[Entry], replay: Callable[[str], Replay]) -> AuditReport:
@@ -153,6 +175,40 @@ class _Files:
             if (wrong := self._named[blob]) is not None:
                 faults.append(Fault(entry.ref, "bytes", f"the file {blob[:12]}….safetensors {wrong}", blob))
         return faults
+
+    def misplaced(self, catalog: Catalog, damaged: Set[str]) -> list[Fault]:
+        """Return what the catalog says of files and of the tensors in them, that a push would share, and is not so."""
+        needed = catalog.referenced_blobs()
+        sizes = {blob: nbytes for blob, nbytes in catalog.known_blobs().items() if blob in needed - damaged}
+        # Without the file's name: what is in it may be whole, and then a repair has nothing to do there.
+        faults = [
+            Fault("catalog", "row", f"the file {blob[:12]}….safetensors has another size than the catalog says")
+            for blob in sorted(set(self._store.misfits(sizes)) & catalog.referenced_blobs())
+        ]
+        contents: dict[str, Mapping[int, Collection[str]]] = {}
+        astray = {}
+        for digest, (blob, offset) in catalog.places().items():
+            if (blob, offset, digest) in self._intact or blob in damaged:
+                continue
+            if blob not in contents:
+                contents[blob] = self._store.contents(blob)
+            if digest not in contents[blob].get(offset, ()):
+                astray[digest] = (blob, offset)
+        # Not of a file that was collected meanwhile.
+        for digest, (blob, offset) in astray.items() & (catalog.places().items() if astray else set()):
+            what = f"the tensor {digest[:12]}… is not where the catalog says, in {blob[:12]}….safetensors at {offset}"
+            faults.append(Fault("catalog", "row", what))
+        return faults
+
+
+def _notes(books: Bookkeeping) -> tuple[str, ...]:
+    if not books.uncovered:
+        return ()
+    versions = "1 version" if books.uncovered == 1 else f"{books.uncovered} versions"
+    return (
+        f"not covered before event {books.covered_from}: what the catalog says of {versions} besides weights, record, "
+        "metrics, note, aliases and trash; each is covered from its next change on",
+    )
 
 
 def _was_collected(catalog: Catalog, entry: Entry) -> bool:

@@ -497,10 +497,11 @@ class Registry:
         from registry.repair import repair as put_right
 
         check_sources(sources)
-        report = audit(self.catalog, self.store, self._audited(ref), classes=classes, progress=progress)
+        of = None if ref is None else parse(ref)
+        report = audit(self.catalog, self.store, self._audited(ref), of=of, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self.catalog, self.store, report, sources)
-            report = audit(self.catalog, self.store, self._audited(ref), classes=classes, progress=progress)
+            report = audit(self.catalog, self.store, self._audited(ref), of=of, classes=classes, progress=progress)
             report = replace(report, repaired=repaired)
         return audit_outputs(report, self._audited(ref), self.replay) if run else report
 

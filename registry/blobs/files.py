@@ -32,8 +32,8 @@ class Places:
 
     def blob(self, digest: str) -> Path:
         """Return the path of a blob; only a digest becomes a part of it."""
-        if not _DIGEST.fullmatch(digest):
-            raise DamagedBlob(digest[:64], "has a name that is no digest")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise DamagedBlob(str(digest)[:64], "has a name that is no digest")
         return self.blobs / digest[:2] / f"{digest}.safetensors"
 
     def stamp(self, digest: str) -> Path:
@@ -123,6 +123,7 @@ def write_small(path: Path, content: bytes) -> None:
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         try:
             temporary.write_bytes(content)
+            share(temporary)
             temporary.rename(path)
             return
         except FileNotFoundError:
@@ -147,7 +148,23 @@ def make_folder(folder: Path) -> None:
         return
     with contextlib.suppress(FileExistsError):  # another push was faster
         folder.mkdir()
+        share(folder)
     sync_folder(folder.parent)
+
+
+def share(path: Path) -> None:
+    """Give the group what it may do in the folder above, if that is a team's: one that hands its group on (setgid).
+
+    A colleague whose umask takes that away would make folders and a database that the others cannot write to.
+    """
+    try:
+        above, own = path.parent.stat().st_mode, path.lstat().st_mode
+        if above & stat.S_ISGID and not stat.S_ISLNK(own):
+            wanted = own | (above & (stat.S_IRWXG if stat.S_ISDIR(own) else stat.S_IRGRP | stat.S_IWGRP))
+            if wanted != own:
+                path.chmod(stat.S_IMODE(wanted))
+    except OSError:
+        pass  # it is somebody else's, who alone may change that
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,24 +1,29 @@
 """Which pushes are running, so that a collection takes nothing that one of them is about to use.
 
-A running push has a file ``running/<id>.json`` that says which process it is and which blobs it has written. A file
-whose process is gone protects nothing any more, so a killed push leaves no lock behind. A process on another host
-cannot be asked; its file counts for a day.
+A running push has a file ``running/<id>.json`` that says which blobs it has written, and holds a lock on it. The kernel
+drops the lock with the process, so a killed push leaves none behind, and it tells so in every container: numbers of
+processes mean something in their own namespace alone. Where there are no locks, or on another machine, which may not
+see them, the file says which process it is; and whoever cannot ask for that believes the file for a day.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.blobs.files import write_small
+from registry.blobs.files import make_folder, share
 
-FOREIGN_HOST_SECONDS = 24 * 3600.0
+BELIEVED_SECONDS = 24 * 3600.0
+"""How long a file counts whose process cannot be asked after."""
 
 
 @dataclass
@@ -27,14 +32,52 @@ class Running:
 
     path: Path
     blobs: list[str] = field(default_factory=list)
+    _handle: int | None = None
 
     def write(self) -> None:
         """Say what the push has written so far; before a blob gets its name, so that no collection misses it."""
-        record = {"host": _host(), "pid": os.getpid(), "started": _own_start(os.getpid()), "blobs": self.blobs}
-        write_small(self.path, json.dumps(record).encode())
+        make_folder(self.path.parent)
+        record = {**_self(os.getpid()), "blobs": self.blobs}
+        for is_last in (False, False, True):
+            try:
+                self._replace(record)
+                return
+            except FileNotFoundError:
+                # A collection took it for a leftover: before the record has its name, nothing says whose it is.
+                if is_last:
+                    raise
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        finally:
+            self._let_go()
+
+    def _replace(self, record: dict[str, object]) -> None:
+        """Put a new file, which is locked already, in the place of the one that was locked until now."""
+        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # there are file systems without locks
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Where it is the same to whoever asks, the lock is seen there, too.
+                record = {**record, "device": os.fstat(handle).st_dev}
+            with open(handle, "wb", closefd=False) as file:
+                file.write(json.dumps(record).encode())
+            share(temporary)
+            temporary.rename(self.path)
+        except BaseException:
+            os.close(handle)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        self._let_go()
+        self._handle = handle
+
+    def _let_go(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 def alive(folder: Path) -> tuple[set[str], set[str]]:
@@ -42,46 +85,88 @@ def alive(folder: Path) -> tuple[set[str], set[str]]:
     ids: set[str] = set()
     blobs: set[str] = set()
     for path in folder.glob("*.json"):
-        record = _read(path)
-        if record is not None and _is_alive(path, record):
+        record = _alive(path)
+        if record is not None:
             ids.add(path.stem)
             written = record.get("blobs")
             blobs.update(str(blob) for blob in (written if isinstance(written, Collection) else ()))
     return ids, blobs
 
 
-def _read(path: Path) -> dict[str, object] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _is_alive(path: Path, record: dict[str, object]) -> bool:
-    if record.get("host") != _host():
+def _alive(path: Path) -> dict[str, object] | None:
+    """Return what the file of a running push says; None for one that is over."""
+    while True:
         try:
-            return time.time() - path.stat().st_mtime < FOREIGN_HOST_SECONDS
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
         except OSError:
-            return False
+            return {} if _is_young(path) else None
+        try:
+            is_locked = _is_locked(handle)
+            record = _read(handle)
+            if is_locked or _may_run(record, path, os.fstat(handle).st_dev):
+                return record
+            # The push may have put another file in its place, and let this one go.
+            with contextlib.suppress(OSError):
+                if path.stat().st_ino != os.fstat(handle).st_ino:
+                    continue
+            return None
+        finally:
+            os.close(handle)
+
+
+def _is_locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read(handle: int) -> dict[str, object]:
+    try:
+        with open(handle, "rb", closefd=False) as file:
+            record = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _may_run(record: dict[str, object], path: Path, device: int) -> bool:
+    """Whether a push may be running that is seen to hold no lock: it could have none, or none that is seen here."""
+    own = _self(os.getpid())
+    if (record.get("boot") or record.get("host")) != (own["boot"] or own["host"]):
+        return _is_young(path)
+    if record.get("device") == device:
+        return False
+    if (record.get("host"), record.get("pids")) != (own["host"], own["pids"]):
+        return _is_young(path)
     pid = record.get("pid")
     return isinstance(pid, int) and record.get("started") == _started(pid)
 
 
-@functools.lru_cache(maxsize=1)
-def _own_start(pid: int) -> str | None:
-    """Return when this process began; ``pid``, its own, is another one in a fork."""
-    return _started(pid)
-
-
-@functools.lru_cache(maxsize=1)
-def _host() -> str:
-    """Name this host in this boot: after a reboot no process of before is running."""
+def _is_young(path: Path) -> bool:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return time.time() - path.stat().st_mtime < BELIEVED_SECONDS
     except OSError:
-        boot = ""
-    return f"{socket.gethostname()} {boot}"
+        return False
+
+
+@functools.lru_cache(maxsize=1)
+def _self(pid: int) -> dict[str, object]:
+    """Say which process this is; ``pid``, its own, is another one in a fork.
+
+    The boot tells a machine's kernel from every other one and from itself after a restart; the namespace tells where
+    the number means this process.
+    """
+    boot, pids = "", ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        pids = str(Path("/proc/self/ns/pid").readlink())
+    return {"host": socket.gethostname(), "boot": boot, "pids": pids, "pid": pid, "started": _started(pid)}
 
 
 def _started(pid: int) -> str | None:

@@ -138,6 +138,17 @@ class BlobStore:
         stamp(self._places, blob, status)
         return None
 
+    def contents(self, blob: str) -> dict[int, set[str]]:
+        """Return the digests of the tensors in a blob's file, by offset; nothing of a file that cannot be read."""
+        found: dict[int, set[str]] = {}
+        with contextlib.suppress(ValueError, RegistryError), viewed(self._places.blob(blob), blob) as content:
+            start, slots = read_header(content)
+            for slot in slots:
+                begin = start + slot.offset
+                with content[begin : begin + slot.spec.nbytes] as part:
+                    found.setdefault(begin, set()).add(tensor_digest(slot.spec, part))
+        return found
+
     def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
         """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""
         found = dict(copies_in_place(self._places, lost))

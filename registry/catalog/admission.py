@@ -32,6 +32,17 @@ class Candidate:
     """The manifest as it is stored."""
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """What became of a candidate."""
+
+    number: int
+    reused: bool = False
+    """The name had it already."""
+    notices: tuple[str, ...] = ()
+    """What of the version that was there has changed."""
+
+
 def prepare(draft: Draft, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
     """Check a draft and work out its row.
 
@@ -77,8 +88,8 @@ def admit(
     force_new: bool,
     is_there: bool = False,
     unsound: Collection[str] = (),
-) -> tuple[int, bool]:
-    """Write a version, and return its number and whether the name had it already.
+) -> Admitted:
+    """Write a version, unless the name has it already.
 
     Args:
         is_there: what ``holds`` said before; the draft may then lack what only a new version needs.
@@ -93,9 +104,9 @@ def admit(
     if model is not None and not force_new:
         same = _same(connection, model.id, candidate)
         if same is not None:
-            _add_facts(change, same, candidate)
+            notices = _add_facts(change, same, candidate)
             _put_right(change, same, candidate.manifest, new_blobs)
-            return same.number, True
+            return Admitted(same.number, True, notices)
     if is_there:
         raise Vanished(f"the version of '{draft.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
@@ -123,7 +134,7 @@ def admit(
     trail.append(change, "push", version, details)
     for alias in draft.aliases:
         aliases.point(change, version, alias)
-    return number, False
+    return Admitted(number)
 
 
 def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
@@ -135,11 +146,13 @@ def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
 
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
-    """Add metrics and a note to a version that is there, and return what was new."""
+    """Add metrics and a note to a version that is there, and return what was new, and what metrics were before."""
     figures = {row.key: row.value for row in change.connection.rows(sql.METRICS, {"version": version.id})}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
     _set_metrics(change.connection, version.id, new)
     details: dict[str, Any] = {"metrics": new} if new else {}
+    if old := {key: figures[key] for key in new if key in figures}:
+        details["were"] = old
     old_note = change.connection.rows(sql.NOTE, {"version": version.id})[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
@@ -148,12 +161,16 @@ def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note:
     return details
 
 
-def _add_facts(change: Change, version: Held, candidate: Candidate) -> None:
-    """Add to a version what came with a push of its weights."""
+def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str, ...]:
+    """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.draft.note)
     trail.append(change, "push", version, {"reused": True, **details})
     for alias in candidate.draft.aliases:
         aliases.point(change, version, alias)
+    return tuple(
+        f"{key} of {version.ref} was {old:.12g}, and is now {candidate.metrics[key]:.12g}"
+        for key, old in details.get("were", {}).items()
+    )
 
 
 def _same(connection: Connection | Database, model_id: int, candidate: Candidate) -> Held | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Location, Manifest
-from registry.catalog import admission, aliases, blobs, listing, lookup, sql, trail, trash
+from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, sql, trail, trash
+from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
 from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
@@ -144,9 +145,27 @@ class Catalog:
         """Return the newest events first, of one model or of all."""
         return trail.events(self._database, name, limit)
 
+    def pushes(self, entry: Entry) -> int:
+        """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
+        return int(self._database.rows(sql.PUSHES, {"name": entry.name, "reference": entry.ref})[0].pushes)
+
     def check_trail(self) -> tuple[Fault, ...]:
         """Return what is wrong with the trail: edited, inserted, removed or cut off."""
-        return tuple(trail.check(self._database))
+        with self._database.snapshot():
+            return tuple(trail.check(self._database))
+
+    def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
+        """Replay the trail, and return what of it or of the tables is not as it was written.
+
+        Args:
+            name: only what it tells of this model.
+            number: only what it tells of this version of it.
+        """
+        return bookkeeping.check(self._database, name, number)
+
+    def places(self) -> Mapping[str, tuple[str, int]]:
+        """Return blob and offset of every tensor that a push would find stored, by digest."""
+        return bookkeeping.places(self._database)
 
     def referenced_blobs(self) -> frozenset[str]:
         """Return the digests of the blobs that some version needs, be it in the trash."""
@@ -197,12 +216,13 @@ class Catalog:
         """
         candidate = admission.prepare(draft, manifest, beside)
         with self._change() as change:
-            number, reused = admission.admit(
+            admitted = admission.admit(
                 change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
             )
             confirm()
-        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": number})
-        return replace(listing.read(rows)[0], reused=reused) if reused else listing.read(rows)[0]
+        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": admitted.number})
+        entry = listing.read(rows)[0]
+        return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
 
     def add_facts(self, entry: Entry, *, metrics: Mapping[str, float] | None = None, note: str = "") -> None:
         """Add metrics and a note to a version.

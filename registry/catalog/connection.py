@@ -13,14 +13,18 @@ from typing import Any
 class Connection:
     """A connection of the driver in autocommit mode, and the transaction that may be open on it."""
 
-    def __init__(self, driver: sqlite3.Connection, file: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, driver: sqlite3.Connection, file: tuple[int, ...] | None = None, *, is_unlocked: bool = False
+    ) -> None:
         """Wrap a connection.
 
         Args:
-            file: device and inode of the file that it has open.
+            file: which file it has open, and, where others may change it unseen, as of when.
+            is_unlocked: it takes no locks, and sees no change.
         """
         self.driver = driver
         self.file = file
+        self.is_unlocked = is_unlocked
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """Run a statement that reads, and return its rows as named tuples."""
@@ -41,6 +45,18 @@ class Connection:
         """Run a statement that writes, once for each of several rows."""
         if parameters:
             self.driver.executemany(statement, parameters)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read be of one moment; inside a transaction it is."""
+        if self.driver.in_transaction:
+            yield
+            return
+        self.driver.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.driver.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

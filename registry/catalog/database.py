@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from registry.blobs.files import share
 from registry.catalog import migration
 from registry.catalog.connection import Connection
 from registry.catalog.filesystem import FileSystem, detect
 from registry.errors.catalog import (
     DatabaseBusy,
+    DatabaseChanged,
     DatabaseDamaged,
     DatabaseFull,
     HomeReadOnly,
@@ -55,9 +57,13 @@ class Database:
 
     def _make_home(self) -> None:
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            if not self.home.is_dir():
+                self.home.mkdir(parents=True, exist_ok=True)
+                share(self.home)
         except OSError as error:
             raise HomeUnusable(str(self.home), error.strerror or str(error)) from error
+        # One that was made before its folder became a team's.
+        share(self.path)
 
     def _bring_to_head(self) -> None:
         """Migrate, unless the revision is this program's: then no lock is taken and alembic is not imported."""
@@ -77,25 +83,66 @@ class Database:
 
     def connect(self) -> sqlite3.Connection:
         """Return a new connection of the driver, which never begins a transaction by itself."""
+        return self._connect().driver
+
+    def _connect(self) -> Connection:
+        file = self._identity()
         if not self.read_only:
-            return migration.connect(self.path, "rw", BUSY_SECONDS)
-        try:
-            connection = migration.connect(self.path, "ro", BUSY_SECONDS)
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return connection
-        except sqlite3.OperationalError:
-            # In a folder that cannot be written, a database in WAL mode opens only as one that nobody changes; with a
-            # log that was not yet merged that would show old data as if it were all there is.
-            log = self.path.with_name(f"{self.path.name}-wal")
-            if log.exists() and log.stat().st_size > 0:
-                raise
+            return Connection(migration.connect(self.path, "rw", BUSY_SECONDS), file)
+        logs = self._logs()
+        if logs or self.file_system.is_network:
+            try:
+                connection = migration.connect(self.path, "ro", BUSY_SECONDS)
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                self._leave_to_others(logs)
+                return Connection(connection, file)
+            except sqlite3.OperationalError:
+                # With a log that was not yet merged, and cannot be read, the database is not all there is.
+                if any(log.stat().st_size > 0 for log in logs if log.name.endswith("-wal")):
+                    raise
+        # Nobody has it open, or nothing can be written beside it. To read it as SQLite does would make a log and its
+        # index that belong to this user, and lock out those who may write; so it is read as one that nobody changes,
+        # and each time looked at again afterwards.
         uri = f"file:{quote(str(self.path))}?immutable=1"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        driver = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        return Connection(driver, file, is_unlocked=True)
+
+    def _logs(self) -> list[Path]:
+        """Return what SQLite has beside the database while somebody has it open, or after that was killed."""
+        logs = [self.path.with_name(f"{self.path.name}-{kind}") for kind in ("wal", "shm", "journal")]
+        return [log for log in logs if log.exists()]
+
+    def _leave_to_others(self, before: list[Path]) -> None:
+        """Let those who may write write to a log that was made just now because the last of them had just gone."""
+        for log in self._logs():
+            if log not in before:
+                with contextlib.suppress(OSError):
+                    log.chmod(0o666)
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         with self._worded():
-            return self._connection().rows(statement, parameters)
+            while True:
+                held = self._connection()
+                try:
+                    rows = held.rows(statement, parameters)
+                    if not held.is_unlocked or held.file == self._identity():
+                        return rows
+                except sqlite3.Error:
+                    if not held.is_unlocked or held.file == self._identity():
+                        raise
+                # What was read may be half of before and half of after a change.
+                if held.driver.in_transaction:
+                    raise DatabaseChanged(str(self.path))
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read as of one moment, whatever others commit meanwhile; inside this thread's transaction where there is one.
+
+        On a network file system, without a write-ahead log, others wait for its end before they commit.
+        """
+        with self._worded(), self._connection().snapshot():
+            yield
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -125,12 +172,23 @@ class Database:
         thread = threading.get_ident()
         held = self._connections.get(thread)
         # SQLite would go on with a file that no longer has a name, and what it commits there nobody finds again.
-        if held is not None and not held.driver.in_transaction and held.file != _identity(self.path):
+        if held is not None and not held.driver.in_transaction and held.file != self._identity():
             del self._connections[thread]
             held = None
         if held is None:
-            held = self._connections[thread] = Connection(self.connect(), _identity(self.path))
+            held = self._connections[thread] = self._connect()
         return held
+
+    def _identity(self) -> tuple[int, ...] | None:
+        """Return what the file is, whatever its name, and where a change may be unseen, of when; None if it is gone."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        same = (status.st_dev, status.st_ino)
+        if not self.read_only:
+            return same
+        return (*same, status.st_size, status.st_mtime_ns, status.st_ctime_ns, bool(self._logs()))
 
     @contextlib.contextmanager
     def _worded(self) -> Iterator[None]:
@@ -152,20 +210,16 @@ class Database:
             return DatabaseFull(path)
         if "readonly" in message:
             return HomeReadOnly(str(self.home))
-        if "not a database" in message or "malformed" in message or "unsupported file format" in message:
+        if (
+            "decode" in message
+            or "not a database" in message
+            or "malformed" in message
+            or "unsupported file format" in message
+        ):
             return DatabaseDamaged(path, message, str(self.home / migration.BACKUPS))
         if "unable to open" in message or "no such table" in message:
             return HomeUnusable(str(self.home), f"SQLite reports '{message}' for {path}")
         return None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what a file is, whatever its name; None if there is none of that name."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _is_writable(home: Path, path: Path) -> bool:

@@ -60,7 +60,8 @@ class Entry:
     reused: bool = False
     """Set on what ``push`` returns when the name already had these weights."""
     notices: tuple[str, ...] = ()
-    """Set on what ``push`` returns: what it has to say of the file, such as objects in it that were not read."""
+    """Set on what ``push`` returns: what it has to say of the file, such as objects in it that were not read, and of a
+    version that was there already, whose metrics it changed."""
 
     @property
     def ref(self) -> str:

@@ -45,8 +45,11 @@ def _entry(rows: list[Any]) -> Entry:
     Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
     """
     try:
+        if any(bytes in map(type, row) for row in rows):
+            raise TypeError("there are bytes where a text belongs")
         return _read(rows)
     except (ValueError, TypeError, KeyError, AttributeError):
+        rows = [row._make(str(cell) if isinstance(cell, bytes) else cell for cell in row) for row in rows]
         neutral = {"unwrapping": json.dumps(Unwrapping().to_json()), "init": "{}", "dtypes": "{}", "record": ""}
         times = {"created_at": _NEVER, "trashed_at": _NEVER if rows[0].trashed_at else None}
         return _read([row._replace(**neutral, **times) for row in rows])

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
+from registry.blobs.files import make_folder, share
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
 HEAD = "0002"
@@ -85,7 +86,7 @@ def migrate(path: Path, *, is_network: bool, scripts: Path | None = None, head: 
     replaced would be no lock. What makes it correct, on network file systems too, is the transaction, in which the
     revision is read again. Killed in the middle, all is rolled back and the next one to open it begins anew.
     """
-    with _one_at_a_time(path, is_network), contextlib.closing(connect(path, "rwc")) as connection:
+    with _one_at_a_time(path, is_network), contextlib.closing(_create(path)) as connection:
         before = read_revision(connection)
         if before == head:
             return None
@@ -97,6 +98,18 @@ def migrate(path: Path, *, is_network: bool, scripts: Path | None = None, head: 
         with _in_the_drivers_words():
             _run_scripts(connection, scripts or _scripts(), head)
         return Migration(before, head, backup)
+
+
+def _create(path: Path) -> sqlite3.Connection:
+    """Connect to a database that need not be there yet.
+
+    SQLite would make the file with mode 0644 whatever the umask, and the log and its index with the file's mode.
+    """
+    # Only a new one: to close a file gives up every lock that this process has on it, those of SQLite included.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        share(path)
+    return connect(path, "rw")
 
 
 def leave_wal(path: Path) -> None:
@@ -163,8 +176,13 @@ def _one_at_a_time(path: Path, is_network: bool) -> Iterator[None]:
         return
     import fcntl
 
-    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock = path.with_name(f"{path.name}.lock")
     try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # a colleague's: it is there to be locked, not written
+    try:
+        share(lock)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -187,7 +205,7 @@ def _set_wal(connection: sqlite3.Connection) -> None:
 def _back_up(connection: sqlite3.Connection, path: Path, revision: str) -> Path:
     """Copy a database while others may write to it; a plain copy of the file would miss what is in the log."""
     folder = path.with_name(BACKUPS)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     temporary = folder / f".{uuid.uuid4().hex}.part"
     backup = folder / f"registry-{revision}-{stamp}-{uuid.uuid4().hex[:6]}.db"

@@ -392,6 +392,15 @@ NEEDED_BLOBS = """
 SELECT blobs.digest FROM blobs WHERE blobs.id IN (SELECT version_blobs.blob_id FROM version_blobs)
 """
 
+BLOB_TIMES = """
+SELECT blobs.digest, blobs.created_at FROM blobs
+"""
+
+PLACES = """
+SELECT stored_tensors.digest, blobs.digest AS blob, stored_tensors."offset" FROM stored_tensors JOIN blobs ON
+blobs.id = stored_tensors.blob_id
+"""
+
 KNOWN_BLOBS = """
 SELECT blobs.digest, blobs.nbytes FROM blobs
 """
@@ -414,6 +423,58 @@ DELETE FROM stored_tensors WHERE stored_tensors.blob_id = :blob
 
 FORGET_BLOB = """
 DELETE FROM blobs WHERE blobs.id = :blob
+"""
+
+FACTS = """
+SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
+versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, versions.world_size,
+versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
+versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
+versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin FROM versions JOIN models ON models.id = versions.model_id WHERE versions.id = :version
+"""
+
+NEEDS = """
+SELECT blobs.digest FROM blobs JOIN version_blobs ON version_blobs.blob_id = blobs.id WHERE
+version_blobs.version_id = :version ORDER BY blobs.digest
+"""
+
+ROWS_AFTER = """
+SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
+versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, versions.world_size,
+versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
+versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
+versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin FROM versions JOIN models ON models.id = versions.model_id WHERE versions.id > :after ORDER BY
+versions.id LIMIT 1000 OFFSET 0
+"""
+
+ROWS_OF_MODEL_AFTER = """
+SELECT models.name, versions.id, versions.model_id, versions.number, versions.weights, versions.record,
+versions.seal, versions.wrapper, versions.saved_as, versions.unwrapping, versions.world_size,
+versions.model_class, versions.init, versions.init_as, versions.source_name, versions.source_sha256,
+versions.source_format, versions.weights_key, versions.tensor_count, versions.parameter_count,
+versions.byte_count, versions.dtypes, versions.parent, versions.note, versions.torch_version,
+versions.git_commit, versions.creator, versions.created_at, versions.trashed_at, versions.purged_at,
+versions.origin FROM versions JOIN models ON models.id = versions.model_id WHERE versions.id > :after AND
+versions.model_id = (SELECT models.id FROM models WHERE models.name = :name) ORDER BY versions.id LIMIT
+1000 OFFSET 0
+"""
+
+NEXT_NUMBERS = """
+SELECT models.name, models.next_number FROM models
+"""
+
+NEXT_NUMBER_OF_MODEL = """
+SELECT models.name, models.next_number FROM models WHERE models.name = :name
+"""
+
+ALIASES_OF_MODEL = """
+SELECT models.name, aliases.name AS alias, versions.number FROM models JOIN aliases ON aliases.model_id =
+models.id JOIN versions ON versions.id = aliases.version_id WHERE models.name = :name ORDER BY models.name,
+aliases.name
 """
 
 TRAIL_END = """
@@ -445,4 +506,23 @@ EVENTS_AFTER = """
 SELECT events.id, events.at, events.actor, events.verb, events.name, events.reference, events.digest,
 events.details, events.previous, events.hash, events.facts FROM events WHERE events.id > :after ORDER BY
 events.id LIMIT 5000 OFFSET 0
+"""
+
+EVENTS_OF_MODEL_AFTER = """
+SELECT events.id, events.at, events.actor, events.verb, events.name, events.reference, events.digest,
+events.details, events.previous, events.hash, events.facts FROM events WHERE events.id > :after AND
+events.name = :name ORDER BY events.id LIMIT 5000 OFFSET 0
+"""
+
+PUSHES = """
+SELECT count(*) AS pushes FROM events WHERE events.name = :name AND events.reference = :reference AND
+events.verb = 'push'
+"""
+
+EVENT_COUNT = """
+SELECT count(*) AS length FROM events
+"""
+
+LAST_EVENT = """
+SELECT events.id, events.hash FROM events ORDER BY events.id DESC LIMIT 1 OFFSET 0
 """

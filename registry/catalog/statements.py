@@ -234,6 +234,10 @@ LOCATE = (
 BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id).where(_BLOBS.c.digest.in_(_DIGESTS))
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
 NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
+BLOB_TIMES = select(_BLOBS.c.digest, _BLOBS.c.created_at)
+PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset).join(
+    _BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id
+)
 KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes)
 ADD_BLOB = insert(_BLOBS).prefix_with("OR IGNORE")
 ADD_TENSOR = insert(_TENSORS).prefix_with("OR IGNORE")
@@ -241,14 +245,44 @@ ADD_NEED = insert(_NEEDS).prefix_with("OR IGNORE")
 FORGET_TENSORS = delete(_TENSORS).where(_same("blob", _TENSORS.c.blob_id))
 FORGET_BLOB = delete(_BLOBS).where(_same("blob", _BLOBS.c.id))
 
-# The trail
+# The trail, and what an audit compares with it
 
+FACTS = (
+    select(_MODELS.c.name, *_VERSIONS.c)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("version", _VERSIONS.c.id))
+)
+NEEDS = (
+    select(_BLOBS.c.digest)
+    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
+    .where(_same("version", _NEEDS.c.version_id))
+    .order_by(_BLOBS.c.digest)
+)
+ROWS_AFTER = (
+    select(_MODELS.c.name, *_VERSIONS.c)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_VERSIONS.c.id > bindparam("after"))
+    .order_by(_VERSIONS.c.id)
+    .limit(1000)
+)
+ROWS_OF_MODEL_AFTER = ROWS_AFTER.where(_VERSIONS.c.model_id == _MODEL_ID)
+NEXT_NUMBERS = select(_MODELS.c.name, _MODELS.c.next_number)
+NEXT_NUMBER_OF_MODEL = NEXT_NUMBERS.where(_same("name", _MODELS.c.name))
+ALIASES_OF_MODEL = ALIASES.where(_same("name", _MODELS.c.name))
 TRAIL_END = select(_TRAIL.c.length, _TRAIL.c.hash)
 ADD_EVENT = insert(_EVENTS)
 MOVE_TRAIL_END = update(_TRAIL).values(length=bindparam("length"), hash=bindparam("hash"))
 EVENTS = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
 EVENTS_OF_MODEL = EVENTS.where(_same("name", _EVENTS.c.name))
 EVENTS_AFTER = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
+EVENTS_OF_MODEL_AFTER = EVENTS_AFTER.where(_same("name", _EVENTS.c.name))
+PUSHES = (
+    select(func.count().label("pushes"))
+    .select_from(_EVENTS)
+    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == literal("push"))
+)
+EVENT_COUNT = select(func.count().label("length")).select_from(_EVENTS)
+LAST_EVENT = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
 def generate() -> str:

@@ -7,14 +7,14 @@ of it by hand; to prove more, keep the newest event's hash elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import sql
+from registry.catalog import facts, sql
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.catalog.record import canonical_json
@@ -51,7 +51,7 @@ class Fault:
 
 
 def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
-    """Add an event, in the transaction of what it tells."""
+    """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
     length, previous = change.connection.rows(sql.TRAIL_END)[0]
     row = {
         "id": length + 1,
@@ -63,7 +63,7 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         "digest": version.weights if version else None,
         "details": canonical_json(details or {}),
         "previous": previous,
-        "facts": None,
+        "facts": facts.of(change.connection, version.id) if version else None,
     }
     row["hash"] = _hash(row)
     change.connection.run(sql.ADD_EVENT, row)
@@ -90,34 +90,40 @@ def events(database: Database, name: str | None, limit: int | None) -> tuple[Eve
     )
 
 
-def check(database: Database) -> Iterator[Fault]:
-    """Yield what was edited, taken out of the middle, added by hand, or cut off at the end."""
+def check(
+    database: Database, name: str | None = None, tell: Callable[[Any], None] = lambda event: None
+) -> Iterator[Fault]:
+    """Yield what was edited, taken out of the middle, added by hand, or cut off at the end. Inside a snapshot.
+
+    Args:
+        name: only the events of one model, each by itself, and how many there are of all.
+        tell: called with every event's row, in their order.
+    """
     number, previous = 0, ""
-    end = _end(database)
-    while True:
-        while rows := database.rows(sql.EVENTS_AFTER, {"after": number}):
-            for row in rows:
-                digest = row.hash
-                if row.id != number + 1:
-                    yield Fault(
-                        f"event {row.id}", f"the events after {number} and before it are missing from the trail"
-                    )
-                elif row.previous != previous:
-                    yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
-                if _hash(row._asdict()) != digest:
-                    yield Fault(f"event {row.id}", "it was changed after it was written")
-                number, previous = row.id, digest
-        before, end = end, _end(database)
-        if (number, previous) == end:
-            return
-        # While somebody adds events, the end is another than a moment ago, and there is more to read.
-        if before == end:
-            what = f"it ends with event {number}, where the catalog's last is {end[0]}: it was cut or extended"
-            yield Fault("trail", what)
-            return
+    statement = sql.EVENTS_AFTER if name is None else sql.EVENTS_OF_MODEL_AFTER
+    while rows := database.rows(statement, {"after": number, "name": name}):
+        for row in rows:
+            if name is None and row.id != number + 1:
+                yield Fault(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
+            elif name is None and row.previous != previous:
+                yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
+            if _hash(row._asdict()) != row.hash:
+                yield Fault(f"event {row.id}", "it was changed after it was written")
+            number, previous = row.id, row.hash
+            tell(row)
+    last = database.rows(sql.LAST_EVENT)
+    number, previous = tuple(last[0]) if last else (0, "")
+    length = database.rows(sql.EVENT_COUNT)[0].length
+    expected = end(database)
+    if (number, previous) != expected:
+        what = f"it ends with event {number}, where the catalog's last is {expected[0]}: it was cut or extended"
+        yield Fault("trail", what)
+    elif length != number:
+        yield Fault("trail", f"it has {length} events, where the last one is number {number}: some are missing")
 
 
-def _end(database: Database) -> tuple[int, str]:
+def end(database: Database) -> tuple[int, str]:
+    """Return the number and the hash of the last event, as the catalog notes them."""
     rows = database.rows(sql.TRAIL_END)
     return (rows[0].length, rows[0].hash) if rows else (0, "")
 
@@ -127,6 +133,7 @@ _COVERED = ("id", "at", "actor", "verb", "name", "reference", "digest", "details
 
 def _hash(row: Mapping[str, Any]) -> str:
     """Digest an event; its facts count where it has some, so that events of before they were kept have their hash."""
-    facts = row["facts"]
-    covered = [row[column] for column in _COVERED] + ([] if facts is None else [facts])
-    return blake3(canonical_json(covered).encode()).hexdigest()
+    covered = [row[column] for column in _COVERED] + ([] if row["facts"] is None else [row["facts"]])
+    # Bytes where an edit put them into a text's place have a text, too.
+    text = json.dumps(covered, sort_keys=True, separators=(",", ":"), default=repr)
+    return blake3(text.encode()).hexdigest()

@@ -149,6 +149,13 @@ class DatabaseBusy(RegistryError):
         )
 
 
+class DatabaseChanged(RegistryError):
+    """The database of a home that this user may only read was changed while it was read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} was changed by somebody while it was read; try again")
+
+
 class DatabaseFull(RegistryError):
     """There is no room for the database to grow."""
 

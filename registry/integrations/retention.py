@@ -19,8 +19,8 @@ LAST, BEST = "last", "best"
 class Keeper:
     """Pushes the versions of one run, points ``last`` and ``best`` at them, and puts what is older into the trash.
 
-    Only versions that this run pushed are ever removed, and none that an alias points to; ``registry restore`` takes
-    them back.
+    Only versions that this run made are ever removed: none that was there before with the same weights, none that
+    somebody else pushed, too, and none that an alias points to. ``registry restore`` takes them back.
 
     Args:
         name: the model's name.
@@ -48,7 +48,8 @@ class Keeper:
         self._keep_last = keep_last
         self._best_by = best_by
         self._sign = 1.0 if mode == "max" else -1.0
-        self._pushed: list[str] = []
+        self._made: dict[str, int] = {}
+        """How often this run pushed each version that it made, by reference; the one that it pushed last comes last."""
 
     def push(self, source: Any, metrics: Mapping[str, Any], **facts: Any) -> Entry:
         """Push a version, on every rank of the job, and settle what stays.
@@ -67,29 +68,38 @@ class Keeper:
         return entry
 
     def _settle(self, entry: Entry) -> None:
-        if self._is_best(entry):
-            self.hub.alias(entry.ref, BEST)
-        self._pushed = [ref for ref in self._pushed if ref != entry.ref] + [entry.ref]
-        if self._keep_last is None:
-            return
-        for ref in self._pushed[: -self._keep_last]:
-            try:
+        """Decide what is best and what goes, in one transaction: another run may be about to decide the same."""
+        if not entry.reused or entry.ref in self._made:
+            self._made[entry.ref] = self._made.pop(entry.ref, 0) + 1
+        with self.hub.catalog.write_lock():
+            if self._is_best(entry):
+                self.hub.alias(entry.ref, BEST)
+            if self._keep_last is not None:
+                for ref in [*self._made][: -self._keep_last]:
+                    self._remove(ref)
+
+    def _remove(self, ref: str) -> None:
+        """Put a version into the trash, unless somebody else wants it."""
+        try:
+            if self.hub.catalog.pushes(self.hub.get(ref)) == self._made[ref]:
                 self.hub.rm(ref)
-            except AliasedVersion:
-                continue  # asked again next time: the name may be taken away
-            except (TrashedVersion, PurgedVersion):
-                pass  # somebody was faster
-            self._pushed.remove(ref)
+        except AliasedVersion:
+            return  # asked again next time: the name may be taken away
+        except (TrashedVersion, PurgedVersion):
+            pass  # somebody was faster
+        del self._made[ref]
 
     def _is_best(self, entry: Entry) -> bool:
         if self._best_by is None or self._best_by not in entry.metrics:
             return False
         try:
-            champion = self.hub.get(f"{self.name}:{BEST}")
+            mine = self.hub.get(entry.ref).metrics
+            standing = self.hub.get(f"{self.name}:{BEST}").metrics.get(self._best_by)
+        except (TrashedVersion, PurgedVersion):
+            return False  # somebody was faster
         except UnknownVersion:
             return True
-        standing = champion.metrics.get(self._best_by)
-        return standing is None or self._sign * entry.metrics[self._best_by] > self._sign * standing
+        return standing is None or self._sign * mine[self._best_by] > self._sign * standing
 
 
 def finite(metrics: Mapping[str, Any]) -> dict[str, float]:

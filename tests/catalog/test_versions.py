@@ -228,3 +228,12 @@ def test_a_push_here_has_no_origin_and_a_copy_keeps_its_record(catalog):
     assert pushed.origin is None and copied.origin == '{"home":"elsewhere"}'
     assert catalog.resolve("copy").origin == copied.origin
     assert copied.record_digest == pushed.record_digest
+
+
+def test_a_push_of_known_weights_says_which_metrics_it_changed(catalog):
+    push(catalog, "net", 1, metrics={"acc": 0.92, "f1": 0.5, "loss": 2})
+    again = push(catalog, "net", 1, metrics={"acc": 0.1, "f1": 0.5, "auc": 1})
+    assert again.notices == ("acc of net:v1 was 0.92, and is now 0.1",)
+    assert again.metrics == {"acc": 0.1, "f1": 0.5, "loss": 2, "auc": 1}
+    assert catalog.events("net")[0].details["were"] == {"acc": 0.92}
+    assert push(catalog, "net", 1, metrics={"acc": 0.1}).notices == ()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
 from registry import Registry
-from registry.integrations.retention import Keeper, finite
+from registry.catalog.entry import Entry
+from registry.integrations.retention import BEST, Keeper, finite
 
 
 def weights(number: int) -> dict[str, torch.Tensor]:
@@ -90,3 +93,44 @@ def test_metrics_that_are_no_finite_numbers_are_left_out() -> None:
 def test_settings_that_mean_nothing_are_refused(hub: Registry, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="give"):
         Keeper("net", hub=hub, **wrong)
+
+
+def test_a_version_that_was_there_before_with_the_same_weights_is_left_alone(hub: Registry) -> None:
+    hub.push(weights(0), "net", note="a release")
+    keeper = Keeper("net", hub=hub, keep_last=1)
+    for number in (0, 1, 0, 2, 3):
+        keeper.push(weights(number), {})
+    assert versions(hub) == [1, 4]
+
+
+def test_a_version_that_somebody_else_pushed_too_is_left_alone(hub: Registry) -> None:
+    keeper = Keeper("net", hub=hub, keep_last=2)
+    for number in (0, 1, 0):
+        keeper.push(weights(number), {})
+    hub.push(weights(0), "net", note="a release")
+    for number in (2, 3, 4):
+        keeper.push(weights(number), {})
+    assert versions(hub) == [1, 4, 5]
+
+
+class Overtaken(Registry):
+    """One whose run is overtaken by a better one at the last moment before it moves an alias."""
+
+    other: threading.Thread | None = None
+
+    def alias(self, ref: str, alias: str) -> Entry:
+        if alias == BEST and self.other is None:
+            better = Keeper("net", hub=Registry(self.home), best_by="acc")
+            self.other = threading.Thread(target=better.push, args=(weights(2), {"acc": 0.9}))
+            self.other.start()
+            self.other.join(timeout=1)  # where the decision is one transaction, the other has to wait for its end
+        return super().alias(ref, alias)
+
+
+def test_a_worse_run_never_takes_the_place_of_a_better_one(hub: Registry) -> None:
+    hub.push(weights(0), "net", metrics={"acc": 0.1}, aliases=["best"])
+    overtaken = Overtaken(hub.home)
+    Keeper("net", hub=overtaken, best_by="acc").push(weights(1), {"acc": 0.5})
+    assert overtaken.other is not None
+    overtaken.other.join()
+    assert hub.get("net:best").metrics["acc"] == 0.9

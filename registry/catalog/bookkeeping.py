@@ -1,0 +1,151 @@
+"""Whether the tables say what the trail tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.catalog import facts, sql, trail
+from registry.catalog.database import Database
+from registry.catalog.history import History, Told
+from registry.catalog.trail import Fault
+
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """What a comparison of the tables with the trail found."""
+
+    trail: tuple[Fault, ...] = ()
+    """The trail is not what was written; with it, nothing was compared."""
+    rows: tuple[Fault, ...] = ()
+    """A version, an alias or a model is not as its last event left it."""
+    uncovered: int = 0
+    """Versions whose last event was written before events carried the digest of the facts."""
+    covered_from: int = 0
+    """The number of the first event that carries it, be it one to come."""
+
+
+def check(database: Database, name: str | None = None, number: int | None = None) -> Bookkeeping:
+    """Replay the trail and compare the tables with it, as they were at one moment.
+
+    Args:
+        name: only this model, whose events are found by the index; of the others, only the trail's end is looked at.
+        number: only this version of it, and the aliases that point there.
+    """
+    with database.snapshot():
+        history = History()
+        broken = tuple(trail.check(database, name, history.tell))
+        if broken:
+            return Bookkeeping(broken)
+        uncovered = 0
+        rows: list[Fault] = []
+        for reference, told, faults in _versions(database, name, history):
+            if number is None or reference == f"{name}:v{number}":
+                uncovered += told is not None and told.facts is None
+                rows += faults
+        if name is None:
+            rows += _foreign_keys(database)
+        if number is None:
+            rows += _next_numbers(database, name, history)
+        wanted = None if number is None else f"{name}:v{number}"
+        rows += _aliases(database, name, history, wanted)
+        if name is None:
+            rows += _blobs(database, history)
+        covered_from = history.covered_from or trail.end(database)[0] + 1
+        return Bookkeeping(rows=tuple(rows), uncovered=uncovered, covered_from=covered_from)
+
+
+def _versions(database: Database, name: str | None, history: History) -> Iterator[tuple[str, Told | None, list[Fault]]]:
+    """Yield every version that has a row or an event, with what the two say against each other."""
+    left = dict(history.versions)
+    strange = []
+    before = 0
+    for row in _rows(database, name):
+        reference = f"{row.name}:v{row.number}"
+        told = left.pop(reference, None)
+        if told is None:
+            strange.append((reference, row))
+        else:
+            found = _differences(database, row, told)
+            # Listings go by the ids; rows are never deleted, so these grow as the events do.
+            if told.pushed_by < before and not found:
+                found = ["its row is not in the order of the pushes: its id was edited"]
+            before = max(before, told.pushed_by)
+            yield reference, told, [Fault(reference, what) for what in found]
+    pushed = {(told.record, told.created_at): reference for reference, told in left.items()}
+    for reference, row in strange:
+        was = pushed.get((row.record, row.created_at))
+        left.pop(was or "", None)
+        what = f"it is {was} by the trail: it was renamed by hand" if was else "the trail does not tell of its push"
+        yield reference, None, [Fault(reference, what)]
+    for reference, told in left.items():
+        what = f"it is gone from the catalog; event {told.pushed_by} tells of its push, and none that it was deleted"
+        yield reference, told, [Fault(reference, what)]
+
+
+def _rows(database: Database, name: str | None) -> Iterator[Any]:
+    statement = sql.ROWS_AFTER if name is None else sql.ROWS_OF_MODEL_AFTER
+    after = 0
+    while rows := database.rows(statement, {"after": after, "name": name}):
+        yield from rows
+        after = rows[-1].id
+
+
+def _differences(database: Database, row: Any, told: Told) -> list[str]:
+    beside = facts.beside(database, row.id)
+    if told.facts == facts.digest(row._asdict(), beside):
+        return []
+    found = list(told.contradictions(row, beside.metrics))
+    if not found and told.facts is not None:
+        found = [f"what the catalog says of it is not what event {told.last} left: it was edited"]
+    return found
+
+
+def _aliases(database: Database, name: str | None, history: History, wanted: str | None) -> Iterator[Fault]:
+    statement = sql.ALIASES if name is None else sql.ALIASES_OF_MODEL
+    rows = database.rows(statement, {"name": name})
+    here = {(row.name, row.alias): f"{row.name}:v{row.number}" for row in rows}
+    for key in sorted(here.keys() | history.aliases.keys(), key=str):
+        found, told = here.get(key), history.aliases.get(key)
+        if found != told and wanted in (None, found, told):
+            what = f"it {_points(found)}, and the trail says that it {_points(told)}"
+            yield Fault(f"{key[0]}:{key[1]}", what)
+
+
+def _points(reference: str | None) -> str:
+    return "points nowhere" if reference is None else f"points to {reference}"
+
+
+def _next_numbers(database: Database, name: str | None, history: History) -> Iterator[Fault]:
+    newest: dict[str, int] = {}
+    for reference in history.versions:
+        model, _, number = reference.rpartition(":v")
+        newest[model] = max(newest.get(model, 0), int(number))
+    statement = sql.NEXT_NUMBERS if name is None else sql.NEXT_NUMBER_OF_MODEL
+    for row in database.rows(statement, {"name": name}):
+        if row.name not in newest:
+            yield Fault(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
+        elif row.next_number != newest[row.name] + 1:
+            what = f"its next number would be {row.next_number}, and {newest[row.name]} is the last that was given"
+            yield Fault(str(row.name), what)
+
+
+def _blobs(database: Database, history: History) -> Iterator[Fault]:
+    for row in database.rows(sql.BLOB_TIMES):
+        if row.created_at not in history.times:
+            yield Fault("catalog", f"the file {row.digest:.12}… came at {row.created_at!r}, when nothing was pushed")
+
+
+def _foreign_keys(database: Database) -> Iterator[Fault]:
+    """Yield the tables in which rows refer to rows that are not there."""
+    dangling: dict[str, int] = {}
+    for row in database.rows("PRAGMA foreign_key_check"):
+        dangling[row.table] = dangling.get(row.table, 0) + 1
+    for table, count in dangling.items():
+        yield Fault("catalog", f"{count} rows of the table {table} refer to rows that are not there")
+
+
+def places(database: Database) -> Mapping[str, tuple[str, int]]:
+    """Return blob and offset of every tensor that a push would find stored, by digest."""
+    return {row.digest: (row.blob, row.offset) for row in database.rows(sql.PLACES)}

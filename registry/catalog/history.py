@@ -1,0 +1,117 @@
+"""What the trail tells of every version and alias, replayed from its first event on. Pure.
+
+The last event about a version carries the digest of its facts and decides. Events of before events carried it still
+say what a version was pushed as, which metrics and notes were added, where aliases went, what came into the trash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Told:
+    """A version as its events tell it."""
+
+    pushed_by: int
+    """The number of its first event."""
+    weights: str | None
+    record: str
+    created_at: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    trashed_at: str | None = None
+    purged_at: str | None = None
+    last: int = 0
+    """The number of its last event."""
+    facts: str | None = None
+    """Their digest, from the last event; None where that was written before events carried it."""
+
+    def contradictions(self, row: Any, metrics: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what a version's row and metrics say against its events."""
+        for column in ("weights", "record", "created_at", "note"):
+            if getattr(row, column) != getattr(self, column):
+                yield f"its {column.replace('_', ' ')} is {_brief(getattr(row, column))}, and {self._trail(column)}"
+        for key in sorted(metrics.keys() | self.metrics.keys(), key=str):
+            if metrics.get(key) != self.metrics.get(key):
+                here, told = _figure(metrics.get(key)), _figure(self.metrics.get(key))
+                yield f"its metric {key} is {here}, and {told} in the trail"
+        for column, state in (("trashed_at", "in the trash"), ("purged_at", "collected")):
+            at, told_at = getattr(row, column), getattr(self, column)
+            if at != told_at:
+                yield f"it is {_state(state, at)}, and {_state(state, told_at)} in the trail"
+
+    def _trail(self, column: str) -> str:
+        return f"{_brief(getattr(self, column))} in the trail"
+
+
+@dataclass
+class History:
+    """The catalog as the trail tells it."""
+
+    versions: dict[str, Told] = field(default_factory=dict)
+    """By reference."""
+    aliases: dict[tuple[str, str], str] = field(default_factory=dict)
+    """References, by model and alias."""
+    times: set[str] = field(default_factory=set)
+    """When something happened."""
+    covered_from: int | None = None
+    """The first event that carries a version's facts."""
+
+    def tell(self, event: Any) -> None:
+        """Go on by one event, a row of the table."""
+        self.times.add(event.at)
+        if event.reference is None:
+            return
+        details = _details(event.details)
+        told = self.versions.get(event.reference)
+        if told is None:
+            told = Told(event.id, event.digest, str(details.get("record")), event.at)
+            self.versions[event.reference] = told
+        told.last, told.facts = event.id, event.facts
+        if event.facts is not None and self.covered_from is None:
+            self.covered_from = event.id
+        self._follow(event, told, details)
+
+    def _follow(self, event: Any, told: Told, details: Mapping[str, Any]) -> None:
+        if event.verb == "alias":
+            self.aliases[event.name, str(details.get("alias"))] = event.reference
+        elif event.verb == "unalias":
+            self.aliases.pop((event.name, str(details.get("alias"))), None)
+        elif event.verb == "rm":
+            told.trashed_at = event.at
+        elif event.verb == "restore":
+            told.trashed_at = None
+        elif event.verb == "gc":
+            told.purged_at = event.at
+            told.metrics = {}
+        metrics, note = details.get("metrics"), details.get("note")
+        if isinstance(metrics, dict) and metrics:
+            told.metrics = {**told.metrics, **metrics}
+        if isinstance(note, str) and note:
+            told.note = f"{told.note}\n\n{note}" if told.note else note
+
+
+def _details(text: str) -> dict[str, Any]:
+    """Return an event's details; of an event that was edited, which its hash shows, there may be none."""
+    try:
+        details = json.loads(text)
+    except (TypeError, ValueError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:38]}…'"
+
+
+def _figure(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _state(state: str, at: Any) -> str:
+    return f"{state} since {at}" if at is not None else f"not {state}"

@@ -1,0 +1,291 @@
+"""Whatever a hand changes in the database, an audit finds: each cell of each table, each row taken out or put in."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import freeze
+import pytest
+import torch
+from homes import check_weights, push
+
+from registry import Registry
+from registry.catalog import sql
+from registry.errors import RegistryError
+
+TABLES = (
+    *("models", "versions", "metrics", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
+    *("events", "trail", "alembic_version"),
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with something in every table and every state."""
+    home = tmp_path_factory.mktemp("kept") / "home"
+    hub = Registry(home)
+    freeze.fill(hub)
+    push(hub, 7, aliases=["next"])
+    push(hub, 7)
+    hub.push(torch.nn.Linear(2, 2), "net", example=(torch.ones(1, 2),), metrics={"loss": 0.5})
+    hub.catalog.close()
+    assert Registry(home).audit().is_clean
+    return home
+
+
+def tables(path: Path) -> dict[str, list[str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+
+
+def others(value: object) -> Iterator[object]:
+    """Yield values that a cell may be changed to."""
+    if isinstance(value, bytes):
+        yield value[:-1] + bytes([value[-1] ^ 1])
+        yield value + b"\0"
+        yield b""
+    elif isinstance(value, str):
+        yield value + "x"
+        yield ""
+        yield b"\xff"
+    elif isinstance(value, int):
+        yield from (value + 1, -value - 1, 10**9)
+    elif isinstance(value, float):
+        yield from (value + 1, value + 1e-12)
+    else:
+        yield from ("x", 1)
+    yield None
+
+
+def edits(path: Path, table: str) -> Iterator[tuple[str, str, tuple[object, ...]]]:
+    """Yield every change of one cell that the table takes: which column, the statement, its values."""
+    columns = tables(path)[table]
+    with closing(sqlite3.connect(path)) as connection:
+        for row in connection.execute(f"SELECT * FROM {table}").fetchall():
+            where = " AND ".join(f'"{column}" IS ?' for column in columns)
+            for column, value in zip(columns, row, strict=True):
+                for other in others(value):
+                    if other != value:
+                        yield column, f'UPDATE {table} SET "{column}" = ? WHERE {where}', (other, *row)
+
+
+def is_found(home: Path) -> bool:
+    hub = Registry(home)
+    try:
+        return not hub.audit().is_clean
+    except RegistryError:
+        return True
+    finally:
+        hub.catalog.close() if "catalog" in vars(hub) else None
+
+
+def edited(home: Path, before: bytes, *statements: tuple[str, tuple[object, ...]]) -> bool:
+    """Edit a database as its owner can; return whether it took it, and whether anything changed."""
+    path = home / "registry.db"
+    for part in (path, *home.glob("registry.db-*")):
+        part.unlink()
+    path.write_bytes(before)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("DROP TRIGGER events_no_update; DROP TRIGGER events_no_delete;")
+        try:
+            return all(connection.execute(*statement).rowcount > 0 for statement in statements)
+        except sqlite3.IntegrityError:
+            return False
+
+
+Statement = tuple[str, tuple[object, ...]]
+
+HARMLESS = {
+    # A push that does not find a tensor writes it again; a repair takes such rows out itself.
+    ("stored_tensors", "removed"),
+    # A file that no version needs is forgotten by the next collection.
+    ("blobs", "added"),
+}
+
+
+def removals(path: Path, table: str) -> Iterator[list[Statement]]:
+    """Yield the removal of each row."""
+    for row in rows(path, table):
+        yield [(f"DELETE FROM {table} WHERE {where(path, table)}", row)]
+
+
+def additions(path: Path, table: str) -> Iterator[list[Statement]]:
+    """Yield a copy of each row under another key."""
+    new = {int: 10**6, str: "f" * 64}
+    keys = {**dict.fromkeys(TABLES, 1), "metrics": 2, "aliases": 2, "documents": 2, "version_blobs": 2}
+    for row in rows(path, table):
+        for column in range(keys[table]):
+            copy = [*row[:column], new[type(row[column])], *row[column + 1 :]]
+            if table == "versions":
+                copy[tables(path)[table].index("number")] = 10**6
+            if table in ("blobs", "models"):
+                copy[1] = "f" * 64
+            yield [insertion(table, copy)]
+
+
+def exchanges(path: Path, table: str) -> Iterator[list[Statement]]:
+    """Yield what two neighbors say, exchanged."""
+    keys = 2 if table in ("metrics", "aliases", "documents") else 1
+    found = rows(path, table)
+    for one, other in itertools.pairwise(found):
+        if one[keys:] != other[keys:]:
+            out = [(f"DELETE FROM {table} WHERE {where(path, table)}", row) for row in (one, other)]
+            yield [*out, *(insertion(table, row) for row in (one[:keys] + other[keys:], other[:keys] + one[keys:]))]
+
+
+def rows(path: Path, table: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+
+
+def where(path: Path, table: str) -> str:
+    return " AND ".join(f'"{column}" IS ?' for column in tables(path)[table])
+
+
+def insertion(table: str, row: Sequence[object]) -> Statement:
+    return f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_edit_of_a_cell_is_found(kept: Path, tmp_path: Path, table: str) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    before = (home / "registry.db").read_bytes()
+    tried, missed = 0, []
+    for column, statement, values in list(edits(home / "registry.db", table)):
+        if edited(home, before, (statement, values)):
+            tried += 1
+            if not is_found(home):
+                missed.append((column, values))
+    assert tried
+    assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("table", "what", "changes"),
+    [
+        (table, what, changes)
+        for table in TABLES
+        for what, changes in (("removed", removals), ("added", additions), ("exchanged", exchanges))
+        if (table, what) not in HARMLESS
+        and not (table in ("trail", "alembic_version") and what != "removed")
+        and not (table == "version_blobs" and what == "exchanged")
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_row_that_was_taken_out_put_in_or_exchanged_is_found(
+    kept: Path, tmp_path: Path, table: str, what: str, changes: Callable[[Path, str], Iterator[list[Statement]]]
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    before = (home / "registry.db").read_bytes()
+    tried, missed = 0, []
+    for statements in list(changes(home / "registry.db", table)):
+        if edited(home, before, *statements):
+            tried += 1
+            if not is_found(home):
+                missed.append(statements)
+    assert tried
+    assert missed == []
+
+
+def test_what_is_harmless_and_not_found_harms_nothing(kept: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        connection.execute("DELETE FROM stored_tensors WHERE blob_id = 1")
+        connection.execute("INSERT INTO blobs VALUES (99, ?, 7, (SELECT min(at) FROM events))", ("f" * 64,))
+    hub = Registry(home)
+    assert hub.audit().is_clean
+    entry = push(hub, 1, force_new=True)
+    check_weights(hub, entry.ref, 1)
+    hub.gc()
+    assert "f" * 64 not in hub.catalog.known_blobs()
+    assert hub.audit().is_clean
+
+
+def change(home: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    change(
+        home,
+        "UPDATE metrics SET value = 0.99 WHERE version_id = 1",
+        "UPDATE versions SET note = 'good' WHERE id = 2",
+        "UPDATE versions SET trashed_at = created_at WHERE id = 5",
+        "UPDATE aliases SET version_id = 1 WHERE name = 'next'",
+        "DELETE FROM aliases WHERE name = 'last' AND model_id = 2",
+        "UPDATE versions SET git_commit = 'abcdef', parent = NULL WHERE id = 7",
+    )
+    found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
+    assert found["net:v1"] == "its metric seed is 0.99, and 1.0 in the trail"
+    assert found["net:v2"] == "its note is 'good', and 'seed 2' in the trail"
+    assert found["other:v1"].startswith("it is in the trash since ")
+    assert found["net:next"] == "it points to net:v1, and the trail says that it points to net:v5"
+    assert found["other:last"] == "it points nowhere, and the trail says that it points to other:v1"
+    assert found["net:v6"].startswith("what the catalog says of it is not what event")
+    assert len(found) == 6
+
+
+def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(
+    kept: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    change(
+        home,
+        "UPDATE versions SET note = 'good' WHERE id = 5",
+        "UPDATE aliases SET version_id = 1 WHERE name = 'next'",
+    )
+    hub = Registry(home)
+    assert [fault.ref for fault in hub.audit("other").faults] == ["other:v1"]
+    assert [fault.ref for fault in hub.audit("net").faults] == ["net:next"]
+    assert [fault.ref for fault in hub.audit("net:v2").faults] == []
+    assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql.EVENTS_OF_MODEL_AFTER}", {"after": 0, "name": "net"})
+        assert "USING INDEX ix_events_name" in str(plan.fetchall())
+
+
+@pytest.mark.parametrize("of", [None, "net", "net:v2"])
+def test_an_event_that_was_taken_out_is_missed_in_every_audit(kept: Path, tmp_path: Path, of: str | None) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    change(home, "DROP TRIGGER events_no_delete", "DELETE FROM events WHERE reference = 'net:v4' AND verb = 'rm'")
+    assert {fault.kind for fault in Registry(home).audit(of).faults} == {"trail"}
+
+
+def test_changes_go_on_while_an_audit_runs(tmp_path: Path) -> None:
+    hub = Registry(tmp_path / "home")
+    stop = threading.Event()
+
+    def work() -> None:
+        mine = Registry(tmp_path / "home")
+        for seed in itertools.count():
+            if stop.is_set():
+                return
+            entry = push(mine, seed, aliases=["last"])
+            mine.catalog.add_facts(entry, metrics={"acc": seed})
+            if seed > 2:
+                mine.rm(f"net:v{seed - 2}")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        faults = [fault for _ in range(20) for fault in hub.audit().faults]
+    finally:
+        stop.set()
+        worker.join()
+    assert faults == []
