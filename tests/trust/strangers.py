@@ -46,7 +46,7 @@ def forget(folder: Path, *modules: str) -> None:
 
 
 def edited(hub: Registry, ref: str, **columns: Any) -> None:
-    """Change a version's row as whoever may write to the home can: with digests that bear it out."""
+    """Change a version's row as whoever may write to the home can: with digests and an event that bear it out."""
     entry = hub.get(ref)
     manifest, documents = hub.catalog.manifest(entry), hub.catalog.documents(entry)
     changed = replace(entry, **columns)
@@ -58,6 +58,7 @@ def edited(hub: Registry, ref: str, **columns: Any) -> None:
     assignments = ", ".join(f"{name} = :{name}" for name in texts)
     with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
         connection.execute(f"UPDATE versions SET {assignments} WHERE number = {entry.version}", texts)
+    hub.catalog.record_event("note", hub.get(ref))
 
 
 def _everything(home: Path) -> list[Path]:
@@ -89,6 +90,8 @@ def _database_of_everybody(hub: Registry) -> None:
 def _copied_in(hub: Registry) -> None:
     with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
         connection.execute("UPDATE versions SET origin = '/mnt/usb/home'")
+    for entry in hub.list():
+        hub.catalog.record_event("note", entry)
 
 
 STRANGE: dict[str, Callable[[Registry], None]] = {
