@@ -56,6 +56,13 @@ def act(user: int, work: Callable[[], object], umask: int = 0o002, group: int = 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def push_and_close(home: Path, seed: int) -> None:
+    """Push, and leave no log: the last one to close a database merges it."""
+    hub = Registry(home)
+    push(hub, seed, force_new=True)
+    hub.catalog.close()
+
+
 def steps(home: Path) -> dict[str, Callable[[int], object]]:
     return {
         "push": lambda seed: push(Registry(home), seed),
@@ -107,7 +114,7 @@ def test_a_member_whose_connection_is_open_locks_nobody_out(place: Path) -> None
 @pytest.mark.parametrize("mode", [0o2775, 0o777, 0o755])
 def test_who_may_only_read_leaves_nothing_behind(place: Path, mode: int) -> None:
     home = place / "home"
-    act(ALICE, lambda: push(Registry(home), 1))
+    act(ALICE, lambda: push_and_close(home, 1))
     home.chmod(mode)
     (home / "registry.db").chmod(0o644)
 
@@ -120,13 +127,13 @@ def test_who_may_only_read_leaves_nothing_behind(place: Path, mode: int) -> None
     before = sorted(home.rglob("*"))
     act(EVE, look, group=EVE)
     assert sorted(home.rglob("*")) == before
-    act(ALICE, lambda: push(Registry(home), 3))
+    act(ALICE, lambda: push_and_close(home, 3))
 
 
 @needs_root
 def test_who_may_only_read_sees_what_others_push_meanwhile(place: Path) -> None:
     home = place / "home"
-    act(ALICE, lambda: push(Registry(home), 1))
+    act(ALICE, lambda: push_and_close(home, 1))
     home.chmod(0o755)
     (home / "registry.db").chmod(0o644)
     told, asked = os.pipe(), os.pipe()
@@ -140,17 +147,18 @@ def test_who_may_only_read_sees_what_others_push_meanwhile(place: Path) -> None:
                 os.write(told[1], bytes([len(hub.list())]))
         finally:
             os._exit(0)
+    os.close(told[1])
     for count in (1, 2, 3):
         os.write(asked[1], b"x")
         assert os.read(told[0], 1) == bytes([count])
-        act(ALICE, lambda count=count: push(Registry(home), 10 + count))
+        act(ALICE, lambda count=count: push_and_close(home, 10 + count))
     os.waitpid(child, 0)
 
 
 @needs_root
 def test_who_may_only_read_is_never_told_half_of_a_change(place: Path) -> None:
     home = place / "home"
-    act(ALICE, lambda: push(Registry(home), 1))
+    act(ALICE, lambda: push_and_close(home, 1))
     home.chmod(0o755)
     (home / "registry.db").chmod(0o644)
     child = os.fork()
@@ -158,9 +166,7 @@ def test_who_may_only_read_is_never_told_half_of_a_change(place: Path) -> None:
         try:
             os.setgroups([]), os.setgid(GROUP), os.setuid(ALICE)
             for seed in range(30):
-                hub = Registry(home)  # opened and closed each time, so that the log is merged each time
-                push(hub, seed, aliases=["last"])
-                hub.catalog.close()
+                push_and_close(home, seed)
         finally:
             os._exit(0)
 
