@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from registry.blobs.manifest import Manifest
+from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import ModelNeeded
-from registry.errors.models import FlattenedParameters
+from registry.errors.models import FlattenedParameters, InitUnknown
 from registry.models import parallel, ranks
 from registry.models.build import Built
 from registry.models.expectation import expect
@@ -31,6 +32,8 @@ class Order:
 
     model: nn.Module | None = None
     init: Mapping[str, Any] | None = None
+    """Over the stored ones, key by key."""
+    init_as: str | None = None
     device: str | torch.device | None = None
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
@@ -57,10 +60,15 @@ def specification(entry: Entry, order: Order) -> ModelSpec:
 
     Raises:
         ModelNeeded: the entry names no class.
+        InitUnknown: nobody said with which arguments it was constructed.
     """
     if entry.model_class is None:
         raise ModelNeeded(entry.ref)
-    return ModelSpec(entry.model_class, dict(order.init if order.init is not None else entry.init), entry.init_as)
+    is_known = entry.init_as != UNKNOWN
+    if not is_known and order.init is None:
+        raise InitUnknown(entry.model_class, entry.ref)
+    style = order.init_as or (entry.init_as if is_known else "kwargs")
+    return ModelSpec(entry.model_class, {**entry.init, **(order.init or {})}, style)
 
 
 def deliver_to_ranks(
@@ -122,7 +130,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     is_judge = False
     if order.model is None:
         spec = specification(entry, order)
-        same = order.init is None or dict(order.init) == dict(entry.init)
+        same = order.init is None and order.init_as is None
         # A class with a proof was the judge of the names when they were stored.
         is_judge = same and parcel.proof is not None
         built = build_by(spec, parcel.proof if same else None)

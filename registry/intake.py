@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Facts, Form, canonicalise
@@ -13,6 +13,7 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.canonical import ContradictedTie
 from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
+from registry.recipe import Recipe, of_file, of_live, read_init, read_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,8 +30,17 @@ class Question:
     from_: str | None = None
     model: str | None = None
     init: Mapping[str, Any] | None = None
-    init_as: str = "kwargs"
+    init_as: str | None = None
     weights: str | None = None
+
+    @classmethod
+    def of(cls, from_: str | None, model: object, init: object, init_as: str | None, weights: str | None) -> Question:
+        """Read what a verb was called with.
+
+        Raises:
+            UnusableModel, UnusableInit, UnknownInitStyle: an argument is of another kind than it takes.
+        """
+        return cls(from_, read_model(model), *read_init(init, init_as), weights)
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,8 @@ class Inspection:
     probe: Probe | None
     expectation: Expectation | None
     notes: tuple[str, ...]
-    live_class: str | None = None
-    """``"pkg.mod:Class"`` of a live model."""
-    live_init: Mapping[str, Any] = field(default_factory=dict)
-    """The init arguments that were remembered on it."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How the model is made, as it is stored."""
 
     @property
     def tensors(self) -> dict[str, TensorSource]:
@@ -88,8 +96,10 @@ def examine(
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
     weights = _choose(checkpoint, question.weights)
-    spec, probe, expectation, notes = _ask_class(checkpoint, question)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
+    recipe = _recipe(checkpoint, module, question)
+    spec = recipe.spec
+    probe, expectation = _ask_class(spec)
     form = canonicalise(
         checkpoint.source,
         {name: tensor.spec for name, tensor in weights.tensors.items()},
@@ -104,10 +114,8 @@ def examine(
             target=spec.target if spec else "the class",
         ),
     )
-    live_class, live_init = _construction(module) if module is not None else (None, {})
-    inspection = Inspection(
-        checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes), live_class, live_init
-    )
+    notes = (*checkpoint.notes, *recipe.notes)
+    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, recipe)
     _check_ties(inspection)
     return inspection
 
@@ -137,36 +145,30 @@ def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
     return {s.key or "(the file itself)": len(s.tensors) for s in sets}
 
 
-def _ask_class(
-    checkpoint: Checkpoint, question: Question
-) -> tuple[ModelSpec | None, Probe | None, Expectation | None, tuple[str, ...]]:
+def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
+    said = question.model, question.init, question.init_as
+    return of_file(checkpoint, *said) if module is None else of_live(module, _live_class(module), *said)
+
+
+def _ask_class(spec: ModelSpec | None) -> tuple[Probe | None, Expectation | None]:
     """Build the class, if one is known, and return what it wants."""
-    if question.model is None:
-        return None, None, None, ()
+    if spec is None:
+        return None, None
     from registry.models.build import probe
     from registry.models.expectation import expect
-    from registry.models.specification import ModelSpec
 
-    spec = ModelSpec(question.model, dict(question.init or {}), question.init_as)
-    notes: tuple[str, ...] = ()
-    if question.init is None and checkpoint.init:
-        offered = spec.accepted(checkpoint.init)
-        spec = replace(spec, init=offered)
-        if offered:
-            notes = (f"init arguments taken from the file: {', '.join(sorted(offered))}",)
     probed = probe(spec)
-    return spec, probed, expect(probed.module), notes
+    return probed, expect(probed.module)
 
 
-def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any]]:
-    """Return a live model's class and the init arguments that were remembered on it."""
-    from registry.checkpoints.live import model_class, unwrapped
-    from registry.construction import remembered
+def _live_class(module: nn.Module) -> str | None:
+    """Return the name that leads to a live model's class, or None."""
+    from registry.checkpoints.live import model_class
 
     cls = model_class(module)
     # A class of the running script or of a function cannot be imported by who loads the version.
     importable = cls.__module__ != "__main__" and "<locals>" not in cls.__qualname__
-    return (f"{cls.__module__}:{cls.__qualname__}" if importable else None), remembered(unwrapped(module)) or {}
+    return f"{cls.__module__}:{cls.__qualname__}" if importable else None
 
 
 def _check_ties(inspection: Inspection) -> None:

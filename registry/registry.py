@@ -21,6 +21,8 @@ from registry.errors.training import JobNeedsModel
 from registry.reference import parse
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     import torch
     from torch import nn
 
@@ -81,9 +83,9 @@ class Registry:
         name: str | None = None,
         *,
         from_: str | None = None,
-        model: str | None = None,
-        init: Mapping[str, Any] | None = None,
-        init_as: str = "kwargs",
+        model: str | Callable[..., nn.Module] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         weights: str | None = None,
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
@@ -110,9 +112,11 @@ class Registry:
             source: a file, a folder, a state dict, or a live module, wrapped or not.
             name: the model's name; by default the file's stem.
             from_: the wrapper it was trained in: ``"ddp"``, ``"compile(ddp)"``, ``"single"``.
-            model: its class as ``"pkg.mod:Class"``, which then judges the names.
-            init: what the class is constructed with; by default what the file or the live module offers.
-            init_as: how the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
+            model: its class, or ``"pkg.mod:Class"``, which then judges the names.
+            init: what the class is constructed with, by name; by default what the file or the live module offers. A
+                ``Namespace`` is what the class takes as its only argument. Beside others, it stands under the name of
+                its parameter: ``{"args": args, "num_classes": 40}``; what has no name, in a list under ``"*"``.
+            init_as: how the class takes them: ``"kwargs"`` (the default), ``"namespace"`` or ``"dict"``.
             weights: which set of weights, where the file holds several.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
@@ -149,7 +153,7 @@ class Registry:
                 aliases=tuple(aliases),
                 note=note,
             ),
-            Question(from_, model, init, init_as, weights),
+            Question.of(from_, model, init, init_as, weights),
             parent,
             (optimizer, scheduler, scaler, step, epoch),
             example=example,
@@ -200,9 +204,9 @@ class Registry:
         source: Source,
         *,
         from_: str | None = None,
-        model: str | None = None,
-        init: Mapping[str, Any] | None = None,
-        init_as: str = "kwargs",
+        model: str | Callable[..., nn.Module] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         weights: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
@@ -212,7 +216,7 @@ class Registry:
         """
         from registry.intake import Question, examine
 
-        return examine(source, Question(from_, model, init, init_as, weights))
+        return examine(source, Question.of(from_, model, init, init_as, weights))
 
     # Taking out
 
@@ -222,7 +226,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | None = ...,
-        init: Mapping[str, Any] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
@@ -240,7 +245,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | None = ...,
-        init: Mapping[str, Any] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
@@ -257,7 +263,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | None = None,
-        init: Mapping[str, Any] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         device: str | torch.device | None = None,
         ddp: bool = False,
         fsdp: bool = False,
@@ -277,8 +284,9 @@ class Registry:
 
         Args:
             ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet@4be1"``.
-            model: the caller's instance; by default one is built from the stored class and init arguments.
-            init: init arguments instead of the stored ones.
+            model: the caller's instance; by default one is built from the stored class and constructor arguments.
+            init: constructor arguments over the stored ones, key by key.
+            init_as: how the class takes them, instead of as stored: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
             device: where the model goes; by default the CPU, or the rank's device under ``ddp`` and ``fsdp``.
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
@@ -294,11 +302,12 @@ class Registry:
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
         from registry.models.rollback import undone_on_failure
+        from registry.recipe import read_init
 
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
-        order = Order(model, init, device, allow_missing, allow_unexpected, cast)
+        order = Order(model, *read_init(init, init_as), device, allow_missing, allow_unexpected, cast)
         with uncollected(), undone_on_failure(model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
