@@ -14,6 +14,7 @@ from .rendering import print_json, say
 def load(
     ref: options.Ref,
     init: options.Init = None,
+    init_as: options.InitAs = None,
     device: Annotated[str | None, typer.Option("--device", help="Where the model goes. [default: cpu]")] = None,
     allow_missing: Annotated[
         list[str] | None,
@@ -45,7 +46,8 @@ def load(
     with moving_bar(f"loading {ref}", quiet=as_json):
         _, report = options.registry_at(home).load(
             ref,
-            init=options.parse_init(init),
+            init=options.parse_init(init, init_as),
+            init_as=init_as,
             device=device,
             allow_missing=allow_missing or (),
             allow_unexpected=allow_unexpected or (),

@@ -21,7 +21,7 @@ def push(
     from_: options.From = None,
     model: options.Model = None,
     init: options.Init = None,
-    init_as: options.InitAs = "kwargs",
+    init_as: options.InitAs = None,
     weights: options.Weights = None,
     world_size: Annotated[
         int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
@@ -60,7 +60,7 @@ def push(
             name,
             from_=options.declared(from_ddp, from_single, from_),
             model=model,
-            init=options.parse_init(init),
+            init=options.parse_init(init, init_as),
             init_as=init_as,
             weights=weights,
             world_size=world_size,

@@ -21,7 +21,7 @@ _RECORDS = "_registry_records"
 
 
 @overload
-def remember(model: type[M]) -> type[M]: ...
+def remember(model: type[M], /) -> type[M]: ...
 @overload
 def remember(model: M, /, *args: Any, **init: Any) -> M: ...
 def remember(model: Any, /, *args: Any, **init: Any) -> Any:
@@ -89,7 +89,7 @@ def _recording_class(cls: type[M]) -> type[M]:
     cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
     before = cls.__dict__.get("__init_subclass__")
 
-    def __init_subclass__(derived: type[M], **kwargs: Any) -> None:
+    def __init_subclass__(derived: type[M], /, **kwargs: Any) -> None:
         if before is not None:
             before.__get__(None, derived)(**kwargs)
         else:
@@ -102,18 +102,18 @@ def _recording_class(cls: type[M]) -> type[M]:
 
 
 def _recording(construct: Callable[..., None]) -> Callable[..., None]:
-    if getattr(construct, _RECORDS, None) is construct:
+    if getattr(construct, _RECORDS, None) == id(construct):
         return construct
     signature = inspect.signature(construct)
 
     @functools.wraps(construct)
     def recorded(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         # Only of the constructor that was called from outside: one that a subclass calls has arguments of its own.
-        if type(self).__init__ is recorded:  # type: ignore[misc]
+        if type(self).__init__ is recorded:
             _record(self, signature, args, kwargs)
         construct(self, *args, **kwargs)
 
-    setattr(recorded, _RECORDS, recorded)
+    setattr(recorded, _RECORDS, id(recorded))  # a wrapper around it copies its attributes and is another one
     return recorded
 
 

@@ -15,6 +15,7 @@ from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
+from registry.checkpoints.parts import set_mode
 from registry.errors.intake import ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown
 from registry.models import parallel, ranks
@@ -99,7 +100,7 @@ def deliver_to_ranks(
 
     device, module, report = ranks.together(f"loading {entry.ref}", here)
     if fsdp:
-        return module.train(), report
+        return set_mode(module, training=True), report
     if not isinstance(module, nn.parallel.DistributedDataParallel):
         module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
     return module, report

@@ -67,10 +67,11 @@ def read_model(model: object) -> str | None:
         )
     from registry.models.specification import resolve_target
 
-    name, qualified = model.__module__, model.__qualname__
+    name, qualified = str(model.__module__), str(getattr(model, "__qualname__", ""))
     if name == "__main__" or "<" in qualified:
         raise UnusableModel(
-            f"{qualified} of {name}, which no other process can import", "move it into a module and import it from there"
+            f"{qualified} of {name}, which no other process can import",
+            "move it into a module and import it from there",
         )
     target = f"{name}:{qualified}"
     if resolve_target(target) is not model:
@@ -152,11 +153,11 @@ def _kept(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     if not secrets:
         return kept, ()
     named = ", ".join(f"'{path}'" for path in secrets)
-    return kept, (f"not stored among the constructor arguments, since it looks like a secret: {named}; give it with init=",)
+    return kept, (f"constructor arguments that look like secrets are not stored: {named}; load takes them with init=",)
 
 
 def _is_function(value: object) -> bool:
-    return callable(value) and hasattr(value, "__qualname__") and hasattr(value, "__module__")
+    return callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str)
 
 
 def _described(value: object) -> str:

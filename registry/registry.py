@@ -299,6 +299,7 @@ class Registry:
         Raises:
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
+        from registry.checkpoints.parts import set_mode
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
         from registry.models.rollback import undone_on_failure
@@ -314,7 +315,7 @@ class Registry:
             else:
                 loaded = deliver(open_parcel(self.get(ref)), order)
                 if model is None:
-                    loaded[0].eval()
+                    set_mode(loaded[0], training=False)
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
         return loaded if report else loaded[0]

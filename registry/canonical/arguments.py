@@ -13,7 +13,7 @@ from registry.errors.checkpoints import UnencodableValue
 from registry.errors.intake import UnstorableInit
 
 UNKNOWN = "unknown"
-"""Stands where a version says how its class takes its arguments, if nobody said what they are: not that there are none."""
+"""How a class takes its arguments where nobody said what they are, which is not the same as that there are none."""
 
 POSITIONAL = "*"
 """Key of the list of those arguments that a constructor takes by position alone: no parameter can be called so."""

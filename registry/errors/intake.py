@@ -65,8 +65,8 @@ class InitWithoutModel(RegistryError):
 class UnusableInit(RegistryError):
     """``init=`` was given something that is not a set of named arguments."""
 
-    def __init__(self, found: str, remedy: str = "a dict such as {'num_classes': 40}, or an argparse.Namespace") -> None:
-        super().__init__(f"init= is {found}; give {remedy}")
+    def __init__(self, found: str) -> None:
+        super().__init__(f"init= is {found}; give a dict such as {{'num_classes': 40}}, or an argparse.Namespace")
 
 
 class UnusableModel(RegistryError):

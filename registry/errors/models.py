@@ -21,7 +21,9 @@ class BadTarget(ModelError):
 
     def __init__(self, target: str) -> None:
         near = _meant(target)
-        remedy = f"did you mean {near}?" if near else "write it as package.module:Class, such as models.pointnet:PointNet"
+        remedy = (
+            f"did you mean {near}?" if near else "write it as package.module:Class, such as models.pointnet:PointNet"
+        )
         super().__init__(f"'{target}' is not the name of a class; {remedy}")
 
 
@@ -63,9 +65,9 @@ class InitUnknown(ModelError):
 
     def __init__(self, target: str, ref: str = "this version") -> None:
         super().__init__(
-            f"{ref} was pushed from a live {target} without its constructor arguments, so it cannot be built as it was; "
-            "give them with init={...} (--init; init={} if there were none) or an instance with model=, and let "
-            "registry.remember(model, ...) or push(..., init={...}) store them next time"
+            f"{ref} was pushed from a live {target} without its constructor arguments, so it cannot be built; give "
+            "them with init={...} (--init; init={} if there were none) or an instance with model=, and store them with "
+            "registry.remember(model, ...) or push(..., init={...}) next time"
         )
 
 

@@ -148,6 +148,7 @@ def texts_for_numbers(constructor: Callable[..., Any], init: Mapping[str, Any]) 
     return [
         f"{name}={value!r:.60}"
         for name, value in init.items()
-        if isinstance(value, str) and not isinstance(getattr(parameters.get(name), "default", None), str)
+        if isinstance(value, str)
+        and not isinstance(getattr(parameters.get(name), "default", None), str)
         and "str" not in str(getattr(parameters.get(name), "annotation", ""))
     ]

@@ -104,7 +104,7 @@ class ModelSpec:
         if isinstance(error, AttributeError) and self.init_as == "namespace" and type(error.obj) is Namespace:
             wanted = [name for name in attributes_read(constructor) if name not in self.init]
             if wanted or error.name:
-                return f"give them: {' '.join(f'--init {name}=...' for name in wanted or [error.name])}"
+                return f"give them: {' '.join(f'--init {name}=...' for name in wanted or [str(error.name)])}"
         texts = texts_for_numbers(constructor, self.init) if self.init_as == "kwargs" else []
         if texts and isinstance(error, (TypeError, ValueError)):
             return f"{' and '.join(texts)} {'are texts' if len(texts) > 1 else 'is a text'}"
