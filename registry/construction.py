@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from registry.canonical.arguments import Arguments
 from registry.errors.intake import NotAModule, UnstorableInit
 from registry.errors.models import InitRefused
+from registry.recipe import described
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +47,7 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     if isinstance(model, type) and issubclass(model, nn.Module):
         return _recording_class(model)
     if not isinstance(model, nn.Module):
-        raise NotAModule(f"a {type(model).__name__}")
+        raise NotAModule(described(model))
     from registry.checkpoints.live import model_class, unwrapped
     from registry.models.constructor import Call, by_name, note, signature_of
 

@@ -14,8 +14,8 @@ from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
+from registry.checkpoints.anatomy import set_mode
 from registry.checkpoints.live import is_fsdp1, model_class
-from registry.checkpoints.parts import set_mode
 from registry.errors.intake import ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown
 from registry.models import parallel, ranks

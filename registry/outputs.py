@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from registry.canonical.signature import TensorSpec
-from registry.checkpoints.parts import is_training, parameters, parts, set_mode, tensors
+from registry.checkpoints.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
 from registry.example import Example

@@ -46,7 +46,7 @@ def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None,
     if isinstance(init, argparse.Namespace):
         return dict(vars(init)), init_as or "namespace"
     if not isinstance(init, Mapping):
-        raise UnusableInit(_described(init))
+        raise UnusableInit(described(init))
     if wrong := [key for key in init if not isinstance(key, str)]:
         raise UnusableInit(f"a mapping with the key {wrong[0]!r:.40}, which is not text")
     return {key: init[key] for key in init}, init_as
@@ -63,7 +63,7 @@ def read_model(model: object) -> str | None:
         return model
     if not isinstance(model, type) and not _is_function(model):
         raise UnusableModel(
-            _described(model), "give its class, or 'package.module:Class', and its constructor arguments with init="
+            described(model), "give its class, or 'package.module:Class', and its constructor arguments with init="
         )
     from registry.models.specification import resolve_target
 
@@ -94,7 +94,8 @@ def of_file(checkpoint: Checkpoint, model: str | None, init: Mapping[str, Any] |
 
     spec = ModelSpec(model, dict(init or {}), init_as or "kwargs")
     if init is None and checkpoint.init:
-        offered = spec.accepted(checkpoint.init)
+        # As a load will have them: what is read from a file only stands for a Namespace, a path.
+        offered = dict(Arguments.of(spec.accepted(checkpoint.init), model))
         spec = ModelSpec(model, offered, spec.init_as)
         if offered:
             return _known(spec, (f"constructor arguments taken from the file: {', '.join(sorted(offered))}",))
@@ -160,6 +161,7 @@ def _is_function(value: object) -> bool:
     return callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str)
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """Word what something is: ``a list``."""
     kind = type(value).__name__
     return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"

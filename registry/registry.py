@@ -299,7 +299,7 @@ class Registry:
         Raises:
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.checkpoints.parts import set_mode
+        from registry.checkpoints.anatomy import set_mode
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
         from registry.models.rollback import undone_on_failure

@@ -13,8 +13,8 @@ from torch import nn
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.anatomy import parts
 from registry.checkpoints.live import LiveTensor, unwrapped
-from registry.checkpoints.parts import parts
 from registry.enclosure import Enclosed, Enclosure
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
 from registry.example import Example, as_example

@@ -29,7 +29,7 @@ MOST_INLINE = 16 << 20
 _KEPT = (str, int, float, complex, bytes, bytearray, list, tuple, set, frozenset, dict, OrderedDict, Namespace)
 """Types that come back as they are; what derives from them is another type, and would come back as one of these."""
 
-_FACTORIES: Mapping[str, Any] = {
+FACTORIES: Mapping[str, Any] = {
     kind.__name__: kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
 }
 """What a ``defaultdict`` may make its values with: nothing that has to be imported to be had again."""
@@ -68,8 +68,24 @@ class Text(str):
     """Stands for a text that was read as something else, such as one of Python 2."""
 
 
+class Worded(str):
+    """Stands for something that was read as a text and is more than that, such as a date."""
+
+
+class PathText(Worded):
+    """Stands for a ``pathlib.PosixPath``."""
+
+
 class Record(dict[str, Any]):
     """Attributes, by name, of an object that is plain data (an omegaconf dict, an EasyDict)."""
+
+
+class NamespaceRecord(Record):
+    """Stands for an ``argparse.Namespace``."""
+
+
+class SimpleNamespaceRecord(Record):
+    """Stands for a ``types.SimpleNamespace``."""
 
 
 @dataclass(eq=False, repr=False)
@@ -165,7 +181,7 @@ class _Encoder:
         base = next((kind for kind in _KEPT if isinstance(value, kind)), None)
         if type(value) is defaultdict:
             factory = None if value.default_factory is None else getattr(value.default_factory, "__name__", "")
-            if factory is not None and _FACTORIES.get(factory) is not value.default_factory:
+            if factory is not None and FACTORIES.get(factory) is not value.default_factory:
                 raise UnencodableValue(where, "it is a defaultdict that makes its values with code; give a dict")
             return {TAG: "defaultdict", "of": factory, "v": self._pairs(value, where, levels)}
         if type(value) is Counter:
@@ -179,10 +195,16 @@ class _Encoder:
             return self._tagged(value, where, levels)
         if isinstance(value, Text):
             return self._text(value, where)
+        if isinstance(value, PathText):
+            return {TAG: "path", "v": self._text(value, where)}
+        if isinstance(value, (NamespaceRecord, SimpleNamespaceRecord)):
+            tag = "namespace" if isinstance(value, NamespaceRecord) else "simplenamespace"
+            return {TAG: tag, "v": self.encode(dict(value), where, levels - 1)}
         if name.startswith("registry."):
-            raise UnencodableValue(where, "it is an object of a class that is not read from files")
+            raise UnencodableValue(where, f"it is an object of a class that is only read as a {base.__name__}")
         raise UnencodableValue(
-            where, f"it is a {name}, which would come back as a plain {base.__name__}; give it as a {base.__name__}"
+            where,
+            f"it is a {name}, which would come back as a plain {base.__name__}; convert it with {base.__name__}()",
         )
 
     def _pairs(self, value: Mapping[Any, Any], where: str, levels: int) -> list[list[Any]]:
@@ -324,9 +346,9 @@ def _scalar(raw: Mapping[str, Any]) -> Any:
 
 
 def _defaultdict(raw: Mapping[str, Any]) -> defaultdict[Any, Any]:
-    if raw["of"] is not None and raw["of"] not in _FACTORIES:
+    if raw["of"] is not None and raw["of"] not in FACTORIES:
         raise ValueError(f"unknown factory {raw['of']!r}")
-    factory = None if raw["of"] is None else _FACTORIES[raw["of"]]
+    factory = None if raw["of"] is None else FACTORIES[raw["of"]]
     return defaultdict(factory, ((decode(key), decode(value)) for key, value in raw["v"]))
 
 

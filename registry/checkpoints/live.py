@@ -11,7 +11,7 @@ from torch import nn
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 from registry.canonical.wrappers import WRAPPERS, Wrapper
-from registry.checkpoints.parts import parameters, parts, state_dict, unshadowed
+from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import UnstorableTensor
 

@@ -48,7 +48,8 @@ class UnstorableInit(RegistryError):
     def __init__(self, model: str, name: str, why: str) -> None:
         super().__init__(
             f"the constructor argument '{name}' of {model} cannot be stored: {why}; a version keeps numbers, texts, "
-            "tensors, dtypes, paths, Namespaces, and lists, tuples, sets and dicts of them"
+            "tensors, dtypes, paths, Namespaces, and lists, tuples, sets and dicts of them, so give it as one of these, "
+            "or name a function that makes the model of such with model="
         )
 
 
@@ -80,7 +81,9 @@ class NotAModule(RegistryError):
     """``remember`` was given something that is neither a module nor a class of modules."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"registry.remember takes a torch.nn.Module or its class, and this is {found}; give the model")
+        super().__init__(
+            f"registry.remember takes a torch.nn.Module or its class, and was given {found}; give the model itself"
+        )
 
 
 class ChangedCheckpoint(RegistryError):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.parts import method, state_dict, tensors
+from registry.checkpoints.anatomy import method, state_dict, tensors
 from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
 from registry.models.plan import Plan

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.signature import TensorSpec
-from registry.checkpoints.parts import state_dict
+from registry.checkpoints.anatomy import state_dict
 from registry.models.generators import uncollected
 from registry.models.slots import EXTRA_STATE, Layout, bare, layout
 

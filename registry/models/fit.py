@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.parts import move
+from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
 from registry.models import assignment
 from registry.models.bits import same_bits

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from registry.checkpoints.parts import move, parameters, parts, set_mode, unshadowed
+from registry.checkpoints.anatomy import move, parameters, parts, set_mode, unshadowed
 from registry.errors.models import CannotShard, CannotWrap, first_line
 from registry.models.assignment import convert
 from registry.models.build import Built

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.canonical.signature import ITEM_SIZES
-from registry.checkpoints.parts import named_parameters
+from registry.checkpoints.anatomy import named_parameters
 from registry.checkpoints.weights import TensorSource
 from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue

@@ -155,7 +155,7 @@ def _data_of(kind: type[Any], names: frozenset[str]) -> frozenset[str]:
         name
         for name in names
         if not callable(found := getattr(kind, name, None))
-        or (name in _WALKING and not found.__module__.startswith("torch."))
+        or (name in _WALKING and not str(getattr(found, "__module__", "")).startswith("torch."))
     )
 
 
