@@ -44,10 +44,10 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     """
     from torch import nn
 
-    if isinstance(model, type) and issubclass(model, nn.Module):
+    if isinstance(model, type) and issubclass(model, nn.Module) and not args and not init:
         return _recording_class(model)
     if not isinstance(model, nn.Module):
-        raise NotAModule(described(model))
+        raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
     from registry.checkpoints.live import model_class, unwrapped
     from registry.models.constructor import Call, by_name, note, signature_of
 

@@ -16,7 +16,7 @@ from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.anatomy import set_mode
 from registry.checkpoints.live import is_fsdp1, model_class
-from registry.errors.intake import ModelNeeded
+from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown
 from registry.models import parallel, ranks
 from registry.models.build import Built
@@ -138,6 +138,8 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     else:
+        if order.init is not None or order.init_as is not None:
+            raise InitForInstance(model_class(order.model).__name__)
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None

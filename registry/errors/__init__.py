@@ -70,6 +70,7 @@ from registry.errors.exports import (
 )
 from registry.errors.intake import (
     ChangedCheckpoint,
+    InitForInstance,
     InitWithoutModel,
     ModelNeeded,
     NameNeeded,
@@ -166,6 +167,7 @@ __all__ = [
     "ForeignParameters",
     "HomeReadOnly",
     "HomeUnusable",
+    "InitForInstance",
     "InitRefused",
     "InitUnknown",
     "InitWithoutModel",

@@ -48,8 +48,8 @@ class UnstorableInit(RegistryError):
     def __init__(self, model: str, name: str, why: str) -> None:
         super().__init__(
             f"the constructor argument '{name}' of {model} cannot be stored: {why}; a version keeps numbers, texts, "
-            "tensors, dtypes, paths, Namespaces, and lists, tuples, sets and dicts of them, so give it as one of these, "
-            "or name a function that makes the model of such with model="
+            "tensors, dtypes, paths, Namespaces, and lists, tuples, sets and dicts of them, so give it as one of "
+            "these, or name a function that makes the model of them with model="
         )
 
 
@@ -68,6 +68,15 @@ class UnusableInit(RegistryError):
 
     def __init__(self, found: str) -> None:
         super().__init__(f"init= is {found}; give a dict such as {{'num_classes': 40}}, or an argparse.Namespace")
+
+
+class InitForInstance(RegistryError):
+    """Constructor arguments were given for a load into a model that is constructed already."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"init= and init_as= say how a class is constructed, and model= is a {model} already; leave one of them out"
+        )
 
 
 class UnusableModel(RegistryError):

@@ -84,7 +84,8 @@ class InitRefused(ModelError):
     ) -> None:
         accepted = f"it takes ({', '.join(takes)})" if takes else "it takes no arguments"
         remedy = (
-            "if it wants all of them in one object, as Model(args) does, say --init-as namespace (init_as='namespace'; registry.remember(model, args))"
+            "if it wants all of them in one object, as Model(args) does, say --init-as namespace (init_as='namespace', "
+            "registry.remember(model, args))"
             if namespace_helps
             else f"did you mean {' and '.join(near.values())}?"
             if near
