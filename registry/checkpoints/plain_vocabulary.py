@@ -67,10 +67,15 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> OrderedDict[Any, A
     return _filled(machine, OrderedDict(), args)
 
 
+_PYTHON_2 = {"long": "int", "unicode": "str"}
+"""What protocol 2 calls these builtins."""
+
+
 def _default_dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
     made = args[0] if args else None
-    if isinstance(made, Global) and made.module in ("builtins", "__builtin__") and made.name in FACTORIES:
-        return _filled(machine, defaultdict(FACTORIES[made.name]), args[1:])
+    name = _PYTHON_2.get(made.name, made.name) if isinstance(made, Global) and made.module == "builtins" else ""
+    if name in FACTORIES:
+        return _filled(machine, defaultdict(FACTORIES[name]), args[1:])
     return _filled(machine, defaultdict() if made is None else Record(), args[1:])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, *widths: int, bias: bool = True) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b, bias) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias) for a, b in pairwise(widths))
 
 
 @registry.remember
@@ -94,7 +95,7 @@ class Computing(Derived):
 class Client(nn.Module):
     """Takes a credential, and words of a vocabulary."""
 
-    def __init__(self, width: int = 2, hf_token: str | None = None, mask_token: str = "[M]", options: Any = None) -> None:
+    def __init__(self, width: int = 2, hf_token: Any = None, mask_token: str = "[M]", options: Any = None) -> None:
         super().__init__()
         self.hf_token, self.mask_token, self.options = hf_token, mask_token, options
         self.fc = nn.Linear(width, 2)
