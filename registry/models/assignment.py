@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from registry.checkpoints.anatomy import method, state_dict, tensors
 from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
 from registry.models.plan import Plan
@@ -81,7 +82,7 @@ def load_as_the_class_does(
 ) -> None:
     """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
     model = type(module).__name__
-    own = module.state_dict()
+    own = state_dict(module)
     state: OrderedDict[str, Any] = OrderedDict()
     for name in own:
         if name in plan.sources:
@@ -95,10 +96,10 @@ def load_as_the_class_does(
     if metadata is not None:
         state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
     try:
-        module.load_state_dict(state, strict=True)
+        method(module, "load_state_dict")(state, strict=True)
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = module.state_dict()
+    loaded = state_dict(module)
     wrong = [
         name
         for name, source in plan.sources.items()
@@ -130,7 +131,7 @@ def set_extra_states(
 
 def convert(module: nn.Module, dtype: torch.dtype) -> None:
     """Give every real floating-point tensor of the module the dtype; parameters stay the objects that they are."""
-    for tensor in [*module.parameters(), *module.buffers()]:
+    for tensor in tensors(module):
         if tensor.is_floating_point() and tensor.dtype != dtype:
             tensor.data = tensor.data.to(dtype)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
 from registry.models import assignment
 from registry.models.bits import same_bits
@@ -77,7 +78,7 @@ def fit(
         error.report = plan.report
         raise
     if device is not None:
-        module.to(device)
+        move(module, device)
     report = replace(plan.report, device=str(device) if device is not None else "")
     if isinstance(target, Built):
         check()
