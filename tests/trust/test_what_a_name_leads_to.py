@@ -146,7 +146,7 @@ def test_a_class_or_function_that_a_push_names_comes_back(hub, file, target, how
 def test_a_function_that_a_live_push_names_comes_back(hub):
     import leading
 
-    assert hub.push(leading.Net(), "net", model="leading:make_net").model_class == "leading:make_net"
+    assert hub.push(leading.Net(), "net", model="leading:make_net", init={}).model_class == "leading:make_net"
     assert hub.load("net").in_features == 2
     assert hub.audit(classes=True).is_clean and hub.push(leading.instance, "other").notices == ()
 
