@@ -74,14 +74,10 @@ class Contents:
             RegistryError: as ``tensors`` does, but for the bytes, which the parcel's ``check`` waits for.
         """
         from registry.delivery import Parcel
-        from registry.models.proof import Proof
 
         manifest = self.manifest(entry)
         opened = self._open(entry, manifest, verify)
-        proof = self.catalog.document(entry, "build")
-        return Parcel(
-            entry, manifest, opened.tensors, opened.check, Proof.decode(proof) if proof else None, verify != "never"
-        )
+        return Parcel(entry, manifest, opened.tensors, opened.check, verify != "never")
 
     def _open(self, entry: Entry, manifest: Manifest, verify: Verify) -> OpenedWeights:
         try:

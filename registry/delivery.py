@@ -17,10 +17,9 @@ from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import ModelNeeded
 from registry.errors.models import FlattenedParameters
 from registry.models import parallel, ranks
-from registry.models.build import Built
+from registry.models.build import Built, build
 from registry.models.expectation import expect
 from registry.models.fit import fit
-from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.specification import ModelSpec
 
@@ -46,8 +45,6 @@ class Parcel:
     tensors: Mapping[str, torch.Tensor]
     check: Callable[[], None]
     """Waits until every byte is checked, and raises if one is not as it was stored."""
-    proof: Proof | None
-    """What the push found out about building the class fast."""
     verified: bool
     """Whether ``check`` checks anything."""
 
@@ -119,20 +116,15 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     entry = parcel.entry
     device = ranks.usable_device(order.device) if order.device is not None else None
     built: Built | None = None
-    is_judge = False
     if order.model is None:
-        spec = specification(entry, order)
-        same = order.init is None or dict(order.init) == dict(entry.init)
-        # A class with a proof was the judge of the names when they were stored.
-        is_judge = same and parcel.proof is not None
-        built = build_by(spec, parcel.proof if same else None)
+        built = build(specification(entry, order))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     else:
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
+    renamed, notices = _corrected(parcel, built.module if built is not None else order.model)
     report = fit(
         target,
         {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},

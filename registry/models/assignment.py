@@ -13,15 +13,18 @@ from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, 
 from registry.models.bits import same_bits
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
-from registry.models.skipping import exchange
+from registry.models.exchange import exchange
 from registry.models.slots import Layout, layout
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
 
 
-def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], deferred: frozenset[int]) -> None:
     """Let the module's tensors be the entry's own, without a copy; the objects stay, and with them ties.
+
+    Those that have values of their own, since nothing was left out that gave them these, are written to instead: they
+    may share their memory with anything.
 
     Names that are one tensor in the entry, or equal ones that are stored once, share memory there. Where the module
     holds them apart each further one gets a copy, so that training one does not change the other.
@@ -36,6 +39,9 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
         done[id(tensor)] = tensor
         if is_shard(tensor):
             shards[id(tensor)] = materialised(tensor, weights[source])
+            continue
+        if id(tensor) not in deferred:
+            write(tensor, weights[source])
             continue
         given = _trainable(weights[source].detach())
         address = given.data_ptr()

@@ -94,10 +94,10 @@ def _fit_built(
     metadata: Mapping[str, Mapping[str, Any]] | None,
     cast: torch.dtype | None,
 ) -> None:
-    if built.fast and plan.report.missing:
-        built.rebuild_plainly("tensors that the entry lacks keep their initial value")
+    if plan.report.missing:
+        built.keep_initial_values("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
-    _assign(built.module, found, plan, weights, values, metadata, cast, installing=built.fast)
+    _assign(built.module, found, plan, weights, values, metadata, cast, deferred=built.deferred)
 
 
 def _fit_callers(
@@ -111,7 +111,7 @@ def _fit_callers(
 ) -> None:
     before = Snapshot(module, found)
     try:
-        _assign(module, found, plan, weights, values, metadata, cast, installing=False)
+        _assign(module, found, plan, weights, values, metadata, cast)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
@@ -126,19 +126,19 @@ def _assign(
     metadata: Mapping[str, Mapping[str, Any]] | None,
     cast: torch.dtype | None,
     *,
-    installing: bool,
+    deferred: frozenset[int] = frozenset(),
 ) -> None:
     with torch.inference_mode(False), torch.no_grad():
-        if cast is not None and (found.custom or not installing):
+        if cast is not None and (found.custom or not deferred):
             assignment.convert(module, cast)
         if found.custom:
             assignment.load_as_the_class_does(module, plan, weights, values, metadata)
             return
-        if installing:
-            assignment.install(found, plan, weights)
+        if deferred:
+            assignment.install(found, plan, weights, deferred)
         else:
             assignment.copy(found, plan, weights)
-            assignment.check_memory(found, plan, weights, type(module).__name__)
+        assignment.check_memory(found, plan, weights, type(module).__name__)
         assignment.set_extra_states(module, found, plan, weights, values)
         if cast is not None:
             assignment.convert(module, cast)

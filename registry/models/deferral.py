@@ -1,0 +1,272 @@
+"""Constructing a module without the values of its parameters, and noticing whatever would need them.
+
+Every operation of a constructor passes the dispatcher, where this mode stands. A parameter is *deferred* when it is
+registered: it stays what it is, on the CPU with its memory, and from then on nothing is written there. What is computed
+from deferred values is deferred too, and so is what would be drawn after a draw that was left out. In the end every
+piece of deferred memory that is still there has to belong to one tensor of the state dict, alone, since the load gives
+that one its values. A constructor that needs a value (``.item()``, ``.numpy()``) is stopped, and built plainly.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
+from torch.utils._pytree import tree_map
+
+from registry.models.operators import Operator, operator
+
+_storage_id: Callable[[torch.Tensor], int] | None = getattr(torch._C, "_storage_id", None)
+_uses: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
+_forbid_access: Callable[[torch.Tensor], None] | None = getattr(torch._C, "_set_throw_on_mutable_data_ptr", None)
+_untyped_storage = torch.Tensor.untyped_storage
+
+_thread = threading.local()
+
+
+def is_possible() -> bool:
+    """Whether the installed torch has what deferring stands on (2.6 and later)."""
+    needed = (_storage_id, _uses, _forbid_access, getattr(torch._C, "_swap_tensor_impl", None))
+    return all(part is not None for part in needed)
+
+
+def current() -> Deferral | None:
+    """Return the deferral in which this thread is constructing something."""
+    return getattr(_thread, "deferral", None)
+
+
+class Stopped(BaseException):  # noqa: N818  # no error: it passes a constructor's `except Exception`
+    """The constructor needs a value that was left out."""
+
+
+class Deferral(TorchDispatchMode):
+    """Within it, modules are constructed by this thread without the values of their parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.obstacle = ""
+        """Why what was constructed cannot be used; empty if nothing stands in the way."""
+        self._deferred: dict[int, int] = {}
+        """Weak references to deferred memory, by its id, which is nobody else's as long as they are held."""
+        self._exposed: dict[int, int] = {}
+        """The same for memory that something outside of torch may look at."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler at the first operation, 822 modules in half a second
+
+    def __enter__(self) -> Deferral:
+        super().__enter__()
+        _thread.deferral = self
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        _thread.deferral = None
+        super().__exit__(*raised)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Within it, everything is as ever: what an imported module makes stays for the whole process."""
+        is_on = _get_current_dispatch_mode() is self  # not while it handles an operation
+        with _pop_mode_temporarily() if is_on else nullcontext():
+            _thread.deferral = None
+            try:
+                yield
+            finally:
+                _thread.deferral = self
+
+    def stop(self, reason: str) -> NoReturn:
+        """Note an obstacle and leave the constructor, which may catch that: the obstacle stays."""
+        self.obstacle = self.obstacle or reason
+        raise Stopped(reason)
+
+    def __del__(self) -> None:
+        for known in (self._deferred, self._exposed):
+            for reference in known.values():
+                torch.UntypedStorage._free_weak_ref(reference)  # type: ignore[attr-defined]
+
+    def is_deferred(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor's memory is without values."""
+        try:
+            return _storage_id(tensor) in self._deferred  # type: ignore[misc]
+        except (RuntimeError, NotImplementedError):  # sparse ones have no memory of their own
+            return False
+
+    def adopt(self, parameter: nn.Parameter) -> None:
+        """Defer a parameter that is being registered, if that can be done."""
+        if type(parameter) is nn.Parameter and parameter.is_cpu and parameter.layout is torch.strided:
+            self._defer(parameter)
+
+    def expose(self, tensor: torch.Tensor, how: str) -> None:
+        """Note that something outside of torch gets at the memory of a tensor; stop if that has no values."""
+        if self.is_deferred(tensor):
+            self.stop(f"the constructor reads its parameters ({how})")
+        if tensor.layout is torch.strided and tensor.is_cpu:
+            storage = _untyped_storage(tensor)
+            if storage._cdata not in self._exposed:
+                self._exposed[storage._cdata] = storage._weak_ref()  # type: ignore[attr-defined]
+
+    def fill(self, tensor: torch.Tensor, *, draws: bool) -> bool:
+        """Leave out what gives all of a tensor its values; False where it has to be done."""
+        return self.is_deferred(tensor) or (draws and self._defer(tensor))
+
+    def memory(self, tensor: torch.Tensor) -> int:
+        """Return the id of a tensor's memory."""
+        return _storage_id(tensor)  # type: ignore[misc]
+
+    def is_kept_elsewhere(self, tensors: Iterable[torch.Tensor]) -> bool:
+        """Whether something holds deferred memory that belongs to none of these tensors."""
+        own = {self.memory(tensor) for tensor in tensors}
+        if not self._living() - own:
+            return False
+        gc.collect()  # it may be held by a cycle of objects that nobody needs any more
+        return bool(self._living() - own)
+
+    def is_held_by_others(self, tensor: torch.Tensor) -> bool:
+        """Whether there is another view of the memory of a deferred tensor, or autograd holds the tensor."""
+        return _uses(self.memory(tensor)) > _uses_of_its_own() or tensor._use_count() > 1  # type: ignore[misc,attr-defined]
+
+    def _living(self) -> set[int]:
+        expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
+        return {key for key, reference in self._deferred.items() if not expired(reference)}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        found = operator(func)
+        kwargs = kwargs or {}
+        if found.draws:
+            return self._draw(func, found, args, kwargs)
+        if not found.reads or not any(map(self.is_deferred, _tensors(args, kwargs))):
+            return func(*args, **kwargs)
+        return self._left_out(func, found, args, kwargs)
+
+    def _draw(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        tensors = list(_tensors(args, kwargs))
+        is_deferred = any(map(self.is_deferred, tensors))
+        generator = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
+        is_default = generator is None or generator is torch.default_generator
+        device = kwargs.get("device")
+        if not is_default or not _are_on_cpu(tensors, device):
+            if is_deferred and len(tensors) == 1 and found.returns_what_it_writes:
+                func(_scratch(args[0]), *args[1:], **kwargs)  # the generator moves on, and may be kept
+                return args[0]
+            if is_deferred:
+                self.stop(f"{func} draws from a generator of its own by values of parameters")
+            return func(*args, **kwargs)
+        return self._left_out(func, found, args, kwargs)
+
+    def _left_out(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Return what an operation would, without values."""
+        if not found.is_declared:
+            self.stop(f"{func} is given parameters without values")
+        try:
+            return self._write(func, found, args, kwargs) if found.writes else self._infer(func, found, args, kwargs)
+        except Exception as error:  # on meta as well as for real; which it is, the plain build will show
+            self.stop(f"{func} needs the values of parameters ({type(error).__name__})")
+
+    def _write(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        written = [args[i] if i < len(args) else kwargs.get(name) for i, name in found.writes]
+        targets = list(_tensors(written, {}))
+        others = [t for t in _tensors(args, kwargs) if not any(t is target for target in targets)]
+        self._check(func, found, targets, others, args, kwargs)
+        for target in targets:
+            if not self.is_deferred(target) and not self._defer(target):
+                self.stop(f"{func} writes from parameters into memory that something else may read")
+        if found.returns_nothing:
+            return None
+        if not found.returns_what_it_writes:
+            self.stop(f"{func} also returns values of parameters")
+        return written[0] if len(written) == 1 else tuple(written)
+
+    def _check(
+        self,
+        func: Any,
+        found: Operator,
+        targets: Sequence[torch.Tensor],
+        others: Sequence[torch.Tensor],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        """Raise what a write that is left out would have raised, such as for a shape that does not fit."""
+        if not others and found.draws and len(targets) == 1:
+            func(torch.empty(0, dtype=targets[0].dtype), *args[1:], **kwargs)  # draws nothing, refuses bad bounds
+        elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
+            if found.draws or any(map(self.is_deferred, others)):
+                func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))
+            else:
+                func(*(_scratch(a) if a is targets[0] else a for a in args), **kwargs)
+
+    def _infer(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if found.has_device:
+            device = kwargs.get("device")
+            if device is not None and torch.device(device).type != "cpu":
+                self.stop(f"{func} puts values of parameters on {device}")
+            kwargs = {**kwargs, "device": "meta", **({"pin_memory": False} if "pin_memory" in kwargs else {})}
+        returned = func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))
+        return tree_map(self._without_values, returned)
+
+    def _without_values(self, value: Any) -> Any:
+        if value is None:
+            return None
+        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_quantized:
+            self.stop("the constructor reads its parameters")
+        tensor = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cpu")
+        self._defer(tensor)
+        return tensor
+
+    def _defer(self, tensor: torch.Tensor) -> bool:
+        """Write to a tensor's memory no more; False where something outside of torch may see it."""
+        storage = _untyped_storage(tensor)
+        key = storage._cdata
+        if key in self._deferred:
+            return True
+        if key in self._exposed or not storage.resizable() or not tensor.is_cpu:
+            return False
+        self._deferred[key] = storage._weak_ref()  # type: ignore[attr-defined]
+        del storage
+        if _uses(key) <= _uses_of_its_own():  # type: ignore[misc]  # what others hold may be needed after this
+            _forbid_access(tensor)  # type: ignore[misc]
+        return True
+
+
+_USES: list[int] = []
+
+
+def _uses_of_its_own() -> int:
+    """Return how often memory counts as used that one tensor holds and was asked for, which differs by torch."""
+    if not _USES:
+        tensor = torch.empty(1)
+        _untyped_storage(tensor)
+        _USES.append(_uses(_storage_id(tensor)))  # type: ignore[misc]
+    return _USES[0]
+
+
+def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
+    for value in args:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from (element for element in value if isinstance(element, torch.Tensor))
+    if kwargs:
+        yield from _tensors(tuple(kwargs.values()), {})
+
+
+def _are_on_cpu(tensors: Sequence[torch.Tensor], device: Any) -> bool:
+    return all(t.is_cpu for t in tensors) and (device is None or torch.device(device).type == "cpu")
+
+
+def _scratch(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+
+
+def _on_meta(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
