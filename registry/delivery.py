@@ -124,7 +124,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = _corrected(parcel, built.module if built is not None else order.model)
+    renamed, notices = _corrected(parcel, target)
     report = fit(
         target,
         {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
@@ -148,11 +148,13 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
+def _corrected(parcel: Parcel, target: Built | nn.Module) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the names that this class puts right, and what to say of it."""
-    assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
+    found = target.found if isinstance(target, Built) else None
+    if found is not None and found.slots.keys() | found.extra_states.keys() == set(names):
+        return {}, ()
+    renamed = reconcile(names, parcel.entry.unwrapping, expect(target.module if isinstance(target, Built) else target))
     if not renamed:
         return {}, ()
     changed = {name: new for name, new in renamed.items() if name != new}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.errors.models import ConstructorFailed
+from registry.errors.models import ConstructorFailed, KeptConstruction
 from registry.models import generators
-from registry.models.deferral import Deferral, Stopped, current, is_possible
+from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
 from registry.models.exchange import exchange
-from registry.models.outside import drawn_anew
+from registry.models.outside import drawn_anew, outside
 from registry.models.shortcuts import deferring
 from registry.models.slots import Layout, layout
 from registry.models.specification import ModelSpec
@@ -31,6 +33,8 @@ class Built:
     """Why it was built plainly; empty if it was built fast."""
     prepare: Callable[[nn.Module], None] = lambda module: None
     """What was done to the module since, such as sharding; done again if it has to be built again."""
+    found: Layout | None = None
+    """Of the module, where that was looked at already."""
     deferred: frozenset[int] = frozenset()
     """Ids of its tensors that have no values."""
     suspect: bool = False
@@ -48,11 +52,12 @@ class Built:
             return
         with generators.defaults_preserved():
             self.module = self.spec.construct()
-        self.fast, self.reason, self.deferred = False, reason, frozenset()
+        self.fast, self.reason, self.found, self.deferred = False, reason, None, frozenset()
         self.prepare(self.module)
 
     def to_meta(self) -> None:
         """Put the tensors that have no values on the meta device."""
+        self.found = None
         for slot in layout(self.module).slots.values():
             if id(slot.tensor) in self.deferred and not slot.tensor.is_meta:
                 exchange(slot.tensor, torch.empty_like(slot.tensor, device="meta", requires_grad=False))
@@ -88,9 +93,9 @@ def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be bui
     with generators.preserved() as before:
         attempt = _attempt(spec, before)
         if fast and attempt.module is not None:
-            return Built(spec, attempt.module, True, "", deferred=attempt.deferred)
+            return Built(spec, attempt.module, True, "", found=attempt.found, deferred=attempt.deferred)
         generators.restore(before)
-        module = spec.construct()
+        module = _plainly(spec, attempt.deferral)
         why = attempt.obstacle if fast else reason
         return Built(spec, module, False, why, suspect=attempt.suspect, after=generators.state())
 
@@ -100,59 +105,61 @@ class _Attempt:
     """What became of constructing a module without values."""
 
     module: nn.Module | None = None
+    found: Layout | None = None
     deferred: frozenset[int] = frozenset()
     obstacle: str = ""
     """Why it cannot be used."""
     suspect: bool = True
     """Whether something outside of the state dict may come from random generators."""
+    deferral: Deferral | None = None
+
+
+def _plainly(spec: ModelSpec, given_up: Deferral | None) -> nn.Module:
+    """Construct a module, and refuse one in which there is something that an attempt left in a cache or a global."""
+    if given_up is None or not given_up.spoil():
+        return spec.construct()
+    with Aftermath(given_up) as aftermath:
+        module = spec.construct()
+    tensors = [*(s.tensor for s in layout(module).slots.values()), *outside(module).values()]
+    if aftermath.was_used or any(isinstance(t, torch.Tensor) and given_up.is_spoiled(t) for t in tensors):
+        raise KeptConstruction(spec.target)
+    return module
 
 
 def _attempt(spec: ModelSpec, before: Mapping[str, Any]) -> _Attempt:
     if not is_possible():
         return _Attempt(obstacle=f"torch {torch.__version__} cannot leave out the values of parameters")
     with deferring() as deferral:
+        given_up = partial(_Attempt, deferral=deferral)
         try:
             module = spec.construct()
         except Stopped:
-            return _Attempt(obstacle=deferral.obstacle)
+            return given_up(obstacle=deferral.obstacle)
         except ConstructorFailed as error:  # without values it may well; whether it does plainly is seen next
-            cause = type(error.__cause__).__name__
-            return _Attempt(obstacle=f"the constructor needs the values of its parameters ({cause})")
+            cause = f"the constructor needs the values of its parameters ({type(error.__cause__).__name__})"
+            return given_up(obstacle=deferral.obstacle or cause)
     if deferral.obstacle:  # and the constructor caught that
-        return _Attempt(obstacle=deferral.obstacle)
+        return given_up(obstacle=deferral.obstacle)
     if not generators.stand_at(before):
-        return _Attempt(obstacle="the constructor seeds or uses a random generator where no parameter is drawn")
+        return given_up(obstacle="the constructor seeds or uses a random generator otherwise than for parameters")
     found = layout(module)
     tensors = {id(slot.tensor): (name, slot.tensor) for name, slot in found.slots.items()}
     deferred = {key: pair for key, pair in tensors.items() if deferral.is_deferred(pair[1])}
     if deferral.is_kept_elsewhere(tensor for _, tensor in deferred.values()):
-        return _Attempt(obstacle="a value computed from parameters, or drawn, is kept outside of the state dict")
-    if obstacle := next(_obstacles(found, deferred.values(), deferral), ""):
-        return _Attempt(obstacle=obstacle, suspect=False)
-    return _Attempt(module, frozenset(deferred))
+        return given_up(obstacle="a value computed from parameters, or drawn, is kept outside of the state dict")
+    for obstacle in (*_obstacles(found), *islice(deferral.obstacles(deferred.values()), 1)):
+        return given_up(obstacle=obstacle, suspect=False)
+    return _Attempt(module, found, frozenset(deferred))
 
 
-def _obstacles(found: Layout, deferred: Iterable[tuple[str, torch.Tensor]], deferral: Deferral) -> Iterator[str]:
+def _obstacles(found: Layout) -> Iterator[str]:
     """Yield what keeps a module from being completed by installing its state dict alone."""
     if found.custom:
         yield f"{found.custom} reads or writes its state dict in its own way"
-    for prefix, part in found.parts:
-        state = part.__dict__
-        if type(part).__module__.startswith("torch.jit"):
-            yield f"'{prefix.removesuffix('.')}' is TorchScript"
-        for name, value in (*state["_parameters"].items(), *state["_buffers"].items()):
-            if value is not None and is_lazy(value):
-                yield f"'{prefix}{name}' is lazy"
-    memories: dict[int, str] = {}
-    for name, tensor in deferred:
-        if type(tensor) not in (nn.Parameter, torch.Tensor):
-            yield f"'{name}' is a {type(tensor).__name__}"
-        elif (other := memories.setdefault(deferral.memory(tensor), name)) != name:
-            yield f"'{name}' shares memory with '{other}'"
-        elif deferral.is_held_by_others(tensor):
-            yield f"something else holds the memory of '{name}'"
-        elif not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
-            yield f"autograd knows more of '{name}' than that it is a leaf"
-        elif tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
-            yield f"'{name}' has a gradient hook"
-
+    for kind in {type(part) for _, part in found.parts}:
+        if kind.__module__.startswith("torch.jit"):
+            yield f"{kind.__name__} is TorchScript"
+    for name, slot in found.slots.items():
+        kind = type(slot.tensor)
+        if kind is not nn.Parameter and kind is not torch.Tensor:
+            yield f"'{name}' is lazy" if is_lazy(slot.tensor) else f"'{name}' is a {kind.__name__}"

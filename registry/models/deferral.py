@@ -9,6 +9,7 @@ that one its values. A constructor that needs a value (``.item()``, ``.numpy()``
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,9 @@ class Deferral(TorchDispatchMode):
         """Why what was constructed cannot be used; empty if nothing stands in the way."""
         self._deferred: dict[int, int] = {}
         """Weak references to deferred memory, by its id, which is nobody else's as long as they are held."""
+        self._addresses: dict[int, tuple[int, int]] = {}
+        """Where deferred memory that nobody else held begins, and its length in bytes, by id."""
+        self._uses_of_its_own = _uses_of_its_own()
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
 
@@ -116,21 +120,46 @@ class Deferral(TorchDispatchMode):
         """Leave out what gives all of a tensor its values; False where it has to be done."""
         return self.is_deferred(tensor) or (draws and self._defer(tensor))
 
-    def memory(self, tensor: torch.Tensor) -> int:
-        """Return the id of a tensor's memory."""
-        return _storage_id(tensor)  # type: ignore[misc]
-
     def is_kept_elsewhere(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether something holds deferred memory that belongs to none of these tensors."""
-        own = {self.memory(tensor) for tensor in tensors}
+        own = {_storage_id(tensor) for tensor in tensors}  # type: ignore[misc]
         if not self._living() - own:
             return False
         gc.collect()  # it may be held by a cycle of objects that nobody needs any more
         return bool(self._living() - own)
 
-    def is_held_by_others(self, tensor: torch.Tensor) -> bool:
-        """Whether there is another view of the memory of a deferred tensor, or autograd holds the tensor."""
-        return _uses(self.memory(tensor)) > _uses_of_its_own() or tensor._use_count() > 1  # type: ignore[misc,attr-defined]
+    def spoil(self) -> bool:
+        """Make what is left of an attempt that was given up visibly worthless; whether there is anything left.
+
+        A cache, or a list of all layers, may hold it for as long as the process lives.
+        """
+        if not self._living() & self._addresses.keys():
+            return False
+        gc.collect()
+        left = self._living() & self._addresses.keys()
+        for key in left:
+            ctypes.memset(self._addresses[key][0], 0xFF, self._addresses[key][1])  # NaN in every floating-point format
+        return bool(left)
+
+    def is_spoiled(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is left over from an attempt that was given up."""
+        return self.is_deferred(tensor) and _storage_id(tensor) in self._addresses  # type: ignore[misc]
+
+    def obstacles(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[str]:
+        """Yield what is lost if deferred tensors are given the contents of others, each with its name."""
+        memories: dict[int, str] = {}
+        uses, storage_id, its_own = _uses, _storage_id, self._uses_of_its_own
+        assert uses is not None and storage_id is not None
+        for name, tensor in tensors:
+            memory = storage_id(tensor)
+            if memories.setdefault(memory, name) is not name:
+                yield f"'{name}' shares memory with '{memories[memory]}'"
+            if uses(memory) > its_own or tensor._use_count() > 1:  # type: ignore[attr-defined]  # a view, or autograd
+                yield f"something else holds the memory of '{name}'"
+            if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
+                yield f"'{name}' has a gradient, or is computed with gradients"
+            if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+                yield f"'{name}' has a gradient hook"
 
     def _living(self) -> set[int]:
         expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
@@ -140,10 +169,12 @@ class Deferral(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         found = operator(func)
+        if found.is_plain:
+            return func._op(*args, **kwargs) if kwargs else func._op(*args)
         kwargs = kwargs or {}
         if found.draws:
             return self._draw(func, found, args, kwargs)
-        if not found.reads or not any(map(self.is_deferred, _tensors(args, kwargs))):
+        if not any(map(self.is_deferred, _tensors(args, kwargs))):
             return func(*args, **kwargs)
         return self._left_out(func, found, args, kwargs)
 
@@ -230,10 +261,33 @@ class Deferral(TorchDispatchMode):
         if key in self._exposed or not storage.resizable() or not tensor.is_cpu:
             return False
         self._deferred[key] = storage._weak_ref()  # type: ignore[attr-defined]
+        place = (storage.data_ptr(), storage.nbytes())
         del storage
-        if _uses(key) <= _uses_of_its_own():  # type: ignore[misc]  # what others hold may be needed after this
+        if _uses(key) <= self._uses_of_its_own:  # type: ignore[misc]  # what others hold may be needed after this
+            self._addresses[key] = place
             _forbid_access(tensor)  # type: ignore[misc]
         return True
+
+
+class Aftermath(TorchDispatchMode):
+    """Within it, nothing is computed from what an earlier attempt left behind without values."""
+
+    def __init__(self, deferral: Deferral) -> None:
+        super().__init__()
+        self._deferral = deferral
+        self.was_used = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if any(map(self._deferral.is_spoiled, _tensors(args, kwargs))):
+            self.was_used = True
+        return func(*args, **kwargs)
 
 
 _USES: list[int] = []

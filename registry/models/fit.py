@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
+from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
 from registry.models import assignment
 from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.outside import on_meta
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
@@ -57,17 +59,20 @@ def fit(
         FitError: the weights do not fit; its ``report`` says what was found.
     """
     module = target.module if isinstance(target, Built) else bare(target)
-    found = layout(module)
+    found = layout(module) if not isinstance(target, Built) or target.found is None else target.found
     wanted = expect_of(module, found)
     content = Content(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
     dtype = _cast_name(cast)
     plan = make_plan(type(module).__name__, wanted, content, Allowances(allow_missing, allow_unexpected, dtype))
+    if no_values := on_meta(module):
+        raise reported(MetaOutside(type(module).__name__, no_values), plan.report)
     try:
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
         given = _cast(weights, plan, cast)
         if isinstance(target, Built):
+            plan = _completed(target, plan, allow_missing)
             _fit_built(target, found, plan, given, values or {}, metadata, cast)
             module = target.module
         else:
@@ -83,6 +88,14 @@ def fit(
         check()
         report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
     return report
+
+
+def _completed(built: Built, plan: Plan, allow_missing: Sequence[str]) -> Plan:
+    """Return the plan with what is random in the module and in no entry, if all of that may be."""
+    names = built.random_outside()
+    if refused := [name for name in names if not any(fnmatchcase(name, pattern) for pattern in allow_missing)]:
+        raise RandomOutside(type(built.module).__name__, refused)
+    return replace(plan, report=replace(plan.report, missing=(*plan.report.missing, *names))) if names else plan
 
 
 def _fit_built(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +15,8 @@ class Operator(NamedTuple):
 
     draws: bool
     """Takes numbers from a random generator."""
+    is_plain: bool
+    """Neither draws nor reads: what it returns or does is the same without values."""
     reads: bool
     """Needs the values of its tensors; a view does not, nor ``zeros_like``."""
     writes: tuple[tuple[int, str], ...]
@@ -29,9 +30,21 @@ class Operator(NamedTuple):
     """Whether the schema marks all arguments that it writes to."""
 
 
-@cache
 def operator(function: Any) -> Operator:
     """Return what the schema of an operator says about it."""
+    known = _known.get(id(function))
+    if known is None:
+        known = _known[id(function)] = _read(function)
+        _alive.append(function)
+    return known
+
+
+_known: dict[int, Operator] = {}
+"""By id: what torch computes to hash an operator costs more than everything else here."""
+_alive: list[Any] = []
+
+
+def _read(function: Any) -> Operator:
     schema = function._schema
     arguments, returns = schema.arguments, schema.returns
     written = [(i, a) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
@@ -44,9 +57,11 @@ def operator(function: Any) -> Operator:
     name = schema.name.rpartition("::")[2]
     takes_only_form = not written and (name.startswith("new_") or name.endswith("_like")) and not draws
     takes_tensors = any("Tensor" in str(a.type) for a in arguments)
+    reads = takes_tensors and not (is_view or moves_only or takes_only_form)
     return Operator(
         draws=draws,
-        reads=takes_tensors and not (is_view or moves_only or takes_only_form),
+        is_plain=not draws and not reads,
+        reads=reads,
         writes=tuple((i, a.name) for i, a in written),
         returns_what_it_writes=returns_written,
         returns_nothing=not returns,
