@@ -112,7 +112,7 @@ class Deferral(TorchDispatchMode):
         if self.is_deferred(tensor):
             self.stop(f"the constructor reads its parameters ({how})")
         if tensor.layout is torch.strided and tensor.is_cpu:
-            storage = _untyped_storage(tensor)
+            storage = _storage(tensor)
             if storage._cdata not in self._exposed:
                 self._exposed[storage._cdata] = storage._weak_ref()  # type: ignore[attr-defined]
 
@@ -227,7 +227,7 @@ class Deferral(TorchDispatchMode):
     ) -> None:
         """Raise what a write that is left out would have raised, such as for a shape that does not fit."""
         if not others and found.draws and len(targets) == 1:
-            func(torch.empty(0, dtype=targets[0].dtype), *args[1:], **kwargs)  # draws nothing, refuses bad bounds
+            func(torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs)  # draws nothing, refuses bad bounds
         elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
             if found.draws or any(map(self.is_deferred, others)):
                 func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))
@@ -254,7 +254,7 @@ class Deferral(TorchDispatchMode):
 
     def _defer(self, tensor: torch.Tensor) -> bool:
         """Write to a tensor's memory no more; False where something outside of torch may see it."""
-        storage = _untyped_storage(tensor)
+        storage = _storage(tensor)
         key = storage._cdata
         if key in self._deferred:
             return True
@@ -296,10 +296,17 @@ _USES: list[int] = []
 def _uses_of_its_own() -> int:
     """Return how often memory counts as used that one tensor holds and was asked for, which differs by torch."""
     if not _USES:
-        tensor = torch.empty(1)
+        tensor = torch.empty(1, device="cpu")
         _untyped_storage(tensor)
         _USES.append(_uses(_storage_id(tensor)))  # type: ignore[misc]
     return _USES[0]
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    if torch._C._len_torch_function_stack():  # such as `with torch.device(...)`: not by the name, which is watched
+        with torch._C.DisableTorchFunction():
+            return _untyped_storage(tensor)
+    return _untyped_storage(tensor)
 
 
 def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
@@ -317,7 +324,7 @@ def _are_on_cpu(tensors: Sequence[torch.Tensor], device: Any) -> bool:
 
 
 def _scratch(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
 def _on_meta(value: Any) -> Any:

@@ -76,11 +76,14 @@ def _hold_the_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, nn.Module):
+        recomputed = _recomputed(value)
         for registry in _REGISTRIES:
             yield from vars(value)[registry].items()
-        yield from ((name, member) for name, member in vars(value).items() if name not in _REGISTRIES)
+        yield from (pair for pair in vars(value).items() if pair[0] not in _REGISTRIES and pair[0] not in recomputed)
     elif isinstance(value, Mapping):
-        yield from ((str(key), member) for key, member in value.items())
+        # Not by other keys, such as those of hooks, which are numbered through the process.
+        pairs = enumerate(value.items())
+        yield from ((key if isinstance(key, str) else str(index), member) for index, (key, member) in pairs)
     elif isinstance(value, (list, tuple, set, frozenset, deque)):
         yield from ((str(index), member) for index, member in enumerate(value))
     elif isinstance(value, types.FunctionType):
@@ -94,6 +97,12 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
         yield from getattr(value, "__dict__", {}).items()
         slots = [slot for kind in type(value).__mro__ for slot in _listed(kind.__dict__.get("__slots__"))]
         yield from ((name, getattr(value, name)) for name in slots if hasattr(value, name))
+
+
+def _recomputed(module: nn.Module) -> set[str]:
+    """Return the attributes that weight normalization, spectral normalization or pruning compute at every call."""
+    hooks = [h for h in vars(module)["_forward_pre_hooks"].values() if type(h).__module__.startswith("torch.nn.utils.")]
+    return {str(getattr(hook, name)) for hook in hooks for name in ("name", "_tensor_name") if hasattr(hook, name)}
 
 
 def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
