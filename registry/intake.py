@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.canonical.expectation import Expectation
+    from registry.models.build import Built
     from registry.models.specification import ModelSpec
 
 
@@ -40,6 +41,8 @@ class Inspection:
     weights: WeightSet
     form: Form
     spec: ModelSpec | None
+    probe: Built | None
+    """What was made of the class, to ask it for its names; its parameters may have no values."""
     expectation: Expectation | None
     notes: tuple[str, ...]
     live_class: str | None = None
@@ -86,7 +89,7 @@ def examine(
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
     weights = _choose(checkpoint, question.weights)
-    spec, expectation, notes = _ask_class(checkpoint, question)
+    spec, probe, expectation, notes = _ask_class(checkpoint, question)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     form = canonicalise(
         checkpoint.source,
@@ -104,7 +107,7 @@ def examine(
     )
     live_class, live_init = _construction(module) if module is not None else (None, {})
     inspection = Inspection(
-        checkpoint, weights, form, spec, expectation, (*checkpoint.notes, *notes), live_class, live_init
+        checkpoint, weights, form, spec, probe, expectation, (*checkpoint.notes, *notes), live_class, live_init
     )
     _check_ties(inspection)
     return inspection
@@ -137,10 +140,10 @@ def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
 
 def _ask_class(
     checkpoint: Checkpoint, question: Question
-) -> tuple[ModelSpec | None, Expectation | None, tuple[str, ...]]:
+) -> tuple[ModelSpec | None, Built | None, Expectation | None, tuple[str, ...]]:
     """Build the class, if one is known, and return what it wants."""
     if question.model is None:
-        return None, None, ()
+        return None, None, None, ()
     from registry.models.build import build
     from registry.models.expectation import expect
     from registry.models.specification import ModelSpec
@@ -152,7 +155,8 @@ def _ask_class(
         spec = replace(spec, init=offered)
         if offered:
             notes = (f"init arguments taken from the file: {', '.join(sorted(offered))}",)
-    return spec, expect(build(spec).module), notes
+    probe = build(spec)
+    return spec, probe, expect(probe.module), notes
 
 
 def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any]]:

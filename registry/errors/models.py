@@ -84,8 +84,8 @@ class KeptConstruction(ModelError):
 
     def __init__(self, target: str) -> None:
         super().__init__(
-            f"{target} uses tensors that an earlier construction left in a cache or a global, and these have no values; "
-            "construct the model yourself in a new process and give it: load(ref, model=...)"
+            f"{target} uses tensors that an earlier construction left in a cache or a global, and these have no "
+            "values; construct the model yourself in a new process and give it: load(ref, model=...)"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -41,6 +41,7 @@ class Built:
     """Whether something outside of its state dict may come from random generators."""
     after: Mapping[str, Any] = field(default_factory=dict)
     """Where the random generators stood when it had been built plainly."""
+    _random: tuple[str, ...] | None = None
 
     def keep_initial_values(self, reason: str) -> None:
         """Have initial values, because not all of them are going to be replaced: drawn as by a plain call.
@@ -68,11 +69,11 @@ class Built:
         The class is built once more where that may be: what has another value then was drawn, or computed from initial
         weights that were.
         """
-        if not self.suspect:
-            return ()
-        with generators.preserved():
-            generators.restore(self.after)
-            return drawn_anew(self.module, self.spec.construct())
+        if self.suspect and self._random is None:
+            with generators.preserved():
+                generators.restore(self.after)
+                self._random = drawn_anew(self.module, self.spec.construct())
+        return self._random or ()
 
 
 def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be built plainly") -> Built:
@@ -160,6 +161,6 @@ def _obstacles(found: Layout) -> Iterator[str]:
         if kind.__module__.startswith("torch.jit"):
             yield f"{kind.__name__} is TorchScript"
     for name, slot in found.slots.items():
-        kind = type(slot.tensor)
-        if kind is not nn.Parameter and kind is not torch.Tensor:
-            yield f"'{name}' is lazy" if is_lazy(slot.tensor) else f"'{name}' is a {kind.__name__}"
+        tensor_type = type(slot.tensor)
+        if tensor_type is not nn.Parameter and tensor_type is not torch.Tensor:
+            yield f"'{name}' is lazy" if is_lazy(slot.tensor) else f"'{name}' is a {tensor_type.__name__}"

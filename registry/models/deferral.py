@@ -27,6 +27,9 @@ _storage_id: Callable[[torch.Tensor], int] | None = getattr(torch._C, "_storage_
 _uses: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
 _forbid_access: Callable[[torch.Tensor], None] | None = getattr(torch._C, "_set_throw_on_mutable_data_ptr", None)
 _untyped_storage = torch.Tensor.untyped_storage
+_weak_ref: Callable[[Any], int] = torch.UntypedStorage._weak_ref  # type: ignore[assignment]
+_expired: Callable[[int], bool] = torch.UntypedStorage._expired  # type: ignore[assignment]
+_free_weak_ref: Callable[[int], None] = torch.UntypedStorage._free_weak_ref
 
 _thread = threading.local()
 
@@ -42,15 +45,15 @@ def current() -> Deferral | None:
     return getattr(_thread, "deferral", None)
 
 
-class Stopped(BaseException):  # noqa: N818  # no error: it passes a constructor's `except Exception`
+class Stopped(BaseException):  # no error: it passes a constructor's `except Exception`
     """The constructor needs a value that was left out."""
 
 
-class Deferral(TorchDispatchMode):
+class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it, modules are constructed by this thread without the values of their parameters."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.obstacle = ""
         """Why what was constructed cannot be used; empty if nothing stands in the way."""
         self._deferred: dict[int, int] = {}
@@ -66,13 +69,13 @@ class Deferral(TorchDispatchMode):
         return False  # else torch imports its compiler at the first operation, 822 modules in half a second
 
     def __enter__(self) -> Deferral:
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         _thread.deferral = self
         return self
 
     def __exit__(self, *raised: Any) -> None:
         _thread.deferral = None
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -93,7 +96,7 @@ class Deferral(TorchDispatchMode):
     def __del__(self) -> None:
         for known in (self._deferred, self._exposed):
             for reference in known.values():
-                torch.UntypedStorage._free_weak_ref(reference)  # type: ignore[attr-defined]
+                _free_weak_ref(reference)
 
     def is_deferred(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor's memory is without values."""
@@ -114,7 +117,7 @@ class Deferral(TorchDispatchMode):
         if tensor.layout is torch.strided and tensor.is_cpu:
             storage = _storage(tensor)
             if storage._cdata not in self._exposed:
-                self._exposed[storage._cdata] = storage._weak_ref()  # type: ignore[attr-defined]
+                self._exposed[storage._cdata] = _weak_ref(storage)
 
     def fill(self, tensor: torch.Tensor, *, draws: bool) -> bool:
         """Leave out what gives all of a tensor its values; False where it has to be done."""
@@ -162,8 +165,7 @@ class Deferral(TorchDispatchMode):
                 yield f"'{name}' has a gradient hook"
 
     def _living(self) -> set[int]:
-        expired = torch.UntypedStorage._expired  # type: ignore[attr-defined]
-        return {key for key, reference in self._deferred.items() if not expired(reference)}
+        return {key for key, reference in self._deferred.items() if not _expired(reference)}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -227,7 +229,9 @@ class Deferral(TorchDispatchMode):
     ) -> None:
         """Raise what a write that is left out would have raised, such as for a shape that does not fit."""
         if not others and found.draws and len(targets) == 1:
-            func(torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs)  # draws nothing, refuses bad bounds
+            func(
+                torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs
+            )  # draws nothing, refuses bad bounds
         elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
             if found.draws or any(map(self.is_deferred, others)):
                 func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))
@@ -260,7 +264,7 @@ class Deferral(TorchDispatchMode):
             return True
         if key in self._exposed or not storage.resizable() or not tensor.is_cpu:
             return False
-        self._deferred[key] = storage._weak_ref()  # type: ignore[attr-defined]
+        self._deferred[key] = _weak_ref(storage)
         place = (storage.data_ptr(), storage.nbytes())
         del storage
         if _uses(key) <= self._uses_of_its_own:  # type: ignore[misc]  # what others hold may be needed after this
@@ -269,11 +273,11 @@ class Deferral(TorchDispatchMode):
         return True
 
 
-class Aftermath(TorchDispatchMode):
+class Aftermath(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it, nothing is computed from what an earlier attempt left behind without values."""
 
     def __init__(self, deferral: Deferral) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._deferral = deferral
         self.was_used = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -147,11 +147,12 @@ def _assign(
         if found.custom:
             assignment.load_as_the_class_does(module, plan, weights, values, metadata)
             return
+        written: Iterable[str]
         if deferred:
-            assignment.install(found, plan, weights, deferred)
+            written = assignment.install(found, plan, weights, deferred)
         else:
-            assignment.copy(found, plan, weights)
-        assignment.check_memory(found, plan, weights, type(module).__name__)
+            written = assignment.copy(found, plan, weights)
+        assignment.check_memory(found, plan, weights, written, type(module).__name__)
         assignment.set_extra_states(module, found, plan, weights, values)
         if cast is not None:
             assignment.convert(module, cast)

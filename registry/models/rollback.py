@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.models.bits import same_bits
-from registry.models.shards import local
 from registry.models.exchange import exchange
+from registry.models.shards import local
 from registry.models.slots import Layout, bare, layout
 
 

@@ -1,14 +1,14 @@
 """What a deferral needs outside of the dispatcher, in place while a module is constructed and for that thread alone.
 
-Parameters are deferred as torch registers them. torch's own initializers, known to do nothing but give one tensor or one
-layer values, need not go through the dispatcher: that is a third of making a layer, and ``trunc_normal_`` looks at its
-own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral.
+Parameters are deferred as torch registers them. torch's own initializers, known to do nothing but give one tensor or
+one layer values, need not go through the dispatcher: that is a third of making a layer, and ``trunc_normal_`` looks at
+its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib._bootstrap as _bootstrap
+import importlib._bootstrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +72,8 @@ def _replacements() -> Iterator[tuple[Any, str, _Function]]:
         yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
     for kind, name in _TO_THREADS:
         yield kind, name, _stopping(getattr(kind, name))
-    yield _bootstrap, "_load_unlocked", _importing(_bootstrap._load_unlocked)
+    imports: Any = importlib._bootstrap
+    yield imports, "_load_unlocked", _importing(imports._load_unlocked)
 
 
 def _is_torchs_own(function: _Function) -> bool:

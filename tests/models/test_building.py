@@ -26,18 +26,18 @@ FAST = {
     "SharedModule",
     "OddTypes",
     "ExtraState",
+    "DeviceAsker",
+    "SelfMoving",
 }
 PLAIN = {
     "WeightNormed": "in its own way",
-    "OldNorms": "in its own way",
+    "OldNorms": "outside of the state dict",
     "Lazy": "Lazy",
-    "RandomBuffer": "'noise'|noise differs",
-    "RandomAttribute": "projection",
-    "SelfMoving": "NotImplementedError",
-    "ComputedBuffer": "'initial'",
-    "ForgivingReader": "scale differs",
-    "DeviceAsker": "shift differs",
-    "MemorySharer": "shares memory",
+    "RandomBuffer": "outside of the state dict",
+    "RandomAttribute": "outside of the state dict",
+    "ComputedBuffer": "outside of the state dict",
+    "ForgivingReader": "values of parameters",
+    "MemorySharer": "holds the memory",
     "OwnLoading": "in its own way",
 }
 
@@ -67,7 +67,7 @@ def test_a_loaded_model_computes_what_an_ordinary_one_does(name):
 
     torch.manual_seed(1)
     built = build(spec)
-    report = fit(built, state, values=values)
+    report = fit(built, state, values=values, allow_missing=["noise", "tables.*"])
     torch.manual_seed(1)
     ordinary = kind()
     ordinary.load_state_dict({**state, **values}, strict=True)
