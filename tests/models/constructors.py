@@ -645,3 +645,65 @@ class RandomInClosure(Base):
 class RandomArray(Base):
     def more(self):
         self.order = np.random.permutation(50)
+
+
+CACHE: dict[int, torch.Tensor] = {}
+
+
+def cached_projection(width: int) -> torch.Tensor:
+    if width not in CACHE:
+        CACHE[width] = torch.randn(width, width)
+    return CACHE[width]
+
+
+class CachedProjection(Base):
+    def more(self):
+        self.projection = cached_projection(4)
+
+
+@functools.cache
+def cached_table(width: int) -> torch.Tensor:
+    return torch.arange(float(width)).cos()
+
+
+@built(FAST)
+class CachedTable(Base):
+    def more(self):
+        self.register_buffer("table", cached_table(4), persistent=False)
+
+
+@built(FAST)
+class LateImport(Base):
+    def more(self):
+        import imported_late
+
+        self.scale = imported_late.SCALE
+
+
+class NeedsNamedHead(Base):
+    def more(self):
+        self.head = nn.Linear(4, 3)
+        nn.init.normal_(self.head.weight)
+
+
+class ReadingNamedHead(NeedsNamedHead):
+    """The same, built plainly."""
+
+    def more(self):
+        super().more()
+        self.head.weight.mean().item()
+
+
+class OnMeta(nn.Module):
+    def __init__(self):
+        super().__init__()
+        with torch.device("meta"):
+            self.fc = nn.Linear(4, 4)
+            self.register_buffer("angles", torch.ones(4), persistent=False)
+
+
+class Slow(Base):
+    """Constructs for a while, so that others can do so meanwhile."""
+
+    def more(self):
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(200))

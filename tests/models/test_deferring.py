@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
+from importlib import import_module
 
+import constructors
 import numpy as np
 import pytest
 import torch
-from constructors import FAST, REFUSED, ZOO
+from constructors import CACHE, FAST, REFUSED, ZOO, cached_projection
 from torch import nn
 
-from registry.errors import RandomOutside
+from registry.errors import KeptConstruction, MetaOutside, RandomOutside
 from registry.models import generators
 from registry.models.bits import same_bits
 from registry.models.build import build
@@ -107,6 +110,89 @@ def test_what_is_random_and_in_no_version_is_refused_unless_it_is_allowed_by_nam
     for path, value in outside(ordinary).items():
         with torch.no_grad():
             assert same_bits(torch.as_tensor(value), torch.as_tensor(outside(built.module)[path])), path
+
+
+def test_a_cache_that_an_attempt_filled_is_not_used():
+    with pytest.raises(KeptConstruction, match="cache"):
+        build(ModelSpec("constructors:CachedProjection"))
+
+    assert CACHE.pop(4).isnan().all()  # and whoever asks for it later sees that it is worth nothing
+    cached_projection(4)
+    state = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+    built = build(ModelSpec("constructors:CachedProjection"))
+    fit(built, state)
+    assert same_bits(built.module.projection, CACHE.pop(4))
+
+
+def test_a_module_that_a_constructor_imports_has_its_own_values():
+    build(ModelSpec("constructors:LateImport"))
+    late = import_module("imported_late")
+
+    assert late.SCALE.tolist() == [1, 1]
+    assert late.NOISE.unique().numel() == 4
+    assert late.LAYER.weight.unique().numel() == 4
+
+
+@pytest.mark.parametrize("name", ["NeedsNamedHead", "ReadingNamedHead"])
+def test_what_stays_initial_is_drawn_as_by_a_plain_call_and_the_draws_are_not_put_back(name):
+    state = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+    generators.seed(11)
+    ordinary = [getattr(constructors, name)() for _ in range(2)]
+    after = generators.state()
+    generators.seed(11)
+
+    loaded = []
+    for _ in ordinary:
+        loaded.append(build(ModelSpec(f"constructors:{name}")))
+        fit(loaded[-1], state, allow_missing=["head.*"])
+
+    assert generators.stand_at(after)
+    for built, module in zip(loaded, ordinary, strict=True):
+        assert same_bits(built.module.head.weight, module.head.weight)
+    assert not same_bits(loaded[0].module.head.weight, loaded[1].module.head.weight)
+
+
+def test_a_module_on_meta_is_refused_where_the_entry_has_no_values_for_all_of_it():
+    weights = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+    instance = constructors.OnMeta()
+
+    for target in (instance, build(ModelSpec("constructors:OnMeta"))):
+        with pytest.raises(MetaOutside, match="'angles'"):
+            fit(target, weights)
+    assert instance.fc.weight.is_meta
+
+
+def test_other_threads_construct_and_read_as_ever_meanwhile():
+    wrong, stop = [], threading.Event()
+
+    def construct() -> None:
+        while not stop.is_set():
+            layer = nn.Linear(4, 4)
+            nn.init.trunc_normal_(layer.weight)
+            wrong.extend(p for p in layer.parameters() if len(p.tolist()) != 4 or p.detach().numpy().std() == 0)
+
+    thread = threading.Thread(target=construct)
+    thread.start()
+    built = [build(ModelSpec("constructors:Slow")) for _ in range(10)]
+    stop.set()
+    thread.join()
+
+    assert not wrong
+    assert any(b.fast for b in built) or all("generator" in b.reason for b in built)
+
+
+def test_nothing_stays_in_place_after_a_build():
+    before = [getattr(torch.Tensor, n) for n in ("numpy", "tolist", "data_ptr", "untyped_storage", "__dlpack__")]
+    own = dict(vars(torch.Tensor))
+    for name in ("Plain", "ItemReader", "Threaded"):
+        build(ModelSpec(f"constructors:{name}"))
+
+    assert dict(vars(torch.Tensor)) == own
+    assert before == [
+        getattr(torch.Tensor, n) for n in ("numpy", "tolist", "data_ptr", "untyped_storage", "__dlpack__")
+    ]
+    assert nn.Linear(2, 2).weight.unique().numel() == 4
+    assert not torch.nn.modules.module._global_parameter_registration_hooks
 
 
 def test_most_of_the_usual_is_fast():
