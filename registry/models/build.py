@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ class Built:
     found: Layout | None = None
     """Of the module, where that was looked at already."""
     deferred: frozenset[int] = frozenset()
-    """Ids of its tensors that have no values."""
+    """Ids of its tensors that have no values, or none that anything needs."""
     suspect: bool = False
     """Whether something outside of its state dict may come from random generators."""
     after: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +121,7 @@ def _plainly(spec: ModelSpec, given_up: Deferral | None) -> nn.Module:
     with Aftermath(given_up) as aftermath:
         module = spec.construct()
     tensors = [*(s.tensor for s in layout(module).slots.values()), *outside(module).values()]
-    if aftermath.was_used or any(isinstance(t, torch.Tensor) and given_up.is_spoiled(t) for t in tensors):
+    if aftermath.was_used or any(isinstance(t, torch.Tensor) and given_up.is_void(t) for t in tensors):
         raise KeptConstruction(spec.target)
     return module
 
@@ -144,13 +143,15 @@ def _attempt(spec: ModelSpec, before: Mapping[str, Any]) -> _Attempt:
     if not generators.stand_at(before):
         return given_up(obstacle="the constructor seeds or uses a random generator otherwise than for parameters")
     found = layout(module)
-    tensors = {id(slot.tensor): (name, slot.tensor) for name, slot in found.slots.items()}
-    deferred = {key: pair for key, pair in tensors.items() if deferral.is_deferred(pair[1])}
-    if deferral.is_kept_elsewhere(tensor for _, tensor in deferred.values()):
+    tensors = list({id(slot.tensor): (name, slot.tensor) for name, slot in found.slots.items()}.values())
+    if deferral.is_kept_elsewhere(tensor for _, tensor in tensors):
         return given_up(obstacle="a value computed from parameters, or drawn, is kept outside of the state dict")
-    for obstacle in (*_obstacles(found), *islice(deferral.obstacles(deferred.values()), 1)):
+    if obstacle := next(_obstacles(found), ""):
         return given_up(obstacle=obstacle, suspect=False)
-    return _Attempt(module, found, frozenset(deferred))
+    installable, obstacle = deferral.installable(tensors)
+    if obstacle:
+        return given_up(obstacle=obstacle, suspect=False)
+    return _Attempt(module, found, frozenset(installable))
 
 
 def _obstacles(found: Layout) -> Iterator[str]:

@@ -1,10 +1,10 @@
 """Constructing a module without the values of its parameters, and noticing whatever would need them.
 
-Every operation of a constructor passes the dispatcher, where this mode stands. A parameter is *deferred* when it is
-registered: it stays what it is, on the CPU with its memory, and from then on nothing is written there. What is computed
-from deferred values is deferred too, and so is what would be drawn after a draw that was left out. In the end every
-piece of deferred memory that is still there has to belong to one tensor of the state dict, alone, since the load gives
-that one its values. A constructor that needs a value (``.item()``, ``.numpy()``) is stopped, and built plainly.
+Every operation of a constructor passes the dispatcher, where this mode stands. What would be written into memory of a
+registered parameter that was made here, or drawn from the process's generator, is left out: that memory is *void*, on
+the CPU as ever and without values. What is computed from void memory is void, too. In the end each piece of it that is
+still there has to belong to one tensor of the state dict, alone, since the load gives that one its values. A
+constructor that needs a value (``.item()``, ``.numpy()``) is stopped, and the class is built plainly.
 """
 
 from __future__ import annotations
@@ -56,10 +56,14 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.obstacle = ""
         """Why what was constructed cannot be used; empty if nothing stands in the way."""
-        self._deferred: dict[int, int] = {}
-        """Weak references to deferred memory, by its id, which is nobody else's as long as they are held."""
+        self._born: set[int] = set()
+        """Ids of the memory that was made here: what was there before is not touched."""
+        self._adopted: set[int] = set()
+        """Those of registered parameters, into which nothing is written."""
+        self._void: dict[int, int] = {}
+        """Weak references to void memory, by its id, which is nobody else's as long as they are held."""
         self._addresses: dict[int, tuple[int, int]] = {}
-        """Where deferred memory that nobody else held begins, and its length in bytes, by id."""
+        """Where void memory begins, and its length in bytes, by id."""
         self._uses_of_its_own = _uses_of_its_own()
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
@@ -94,37 +98,55 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         raise Stopped(reason)
 
     def __del__(self) -> None:
-        for known in (self._deferred, self._exposed):
+        for known in (self._void, self._exposed):
             for reference in known.values():
                 _free_weak_ref(reference)
 
-    def is_deferred(self, tensor: torch.Tensor) -> bool:
+    def is_void(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor's memory is without values."""
         try:
-            return _storage_id(tensor) in self._deferred  # type: ignore[misc]
+            return _storage_id(tensor) in self._void  # type: ignore[misc]
         except (RuntimeError, NotImplementedError):  # sparse ones have no memory of their own
             return False
 
     def adopt(self, parameter: nn.Parameter) -> None:
-        """Defer a parameter that is being registered, if that can be done."""
+        """Leave out from now on what is written into a parameter, if that was made here."""
         if type(parameter) is nn.Parameter and parameter.is_cpu and parameter.layout is torch.strided:
-            self._defer(parameter)
+            memory = _storage_id(parameter)  # type: ignore[misc]
+            if memory in self._born and _storage(parameter).resizable():  # which numpy's memory is not
+                self._adopted.add(memory)
+
+    def are_adopted(self, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether all of these are parameters into which nothing is written, and which nothing outside can see."""
+        memories = [_storage_id(tensor) for tensor in tensors]  # type: ignore[misc]
+        return all(memory in self._adopted and memory not in self._exposed for memory in memories)
 
     def expose(self, tensor: torch.Tensor, how: str) -> None:
         """Note that something outside of torch gets at the memory of a tensor; stop if that has no values."""
-        if self.is_deferred(tensor):
+        if self.is_void(tensor):
             self.stop(f"the constructor reads its parameters ({how})")
         if tensor.layout is torch.strided and tensor.is_cpu:
             storage = _storage(tensor)
             if storage._cdata not in self._exposed:
                 self._exposed[storage._cdata] = _weak_ref(storage)
 
-    def fill(self, tensor: torch.Tensor, *, draws: bool) -> bool:
-        """Leave out what gives all of a tensor its values; False where it has to be done."""
-        return self.is_deferred(tensor) or (draws and self._defer(tensor))
+    def void(self, tensor: torch.Tensor) -> bool:
+        """Take it that a tensor has no values; False if that cannot be, since others may see its memory."""
+        memory = _storage_id(tensor)  # type: ignore[misc]
+        if memory in self._void:
+            return True
+        if memory not in self._born or memory in self._exposed or not tensor.is_cpu:
+            return False
+        storage = _storage(tensor)
+        if not storage.resizable():
+            return False
+        self._void[memory] = _weak_ref(storage)
+        self._addresses[memory] = (storage.data_ptr(), storage.nbytes())
+        _forbid_access(tensor)  # type: ignore[misc]
+        return True
 
     def is_kept_elsewhere(self, tensors: Iterable[torch.Tensor]) -> bool:
-        """Whether something holds deferred memory that belongs to none of these tensors."""
+        """Whether something holds void memory that belongs to none of these tensors."""
         own = {_storage_id(tensor) for tensor in tensors}  # type: ignore[misc]
         if not self._living() - own:
             return False
@@ -136,63 +158,92 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         A cache, or a list of all layers, may hold it for as long as the process lives.
         """
-        if not self._living() & self._addresses.keys():
-            return False
-        gc.collect()
-        left = self._living() & self._addresses.keys()
-        for key in left:
-            ctypes.memset(self._addresses[key][0], 0xFF, self._addresses[key][1])  # NaN in every floating-point format
-        return bool(left)
+        if self._living():
+            gc.collect()
+        for memory in self._living():
+            address, nbytes = self._addresses[memory]
+            ctypes.memset(address, 0xFF, nbytes)  # NaN in every floating-point format
+        return bool(self._living())
 
-    def is_spoiled(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor is left over from an attempt that was given up."""
-        return self.is_deferred(tensor) and _storage_id(tensor) in self._addresses  # type: ignore[misc]
+    def installable(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> tuple[set[int], str]:
+        """Return the ids of the tensors that can be given the contents of others, and what stands in the way.
 
-    def obstacles(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[str]:
-        """Yield what is lost if deferred tensors are given the contents of others, each with its name."""
-        memories: dict[int, str] = {}
-        uses, storage_id, its_own = _uses, _storage_id, self._uses_of_its_own
-        assert uses is not None and storage_id is not None
+        What was adopted and still has its values may have them replaced, or be written to. What is void has to be
+        replaced, so whatever would be lost by that is an obstacle.
+        """
+        fit: set[int] = set()
+        owners: dict[int, str] = {}
         for name, tensor in tensors:
-            memory = storage_id(tensor)
-            if memories.setdefault(memory, name) is not name:
-                yield f"'{name}' shares memory with '{memories[memory]}'"
-            if uses(memory) > its_own or tensor._use_count() > 1:  # type: ignore[attr-defined]  # a view, or autograd
-                yield f"something else holds the memory of '{name}'"
-            if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
-                yield f"'{name}' has a gradient, or is computed with gradients"
-            if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
-                yield f"'{name}' has a gradient hook"
+            memory = _storage_id(tensor)  # type: ignore[misc]
+            is_void = memory in self._void
+            if not is_void and (memory not in self._adopted or memory in self._exposed):
+                continue
+            lost = self._lost(tensor, memory)
+            if is_void and (other := owners.setdefault(memory, name)) is not name:
+                lost = f"its own memory, which is that of '{other}', too"
+            if not lost:
+                fit.add(id(tensor))
+            elif is_void:
+                return set(), f"'{name}' would lose {lost}"
+        return fit, ""
+
+    def _lost(self, tensor: torch.Tensor, memory: int) -> str:
+        if type(tensor) is not nn.Parameter and type(tensor) is not torch.Tensor:
+            return f"what a {type(tensor).__name__} is"
+        if _uses(memory) > self._uses_of_its_own or tensor._use_count() > 1:  # type: ignore[misc,attr-defined]
+            return "its memory, which something else holds"
+        if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
+            return "its gradient"
+        if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
+            return "its gradient hook"
+        return ""
 
     def _living(self) -> set[int]:
-        return {key for key, reference in self._deferred.items() if not _expired(reference)}
+        return {key for key, reference in self._void.items() if not _expired(reference)}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         found = operator(func)
         if found.is_plain:
-            return func._op(*args, **kwargs) if kwargs else func._op(*args)
-        kwargs = kwargs or {}
-        if found.draws:
-            return self._draw(func, found, args, kwargs)
-        if not any(map(self.is_deferred, _tensors(args, kwargs))):
-            return func(*args, **kwargs)
-        return self._left_out(func, found, args, kwargs)
+            result = func._op(*args, **kwargs) if kwargs else func._op(*args)
+        else:
+            kwargs = kwargs or {}
+            if found.draws:
+                return self._draw(func, found, args, kwargs)
+            if any(map(self.is_void, _tensors(args, kwargs))) or (found.writes and self._writes_adopted(args)):
+                return self._left_out(func, found, args, kwargs)
+            result = func(*args, **kwargs)
+        if found.creates:
+            self._note(result)
+        return result
+
+    def _note(self, result: Any) -> None:
+        """Remember that memory was made here. Its id may pass on to other memory, which is made here, too."""
+        for tensor in (result,) if isinstance(result, torch.Tensor) else _tensors((result,), {}):
+            if tensor.layout is torch.strided:
+                self._born.add(_storage_id(tensor))  # type: ignore[misc]
+
+    def _writes_adopted(self, args: Sequence[Any]) -> bool:
+        target = args[0] if args else None
+        return isinstance(target, torch.Tensor) and target.is_cpu and self.are_adopted([target])
 
     def _draw(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         tensors = list(_tensors(args, kwargs))
-        is_deferred = any(map(self.is_deferred, tensors))
+        is_void = any(map(self.is_void, tensors))
         generator = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
         is_default = generator is None or generator is torch.default_generator
         device = kwargs.get("device")
         if not is_default or not _are_on_cpu(tensors, device):
-            if is_deferred and len(tensors) == 1 and found.returns_what_it_writes:
+            if is_void and len(tensors) == 1 and found.returns_what_it_writes:
                 func(_scratch(args[0]), *args[1:], **kwargs)  # the generator moves on, and may be kept
                 return args[0]
-            if is_deferred:
+            if is_void:
                 self.stop(f"{func} draws from a generator of its own by values of parameters")
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if found.creates:
+                self._note(result)
+            return result
         return self._left_out(func, found, args, kwargs)
 
     def _left_out(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -210,7 +261,7 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         others = [t for t in _tensors(args, kwargs) if not any(t is target for target in targets)]
         self._check(func, found, targets, others, args, kwargs)
         for target in targets:
-            if not self.is_deferred(target) and not self._defer(target):
+            if not self.void(target):
                 self.stop(f"{func} writes from parameters into memory that something else may read")
         if found.returns_nothing:
             return None
@@ -233,7 +284,7 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs
             )  # draws nothing, refuses bad bounds
         elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
-            if found.draws or any(map(self.is_deferred, others)):
+            if found.draws or any(map(self.is_void, others)):
                 func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))
             else:
                 func(*(_scratch(a) if a is targets[0] else a for a in args), **kwargs)
@@ -253,24 +304,9 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_quantized:
             self.stop("the constructor reads its parameters")
         tensor = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cpu")
-        self._defer(tensor)
+        self._born.add(_storage_id(tensor))  # type: ignore[misc]
+        self.void(tensor)
         return tensor
-
-    def _defer(self, tensor: torch.Tensor) -> bool:
-        """Write to a tensor's memory no more; False where something outside of torch may see it."""
-        storage = _storage(tensor)
-        key = storage._cdata
-        if key in self._deferred:
-            return True
-        if key in self._exposed or not storage.resizable() or not tensor.is_cpu:
-            return False
-        self._deferred[key] = _weak_ref(storage)
-        place = (storage.data_ptr(), storage.nbytes())
-        del storage
-        if _uses(key) <= self._uses_of_its_own:  # type: ignore[misc]  # what others hold may be needed after this
-            self._addresses[key] = place
-            _forbid_access(tensor)  # type: ignore[misc]
-        return True
 
 
 class Aftermath(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -289,7 +325,7 @@ class Aftermath(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if any(map(self._deferral.is_spoiled, _tensors(args, kwargs))):
+        if any(map(self._deferral.is_void, _tensors(args, kwargs))):
             self.was_used = True
         return func(*args, **kwargs)
 

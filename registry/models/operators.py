@@ -24,6 +24,8 @@ class Operator(NamedTuple):
     returns_what_it_writes: bool
     """Returns those arguments, in their order, and nothing else."""
     returns_nothing: bool
+    creates: bool
+    """Returns new tensors, not views of what was there before."""
     has_device: bool
     """Takes the device to put its result on."""
     is_declared: bool
@@ -65,6 +67,7 @@ def _read(function: Any) -> Operator:
         writes=tuple((i, a.name) for i, a in written),
         returns_what_it_writes=returns_written,
         returns_nothing=not returns,
+        creates=(bool(returns) and all(r.alias_info is None for r in returns)) or name == "lift_fresh",
         has_device=any(a.name == "device" for a in arguments),
         is_declared=not any(part in name for part in _UNDECLARED_WRITES),
     )

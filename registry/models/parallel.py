@@ -44,8 +44,8 @@ def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None
     """Give out the parameters of a module over all ranks (``fully_shard``), before `fit` puts weights into it.
 
     Built fast, the parameters are put on meta and stay there, so that a rank never holds more than its part: `fit`
-    copies only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank gathers
-    one unit at a time while it computes.
+    copies only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank
+    gathers one unit at a time while it computes.
 
     Args:
         device: of this rank; all ranks need the same type.

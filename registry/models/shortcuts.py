@@ -24,8 +24,8 @@ from registry.models.deferral import Deferral, current
 
 _Function = Callable[..., Any]
 
-_RESETS = {nn.Linear: True, nn.Embedding: True, _ConvNd: True, nn.LayerNorm: False, nn.GroupNorm: False}
-"""Layers whose ``reset_parameters`` does nothing but give their parameters values, and whether it draws them."""
+_RESETS = (nn.Linear, nn.Embedding, _ConvNd, nn.LayerNorm, nn.GroupNorm)
+"""Layers whose ``reset_parameters`` does nothing but give their parameters values."""
 
 _WAYS_OUT = ("numpy", "tolist", "data_ptr", "untyped_storage", "__dlpack__")
 """Methods of a tensor that let something else see its memory; all others that do so call one of these."""
@@ -61,17 +61,17 @@ def _adopt(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
 
 
 def _replacements() -> Iterator[tuple[Any, str, _Function]]:
-    for kind, draws in _RESETS.items():
+    for kind in _RESETS:
         reset = vars(kind)["reset_parameters"]
         if _is_torchs_own(reset):  # not where somebody has put another one in its place, which may do more
-            yield kind, "reset_parameters", _without_values(reset, draws=draws)
+            yield kind, "reset_parameters", _without_values(reset)
     truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
     if truncated is not None and _is_torchs_own(truncated):
         yield nn.init, "_no_grad_trunc_normal_", _without_truncation(truncated)
     for name in _WAYS_OUT:
         yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
-    for kind, name in _TO_THREADS:
-        yield kind, name, _stopping(getattr(kind, name))
+    for owner, name in _TO_THREADS:
+        yield owner, name, _stopping(getattr(owner, name))
     imports: Any = importlib._bootstrap
     yield imports, "_load_unlocked", _importing(imports._load_unlocked)
 
@@ -80,7 +80,7 @@ def _is_torchs_own(function: _Function) -> bool:
     return function.__code__.co_filename.startswith(torch.__path__[0])
 
 
-def _without_values(ordinary: _Function, *, draws: bool) -> _Function:
+def _without_values(ordinary: _Function) -> _Function:
     """Return a ``reset_parameters`` that does nothing where there is nothing but deferred parameters."""
 
     @functools.wraps(ordinary)
@@ -88,8 +88,7 @@ def _without_values(ordinary: _Function, *, draws: bool) -> _Function:
         deferral = current()
         if deferral is not None and not self._buffers:
             parameters = [p for p in self._parameters.values() if p is not None]
-            if parameters and all(map(deferral.is_deferred, parameters)):
-                deferral.fill(parameters[0], draws=draws)
+            if parameters and deferral.are_adopted(parameters) and all(map(deferral.void, parameters)):
                 return
         ordinary(self)
 
@@ -107,7 +106,7 @@ def _without_truncation(ordinary: _Function) -> _Function:
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
         deferral = current()
-        if deferral is not None and generator is None and deferral.fill(tensor, draws=True):
+        if deferral is not None and generator is None and deferral.void(tensor):
             return tensor
         filled: torch.Tensor = ordinary(tensor, mean, std, a, b, generator)
         return filled

@@ -680,6 +680,37 @@ class LateImport(Base):
         self.scale = imported_late.SCALE
 
 
+GLOBAL = nn.Embedding(3, 4)
+
+
+@built(FAST)
+class UsesGlobal(Base):
+    """What was there before keeps its memory, whatever is constructed with it."""
+
+    def more(self):
+        self.embedding = nn.Embedding(3, 4)
+        self.embedding.weight = GLOBAL.weight
+
+
+@built(PLAIN)
+class StoppedWithGlobal(UsesGlobal):
+    def more(self):
+        super().more()
+        nn.init.constant_(self.fc.bias, 3.0)
+        self.register_buffer("factor", self.fc.bias.detach() * 2, persistent=False)
+
+
+@built(FAST)
+class Intact(Base):
+    """Parameters that nothing was written into have their values, which may be read."""
+
+    def more(self):
+        self.scale = nn.Parameter(torch.full((4,), 3.0))
+        self.kept = [self.scale.detach()]
+        self.log = nn.Parameter(self.scale.detach().log())
+        self.number = self.scale.sum().item()
+
+
 class NeedsNamedHead(Base):
     def more(self):
         self.head = nn.Linear(4, 3)

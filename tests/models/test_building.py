@@ -28,6 +28,7 @@ FAST = {
     "ExtraState",
     "DeviceAsker",
     "SelfMoving",
+    "MemorySharer",
 }
 PLAIN = {
     "WeightNormed": "in its own way",
@@ -37,7 +38,6 @@ PLAIN = {
     "RandomAttribute": "outside of the state dict",
     "ComputedBuffer": "outside of the state dict",
     "ForgivingReader": "values of parameters",
-    "MemorySharer": "holds the memory",
     "OwnLoading": "in its own way",
 }
 
