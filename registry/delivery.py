@@ -22,10 +22,9 @@ from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
 from registry.models import parallel, ranks
-from registry.models.build import Built
+from registry.models.build import Built, build
 from registry.models.expectation import expect
 from registry.models.fit import fit
-from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
@@ -58,8 +57,6 @@ class Parcel:
     tensors: Mapping[str, torch.Tensor]
     check: Callable[[], None]
     """Waits until every byte is checked, and raises if one is not as it was stored."""
-    proof: Proof | None
-    """What the push found out about building the class fast."""
     verified: bool
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
@@ -186,13 +183,8 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     entry = parcel.entry
     device = ranks.usable_device(order.device) if order.device is not None else None
     built: Built | None = None
-    is_judge = False
     if order.model is None:
-        spec = specification(entry, order, parcel.recorded)
-        same = order.init is None and order.init_as is None and order.named is None
-        # A class with a proof was the judge of the names when they were stored.
-        is_judge = same and parcel.proof is not None
-        built = build_by(spec, parcel.proof if same else None)
+        built = build(specification(entry, order, parcel.recorded))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     else:
@@ -201,7 +193,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
+    renamed, notices = _corrected(parcel, target)
     report = fit(
         target,
         {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
@@ -225,11 +217,13 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
+def _corrected(parcel: Parcel, target: Built | nn.Module) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the names that this class puts right, and what to say of it."""
-    assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
+    found = target.found if isinstance(target, Built) else None
+    if found is not None and found.slots.keys() | found.extra_states.keys() == set(names):
+        return {}, ()
+    renamed = reconcile(names, parcel.entry.unwrapping, expect(target.module if isinstance(target, Built) else target))
     if not renamed:
         return {}, ()
     changed = {name: new for name, new in renamed.items() if name != new}

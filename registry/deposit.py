@@ -138,18 +138,8 @@ def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manife
         documents={
             **draft.documents,
             **{kind: manifest.encode() for kind, manifest in beside.items()},
-            **_build_proof(inspection),
         },
     )
-
-
-def _build_proof(inspection: Inspection) -> dict[str, bytes]:
-    """Return what the class's probe found, so that a load need not find it out again."""
-    if inspection.spec is None or inspection.probe is None:
-        return {}
-    from registry.models.proof import prove
-
-    return {"build": prove(inspection.spec, inspection.probe).encode()}
 
 
 def _world_size(facts: Mapping[str, Any]) -> int | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.canonical.expectation import Expectation
-    from registry.models.build import Probe
+    from registry.models.build import Built
     from registry.models.specification import ModelSpec
 
 
@@ -63,7 +63,8 @@ class Inspection:
     weights: WeightSet
     form: Form
     spec: ModelSpec | None
-    probe: Probe | None
+    probe: Built | None
+    """What was made of the class, to ask it for its names; its parameters may have no values."""
     expectation: Expectation | None
     notes: tuple[str, ...]
     recipe: Recipe = field(default_factory=Recipe)
@@ -178,15 +179,15 @@ def _offering(offered: Mapping[str, Any]) -> Iterator[None]:
         raise InitInFile(str(error), as_options(offered)) from error
 
 
-def _ask_class(spec: ModelSpec | None) -> tuple[Probe | None, Expectation | None]:
+def _ask_class(spec: ModelSpec | None) -> tuple[Built | None, Expectation | None]:
     """Build the class, if one is known, and return what it wants."""
     if spec is None:
         return None, None
-    from registry.models.build import probe
+    from registry.models.build import build
     from registry.models.expectation import expect
 
-    probed = probe(spec)
-    return probed, expect(probed.module)
+    built = build(spec)
+    return built, expect(built.module)
 
 
 def _check_ties(inspection: Inspection) -> None:

@@ -116,6 +116,16 @@ class ConstructorFailed(ModelError):
         )
 
 
+class KeptConstruction(ModelError):
+    """The constructor keeps tensors where a later call of it finds them, and was stopped while it made them."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"{target} uses tensors that an earlier construction left in a cache or a global, and these have no "
+            "values; construct the model yourself in a new process and give it: load(ref, model=...)"
+        )
+
+
 class NotAModel(ModelError):
     """The callable was called and returned something else."""
 
@@ -216,6 +226,29 @@ class UntouchedTensor(FitError):
         super().__init__(
             f"{_count(names)} of {model} would not hold the values of the entry: {some(names)} {reason}; "
             "load without model=, or into a plain instance of its class"
+        )
+        self.names = tuple(names)
+
+
+class RandomOutside(FitError):
+    """The module holds values that no entry can give it, and that are others every time it is constructed."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{model} draws {_count(names)} outside of its state dict, or computes them from random initial weights: "
+            f"{some(names)}; no version holds them, so register them as buffers or modules, or name what may be random "
+            f"with allow_missing=['{_pattern(names)}']"
+        )
+        self.names = tuple(names)
+
+
+class MetaOutside(FitError):
+    """The module was made on the meta device, and no entry has values for all of it."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{_count(names)} of {model} would have no values, being on the meta device and not in its state dict: "
+            f"{some(names)}; construct the module on the CPU, or load without model="
         )
         self.names = tuple(names)
 

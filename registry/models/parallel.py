@@ -46,9 +46,9 @@ def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = Fal
 def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None) -> None:
     """Give out the parameters of a module over all ranks (``fully_shard``), before `fit` puts weights into it.
 
-    Built fast, the parameters are on meta and stay there, so that a rank never holds more than its part: `fit` copies
-    only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank gathers
-    one unit at a time while it computes.
+    Built fast, the parameters are put on meta and stay there, so that a rank never holds more than its part: `fit`
+    copies only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank
+    gathers one unit at a time while it computes.
 
     Args:
         device: of this rank; all ranks need the same type.
@@ -57,6 +57,8 @@ def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None
     Raises:
         CannotShard: the installed torch has no FSDP2, or it refuses the module.
     """
+    built.random_outside()  # compared with what is not sharded yet
+    built.to_meta()
     built.prepare = partial(_shard, device=device, cast=cast)
     built.prepare(built.module)
 

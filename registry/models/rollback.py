@@ -13,8 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from registry.checkpoints import anatomy
 from registry.models.bits import same_bits
+from registry.models.exchange import exchange
 from registry.models.shards import local
-from registry.models.skipping import exchange
 from registry.models.slots import Layout, bare, layout
 
 
