@@ -22,7 +22,7 @@ def inspect(
     from_: options.From = None,
     model: options.Model = None,
     init: options.Init = None,
-    init_as: options.InitAs = "kwargs",
+    init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="Show every name, not only the first few.")] = False,
@@ -39,7 +39,7 @@ def inspect(
         file,
         from_=options.declared(from_ddp, from_single, from_),
         model=model,
-        init=options.parse_init(init),
+        init=options.parse_init(init, init_as),
         init_as=init_as,
         init_from_file=init_from_file,
         weights=weights,
@@ -54,7 +54,7 @@ def inspect(
     if checkpoint.training:
         say(f"  beside them: {few(list(checkpoint.training))}")
     if checkpoint.init:
-        say(f"  init arguments in the file: {few(list(checkpoint.init))}")
+        say(f"  constructor arguments in the file: {few(list(checkpoint.init))}")
     nbytes = sum(tensor.spec.nbytes for tensor in inspection.tensors.values())
     for line in decision(form.unwrapping, len(inspection.tensors), form.saved_as, form.wrapper):
         say(line)

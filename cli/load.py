@@ -20,6 +20,7 @@ def load(
         ),
     ] = None,
     init: options.Init = None,
+    init_as: options.InitAs = None,
     device: Annotated[str | None, typer.Option("--device", help="Where the model goes. [default: cpu]")] = None,
     allow_missing: Annotated[
         list[str] | None,
@@ -53,7 +54,8 @@ def load(
         _, report = options.registry_at(home).load(
             ref,
             model=model,
-            init=options.parse_init(init),
+            init=options.parse_init(init, init_as),
+            init_as=init_as,
             device=device,
             allow_missing=allow_missing or (),
             allow_unexpected=allow_unexpected or (),

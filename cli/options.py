@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +28,19 @@ Model = Annotated[
 ]
 Init = Annotated[
     list[str] | None,
-    typer.Option("--init", metavar="JSON|K=V", help="Init arguments of the class: one JSON object, or k=v repeatedly."),
+    typer.Option(
+        "--init",
+        metavar="JSON|K=V",
+        help="Constructor arguments: one JSON object, or k=v (repeatable); args.k=v is k of a Namespace called args.",
+    ),
 ]
 InitAs = Annotated[
-    str,
-    typer.Option("--init-as", metavar="STYLE", help="How the class takes them: kwargs, namespace or dict."),
+    str | None,
+    typer.Option(
+        "--init-as",
+        metavar="STYLE",
+        help="How the class takes them: kwargs (each by name), namespace or dict (all in one object).",
+    ),
 ]
 InitFromFile = Annotated[
     bool,
@@ -82,16 +91,29 @@ def declared(from_ddp: bool, from_single: bool, from_: str | None) -> str | None
     return given[0] if given else None
 
 
-def parse_init(given: Sequence[str] | None) -> dict[str, Any] | None:
-    """Read ``--init``: one JSON object, or ``k=v`` where v is JSON or else text."""
+def parse_init(given: Sequence[str] | None, init_as: str | None = None) -> dict[str, Any] | None:
+    """Read ``--init``: one JSON object, or ``k=v`` where v is JSON or else text.
+
+    Where each goes by its name, ``args.k=v`` is an attribute of a Namespace: ``Net(args, num_classes=40)``.
+    """
     if not given:
         return None
     if len(given) == 1 and given[0].lstrip().startswith("{"):
         try:
             return dict(json.loads(given[0]))
         except (ValueError, TypeError, RecursionError) as error:
-            raise typer.BadParameter(f"--init is no JSON object: {error}") from error
-    return {key: _value(value) for key, value in _pairs(given, "--init", "num_classes=40")}
+            raise typer.BadParameter(f"--init is not a JSON object: {error}") from error
+    init: dict[str, Any] = {}
+    for key, text in _pairs(given, "--init", "num_classes=40"):
+        owner, dot, name = key.partition(".")
+        if not dot or init_as in ("namespace", "dict"):
+            init[key] = _value(text)
+            continue
+        holder = init.setdefault(owner, Namespace())
+        if not name or not isinstance(holder, Namespace):
+            raise typer.BadParameter(f"--init gives '{owner}' a value and the attribute '{name}'; give one of them")
+        setattr(holder, name, _value(text))
+    return init
 
 
 def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:

@@ -21,7 +21,7 @@ def push(
     from_: options.From = None,
     model: options.Model = None,
     init: options.Init = None,
-    init_as: options.InitAs = "kwargs",
+    init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
     world_size: Annotated[
@@ -61,7 +61,7 @@ def push(
             name,
             from_=options.declared(from_ddp, from_single, from_),
             model=model,
-            init=options.parse_init(init),
+            init=options.parse_init(init, init_as),
             init_as=init_as,
             init_from_file=init_from_file,
             weights=weights,

@@ -10,6 +10,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from registry.canonical.arguments import Arguments
+
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
     from registry.catalog.entry import Entry
@@ -130,6 +132,8 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Arguments):
+        return _plain(value.raw)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from typing import TYPE_CHECKING
 
 from . import options
 from .rendering import decision, entry_document, figures, local, print_json, say, size
+
+if TYPE_CHECKING:
+    from registry.catalog.entry import Entry
 
 
 def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = False) -> None:
@@ -17,14 +20,13 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
     if as_json:
         print_json(entry_document(entry))
         return
-    build = f"{entry.model_class}({json.dumps(entry.init)[1:-1]})" if entry.model_class else "not known"
     facts = {
         "version": entry.ref,
         "digest": entry.digest,
         "record": entry.record_digest,
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
-        "class": f"{build}" + (f", init as {entry.init_as}" if entry.init_as != "kwargs" else ""),
+        "class": _construction(entry),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
@@ -45,3 +47,14 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
             say(f"{key.ljust(width)}  {value}")
     for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper)[:-1]:
         say(f"{'names'.ljust(width)}  {line}")
+
+
+def _construction(entry: Entry) -> str:
+    """Word how the model is made, as Python has it."""
+    if entry.model_class is None:
+        return "not known"
+    if entry.init_as == "unknown":
+        return f"{entry.model_class}, with constructor arguments that are not known"
+    arguments = ", ".join(f"{name}={value!r}" for name, value in entry.init.items())
+    objects = {"namespace": f"Namespace({arguments})", "dict": f"dict({arguments})"}
+    return f"{entry.model_class}({objects.get(entry.init_as, arguments)})"

@@ -4,75 +4,136 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from registry.errors.intake import UnstorableInit
+from registry.canonical.arguments import Arguments
+from registry.errors.intake import NotAModule, UnstorableInit
+from registry.errors.models import InitRefused
+from registry.recipe import described
 
 if TYPE_CHECKING:
     from torch import nn
 
     M = TypeVar("M", bound=nn.Module)
 
-_ATTRIBUTE = "_registry_init"
-"""On the instance, since copies of a model (``AveragedModel`` makes one) have to know it too."""
+_RECORDS = "_registry_records"
+"""On a constructor that records, so that none is wrapped twice."""
 
 
 @overload
-def remember(model: type[M]) -> type[M]: ...
+def remember(model: type[M], /) -> type[M]: ...
 @overload
-def remember(model: M, **init: Any) -> M: ...
-def remember(model: Any, **init: Any) -> Any:
-    """Remember the init arguments of a model, so that ``registry.push(model)`` stores them with its class.
+def remember(model: M, /, *args: Any, **init: Any) -> M: ...
+def remember(model: Any, /, *args: Any, **init: Any) -> Any:
+    """Remember the constructor arguments of a model, so that ``registry.push(model)`` stores them with its class.
 
-    As a decorator of a class it records what each instance is constructed with::
+    As a decorator of a class it records what each instance is constructed with, of its subclasses too, before the
+    constructor can change it::
 
         @registry.remember
         class PointNet(nn.Module): ...
 
-    On an instance it takes them as given: ``registry.remember(model, num_classes=40)``.
+    On an instance it takes them as the constructor did: ``registry.remember(model, args, num_classes=40)``. What a
+    recorded constructor was given and cannot be stored leaves the arguments unknown, which a push says.
 
     Raises:
-        UnstorableInit: an argument has no JSON form, so it could not be given back.
+        UnstorableInit: an argument given here could not be given back as it is.
+        InitRefused: the class does not take these arguments.
+        NotAModule: it is neither a module nor a class of modules.
     """
-    if isinstance(model, type):
-        model.__init__ = _recording(model.__init__)  # type: ignore[misc]
-        return model
-    setattr(model, _ATTRIBUTE, _checked(type(model).__name__, init))
+    from torch import nn
+
+    if isinstance(model, type) and issubclass(model, nn.Module) and not args and not init:
+        return _recording_class(model)
+    if not isinstance(model, nn.Module):
+        raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
+    from registry.checkpoints.live import model_class, unwrapped
+    from registry.models.constructor import Call, by_name, note, signature_of
+
+    cls = model_class(model)
+    Call(args, init).check(cls, cls.__qualname__)
+    signature = signature_of(cls)
+    named = by_name(signature.bind(*args, **init)) if signature is not None else init
+    note(unwrapped(model), Arguments.of(named, cls.__qualname__))
     return model
 
 
-def remembered(model: nn.Module) -> dict[str, Any] | None:
-    """Return the init arguments that were remembered on a model, or None."""
-    init: dict[str, Any] | None = getattr(model, _ATTRIBUTE, None)
-    return init
+def remembered(model: nn.Module) -> Arguments | None:
+    """Return the constructor arguments that were remembered on a model, or None."""
+    from registry.models.constructor import noted
+
+    found = noted(model)
+    return found if isinstance(found, Arguments) else None
+
+
+def forgotten(model: nn.Module) -> str:
+    """Return why a model's constructor was recorded and its arguments are not known all the same; or nothing."""
+    from registry.models.constructor import noted
+
+    found = noted(model)
+    return found if isinstance(found, str) else ""
+
+
+def remember_if_possible(model: nn.Module, init: dict[str, Any]) -> None:
+    """Remember arguments that were collected and may not be all that the constructor takes."""
+    from registry.models.constructor import note
+
+    try:
+        remember(model, **init)
+    except InitRefused as error:
+        note(model, str(error))
+
+
+def _recording_class(cls: type[M]) -> type[M]:
+    """Let a class and those that derive from it record what they are constructed with."""
+    cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
+    before = cls.__dict__.get("__init_subclass__")
+
+    def __init_subclass__(derived: type[M], /, **kwargs: Any) -> None:
+        if before is not None:
+            before.__get__(None, derived)(**kwargs)
+        else:
+            super(cls, derived).__init_subclass__(**kwargs)
+        if "__init__" in vars(derived):
+            derived.__init__ = _recording(derived.__init__)  # type: ignore[method-assign]
+
+    cls.__init_subclass__ = classmethod(__init_subclass__)  # type: ignore[assignment]
+    return cls
 
 
 def _recording(construct: Callable[..., None]) -> Callable[..., None]:
+    if getattr(construct, _RECORDS, None) == id(construct):
+        return construct
     signature = inspect.signature(construct)
 
     @functools.wraps(construct)
     def recorded(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        # Only of the constructor that was called from outside: one that a subclass calls has arguments of its own.
+        if type(self).__init__ is recorded:
+            _record(self, signature, args, kwargs)
         construct(self, *args, **kwargs)
-        if _ATTRIBUTE in self.__dict__:
-            return  # a decorated subclass has its own arguments, recorded when its own constructor returns
-        bound = signature.bind(self, *args, **kwargs)
-        init: dict[str, Any] = {}
-        for name, value in list(bound.arguments.items())[1:]:
-            kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                raise UnstorableInit(type(self).__name__, f"*{name}", "has no name; give it as a keyword")
-            init.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
-        setattr(self, _ATTRIBUTE, _checked(type(self).__name__, init))
 
+    setattr(recorded, _RECORDS, id(recorded))  # a wrapper around it copies its attributes and is another one
     return recorded
 
 
-def _checked(model: str, init: dict[str, Any]) -> dict[str, Any]:
-    for name, value in init.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise UnstorableInit(model, name, f"is a {type(value).__name__}, which has no JSON form") from error
-    return dict(init)
+def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    from registry.models.constructor import by_name, note
+
+    try:
+        bound = signature.bind(model, *args, **kwargs)
+    except TypeError:  # the constructor itself says it better
+        return
+    owner = type(model).__qualname__
+    try:
+        note(model, Arguments.of(by_name(_without_self(bound)), owner))
+    except UnstorableInit as error:
+        note(model, str(error))
+
+
+def _without_self(bound: inspect.BoundArguments) -> inspect.BoundArguments:
+    first, *rest = bound.signature.parameters.values()
+    if first.kind is first.VAR_POSITIONAL:  # ``def __init__(*args)``
+        return inspect.Signature([first, *rest]).bind(*bound.args[1:], **bound.kwargs)
+    return inspect.Signature(rest).bind(*bound.args[1:], **bound.kwargs)

@@ -74,20 +74,11 @@ class Contents:
             RegistryError: as ``tensors`` does, but for the bytes, which the parcel's ``check`` waits for.
         """
         from registry.delivery import Parcel, recorded_class
-        from registry.models.proof import Proof
 
         manifest = self.manifest(entry)
         opened = self._open(entry, manifest, verify)
-        proof = self.catalog.document(entry, "build")
-        return Parcel(
-            entry,
-            manifest,
-            opened.tensors,
-            opened.check,
-            Proof.decode(proof) if proof else None,
-            verify != "never",
-            recorded_class(self.catalog, self.store.home, entry),
-        )
+        recorded = recorded_class(self.catalog, self.store.home, entry)
+        return Parcel(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 
     def _open(self, entry: Entry, manifest: Manifest, verify: Verify) -> OpenedWeights:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,21 +12,23 @@ import torch
 from torch import nn
 
 from registry.blobs.manifest import Manifest
+from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.values import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.checkpoints.anatomy import set_mode
 from registry.checkpoints.live import is_fsdp1, model_class
-from registry.errors.intake import ModelNeeded
-from registry.errors.models import FlattenedParameters, NeitherModelNorClass
+from registry.errors.intake import InitForInstance, ModelNeeded
+from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
 from registry.models import parallel, ranks
-from registry.models.build import Built
+from registry.models.build import Built, build
 from registry.models.expectation import expect
 from registry.models.fit import fit
-from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
+from registry.recipe import read_init
 from registry.trust import BUILDERS, Recorded, imports_of, require_trusted
 
 
@@ -37,6 +40,8 @@ class Order:
     named: type[nn.Module] | str | None = None
     """The class to build instead of the one that the version names."""
     init: Mapping[str, Any] | None = None
+    """Over the stored ones, key by key."""
+    init_as: str | None = None
     device: str | torch.device | None = None
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
@@ -52,8 +57,6 @@ class Parcel:
     tensors: Mapping[str, torch.Tensor]
     check: Callable[[], None]
     """Waits until every byte is checked, and raises if one is not as it was stored."""
-    proof: Proof | None
-    """What the push found out about building the class fast."""
     verified: bool
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
@@ -62,7 +65,8 @@ class Parcel:
 
 def order_for(
     model: nn.Module | type[nn.Module] | str | None,
-    init: Mapping[str, Any] | None,
+    init: Mapping[str, Any] | Namespace | None,
+    init_as: str | None,
     device: str | torch.device | None,
     allow_missing: Sequence[str],
     allow_unexpected: Sequence[str],
@@ -73,8 +77,9 @@ def order_for(
     Raises:
         NeitherModelNorClass: ``model`` is neither.
         BadTarget: it is a text that does not name a class.
+        UnusableInit, UnknownInitStyle: the arguments are of another kind than a load takes.
     """
-    rest = (init, device, allow_missing, allow_unexpected, cast)
+    rest = (*read_init(init, init_as), device, allow_missing, allow_unexpected, cast)
     if model is None or isinstance(model, nn.Module):
         return Order(model, None, *rest)
     if isinstance(model, str):
@@ -98,18 +103,24 @@ def specification(entry: Entry, order: Order, recorded: Recorded | None) -> Mode
 
     Raises:
         ModelNeeded: neither the entry nor the order names a class.
+        InitUnknown: nobody said with which arguments it was constructed.
         UntrustedClass: the entry names one that the order does not, and nothing speaks for it.
     """
-    init, named = dict(order.init if order.init is not None else entry.init), order.named
+    named = order.named
+    if recorded is None and named is None:
+        raise ModelNeeded(entry.ref)
+    is_known = entry.init_as != UNKNOWN
+    if not is_known and order.init is None:
+        raise InitUnknown(entry.model_class or str(named), entry.ref)
+    init, style = {**entry.init, **(order.init or {})}, order.init_as or (entry.init_as if is_known else "kwargs")
     if isinstance(named, type):
-        return ModelSpec(f"{named.__module__}:{named.__qualname__}", init, entry.init_as, named)
+        return ModelSpec(f"{named.__module__}:{named.__qualname__}", init, style, named)
     if recorded is None:
-        if named is None:
-            raise ModelNeeded(entry.ref)
+        assert named is not None
         recorded = Recorded(entry.ref, named, entry.origin, Path(), named_by_push=True)
     # Naming the class that a builder makes is naming the class, and no reason to leave out the builder.
     target = recorded.target if named is None or named in imports_of(recorded.target, init) else named
-    spec = ModelSpec(target, init, entry.init_as, allows_function=named is not None or recorded.named_by_push)
+    spec = ModelSpec(target, init, style, allows_function=named is not None or recorded.named_by_push)
     for imported in imports_of(target, init):
         is_named = imported == named or (target in BUILDERS and imported in imports_of(target, order.init or {}))
         require_trusted(replace(recorded, target=check_target(imported)), named=is_named)
@@ -144,7 +155,7 @@ def deliver_to_ranks(
 
     device, module, report = ranks.together(f"loading {entry.ref}", here)
     if fsdp:
-        return module.train(), report
+        return set_mode(module, training=True), report
     if not isinstance(module, nn.parallel.DistributedDataParallel):
         module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
     return module, report
@@ -172,20 +183,17 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     entry = parcel.entry
     device = ranks.usable_device(order.device) if order.device is not None else None
     built: Built | None = None
-    is_judge = False
     if order.model is None:
-        spec = specification(entry, order, parcel.recorded)
-        same = (spec.target, spec.init, spec.cls) == (entry.model_class, entry.init, None)
-        # A class with a proof was the judge of the names when they were stored.
-        is_judge = same and parcel.proof is not None
-        built = build_by(spec, parcel.proof if same else None)
+        built = build(specification(entry, order, parcel.recorded))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     else:
+        if order.init is not None or order.init_as is not None:
+            raise InitForInstance(model_class(order.model).__name__)
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
+    renamed, notices = _corrected(parcel, target)
     report = fit(
         target,
         {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
@@ -209,11 +217,13 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
+def _corrected(parcel: Parcel, target: Built | nn.Module) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the names that this class puts right, and what to say of it."""
-    assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
+    found = target.found if isinstance(target, Built) else None
+    if found is not None and found.slots.keys() | found.extra_states.keys() == set(names):
+        return {}, ()
+    renamed = reconcile(names, parcel.entry.unwrapping, expect(target.module if isinstance(target, Built) else target))
     if not renamed:
         return {}, ()
     changed = {name: new for name, new in renamed.items() if name != new}

@@ -11,6 +11,7 @@ from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
+from registry.canonical.form import EXTRA_STATE
 from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
@@ -105,14 +106,19 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     return Manifest(
         tensors=stored,
         ties=inspection.ties,
-        values={form.values[name]: encode(value, name) for name, value in weights.values.items()},
+        values={form.values[name]: _plain(value, name) for name, value in weights.values.items()},
         metadata=form.metadata,
     )
 
 
+def _plain(value: Any, name: str) -> Any:
+    # An extra state goes back to the class that gave it; other values of a file are only shown.
+    return encode(value, name, exact=name.rpartition(".")[2] == EXTRA_STATE)
+
+
 def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
     """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
-    checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
+    checkpoint, form, recipe = inspection.checkpoint, inspection.form, inspection.recipe
     own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
     return replace(
         draft,
@@ -120,9 +126,9 @@ def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manife
         wrapper=form.wrapper,
         saved_as=form.saved_as,
         world_size=draft.world_size if draft.world_size is not None else _world_size(checkpoint.facts),
-        model_class=spec.target if spec else inspection.live_class,
-        init=spec.init if spec else inspection.live_init,
-        init_as=spec.init_as if spec else "kwargs",
+        model_class=recipe.target,
+        init=recipe.init,
+        init_as=recipe.init_as,
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,
@@ -132,18 +138,8 @@ def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manife
         documents={
             **draft.documents,
             **{kind: manifest.encode() for kind, manifest in beside.items()},
-            **_build_proof(inspection),
         },
     )
-
-
-def _build_proof(inspection: Inspection) -> dict[str, bytes]:
-    """Return what the class's probe found, so that a load need not find it out again."""
-    if inspection.spec is None or inspection.probe is None:
-        return {}
-    from registry.models.proof import prove
-
-    return {"build": prove(inspection.spec, inspection.probe).encode()}
 
 
 def _world_size(facts: Mapping[str, Any]) -> int | None:

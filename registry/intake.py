@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Facts, Form, canonicalise
@@ -16,13 +16,13 @@ from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiff
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
 from registry.errors.models import ConstructorFailed, InitRefused
 from registry.offer import as_options
-from registry.trust import BUILDERS
+from registry.recipe import Recipe, of_file, of_live, read_init, read_model
 
 if TYPE_CHECKING:
     from torch import nn
 
     from registry.canonical.expectation import Expectation
-    from registry.models.build import Probe
+    from registry.models.build import Built
     from registry.models.specification import ModelSpec
 
 
@@ -33,9 +33,26 @@ class Question:
     from_: str | None = None
     model: str | None = None
     init: Mapping[str, Any] | None = None
-    init_as: str = "kwargs"
+    init_as: str | None = None
     weights: str | None = None
     init_from_file: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        from_: str | None,
+        model: object,
+        init: object,
+        init_as: str | None,
+        weights: str | None,
+        init_from_file: bool = False,
+    ) -> Question:
+        """Read what a verb was called with.
+
+        Raises:
+            UnusableModel, UnusableInit, UnknownInitStyle: an argument is of another kind than it takes.
+        """
+        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file)
 
 
 @dataclass(frozen=True)
@@ -46,13 +63,12 @@ class Inspection:
     weights: WeightSet
     form: Form
     spec: ModelSpec | None
-    probe: Probe | None
+    probe: Built | None
+    """What was made of the class, to ask it for its names; its parameters may have no values."""
     expectation: Expectation | None
     notes: tuple[str, ...]
-    live_class: str | None = None
-    """``"pkg.mod:Class"`` of a live model."""
-    live_init: Mapping[str, Any] = field(default_factory=dict)
-    """The init arguments that were remembered on it."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How the model is made, as it is stored."""
 
     @property
     def tensors(self) -> dict[str, TensorSource]:
@@ -93,9 +109,10 @@ def examine(
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
     weights = _choose(checkpoint, question.weights)
-    spec, offered = _specified(checkpoint, question)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
-    with _offering(offered):
+    recipe = _recipe(checkpoint, module, question)
+    spec = recipe.spec
+    with _offering(recipe.offered):
         probe, expectation = _ask_class(spec)
         form = canonicalise(
             checkpoint.source,
@@ -111,9 +128,8 @@ def examine(
                 target=spec.target if spec else "the class",
             ),
         )
-    live_class, live_init, unknown = _construction(module) if module is not None else (None, {}, ())
-    notes = (*checkpoint.notes, *(unknown if spec is None else _said(checkpoint, question, spec, offered)))
-    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, live_class, live_init)
+    notes = (*checkpoint.notes, *recipe.notes)
+    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, recipe)
     _check_ties(inspection)
     return inspection
 
@@ -143,43 +159,13 @@ def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
     return {s.key or "(the file itself)": len(s.tensors) for s in sets}
 
 
-def _specified(checkpoint: Checkpoint, question: Question) -> tuple[ModelSpec | None, dict[str, Any]]:
-    """Return the class that is named with its arguments, and the arguments that the file offers besides.
-
-    What a file says of itself is a stranger's word. It reaches the class only if that was asked for: a constructor may
-    open the path that it is given.
-
-    Raises:
-        NoInitInFile: it was asked for, and there is nothing to take or nobody to give it to.
-    """
-    if question.model is None:
-        if question.init_from_file:
-            raise NoInitInFile(checkpoint.source, "is pushed without a class that could take constructor arguments")
-        return None, {}
-    from registry.models.specification import ModelSpec
-
-    spec = ModelSpec(question.model, dict(question.init or {}), question.init_as)
-    if question.init_from_file and not checkpoint.init:
-        raise NoInitInFile(checkpoint.source, "holds no constructor arguments")
-    if not checkpoint.init:
-        return spec, {}
-    # What a builder imports is named by whoever pushes, and never by the file.
-    kept_out = {*spec.init, BUILDERS.get(spec.target)}
-    offered = {name: value for name, value in spec.accepted(checkpoint.init).items() if name not in kept_out}
+def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
+    said = question.model, question.init, question.init_as
+    if module is None:
+        return of_file(checkpoint, *said, init_from_file=question.init_from_file)
     if question.init_from_file:
-        return replace(spec, init={**offered, **spec.init}), {}
-    return spec, offered
-
-
-def _ask_class(spec: ModelSpec | None) -> tuple[Probe | None, Expectation | None]:
-    """Build the class, if one is known, and return what it wants."""
-    if spec is None:
-        return None, None
-    from registry.models.build import probe
-    from registry.models.expectation import expect
-
-    probed = probe(spec)
-    return probed, expect(probed.module)
+        raise NoInitInFile(checkpoint.source, "is not a file")
+    return of_live(module, *said)
 
 
 @contextmanager
@@ -193,24 +179,15 @@ def _offering(offered: Mapping[str, Any]) -> Iterator[None]:
         raise InitInFile(str(error), as_options(offered)) from error
 
 
-def _said(checkpoint: Checkpoint, question: Question, spec: ModelSpec, offered: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is to be said of the constructor arguments in a file."""
-    if offered:
-        return (f"constructor arguments in the file, not used: {as_options(offered)}; --init-from-file takes them",)
-    taken = [name for name in spec.init if name not in (question.init or {})]
-    return (f"constructor arguments taken from the file: {', '.join(sorted(taken))}",) if taken else ()
+def _ask_class(spec: ModelSpec | None) -> tuple[Built | None, Expectation | None]:
+    """Build the class, if one is known, and return what it wants."""
+    if spec is None:
+        return None, None
+    from registry.models.build import build
+    from registry.models.expectation import expect
 
-
-def _construction(module: nn.Module) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
-    """Return a live model's class, the init arguments that were remembered on it, and why the class is not known."""
-    from registry.checkpoints.live import model_class, unwrapped
-    from registry.construction import remembered
-    from registry.models.target import target_of
-
-    cls = model_class(module)
-    target, why = target_of(cls)
-    notes = (f"the class {cls.__name__} is not recorded: {why}; a load needs model=",) if target is None else ()
-    return target, remembered(unwrapped(module)) or {}, notes
+    built = build(spec)
+    return built, expect(built.module)
 
 
 def _check_ties(inspection: Inspection) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
 from registry.example import Example
@@ -158,7 +159,7 @@ def _run_once(model: nn.Module, example: Example, dtype: torch.dtype | None, see
 
 
 def _taken_apart(model: nn.Module, returned: Any) -> Outputs:
-    coarsest = max((TOLERANCES.get(tensor.dtype, 0.0) for tensor in model.parameters()), default=0.0)
+    coarsest = max((TOLERANCES.get(tensor.dtype, 0.0) for tensor in parameters(model)), default=0.0)
     tensors, plain = {}, {}
     for path, value in flatten(returned):
         if isinstance(value, torch.Tensor):
@@ -195,7 +196,7 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def device_of(model: nn.Module) -> torch.device:
     """Return where a model is: the device of its first tensor, or the CPU if it has none."""
-    first = next(iter([*model.parameters(), *model.buffers()]), None)
+    first = next(iter(tensors(model)), None)
     return first.device if first is not None else torch.device("cpu")
 
 
@@ -214,13 +215,13 @@ def _parts(value: Any) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def _in_eval(model: nn.Module) -> Iterator[None]:
     """Put every module into eval mode, and each back into its own mode: a frozen part may be in eval in training."""
-    training = [module for module in model.modules() if module.training]
+    training = [part for _, part in parts(model) if is_training(part)]
     try:
-        model.eval()
+        set_mode(model, training=False)
         yield
     finally:
-        for module in training:
-            module.training = True
+        for part in training:
+            part.__dict__["training"] = True
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ from registry.errors.training import JobNeedsModel
 from registry.reference import parse
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     import torch
     from torch import nn
 
@@ -81,9 +83,9 @@ class Registry:
         name: str | None = None,
         *,
         from_: str | None = None,
-        model: str | None = None,
-        init: Mapping[str, Any] | None = None,
-        init_as: str = "kwargs",
+        model: str | Callable[..., nn.Module] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
         world_size: int | None = None,
@@ -111,10 +113,12 @@ class Registry:
             source: a file, a folder, a state dict, or a live module, wrapped or not.
             name: the model's name; by default the file's stem.
             from_: the wrapper it was trained in: ``"ddp"``, ``"compile(ddp)"``, ``"single"``.
-            model: its class as ``"pkg.mod:Class"``, which then judges the names.
-            init: what the class is constructed with; by default what was remembered on the live module, and of a file
-                nothing.
-            init_as: how the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
+            model: its class, or ``"pkg.mod:Class"``, which then judges the names.
+            init: what the class is constructed with, by name; by default what was remembered on the live module, and of
+                a file nothing. A ``Namespace`` is what the class takes as its only argument. Beside others, it stands
+                under the name of its parameter: ``{"args": args, "num_classes": 40}``; what has no name, in a list
+                under ``"*"``.
+            init_as: how the class takes them: ``"kwargs"`` (the default), ``"namespace"`` or ``"dict"``.
             init_from_file: take what the file says of itself (``hyper_parameters``), too, where ``init`` does not. Its
                 writer then chooses what the class is called with.
             weights: which set of weights, where the file holds several.
@@ -153,7 +157,7 @@ class Registry:
                 aliases=tuple(aliases),
                 note=note,
             ),
-            Question(from_, model, init, init_as, weights, init_from_file),
+            Question.of(from_, model, init, init_as, weights, init_from_file),
             parent,
             (optimizer, scheduler, scaler, step, epoch),
             example=example,
@@ -204,9 +208,9 @@ class Registry:
         source: Source,
         *,
         from_: str | None = None,
-        model: str | None = None,
-        init: Mapping[str, Any] | None = None,
-        init_as: str = "kwargs",
+        model: str | Callable[..., nn.Module] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
     ) -> Inspection:
@@ -217,7 +221,7 @@ class Registry:
         """
         from registry.intake import Question, examine
 
-        return examine(source, Question(from_, model, init, init_as, weights, init_from_file))
+        return examine(source, Question.of(from_, model, init, init_as, weights, init_from_file))
 
     # Taking out
 
@@ -227,7 +231,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
@@ -245,7 +250,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
         device: str | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
@@ -262,7 +268,8 @@ class Registry:
         ref: str,
         *,
         model: nn.Module | type[nn.Module] | str | None = None,
-        init: Mapping[str, Any] | None = None,
+        init: Mapping[str, Any] | Namespace | None = None,
+        init_as: str | None = None,
         device: str | torch.device | None = None,
         ddp: bool = False,
         fsdp: bool = False,
@@ -285,7 +292,8 @@ class Registry:
             model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
                 class is built. That imports it, which is done only where the rule of trust allows it: naming the class
                 here does, and so does ``REGISTRY_TRUST``.
-            init: init arguments instead of the stored ones.
+            init: constructor arguments over the stored ones, key by key.
+            init_as: how the class takes them, instead of as stored: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
             device: where the model goes; by default the CPU, or the rank's device under ``ddp`` and ``fsdp``.
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
@@ -299,6 +307,7 @@ class Registry:
             UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
+        from registry.checkpoints.anatomy import set_mode
         from registry.delivery import deliver, deliver_to_ranks, order_for
         from registry.models.generators import uncollected
         from registry.models.rollback import undone_on_failure
@@ -306,14 +315,14 @@ class Registry:
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
-        order = order_for(model, init, device, allow_missing, allow_unexpected, cast)
+        order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, cast)
         with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
             else:
                 loaded = deliver(open_parcel(self.get(ref)), order)
                 if order.model is None:
-                    loaded[0].eval()
+                    set_mode(loaded[0], training=False)
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
         return loaded if report else loaded[0]

@@ -13,6 +13,7 @@ from torch import nn
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.anatomy import parts
 from registry.checkpoints.live import LiveTensor, unwrapped
 from registry.enclosure import Enclosed, Enclosure
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
@@ -150,7 +151,7 @@ def replay(ref: str, enclosed: Enclosed, model: nn.Module, *, cast: torch.dtype 
 
 def circumstances(model: nn.Module) -> Circumstances:
     """Return what a model runs in now."""
-    classes = {cls for module in model.modules() for cls in type(module).__mro__}
+    classes = {cls for _, module in parts(model) for cls in type(module).__mro__}
     own = [cls for cls in classes if cls.__module__.partition(".")[0] not in ("torch", "builtins", "typing")]
     named = sorted((f"{cls.__module__}.{cls.__qualname__}", cls) for cls in own)
     return Circumstances(

@@ -178,9 +178,12 @@ def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
         from registry.replay import enclose_example
 
         enclosures["example"] = enclose_example(source, inspection, submission.example)
-    if inspection.checkpoint.format == "live" and inspection.spec is not None and inspection.spec.is_function:
-        # A live model's own class is read off it; that this was named instead is what a load has to know.
-        enclosures["factory"] = Enclosure(values={"target": inspection.spec.target})
+    if inspection.checkpoint.format == "live" and submission.question.model is not None:
+        from registry.models.target import resolve_target
+
+        if not isinstance(resolve_target(submission.question.model), type):
+            # A live model's own class is read off it; that this was named instead is what a load has to know.
+            enclosures["factory"] = Enclosure(values={"target": submission.question.model})
     return Prepared(inspection, enclosures, _drafted(submission))
 
 

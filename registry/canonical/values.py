@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import math
 import sys
-from collections import OrderedDict
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path, PosixPath
+from types import SimpleNamespace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
@@ -22,6 +25,14 @@ MOST_NODES = 2_000_000
 
 MOST_INLINE = 16 << 20
 """Bytes of a tensor that may stand in the JSON; larger ones belong among the tensors."""
+
+_KEPT = (str, int, float, complex, bytes, bytearray, list, tuple, set, frozenset, dict, OrderedDict, Namespace)
+"""Types that come back as they are; what derives from them is another type, and would come back as one of these."""
+
+FACTORIES: Mapping[str, Any] = {
+    kind.__name__: kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
+}
+"""What a ``defaultdict`` may make its values with: nothing that has to be imported to be had again."""
 
 
 class Size(tuple[int, ...]):
@@ -53,8 +64,28 @@ class Place:
     name: str
 
 
+class Text(str):
+    """Stands for a text that was read as something else, such as one of Python 2."""
+
+
+class Worded(str):
+    """Stands for something that was read as a text and is more than that, such as a date."""
+
+
+class PathText(Worded):
+    """Stands for a ``pathlib.PosixPath``."""
+
+
 class Record(dict[str, Any]):
-    """Attributes, by name, of an object that is plain data (``argparse.Namespace``, an omegaconf dict)."""
+    """Attributes, by name, of an object that is plain data (an omegaconf dict, an EasyDict)."""
+
+
+class NamespaceRecord(Record):
+    """Stands for an ``argparse.Namespace``."""
+
+
+class SimpleNamespaceRecord(Record):
+    """Stands for a ``types.SimpleNamespace``."""
 
 
 @dataclass(eq=False, repr=False)
@@ -82,19 +113,23 @@ class _Tensor(Protocol):
     def buffer(self) -> memoryview: ...
 
 
-def encode(value: Any, where: str = "the value") -> Any:
+def encode(value: Any, where: str = "the value", *, exact: bool = False) -> Any:
     """Return the JSON form of an inert Python value.
 
-    ``where`` names the value in errors, with the path into it: ``optimizer/state/0``.
+    Args:
+        where: names the value in errors, with the path into it: ``optimizer/state/0``.
+        exact: refuse what ``decode`` would give back as another type, such as an enum that is also an int. Otherwise
+            that becomes what it derives from.
 
     Raises:
         UnencodableValue: it holds something that is no plain data, or is too deep or too large.
     """
-    return _Encoder().encode(value, where, MOST_LEVELS)
+    return _Encoder(exact).encode(value, where, MOST_LEVELS)
 
 
 class _Encoder:
-    def __init__(self) -> None:
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
         self.left = MOST_NODES
 
     def encode(self, value: Any, where: str, levels: int) -> Any:
@@ -105,6 +140,8 @@ class _Encoder:
             raise UnencodableValue(where, f"it is nested more than {MOST_LEVELS} levels deep, or holds itself")
         if value is None or value is True or value is False:
             return value
+        if self.exact and type(value) not in _KEPT:
+            return self._tagged_exactly(value, where, levels)
         if isinstance(value, str):
             return self._text(value, where)
         if isinstance(value, int):
@@ -136,11 +173,45 @@ class _Encoder:
         ordered = isinstance(value, OrderedDict)
         if not ordered and all(isinstance(key, str) for key in value) and TAG not in value:
             return {self._text(k, where): self.encode(v, f"{where}/{k}", levels - 1) for k, v in value.items()}
-        pairs = [
+        return {TAG: "odict" if ordered else "dict", "v": self._pairs(value, where, levels)}
+
+    def _tagged_exactly(self, value: Any, where: str, levels: int) -> Any:
+        """Encode what derives from a plain type only if it comes back as what it is."""
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        base = next((kind for kind in _KEPT if isinstance(value, kind)), None)
+        if type(value) is defaultdict:
+            factory = None if value.default_factory is None else getattr(value.default_factory, "__name__", "")
+            if factory is not None and FACTORIES.get(factory) is not value.default_factory:
+                raise UnencodableValue(where, "it is a defaultdict that makes its values with code; give a dict")
+            return {TAG: "defaultdict", "of": factory, "v": self._pairs(value, where, levels)}
+        if type(value) is Counter:
+            return {TAG: "counter", "v": self._pairs(value, where, levels)}
+        if name.startswith("numpy.") and getattr(value, "ndim", None) == 0 and name != "numpy.ndarray":
+            if value.dtype.name not in ITEM_SIZES:
+                raise UnencodableValue(where, f"it is a {name}; give it as a plain Python value")
+            little = value.astype(value.dtype.newbyteorder("<"))
+            return self._inline("scalar", TensorSpec(value.dtype.name, ()), little.tobytes(), where)
+        if base is None or isinstance(value, Size) or name == "torch.Size":
+            return self._tagged(value, where, levels)
+        if isinstance(value, Text):
+            return self._text(value, where)
+        if isinstance(value, PathText):
+            return {TAG: "path", "v": self._text(value, where)}
+        if isinstance(value, (NamespaceRecord, SimpleNamespaceRecord)):
+            tag = "namespace" if isinstance(value, NamespaceRecord) else "simplenamespace"
+            return {TAG: tag, "v": self.encode(dict(value), where, levels - 1)}
+        if name.startswith("registry."):
+            raise UnencodableValue(where, f"it is an object of a class that is only read as a {base.__name__}")
+        raise UnencodableValue(
+            where,
+            f"it is a {name}, which would come back as a plain {base.__name__}; convert it with {base.__name__}()",
+        )
+
+    def _pairs(self, value: Mapping[Any, Any], where: str, levels: int) -> list[list[Any]]:
+        return [
             [self.encode(k, where, levels - 1), self.encode(v, f"{where}/{k!s:.60}", levels - 1)]
             for k, v in value.items()
         ]
-        return {TAG: "odict" if ordered else "dict", "v": pairs}
 
     def _tagged(self, value: Any, where: str, levels: int) -> Any:
         name = f"{type(value).__module__}.{type(value).__qualname__}"
@@ -159,6 +230,11 @@ class _Encoder:
             return {TAG: "range", "v": [self._integer(n, where) for n in (value.start, value.stop, value.step)]}
         if isinstance(value, slice):
             return {TAG: "slice", "v": [self.encode(v, where, 1) for v in (value.start, value.stop, value.step)]}
+        if type(value) in (Namespace, SimpleNamespace):
+            tag = "namespace" if type(value) is Namespace else "simplenamespace"
+            return {TAG: tag, "v": self.encode(vars(value), where, levels - 1)}
+        if type(value) is PosixPath:
+            return {TAG: "path", "v": self._text(str(value), where)}
         if isinstance(value, Place):
             return {TAG: "place", "v": value.name}
         if isinstance(value, Symbol):
@@ -176,6 +252,8 @@ class _Encoder:
                 raise UnencodableValue(where, f"a tensor of {value.spec.dtype} cannot be stored")
             return self._inline("tensor", value.spec, value.buffer, where)
         if torch is not None and isinstance(value, torch.Tensor):
+            if self.exact and type(value) is not torch.Tensor:
+                raise UnencodableValue(where, f"it is a {name}, which would come back as a plain tensor; detach it")
             return self._live(value, torch, where)
         if name.startswith("numpy.") and hasattr(value, "tobytes"):
             if value.ndim == 0 and hasattr(value, "item") and name != "numpy.ndarray":
@@ -256,8 +334,32 @@ def _array(raw: Mapping[str, Any]) -> Any:
         return tensor
 
 
+def _with_attributes(value: Any, attributes: Mapping[str, Any]) -> Any:
+    vars(value).update(attributes)
+    return value
+
+
+def _scalar(raw: Mapping[str, Any]) -> Any:
+    """Return a number of numpy, or a plain one where numpy is not installed."""
+    array = _array(raw)
+    return array[()] if type(array).__module__ == "numpy" else array.item()
+
+
+def _defaultdict(raw: Mapping[str, Any]) -> defaultdict[Any, Any]:
+    if raw["of"] is not None and raw["of"] not in FACTORIES:
+        raise ValueError(f"unknown factory {raw['of']!r}")
+    factory = None if raw["of"] is None else FACTORIES[raw["of"]]
+    return defaultdict(factory, ((decode(key), decode(value)) for key, value in raw["v"]))
+
+
 _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "float": lambda raw: float(raw["v"]),
+    "defaultdict": _defaultdict,
+    "counter": lambda raw: Counter({decode(key): decode(value) for key, value in raw["v"]}),
+    "namespace": lambda raw: _with_attributes(Namespace(), decode(raw["v"])),
+    "simplenamespace": lambda raw: _with_attributes(SimpleNamespace(), decode(raw["v"])),
+    "path": lambda raw: Path(raw["v"]),
+    "scalar": _scalar,
     "dict": lambda raw: {decode(key): decode(value) for key, value in raw["v"]},
     "odict": lambda raw: OrderedDict((decode(key), decode(value)) for key, value in raw["v"]),
     "tuple": lambda raw: tuple(decode(item) for item in raw["v"]),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest
+from registry.canonical.arguments import UNKNOWN
 from registry.catalog import aliases, blobs, sql, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
@@ -180,6 +181,7 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
     has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
+    says_init = draft.model_class is not None and draft.init_as != UNKNOWN
     for row in connection.rows(sql.SAME_WEIGHTS, {"model": model_id, "weights": weights}):
         if row.record != candidate.columns["record"]:
             documents = {d.kind: d.body for d in connection.rows(sql.DOCUMENTS, {"version": row.id})}
@@ -187,7 +189,7 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
             init = json.loads(candidate.columns["init"]), draft.init_as
             if (
                 (draft.model_class is not None and draft.model_class != row.model_class)
-                or (draft.model_class is not None and init != (json.loads(row.init), row.init_as))
+                or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(draft.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(candidate.manifest)
                 or canonical_json(manifest.values) != canonical_json(candidate.manifest.values)

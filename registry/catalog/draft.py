@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
 from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric
 from registry.reference import check_alias, check_model_name
@@ -31,6 +32,7 @@ class Draft:
     model_class: str | None = None
     init: Mapping[str, Any] = field(default_factory=dict)
     init_as: str = "kwargs"
+    """``UNKNOWN`` where nobody said what the class is constructed with; ``init`` is empty then."""
     source_name: str = ""
     source_sha256: str | None = None
     source_format: str = ""
@@ -51,7 +53,7 @@ class Draft:
         """Refuse what the catalog could not keep as it is.
 
         Raises:
-            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact, UnstorableInit: naming the part.
         """
         check_model_name(self.name)
         for alias in self.aliases:
@@ -59,7 +61,7 @@ class Draft:
         check_metrics(self.metrics)
         check_note(self.note)
         if len(encode_init(self.init)) > _MOST_INIT_BYTES:
-            raise InvalidFact("init arguments", f"they take more than {_MOST_INIT_BYTES} bytes as JSON")
+            raise InvalidFact("constructor arguments", f"they take more than {_MOST_INIT_BYTES} bytes as JSON")
         if "manifest" in self.documents:
             raise InvalidFact("document 'manifest'", "the manifest is given apart")
 
@@ -113,15 +115,12 @@ def storable(text: str, most: int = 500) -> str:
 
 
 def encode_init(init: Mapping[str, Any]) -> str:
-    """Return init arguments as JSON, in the order in which they were given.
+    """Return constructor arguments as JSON, in the order in which they were given.
 
     Raises:
-        InvalidFact: one of them has no JSON form that gives it back.
+        UnstorableInit: one of them has no JSON form that gives it back.
     """
-    try:
-        return json.dumps(dict(init), separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidFact("init arguments", f"they are not plain JSON values ({error})") from error
+    return json.dumps(Arguments.of(init).raw, separators=(",", ":"))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Entry:
     """``"pkg.mod:Class"``."""
     init: Mapping[str, Any]
     init_as: str
-    """How the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``."""
+    """How the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``; ``"unknown"`` where nobody said with which
+    it was constructed, which is not the same as with none."""
     source_name: str
     source_sha256: str | None
     source_format: str

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog import sql
 from registry.catalog.database import Database
@@ -68,7 +69,7 @@ def _read(rows: list[Any]) -> Entry:
         unwrapping=_unwrapping(row.unwrapping),
         world_size=row.world_size,
         model_class=row.model_class,
-        init=_object(row.init),
+        init=Arguments(_object(row.init)),
         init_as=row.init_as,
         source_name=row.source_name,
         source_sha256=row.source_sha256,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from blake3 import blake3
 
 from registry.blobs.manifest import Manifest
+from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
 
@@ -45,7 +46,7 @@ def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, b
         "unwrapping": facts.unwrapping.to_json(),
         "wrapper": facts.wrapper,
         "class": facts.model_class,
-        "init": dict(facts.init),
+        "init": Arguments.of(facts.init).raw,
         "init_as": facts.init_as,
         "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }

@@ -11,6 +11,7 @@ from torch import nn
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 from registry.canonical.wrappers import WRAPPERS, Wrapper
+from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import UnstorableTensor
 
@@ -60,7 +61,7 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
         named = "a state dict in memory"
         return Checkpoint(named, None, "live", (_weight_set(named, source),))
     named = f"a live {model_class(source).__name__}"
-    state = _full_state(source) if is_sharded(source) else source.state_dict()
+    state = _full_state(source) if is_sharded(source) else state_dict(source)
     return Checkpoint(named, None, "live", (_weight_set(named, state),), live_wrappers=live_wrappers(source))
 
 
@@ -89,7 +90,7 @@ def live_wrappers(module: nn.Module) -> dict[str, str]:
     Outermost first. A wrapper that leaves no component (``fully_shard``) stands under the path of its module.
     """
     found = {}
-    for path, child in module.named_modules():
+    for path, child in parts(module):
         row = _row(child)
         if row is None:
             continue
@@ -104,12 +105,12 @@ def live_wrappers(module: nn.Module) -> dict[str, str]:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether each rank holds only a part of the parameters (FSDP)."""
-    return is_fsdp1(module) or any(any(map(_is_fsdp2, type(child).__mro__)) for child in module.modules())
+    return is_fsdp1(module) or any(any(map(_is_fsdp2, type(child).__mro__)) for _, child in parts(module))
 
 
 def is_fsdp1(module: nn.Module) -> bool:
     """Whether something in a module is wrapped by ``FullyShardedDataParallel``, which flattens its parameters."""
-    return any(_FSDP1 in _type_names(child) for child in module.modules())
+    return any(_FSDP1 in _type_names(child) for _, child in parts(module))
 
 
 def _row(module: nn.Module) -> Wrapper | None:
@@ -132,8 +133,9 @@ def _full_state(module: nn.Module) -> dict[str, Any]:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     # Gathered to rank 0 alone; but FSDP1 on the CPU dies of a segmentation fault over that (torch 2.13).
-    to_rank_zero = not (is_fsdp1(module) and all(tensor.is_cpu for tensor in module.parameters()))
-    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=to_rank_zero))
+    to_rank_zero = not (is_fsdp1(module) and all(tensor.is_cpu for tensor in parameters(module)))
+    with unshadowed(module):
+        return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=to_rank_zero))
 
 
 def _weight_set(source: str, state: Mapping[str, Any]) -> WeightSet:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from registry.canonical.values import Foreign, Record
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Handler, Machine, Python2Text, Vocabulary
+from registry.canonical.values import (
+    FACTORIES,
+    Foreign,
+    NamespaceRecord,
+    PathText,
+    Record,
+    SimpleNamespaceRecord,
+    Worded,
+)
+from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Python2Text, Vocabulary
 
 
 class Configuration(Record, Buildable):
@@ -59,12 +67,32 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> OrderedDict[Any, A
     return _filled(machine, OrderedDict(), args)
 
 
+_PYTHON_2 = {"long": "int", "unicode": "str"}
+"""What protocol 2 calls these builtins."""
+
+
 def _default_dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
-    return _filled(machine, {}, args[1:])
+    made = args[0] if args else None
+    name = _PYTHON_2.get(made.name, made.name) if isinstance(made, Global) and made.module == "builtins" else ""
+    if name in FACTORIES:
+        return _filled(machine, defaultdict(FACTORIES[name]), args[1:])
+    return _filled(machine, defaultdict() if made is None else Record(), args[1:])
+
+
+def _counter(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
+    return _filled(machine, Counter(), args)
 
 
 def _record(machine: Machine, args: tuple[Any, ...]) -> Record:
     return _filled(machine, Record(), args)
+
+
+def _namespace(machine: Machine, args: tuple[Any, ...]) -> Record:
+    return _filled(machine, NamespaceRecord(), args)
+
+
+def _simple_namespace(machine: Machine, args: tuple[Any, ...]) -> Record:
+    return _filled(machine, SimpleNamespaceRecord(), args)
 
 
 def _configuration(machine: Machine, args: tuple[Any, ...]) -> Configuration:
@@ -157,7 +185,11 @@ def _path(machine: Machine, args: tuple[Any, ...]) -> str:
     if not all(isinstance(part, str) for part in args):
         raise BadPickle("a path is made of something that is no text")
     machine.charge(sum(map(len, args)))
-    return str(PurePosixPath(*args))
+    return Worded(PurePosixPath(*args))
+
+
+def _posix_path(machine: Machine, args: tuple[Any, ...]) -> str:
+    return PathText(_path(machine, args))
 
 
 def _moment(kind: type[datetime.datetime] | type[datetime.date] | type[datetime.time], length: int) -> Handler:
@@ -165,7 +197,7 @@ def _moment(kind: type[datetime.datetime] | type[datetime.date] | type[datetime.
         packed = raw_bytes(args[0]) if args else b""
         if len(packed) != length:
             raise BadPickle("a date is of another length than Python writes")
-        return kind(packed).isoformat()  # type: ignore[arg-type, call-arg]
+        return Worded(kind(packed).isoformat())  # type: ignore[arg-type, call-arg]
 
     return read
 
@@ -191,9 +223,9 @@ _HANDLERS: Mapping[str, Handler] = {
     "_codecs.encode": _encode,
     "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": _default_dict,
-    "collections.Counter": _dict,
-    "argparse.Namespace": _record,
-    "types.SimpleNamespace": _record,
+    "collections.Counter": _counter,
+    "argparse.Namespace": _namespace,
+    "types.SimpleNamespace": _simple_namespace,
     "datetime.datetime": _moment(datetime.datetime, 10),
     "datetime.date": _moment(datetime.date, 4),
     "datetime.time": _moment(datetime.time, 6),
@@ -208,6 +240,7 @@ _HANDLERS: Mapping[str, Handler] = {
     "addict.addict.Dict": _record,
     "munch.Munch": _record,
     **{f"{module}.{name}": _path for module in ("pathlib", "pathlib._local") for name in _PATHS},
+    **{f"{module}.{name}": _posix_path for module in ("pathlib", "pathlib._local") for name in ("Path", "PosixPath")},
 }
 
 PLAIN = Vocabulary(_HANDLERS, {})

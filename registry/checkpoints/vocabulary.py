@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from registry.canonical.values import Text
+
 
 class BadPickle(Exception):
     """The bytes are no pickle that can be read; the reader of the format words the error."""
@@ -65,7 +67,7 @@ class Buildable:
         raise NotImplementedError
 
 
-class Python2Text(str):
+class Python2Text(Text):
     """Text of a Python 2 pickle, which does not say whether it is text or bytes."""
 
     raw: bytes

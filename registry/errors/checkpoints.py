@@ -162,3 +162,4 @@ class UnencodableValue(RegistryError):
             f"{where} cannot be stored: {reason}; only numbers, texts, bytes, tensors and lists, tuples, sets and "
             "dicts of them are kept"
         )
+        self.where, self.reason = where, reason

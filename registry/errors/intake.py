@@ -44,12 +44,55 @@ class ModelNeeded(RegistryError):
 
 
 class UnstorableInit(RegistryError):
-    """An init argument of a live model cannot be kept as plain data."""
+    """A constructor argument cannot be kept so that a load gets the same value back."""
 
     def __init__(self, model: str, name: str, why: str) -> None:
         super().__init__(
-            f"the init argument '{name}' of {model} {why}; only numbers, texts, lists and dicts of them can be stored "
-            "with a version"
+            f"the constructor argument '{name}' of {model} cannot be stored: {why}; a version keeps numbers, texts, "
+            "tensors, dtypes, paths, Namespaces, and lists, tuples, sets and dicts of them, so give it as one of "
+            "these, or name a function that makes the model of them with model="
+        )
+
+
+class InitWithoutModel(RegistryError):
+    """Constructor arguments were given for a file, and no class that takes them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source} was given constructor arguments (--init, init=) without the class that takes them; name it with "
+            "--model package.module:Class (model=), or leave the arguments out"
+        )
+
+
+class UnusableInit(RegistryError):
+    """``init=`` was given something that is not a set of named arguments."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"init= is {found}; give a dict such as {{'num_classes': 40}}, or an argparse.Namespace")
+
+
+class InitForInstance(RegistryError):
+    """Constructor arguments were given for a load into a model that is constructed already."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"init= and init_as= say how a class is constructed, and model= is a {model} already; leave one of them out"
+        )
+
+
+class UnusableModel(RegistryError):
+    """``model=`` was given something that names no class."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"model= is {found}; {remedy}")
+
+
+class NotAModule(RegistryError):
+    """``remember`` was given something that is neither a module nor a class of modules."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"registry.remember takes a torch.nn.Module or its class, and was given {found}; give the model itself"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from registry.errors.canonical import some
@@ -20,15 +20,18 @@ class BadTarget(ModelError):
     """The text that should name a class does not have the form of one."""
 
     def __init__(self, target: str) -> None:
-        super().__init__(
-            f"'{target}' names no class; write it as package.module:Class, such as models.pointnet:PointNet"
+        near = _meant(target)
+        remedy = (
+            f"did you mean {near}?" if near else "write it as package.module:Class, such as models.pointnet:PointNet"
         )
+        super().__init__(f"'{target}' is not the name of a class; {remedy}")
 
 
 class ModuleNotImportable(ModelError):
     """The Python module that should hold the class cannot be imported."""
 
     def __init__(self, target: str, module: str, reason: str, remedy: str) -> None:
+        remedy = f"write {_meant(target)}" if module.endswith(".py") else remedy
         super().__init__(f"cannot import '{module}' for {target}: {reason}; {remedy}")
         self.module = module
 
@@ -62,32 +65,65 @@ class NeitherModelNorClass(ModelError):
 
 
 class UnknownInitStyle(ModelError):
-    """There is no such way to hand over init arguments."""
+    """There is no such way to hand over constructor arguments."""
 
-    def __init__(self, given: str, known: Sequence[str]) -> None:
-        super().__init__(f"'{given}' is no way to pass init arguments; give one of {', '.join(known)}")
+    def __init__(self, given: object, known: Sequence[str]) -> None:
+        super().__init__(f"{given!r} is not a way to pass constructor arguments; give one of {', '.join(known)}")
+
+
+class InitUnknown(ModelError):
+    """A version was pushed from a live model, and with which arguments that was constructed nobody said."""
+
+    def __init__(self, target: str, ref: str = "this version") -> None:
+        super().__init__(
+            f"{ref} was pushed from a live {target} without its constructor arguments, so it cannot be built; give "
+            "them with init={...} (--init; init={} if there were none) or an instance with model=, and store them with "
+            "registry.remember(model, ...) or push(..., init={...}) next time"
+        )
 
 
 class InitRefused(ModelError):
     """The constructor does not take these arguments."""
 
-    def __init__(self, target: str, reason: str, takes: Sequence[str], namespace_helps: bool) -> None:
+    def __init__(
+        self,
+        target: str,
+        reason: str,
+        takes: Sequence[str],
+        namespace_helps: bool,
+        near: Mapping[str, str] | None = None,
+    ) -> None:
         accepted = f"it takes ({', '.join(takes)})" if takes else "it takes no arguments"
         remedy = (
-            "if it wants all of them in one object, as Model(args) does, say --init-as namespace (init_as='namespace')"
+            "if it wants all of them in one object, as Model(args) does, say --init-as namespace (init_as='namespace', "
+            "registry.remember(model, args))"
             if namespace_helps
-            else "change the init arguments (--init, init=)"
+            else f"did you mean {' and '.join(near.values())}?"
+            if near
+            else "change the constructor arguments (--init, init=)"
         )
-        super().__init__(f"{target} does not fit its init arguments: {reason}; {accepted}; {remedy}")
+        super().__init__(f"{target} does not fit its constructor arguments: {reason}; {accepted}; {remedy}")
         self.takes = tuple(takes)
 
 
 class ConstructorFailed(ModelError):
     """The constructor was called and raised."""
 
-    def __init__(self, target: str, kind: str, message: str) -> None:
+    def __init__(self, target: str, kind: str, message: str, hint: str = "") -> None:
         said = f"{kind}: {message}" if message else kind
-        super().__init__(f"{target} cannot be built: its constructor raised {said}; check the init arguments")
+        super().__init__(
+            f"{target} cannot be built: its constructor raised {said}; {hint or 'check the constructor arguments'}"
+        )
+
+
+class KeptConstruction(ModelError):
+    """The constructor keeps tensors where a later call of it finds them, and was stopped while it made them."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"{target} uses tensors that an earlier construction left in a cache or a global, and these have no "
+            "values; construct the model yourself in a new process and give it: load(ref, model=...)"
+        )
 
 
 class NotAModel(ModelError):
@@ -190,6 +226,29 @@ class UntouchedTensor(FitError):
         super().__init__(
             f"{_count(names)} of {model} would not hold the values of the entry: {some(names)} {reason}; "
             "load without model=, or into a plain instance of its class"
+        )
+        self.names = tuple(names)
+
+
+class RandomOutside(FitError):
+    """The module holds values that no entry can give it, and that are others every time it is constructed."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{model} draws {_count(names)} outside of its state dict, or computes them from random initial weights: "
+            f"{some(names)}; no version holds them, so register them as buffers or modules, or name what may be random "
+            f"with allow_missing=['{_pattern(names)}']"
+        )
+        self.names = tuple(names)
+
+
+class MetaOutside(FitError):
+    """The module was made on the meta device, and no entry has values for all of it."""
+
+    def __init__(self, model: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"{_count(names)} of {model} would have no values, being on the meta device and not in its state dict: "
+            f"{some(names)}; construct the module on the CPU, or load without model="
         )
         self.names = tuple(names)
 
@@ -300,6 +359,18 @@ class FlattenedParameters(ModelError):
             f"{model} is wrapped by FullyShardedDataParallel, which has flattened its parameters so that none has a "
             "name any more; put the weights into the bare model and wrap it then, or shard it with fully_shard (FSDP2)"
         )
+
+
+def _meant(target: str) -> str:
+    """Return the name that was meant where it was written as a path or with a dot, else an empty text."""
+    module, colon, name = target.partition(":")
+    if not colon:
+        module, _, name = target.rpartition(".")
+        if name == "py":
+            return ""
+    module = module.removesuffix(".py").strip("/.").replace("/", ".")
+    words = [*module.split("."), *name.split(".")]
+    return f"{module}:{name}" if all(word.isidentifier() for word in words) and f"{module}:{name}" != target else ""
 
 
 def first_line(error: BaseException) -> str:

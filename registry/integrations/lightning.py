@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from registry.construction import remember, remembered
+from registry.construction import remember_if_possible, remembered
 from registry.integrations.retention import Keeper
 
 
@@ -41,7 +41,7 @@ class RegistryCheckpoint(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remember the init arguments; one that cannot be stored is refused here, before anything is trained."""
         if remembered(pl_module) is None and pl_module.hparams_initial:
-            remember(pl_module, **pl_module.hparams_initial)
+            remember_if_possible(pl_module, dict(pl_module.hparams_initial))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Push, on every rank."""

@@ -9,19 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from registry.checkpoints.anatomy import method, state_dict, tensors
 from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
+from registry.models.exchange import exchange
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
-from registry.models.skipping import exchange
 from registry.models.slots import Layout, layout
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
 
 
-def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], deferred: frozenset[int]) -> list[str]:
     """Let the module's tensors be the entry's own, without a copy; the objects stay, and with them ties.
+
+    Those that have values of their own, since nothing was left out that gave them these, are written to instead: they
+    may share their memory with anything. Returns their names.
 
     Names that are one tensor in the entry, or equal ones that are stored once, share memory there. Where the module
     holds them apart each further one gets a copy, so that training one does not change the other.
@@ -29,6 +33,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
     done: Assigned = {}
     in_use: set[int] = set()
     shards: dict[int, nn.Parameter] = {}
+    written: list[str] = []
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
         if id(tensor) in done:
@@ -36,6 +41,10 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
         done[id(tensor)] = tensor
         if is_shard(tensor):
             shards[id(tensor)] = materialised(tensor, weights[source])
+            continue
+        if id(tensor) not in deferred:
+            written.append(name)
+            write(tensor, weights[source])
             continue
         given = _trainable(weights[source].detach())
         address = given.data_ptr()
@@ -47,10 +56,11 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
         if id(slot.tensor) in shards:  # FSDP looks for replaced parameters at the first forward
             slot.owner._parameters[slot.key] = shards[id(slot.tensor)]
     _reset(found, plan.defaulted)
+    return written
 
 
-def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write the entry's values into the module's own memory, on whatever device that is."""
+def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> Iterable[str]:
+    """Write the entry's values into the module's own memory, on whatever device that is; return what was written."""
     done: Assigned = {}
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
@@ -58,6 +68,7 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None
             done[id(tensor)] = tensor
             write(tensor, weights[source])
     _reset(found, plan.defaulted)
+    return plan.sources
 
 
 def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
@@ -81,7 +92,7 @@ def load_as_the_class_does(
 ) -> None:
     """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
     model = type(module).__name__
-    own = module.state_dict()
+    own = state_dict(module)
     state: OrderedDict[str, Any] = OrderedDict()
     for name in own:
         if name in plan.sources:
@@ -95,10 +106,10 @@ def load_as_the_class_does(
     if metadata is not None:
         state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
     try:
-        module.load_state_dict(state, strict=True)
+        method(module, "load_state_dict")(state, strict=True)
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = module.state_dict()
+    loaded = state_dict(module)
     wrong = [
         name
         for name, source in plan.sources.items()
@@ -130,15 +141,17 @@ def set_extra_states(
 
 def convert(module: nn.Module, dtype: torch.dtype) -> None:
     """Give every real floating-point tensor of the module the dtype; parameters stay the objects that they are."""
-    for tensor in [*module.parameters(), *module.buffers()]:
+    for tensor in tensors(module):
         if tensor.is_floating_point() and tensor.dtype != dtype:
             tensor.data = tensor.data.to(dtype)
 
 
-def check_memory(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
+def check_memory(
+    found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], written: Iterable[str], model: str
+) -> None:
     """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
     by_memory: dict[int, list[str]] = {}
-    for name in plan.sources:
+    for name in written:
         memory = local(found.slots[name].tensor).untyped_storage()
         if memory.nbytes():
             by_memory.setdefault(memory.data_ptr(), []).append(name)

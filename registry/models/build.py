@@ -1,28 +1,29 @@
-"""Making a module of a class: fast, without initial values where that is proven right, or plainly."""
+"""Making a module of a class: without initial values where that gives what the plain way gives, or plainly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.errors.models import ConstructorFailed
+from registry.errors.models import ConstructorFailed, KeptConstruction
 from registry.models import generators
-from registry.models.fingerprint import Unprovable, fingerprint
-from registry.models.skipping import Watch, can_skip, ordinary_initialisation, skipped_initialisation
-from registry.models.slots import layout
+from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
+from registry.models.exchange import exchange
+from registry.models.outside import drawn_anew, outside
+from registry.models.shortcuts import deferring
+from registry.models.slots import Layout, layout
 from registry.models.specification import ModelSpec
-
-_SEED = 0x5EED
 
 
 @dataclass
 class Built:
-    """A module fresh from its class. Built fast, its parameters are on meta until the weights are installed."""
+    """A module fresh from its class. Built fast, its parameters have no values until the weights are installed."""
 
     spec: ModelSpec
     module: nn.Module
@@ -31,129 +32,136 @@ class Built:
     """Why it was built plainly; empty if it was built fast."""
     prepare: Callable[[nn.Module], None] = lambda module: None
     """What was done to the module since, such as sharding; done again if it has to be built again."""
+    found: Layout | None = None
+    """Of the module, where that was looked at already."""
+    deferred: frozenset[int] = frozenset()
+    """Ids of its tensors that have no values, or none that anything needs."""
+    suspect: bool = False
+    """Whether something outside of its state dict may come from random generators."""
+    after: Mapping[str, Any] = field(default_factory=dict)
+    """Where the random generators stood when it had been built plainly."""
+    _random: tuple[str, ...] | None = None
 
-    def rebuild_plainly(self, reason: str) -> None:
-        """Build the module again, with initial values, because not all of them are going to be replaced."""
-        with generators.preserved():
-            self.module = _build_plainly(self.spec)
-        self.fast, self.reason = False, reason
+    def keep_initial_values(self, reason: str) -> None:
+        """Have initial values, because not all of them are going to be replaced: drawn as by a plain call.
+
+        The random generators of the process move on as they do there.
+        """
+        if not self.fast:
+            generators.restore(self.after)
+            return
+        with generators.defaults_preserved():
+            self.module = self.spec.construct()
+        self.fast, self.reason, self.found, self.deferred = False, reason, None, frozenset()
         self.prepare(self.module)
 
+    def to_meta(self) -> None:
+        """Put the tensors that have no values on the meta device."""
+        self.found = None
+        for slot in layout(self.module).slots.values():
+            if id(slot.tensor) in self.deferred and not slot.tensor.is_meta:
+                exchange(slot.tensor, torch.empty_like(slot.tensor, device="meta", requires_grad=False))
 
-@dataclass(frozen=True)
-class Probe:
-    """Whether a class can be built fast, found out once, when a version of it is pushed."""
+    def random_outside(self) -> tuple[str, ...]:
+        """Return what the module holds outside of its state dict that comes from random generators, by path.
 
-    fast_is_safe: bool
-    reason: str
-    """Why not; empty if it is."""
-    digest: str
-    """Of everything in the module that is not in its state dict; empty where the fast way is not safe."""
-    module: nn.Module
-    """What was built, to ask for its names and shapes; its parameters are on meta where the fast way is safe."""
+        The class is built once more where that may be: what has another value then was drawn, or computed from initial
+        weights that were.
+        """
+        if self.suspect and self._random is None:
+            with generators.preserved():
+                generators.restore(self.after)
+                self._random = drawn_anew(self.module, self.spec.construct())
+        return self._random or ()
 
 
-def build(spec: ModelSpec, *, fast: bool = True, reason: str = "the class was not proven to allow more") -> Built:
+def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be built plainly") -> Built:
     """Make a module of a class, and leave no trace in the process's random generators and defaults.
 
+    Built fast, parameters are without values, for `fit` to install weights, and everything else is what a plain build
+    gives. Where that is not sure, the class is built plainly, from where the generators stood before.
+
     Args:
-        fast: leave the parameters without values, on meta, for `fit` to install weights. Give what `probe` found:
-            without it, a module that draws random numbers for what is not in its state dict draws others.
+        fast: whether to use what was built fast.
         reason: what the report is to say if ``fast`` is false.
 
     Raises:
         ModelError: the class cannot be imported, refuses its arguments, raises, or is no model.
     """
-    with generators.preserved():
-        if fast:
-            module, watch = _build_fast(spec)
-            if module is not None:
-                return Built(spec, module, True, "")
-            reason = watch.obstacle
-        return Built(spec, _build_plainly(spec), False, reason)
+    if (outer := current()) is not None:
+        outer.stop("the constructor loads a version")
+    with generators.preserved() as before:
+        attempt = _attempt(spec, before)
+        if fast and attempt.module is not None:
+            return Built(spec, attempt.module, True, "", found=attempt.found, deferred=attempt.deferred)
+        generators.restore(before)
+        module = _plainly(spec, attempt.deferral)
+        why = attempt.obstacle if fast else reason
+        return Built(spec, module, False, why, suspect=attempt.suspect, after=generators.state())
 
 
-def probe(spec: ModelSpec) -> Probe:
-    """Find out whether building the class fast gives what building it plainly does, bit for bit.
+@dataclass(frozen=True)
+class _Attempt:
+    """What became of constructing a module without values."""
 
-    A constructor that drew no random number while initialisation was skipped, and could not notice that its parameters
-    have no values, made everything else exactly as ever. Otherwise it is built plainly as well, from the same seed,
-    and all that is not in the state dict is compared.
-
-    Raises:
-        ModelError: the class cannot be imported, refuses its arguments, raises, or is no model.
-    """
-    with generators.preserved():
-        generators.seed(_SEED)
-        before = generators.fingerprint(generators.state())
-        module, watch = _build_fast(spec)
-        drew = generators.fingerprint(generators.state()) != before
-        if module is None:
-            return _probe_plainly(spec, watch.obstacle)
-        try:
-            found = fingerprint(module)
-        except Unprovable as obstacle:
-            return _probe_plainly(spec, str(obstacle))
-        if drew or watch.noticed:
-            why = watch.noticed or "the constructor draws random numbers"
-            return _compared(spec, module, found, why)
-        return Probe(True, "", found.digest, module)
+    module: nn.Module | None = None
+    found: Layout | None = None
+    deferred: frozenset[int] = frozenset()
+    obstacle: str = ""
+    """Why it cannot be used."""
+    suspect: bool = True
+    """Whether something outside of the state dict may come from random generators."""
+    deferral: Deferral | None = None
 
 
-def _compared(spec: ModelSpec, module: nn.Module, found: Any, why: str) -> Probe:
-    generators.seed(_SEED)
-    plain = _build_plainly(spec)
-    try:
-        wanted = fingerprint(plain)
-    except Unprovable as obstacle:
-        return Probe(False, str(obstacle), "", plain)
-    if difference := wanted.first_difference(found):
-        return Probe(False, f"{why}, and {difference} differs when initialisation is skipped", "", plain)
-    return Probe(True, "", found.digest, module)
-
-
-def _probe_plainly(spec: ModelSpec, reason: str) -> Probe:
-    return Probe(False, reason, "", _build_plainly(spec))
-
-
-def _build_plainly(spec: ModelSpec) -> nn.Module:
-    with ordinary_initialisation():
+def _plainly(spec: ModelSpec, given_up: Deferral | None) -> nn.Module:
+    """Construct a module, and refuse one in which there is something that an attempt left in a cache or a global."""
+    if given_up is None or not given_up.spoil():
         return spec.construct()
+    with Aftermath(given_up) as aftermath:
+        module = spec.construct()
+    tensors = [*(s.tensor for s in layout(module).slots.values()), *outside(module).values()]
+    if aftermath.was_used or any(isinstance(t, torch.Tensor) and given_up.is_void(t) for t in tensors):
+        raise KeptConstruction(spec.target)
+    return module
 
 
-def _build_fast(spec: ModelSpec) -> tuple[nn.Module | None, Watch]:
-    """Return the module on meta, or None and what stood in the way."""
-    if not can_skip():
-        watch = Watch()
-        watch.obstacle = f"torch {torch.__version__} cannot exchange the contents of a parameter"
-        return None, watch
-    with skipped_initialisation() as watch:
+def _attempt(spec: ModelSpec, before: Mapping[str, Any]) -> _Attempt:
+    if not is_possible():
+        return _Attempt(obstacle=f"torch {torch.__version__} cannot leave out the values of parameters")
+    with deferring() as deferral:
+        given_up = partial(_Attempt, deferral=deferral)
         try:
             module = spec.construct()
-        except ConstructorFailed as error:  # on meta it may well; whether it does plainly is seen next
-            watch.obstacle = f"the constructor needs the values of its parameters ({_cause(error)})"
-            return None, watch
-    watch.obstacle = watch.obstacle or next(_obstacles(module), "")
-    return (None if watch.obstacle else module), watch
-
-
-def _obstacles(module: nn.Module) -> Iterator[str]:
-    """Yield what keeps a module from being completed by installing its state dict alone."""
+        except Stopped:
+            return given_up(obstacle=deferral.obstacle)
+        except ConstructorFailed as error:  # without values it may well; whether it does plainly is seen next
+            cause = f"the constructor needs the values of its parameters ({type(error.__cause__).__name__})"
+            return given_up(obstacle=deferral.obstacle or cause)
+    if deferral.obstacle:  # and the constructor caught that
+        return given_up(obstacle=deferral.obstacle)
+    if not generators.stand_at(before):
+        return given_up(obstacle="the constructor seeds or uses a random generator otherwise than for parameters")
     found = layout(module)
+    tensors = list({id(slot.tensor): (name, slot.tensor) for name, slot in found.slots.items()}.values())
+    if deferral.is_kept_elsewhere(tensor for _, tensor in tensors):
+        return given_up(obstacle="a value computed from parameters, or drawn, is kept outside of the state dict")
+    if obstacle := next(_obstacles(found), ""):
+        return given_up(obstacle=obstacle, suspect=False)
+    installable, obstacle = deferral.installable(tensors)
+    if obstacle:
+        return given_up(obstacle=obstacle, suspect=False)
+    return _Attempt(module, found, frozenset(installable))
+
+
+def _obstacles(found: Layout) -> Iterator[str]:
+    """Yield what keeps a module from being completed by installing its state dict alone."""
     if found.custom:
         yield f"{found.custom} reads or writes its state dict in its own way"
-    covered = {id(slot.tensor) for slot in found.slots.values()}
-    for prefix, part in found.parts:
-        if type(part).__module__.startswith("torch.jit"):
-            yield f"'{prefix.removesuffix('.')}' is TorchScript"
-        state = part.__dict__
-        for name, value in (*state["_buffers"].items(), *state.items()):
-            if isinstance(value, torch.Tensor):
-                if is_lazy(value):
-                    yield f"'{name}' of {type(part).__name__} is lazy"
-                elif value.is_meta and id(value) not in covered:
-                    yield f"'{name}' of {type(part).__name__} is computed from parameters and not in the state dict"
-
-
-def _cause(error: BaseException) -> str:
-    return type(error.__cause__).__name__
+    for kind in {type(part) for _, part in found.parts}:
+        if kind.__module__.startswith("torch.jit"):
+            yield f"{kind.__name__} is TorchScript"
+    for name, slot in found.slots.items():
+        tensor_type = type(slot.tensor)
+        if tensor_type is not nn.Parameter and tensor_type is not torch.Tensor:
+            yield f"'{name}' is lazy" if is_lazy(slot.tensor) else f"'{name}' is a {tensor_type.__name__}"

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.anatomy import state_dict
 from registry.models.generators import uncollected
 from registry.models.slots import EXTRA_STATE, Layout, bare, layout
 
@@ -31,7 +32,7 @@ def expect(module: nn.Module) -> Expectation:
 def expect_of(module: nn.Module, found: Layout) -> Expectation:
     """Return the same for a module that was walked already."""
     state: dict[str, Any] = (
-        dict(module.state_dict(keep_vars=True))
+        dict(state_dict(module, keep_vars=True))
         if found.custom
         else {name: slot.tensor for name, slot in found.slots.items()} | dict.fromkeys(found.extra_states)
     )

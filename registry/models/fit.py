@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
+from registry.checkpoints.anatomy import move
+from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
 from registry.models import assignment
 from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.outside import on_meta
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
@@ -57,17 +60,20 @@ def fit(
         FitError: the weights do not fit; its ``report`` says what was found.
     """
     module = target.module if isinstance(target, Built) else bare(target)
-    found = layout(module)
+    found = layout(module) if not isinstance(target, Built) or target.found is None else target.found
     wanted = expect_of(module, found)
     content = Content(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
     dtype = _cast_name(cast)
     plan = make_plan(type(module).__name__, wanted, content, Allowances(allow_missing, allow_unexpected, dtype))
+    if no_values := on_meta(module):
+        raise reported(MetaOutside(type(module).__name__, no_values), plan.report)
     try:
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
         given = _cast(weights, plan, cast)
         if isinstance(target, Built):
+            plan = _completed(target, plan, allow_missing)
             _fit_built(target, found, plan, given, values or {}, metadata, cast)
             module = target.module
         else:
@@ -77,12 +83,20 @@ def fit(
         error.report = plan.report
         raise
     if device is not None:
-        module.to(device)
+        move(module, device)
     report = replace(plan.report, device=str(device) if device is not None else "")
     if isinstance(target, Built):
         check()
         report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
     return report
+
+
+def _completed(built: Built, plan: Plan, allow_missing: Sequence[str]) -> Plan:
+    """Return the plan with what is random in the module and in no entry, if all of that may be."""
+    names = built.random_outside()
+    if refused := [name for name in names if not any(fnmatchcase(name, pattern) for pattern in allow_missing)]:
+        raise RandomOutside(type(built.module).__name__, refused)
+    return replace(plan, report=replace(plan.report, missing=(*plan.report.missing, *names))) if names else plan
 
 
 def _fit_built(
@@ -94,10 +108,10 @@ def _fit_built(
     metadata: Mapping[str, Mapping[str, Any]] | None,
     cast: torch.dtype | None,
 ) -> None:
-    if built.fast and plan.report.missing:
-        built.rebuild_plainly("tensors that the entry lacks keep their initial value")
+    if plan.report.missing:
+        built.keep_initial_values("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
-    _assign(built.module, found, plan, weights, values, metadata, cast, installing=built.fast)
+    _assign(built.module, found, plan, weights, values, metadata, cast, deferred=built.deferred)
 
 
 def _fit_callers(
@@ -111,7 +125,7 @@ def _fit_callers(
 ) -> None:
     before = Snapshot(module, found)
     try:
-        _assign(module, found, plan, weights, values, metadata, cast, installing=False)
+        _assign(module, found, plan, weights, values, metadata, cast)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
@@ -126,19 +140,20 @@ def _assign(
     metadata: Mapping[str, Mapping[str, Any]] | None,
     cast: torch.dtype | None,
     *,
-    installing: bool,
+    deferred: frozenset[int] = frozenset(),
 ) -> None:
     with torch.inference_mode(False), torch.no_grad():
-        if cast is not None and (found.custom or not installing):
+        if cast is not None and (found.custom or not deferred):
             assignment.convert(module, cast)
         if found.custom:
             assignment.load_as_the_class_does(module, plan, weights, values, metadata)
             return
-        if installing:
-            assignment.install(found, plan, weights)
+        written: Iterable[str]
+        if deferred:
+            written = assignment.install(found, plan, weights, deferred)
         else:
-            assignment.copy(found, plan, weights)
-            assignment.check_memory(found, plan, weights, type(module).__name__)
+            written = assignment.copy(found, plan, weights)
+        assignment.check_memory(found, plan, weights, written, type(module).__name__)
         assignment.set_extra_states(module, found, plan, weights, values)
         if cast is not None:
             assignment.convert(module, cast)

@@ -29,10 +29,25 @@ def uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def preserved() -> Iterator[None]:
-    """Undo what happens inside to the random generators, the default dtype and device and the gradient mode."""
+def preserved() -> Iterator[Mapping[str, Any]]:
+    """Undo what happens inside to the random generators, the default dtype and device and the gradient mode.
+
+    Gives where the generators stand.
+    """
+    with BUILDING:
+        before = state()
+        try:
+            with defaults_preserved():
+                yield before
+        finally:
+            if not stand_at(before):
+                restore(before)
+
+
+@contextmanager
+def defaults_preserved() -> Iterator[None]:
+    """Undo what happens inside to the default dtype and device and the gradient mode."""
     with BUILDING, uncollected(), ExitStack() as stack:
-        stack.callback(restore, state())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         stack.callback(_restore_device, torch.get_default_device())
         stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
@@ -58,11 +73,9 @@ def seed(number: int) -> None:
         sys.modules["numpy.random"].seed(number)
 
 
-def fingerprint(states: dict[str, Any]) -> bytes:
-    """Return bytes that are equal for equal states."""
-    texts = [f"{name}:{value!r}".encode() for name, value in states.items() if name not in ("torch", "cuda")]
-    tensors = [states["torch"], *states.get("cuda", ())]
-    return b"".join([*texts, *(bytes(tensor.tolist()) for tensor in tensors)])
+def stand_at(states: Mapping[str, Any]) -> bool:
+    """Whether every random generator that is in use now stands where it stood when it was asked for its state."""
+    return _plain(state()) == _plain(states)
 
 
 def restore(states: Mapping[str, Any]) -> None:
@@ -73,6 +86,16 @@ def restore(states: Mapping[str, Any]) -> None:
         sys.modules["numpy.random"].set_state(states["numpy"])
     if "cuda" in states and torch.cuda.device_count() == len(states["cuda"]):
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _plain(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return states as values that can be compared."""
+    return {
+        name: [bytes(t.numpy()) for t in ([value] if isinstance(value, torch.Tensor) else value)]
+        if name in ("torch", "cuda")
+        else [part.tobytes() if hasattr(part, "tobytes") else part for part in value]
+        for name, value in states.items()
+    }
 
 
 def _restore_device(device: torch.device) -> None:

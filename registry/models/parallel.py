@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from registry.checkpoints.anatomy import move, parameters, parts, set_mode, unshadowed
 from registry.errors.models import CannotShard, CannotWrap, first_line
 from registry.models.assignment import convert
 from registry.models.build import Built
@@ -31,21 +32,23 @@ def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = Fal
     """
     from torch.nn.parallel import DistributedDataParallel
 
-    module.to(device).train()
+    move(module, device)
+    set_mode(module, training=True)
     accepted = inspect.signature(DistributedDataParallel.__init__).parameters
     options: dict[str, Any] = {} if synchronise or "init_sync" not in accepted else {"init_sync": False}
     try:
-        return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)
-    except (RuntimeError, ValueError) as error:
+        with unshadowed(module):
+            return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CannotWrap(type(module).__name__, first_line(error)) from error
 
 
 def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None) -> None:
     """Give out the parameters of a module over all ranks (``fully_shard``), before `fit` puts weights into it.
 
-    Built fast, the parameters are on meta and stay there, so that a rank never holds more than its part: `fit` copies
-    only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank gathers
-    one unit at a time while it computes.
+    Built fast, the parameters are put on meta and stay there, so that a rank never holds more than its part: `fit`
+    copies only that out of the mapped weights. The elements of every ModuleList are units of their own, since a rank
+    gathers one unit at a time while it computes.
 
     Args:
         device: of this rank; all ranks need the same type.
@@ -54,6 +57,8 @@ def shard(built: Built, device: torch.device, *, cast: torch.dtype | None = None
     Raises:
         CannotShard: the installed torch has no FSDP2, or it refuses the module.
     """
+    built.random_outside()  # compared with what is not sharded yet
+    built.to_meta()
     built.prepare = partial(_shard, device=device, cast=cast)
     built.prepare(built.module)
 
@@ -71,9 +76,10 @@ def _shard(module: nn.Module, device: torch.device, cast: torch.dtype | None) ->
         convert(module, cast)
     try:
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-        for unit in [*_units(module), module]:
-            fully_shard(unit, mesh=mesh)
-    except (RuntimeError, ValueError, NotImplementedError, TypeError, AssertionError) as error:
+        with unshadowed(module):
+            for unit in [*_units(module), module]:
+                fully_shard(unit, mesh=mesh)
+    except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError, AssertionError) as error:
         raise CannotShard(name, first_line(error)) from error
 
 
@@ -83,10 +89,10 @@ def _units(module: nn.Module) -> Iterator[nn.Module]:
     for slot in layout(module).slots.values():
         owners.setdefault(id(slot.tensor), set()).add(slot.owner)
     shared = {parameter: parts for parameter, parts in owners.items() if len(parts) > 1}
-    lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
+    lists = [part for _, part in parts(module) if isinstance(part, nn.ModuleList)]
     for element in (element for part in reversed(lists) for element in part):
-        parameters = {id(parameter) for parameter in element.parameters()}
-        inside = set(element.modules())
+        owned = {id(parameter) for parameter in parameters(element)}
+        inside = {part for _, part in parts(element)}
         is_container = isinstance(element, (nn.ModuleList, nn.ModuleDict))
-        if parameters and not is_container and all(shared[p] <= inside for p in parameters & shared.keys()):
+        if owned and not is_container and all(shared[p] <= inside for p in owned & shared.keys()):
             yield element

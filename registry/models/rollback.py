@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from registry.checkpoints import anatomy
 from registry.models.bits import same_bits
+from registry.models.exchange import exchange
 from registry.models.shards import local
-from registry.models.skipping import exchange
 from registry.models.slots import Layout, bare, layout
 
 
@@ -77,7 +78,7 @@ def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
 
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:
-    tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+    tensors = {id(tensor): tensor for tensor in anatomy.tensors(module)}
     return [local(tensor) for tensor in tensors.values() if not is_lazy(tensor)]
 
 

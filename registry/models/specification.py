@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-import inspect
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from registry.canonical.arguments import UNKNOWN, Arguments
+from registry.errors.intake import UnstorableInit
 from registry.errors.models import (
     ConstructorFailed,
-    InitRefused,
+    InitUnknown,
     NotAModel,
     UnknownInitStyle,
     first_line,
 )
+from registry.models.constructor import (
+    INIT_STYLES,
+    Call,
+    attributes_read,
+    note,
+    noted,
+    signature_of,
+    texts_for_numbers,
+)
 from registry.models.target import check_target, current_directory_importable, described, resolve_target
-
-INIT_STYLES = ("kwargs", "namespace", "dict")
-"""How a class takes its init arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class ModelSpec:
     """Whether the target may lead to a function: somebody named it, rather than that it was read off a model."""
 
     def __post_init__(self) -> None:
+        if self.init_as == UNKNOWN:
+            raise InitUnknown(self.target)
         if self.init_as not in INIT_STYLES:
             raise UnknownInitStyle(self.init_as, INIT_STYLES)
         if self.cls is None:
@@ -52,16 +61,12 @@ class ModelSpec:
         """
         return self.cls if self.cls is not None else resolve_target(self.target, functions=self.allows_function)
 
-    @property
-    def is_function(self) -> bool:
-        """Whether a function stands in the place of the class."""
-        return not isinstance(self.constructor, type)
-
     def accepted(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of the arguments offered that the constructor has names for."""
         if self.init_as != "kwargs":
             return dict(offered)
-        parameters = _parameters(self.constructor)
+        signature = signature_of(self.constructor)
+        parameters = [*signature.parameters.values()] if signature is not None else []
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return dict(offered)
         named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -74,46 +79,34 @@ class ModelSpec:
             ModelError: the class cannot be imported, refuses its arguments, raises, or is no model.
         """
         constructor = self.constructor
-        arguments, keywords = self._call()
-        self._check_arguments(constructor, arguments, keywords)
+        call = Call.of(self.init, self.init_as)
+        call.check(constructor, self.target, self.init_as)
         with current_directory_importable():
             try:
-                module = constructor(*arguments, **keywords)
+                module = constructor(*call.args, **call.kwargs)
             except (Exception, SystemExit) as error:
-                raise ConstructorFailed(self.target, type(error).__name__, first_line(error)) from error
+                said = type(error).__name__, first_line(error)
+                raise ConstructorFailed(self.target, *said, self._hint(constructor, error)) from error
         if not isinstance(module, nn.Module):
             raise NotAModel(self.target, described(module))
+        self._noted(module)
         return module
 
-    def _call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if self.init_as == "namespace":
-            return (argparse.Namespace(**self.init),), {}
-        if self.init_as == "dict":
-            return (dict(self.init),), {}
-        return (), dict(self.init)
+    def _noted(self, module: nn.Module) -> None:
+        """Let the module know how it was made, so that it can be pushed again after it was trained on."""
+        if self.init_as == "kwargs" and type(module) is self.constructor and noted(module) is None:
+            try:
+                note(module, Arguments.of(self.init, self.target))
+            except UnstorableInit as error:
+                note(module, str(error))
 
-    def _check_arguments(
-        self, constructor: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> None:
-        try:
-            signature = inspect.signature(constructor)
-        except (ValueError, TypeError):  # builtins have none; the call itself will tell
-            return
-        try:
-            signature.bind(*arguments, **keywords)
-        except TypeError as error:
-            parameters = _parameters(constructor)
-            required = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-            wants_one_object = self.init_as == "kwargs" and len(required) == 1 and required[0].name not in keywords
-            raise InitRefused(
-                self.target, str(error), [str(p) for p in parameters], namespace_helps=wants_one_object
-            ) from error
-
-
-def _parameters(constructor: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return [
-            p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(constructor).parameters.values()
-        ]
-    except (ValueError, TypeError):
-        return []
+    def _hint(self, constructor: Callable[..., Any], error: BaseException) -> str:
+        """Return what to do about a constructor that raised, where its arguments tell."""
+        if isinstance(error, AttributeError) and self.init_as == "namespace" and type(error.obj) is Namespace:
+            wanted = [name for name in attributes_read(constructor) if name not in self.init]
+            if wanted or error.name:
+                return f"give them: {' '.join(f'--init {name}=...' for name in wanted or [str(error.name)])}"
+        texts = texts_for_numbers(constructor, self.init) if self.init_as == "kwargs" else []
+        if texts and isinstance(error, (TypeError, ValueError)):
+            return f"{' and '.join(texts)} {'are texts' if len(texts) > 1 else 'is a text'}"
+        return ""

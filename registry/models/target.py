@@ -65,12 +65,14 @@ def resolve_target(target: str, *, functions: bool = True) -> Callable[..., Any]
     return found  # type: ignore[no-any-return]
 
 
-def target_of(cls: type) -> tuple[str | None, str]:
+def target_of(cls: Any) -> tuple[str | None, str]:
     """Return the target that leads another process to this very class; or None, and a clause that says why none does.
+
+    A function may stand in the place of the class.
 
     Nothing is imported for this: a class that lies about where it is from would have a word in what.
     """
-    module_name, path = cls.__module__, cls.__qualname__
+    module_name, path = str(cls.__module__), str(cls.__qualname__)
     if module_name in ("__main__", "__mp_main__"):
         return None, "it is defined in the running script, which no other process can import"
     if "<locals>" in path:

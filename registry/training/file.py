@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.canonical.signature import ITEM_SIZES
+from registry.checkpoints.anatomy import named_parameters
 from registry.checkpoints.weights import TensorSource
 from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue
@@ -77,7 +78,7 @@ def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
         raise UnprovedOrder("the class that has the parameters in order is not given (--model)")
     if len(groups) > 1:
         raise UnprovedOrder(f"it has {len(groups)} parameter groups, and nothing says which parameters are in which")
-    parameters = dict(inspection.probe.module.named_parameters())
+    parameters = named_parameters(inspection.probe.module)
     count = len(groups[0]["params"])
     trainable = [name for name, parameter in parameters.items() if parameter.requires_grad]
     if count not in (len(parameters), len(trainable)):

@@ -7,7 +7,10 @@ import argparse
 import torch
 from torch import nn
 
+import registry
 
+
+@registry.remember
 class PointNet(nn.Module):
     """A shared MLP over points of shape (B, 3, N), a maximum, a head; ``submodule`` is an honest name."""
 
@@ -41,6 +44,7 @@ class OnlyChild(nn.Module):
         return self.module(inputs)
 
 
+@registry.remember
 class Tied(nn.Module):
     """Embedding and head share one tensor."""
 
@@ -55,6 +59,7 @@ class Tied(nn.Module):
         return self.head(self.embed(ids))
 
 
+@registry.remember
 class ImageNet(nn.Module):
     """The image branch of a two-branch job."""
 
@@ -87,6 +92,7 @@ def no_model(dim: int) -> int:
     return dim
 
 
+@registry.remember
 class Twins(nn.Module):
     """Two parts of the same shapes, registered in either order."""
 

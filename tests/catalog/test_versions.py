@@ -15,6 +15,7 @@ from registry.errors import (
     TrashedVersion,
     UnknownModel,
     UnknownVersion,
+    UnstorableInit,
 )
 
 
@@ -199,7 +200,7 @@ def test_a_metric_that_cannot_be_asked_for_is_refused(catalog, key):
     ],
 )
 def test_what_could_not_be_kept_as_it_is_is_refused(catalog, facts):
-    with pytest.raises(InvalidFact):
+    with pytest.raises((InvalidFact, UnstorableInit)):
         push(catalog, "net", 1, **facts)
     assert catalog.models() == ()
 

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+from constructed import Dgcnn, Scaled
 from invocation import run
 from nets import PointNet
+
+import registry
 
 
 @pytest.fixture
@@ -184,3 +188,25 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import registry, sys; print(*sys.modules)"
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
     assert not {"torch", "sqlalchemy", "rich", "alembic"} & set(imported)
+
+
+def test_constructor_arguments_are_said_on_the_command_line(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    torch.save(Dgcnn(Namespace(k=3, dropout=0.0), 7).state_dict(), file)
+    given = ["--init", "args.k=3", "--init", "args.dropout=0.25", "--init", "classes=7"]
+    run("push", file, "net", "--model", "constructed:Dgcnn", *given, home=home)
+    shown = run("show", "net", home=home).stdout
+    assert "constructed:Dgcnn(args=Namespace(k=3, dropout=0.25), classes=7)" in shown
+    assert json.loads(run("show", "net", "--json", home=home).stdout)["init"]["v"]["classes"] == 7
+    run("load", "net", "--init", "args.k=3", "--init", "args.dropout=0.5", home=home)
+    refused = run("load", "net", "--init", '{"args": 3}', "--init-as", "dict", home=home, expect=1)
+    assert "constructed:Dgcnn cannot be built" in refused.stderr
+    run("push", file, "net", "--init", "k=1", "--init", "k.a=2", home=home, expect=2)
+    assert "--model" in run("push", file, "net", "--init", "classes=7", home=home, expect=1).stderr
+
+
+def test_unknown_constructor_arguments_are_shown_as_such(home: Path) -> None:
+    registry.Registry(home).push(Scaled(3), "net")
+    assert "constructor arguments that are not known" in run("show", "net", home=home).stdout
+    assert "--init" in run("load", "net", home=home, expect=1).stderr
+    run("load", "net", "--init", "value=3", home=home)

@@ -42,7 +42,7 @@ def test_a_version_without_a_class_says_what_to_give(hub: registry.Registry) -> 
 
 def test_an_init_argument_without_a_plain_form_is_refused() -> None:
     with pytest.raises(errors.UnstorableInit, match="activation"):
-        registry.remember(OnlyChild(), activation=torch.relu)
+        registry.remember(PointNet(), num_classes={"activation": torch.relu})
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_stored(hub: registry.Registry, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from registry.models.bits import same_bits
-from registry.models.build import build, probe
+from registry.models.build import build
 from registry.models.fit import fit
 from registry.models.specification import ModelSpec
 
@@ -26,18 +26,18 @@ FAST = {
     "SharedModule",
     "OddTypes",
     "ExtraState",
+    "DeviceAsker",
+    "SelfMoving",
+    "MemorySharer",
 }
 PLAIN = {
     "WeightNormed": "in its own way",
-    "OldNorms": "in its own way",
+    "OldNorms": "outside of the state dict",
     "Lazy": "Lazy",
-    "RandomBuffer": "'noise'|noise differs",
-    "RandomAttribute": "projection",
-    "SelfMoving": "NotImplementedError",
-    "ComputedBuffer": "'initial'",
-    "ForgivingReader": "scale differs",
-    "DeviceAsker": "shift differs",
-    "MemorySharer": "shares memory",
+    "RandomBuffer": "outside of the state dict",
+    "RandomAttribute": "outside of the state dict",
+    "ComputedBuffer": "outside of the state dict",
+    "ForgivingReader": "values of parameters",
     "OwnLoading": "in its own way",
 }
 
@@ -65,15 +65,14 @@ def test_a_loaded_model_computes_what_an_ordinary_one_does(name):
     values = {"_extra_state": {"steps": 3}} if name == "ExtraState" else {}
     spec = ModelSpec(f"sample_models:{name}")
 
-    found = probe(spec)
     torch.manual_seed(1)
-    built = build(spec, fast=found.fast_is_safe, reason=found.reason)
-    report = fit(built, state, values=values)
+    built = build(spec)
+    report = fit(built, state, values=values, allow_missing=["noise", "tables.*"])
     torch.manual_seed(1)
     ordinary = kind()
     ordinary.load_state_dict({**state, **values}, strict=True)
 
-    assert report.built == ("fast" if name in FAST else "plain"), found.reason
+    assert report.built == ("fast" if name in FAST else "plain"), report.reason
     for (n, got), (_, want) in zip(built.module.state_dict().items(), ordinary.state_dict().items(), strict=True):
         assert not isinstance(got, torch.Tensor) or same_bits(got, want), n
     for mode in (True, False):
@@ -85,10 +84,10 @@ def test_a_loaded_model_computes_what_an_ordinary_one_does(name):
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_what_cannot_be_proven_is_built_plainly_and_says_why(name):
-    found = probe(ModelSpec(f"sample_models:{name}"))
+    built = build(ModelSpec(f"sample_models:{name}"))
 
-    assert not found.fast_is_safe
-    assert any(part in found.reason or part in str(found.reason) for part in PLAIN[name].split("|")), found.reason
+    assert not built.fast
+    assert any(part in built.reason for part in PLAIN[name].split("|")), built.reason
 
 
 @pytest.mark.parametrize("name", ["TiedTransformer", "RandomBuffer", "ForgivingReader", "SelfMoving"])
@@ -101,8 +100,8 @@ def test_a_build_leaves_no_trace_in_the_process(name):
     torch.manual_seed(5)
     random.seed(5)
 
-    probe(spec)
     build(spec)
+    build(spec, fast=False)
 
     assert (torch.rand(3).tolist(), random.random()) == expected
     assert nn.Module.register_parameter is register
@@ -110,12 +109,6 @@ def test_a_build_leaves_no_trace_in_the_process(name):
     linear = nn.Linear(2, 2)
     assert not linear.weight.is_meta
     assert linear.weight.unique().numel() == 4
-
-
-def test_two_probes_of_a_class_have_one_digest():
-    spec = ModelSpec("sample_models:TiedTransformer")
-
-    assert probe(spec).digest == probe(spec).digest != probe(ModelSpec("sample_models:ConvNet")).digest
 
 
 def test_other_threads_build_as_ever_meanwhile():

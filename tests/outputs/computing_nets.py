@@ -7,7 +7,10 @@ import dataclasses
 import torch
 from torch import nn
 
+import registry
 
+
+@registry.remember
 class Activated(nn.Module):
     """An activation that is no parameter: no name and no byte tells which."""
 
@@ -21,6 +24,7 @@ class Activated(nn.Module):
         return self.outer(nn.functional.leaky_relu(self.inner(inputs), self.slope))
 
 
+@registry.remember
 class Scaled(nn.Module):
     """A buffer that is in no state dict."""
 

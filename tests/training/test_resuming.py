@@ -175,4 +175,4 @@ class Remembering(nn.Module):
 
 def test_init_arguments_are_remembered(hub: registry.Registry) -> None:
     assert hub.push(nn.DataParallel(Remembering(3, bias=False)), "net").init == {"width": 3, "bias": False}
-    assert hub.push(registry.remember(OnlyChild(), depth=2), "other").init == {"depth": 2}
+    assert hub.push(registry.remember(Remembering(3), 3, bias=True), "other").init == {"width": 3, "bias": True}

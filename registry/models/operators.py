@@ -1,0 +1,73 @@
+"""What torch's operators do with the values of their arguments, read from their schemas."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+_UNDECLARED_WRITES = ("batch_norm",)
+"""Parts of the names of operators that write to arguments, running statistics, which their schemas do not mark."""
+
+
+class Operator(NamedTuple):
+    """One operator, such as ``aten.uniform_.default``."""
+
+    draws: bool
+    """Takes numbers from a random generator."""
+    is_plain: bool
+    """Neither draws nor reads: what it returns or does is the same without values."""
+    reads: bool
+    """Needs the values of its tensors; a view does not, nor ``zeros_like``."""
+    writes: tuple[tuple[int, str], ...]
+    """Position and name of each argument that it writes to."""
+    returns_what_it_writes: bool
+    """Returns those arguments, in their order, and nothing else."""
+    returns_nothing: bool
+    creates: bool
+    """Returns new tensors, not views of what was there before."""
+    has_device: bool
+    """Takes the device to put its result on."""
+    is_declared: bool
+    """Whether the schema marks all arguments that it writes to."""
+
+
+def operator(function: Any) -> Operator:
+    """Return what the schema of an operator says about it."""
+    known = _known.get(id(function))
+    if known is None:
+        known = _known[id(function)] = _read(function)
+        _alive.append(function)
+    return known
+
+
+_known: dict[int, Operator] = {}
+"""By id: what torch computes to hash an operator costs more than everything else here."""
+_alive: list[Any] = []
+
+
+def _read(function: Any) -> Operator:
+    schema = function._schema
+    arguments, returns = schema.arguments, schema.returns
+    written = [(i, a) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
+    returns_written = len(returns) == len(written) and all(
+        r.alias_info is not None and r.alias_info.is_write for r in returns
+    )
+    is_view = not written and any(r.alias_info is not None for r in returns)
+    moves_only = torch.Tag.inplace_view in function.tags  # t_, resize_, set_: other metadata, the same values
+    draws = torch.Tag.nondeterministic_seeded in function.tags or any("Generator" in str(a.type) for a in arguments)
+    name = schema.name.rpartition("::")[2]
+    takes_only_form = not written and (name.startswith("new_") or name.endswith("_like")) and not draws
+    takes_tensors = any("Tensor" in str(a.type) for a in arguments)
+    reads = takes_tensors and not (is_view or moves_only or takes_only_form)
+    return Operator(
+        draws=draws,
+        is_plain=not draws and not reads,
+        reads=reads,
+        writes=tuple((i, a.name) for i, a in written),
+        returns_what_it_writes=returns_written,
+        returns_nothing=not returns,
+        creates=(bool(returns) and all(r.alias_info is None for r in returns)) or name == "lift_fresh",
+        has_device=any(a.name == "device" for a in arguments),
+        is_declared=not any(part in name for part in _UNDECLARED_WRITES),
+    )

@@ -1,0 +1,148 @@
+"""What a deferral needs outside of the dispatcher, in place while a module is constructed and for that thread alone.
+
+Parameters are deferred as torch registers them. torch's own initializers, known to do nothing but give one tensor or
+one layer values, need not go through the dispatcher: that is a third of making a layer, and ``trunc_normal_`` looks at
+its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib._bootstrap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from registry.models.deferral import Deferral, current
+
+_Function = Callable[..., Any]
+
+_RESETS = (nn.Linear, nn.Embedding, _ConvNd, nn.LayerNorm, nn.GroupNorm)
+"""Layers whose ``reset_parameters`` does nothing but give their parameters values."""
+
+_WAYS_OUT = ("numpy", "tolist", "data_ptr", "untyped_storage", "__dlpack__")
+"""Methods of a tensor that let something else see its memory; all others that do so call one of these."""
+
+_TO_THREADS = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"))
+
+
+@contextmanager
+def deferring() -> Iterator[Deferral]:
+    """Construct what is constructed inside without values. Not to be entered by two threads at once."""
+    replacements = list(_replacements())
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in replacements]
+    deferral = Deferral()
+    registration = register_module_parameter_registration_hook(_adopt)
+    try:
+        for owner, name, function in replacements:
+            setattr(owner, name, function)
+        with deferral:
+            yield deferral
+    finally:
+        for owner, name, function in before:
+            if function is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, function)
+        registration.remove()
+
+
+def _adopt(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    deferral = current()
+    if deferral is not None:
+        deferral.adopt(parameter)
+
+
+def _replacements() -> Iterator[tuple[Any, str, _Function]]:
+    for kind in _RESETS:
+        reset = vars(kind)["reset_parameters"]
+        if _is_torchs_own(reset):  # not where somebody has put another one in its place, which may do more
+            yield kind, "reset_parameters", _without_values(reset)
+    truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
+    if truncated is not None and _is_torchs_own(truncated):
+        yield nn.init, "_no_grad_trunc_normal_", _without_truncation(truncated)
+    for name in _WAYS_OUT:
+        yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
+    for owner, name in _TO_THREADS:
+        yield owner, name, _stopping(getattr(owner, name))
+    imports: Any = importlib._bootstrap
+    yield imports, "_load_unlocked", _importing(imports._load_unlocked)
+
+
+def _is_torchs_own(function: _Function) -> bool:
+    return function.__code__.co_filename.startswith(torch.__path__[0])
+
+
+def _without_values(ordinary: _Function) -> _Function:
+    """Return a ``reset_parameters`` that does nothing where there is nothing but deferred parameters."""
+
+    @functools.wraps(ordinary)
+    def reset_parameters(self: nn.Module) -> None:
+        deferral = current()
+        if deferral is not None and not self._buffers:
+            parameters = [p for p in self._parameters.values() if p is not None]
+            if parameters and deferral.are_adopted(parameters) and all(map(deferral.void, parameters)):
+                return
+        ordinary(self)
+
+    return reset_parameters
+
+
+def _without_truncation(ordinary: _Function) -> _Function:
+    @functools.wraps(ordinary)
+    def _no_grad_trunc_normal_(
+        tensor: torch.Tensor,
+        mean: float,
+        std: float,
+        a: float,
+        b: float,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        deferral = current()
+        if deferral is not None and generator is None and deferral.void(tensor):
+            return tensor
+        filled: torch.Tensor = ordinary(tensor, mean, std, a, b, generator)
+        return filled
+
+    return _no_grad_trunc_normal_
+
+
+def _exposing(name: str, ordinary: _Function) -> _Function:
+    @functools.wraps(ordinary)
+    def way_out(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        deferral = current()
+        if deferral is not None:
+            deferral.expose(self, name)
+        return ordinary(self, *args, **kwargs)
+
+    return way_out
+
+
+def _importing(ordinary: _Function) -> _Function:
+    @functools.wraps(ordinary)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        deferral = current()
+        if deferral is None:
+            return ordinary(*args, **kwargs)
+        with deferral.suspended():
+            return ordinary(*args, **kwargs)
+
+    return load
+
+
+def _stopping(ordinary: _Function) -> _Function:
+    @functools.wraps(ordinary)
+    def to_thread(*args: Any, **kwargs: Any) -> Any:
+        deferral = current()
+        if deferral is not None:
+            deferral.stop("the constructor starts a thread")
+        return ordinary(*args, **kwargs)
+
+    return to_thread

@@ -1,0 +1,187 @@
+"""With which class and arguments a version is made again: as the push says, as the model remembers, or not known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from registry.canonical.arguments import UNKNOWN, Arguments, without_secrets
+from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
+from registry.errors.models import UnknownInitStyle
+from registry.offer import as_options
+from registry.trust import BUILDERS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from registry.checkpoints.weights import Checkpoint
+    from registry.models.specification import ModelSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is stored of how a model is made."""
+
+    target: str | None = None
+    """``"package.module:Class"``, or a function in the place of the class."""
+    init: Arguments = field(default_factory=Arguments)
+    init_as: str = "kwargs"
+    spec: ModelSpec | None = None
+    """What the push builds, to ask the class for its names; with what looks like a secret, too."""
+    notes: tuple[str, ...] = ()
+    offered: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that a file says it was made with, and that were not asked for."""
+
+
+def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None, str | None]:
+    """Return ``init=`` and ``init_as=`` as a dict and a style, each None where it was not given.
+
+    Raises:
+        UnusableInit: it is not a mapping with texts as keys, or a Namespace.
+        UnknownInitStyle: there is no such style.
+    """
+    styles = ("kwargs", "namespace", "dict")
+    if init_as is not None and init_as not in styles:
+        raise UnknownInitStyle(init_as, styles)
+    if init is None:
+        return None, init_as
+    if isinstance(init, argparse.Namespace):
+        return dict(vars(init)), init_as or "namespace"
+    if not isinstance(init, Mapping):
+        raise UnusableInit(described(init))
+    if wrong := [key for key in init if not isinstance(key, str)]:
+        raise UnusableInit(f"a mapping with the key {wrong[0]!r:.40}, which is not text")
+    return {key: init[key] for key in init}, init_as
+
+
+def read_model(model: object) -> str | None:
+    """Return ``model=`` as ``"package.module:Class"``; a class or function by the name that leads to it.
+
+    Raises:
+        UnusableModel: it is something else, or no name leads to it in another process.
+        ModelError: the name leads to something else.
+    """
+    if model is None or isinstance(model, str):
+        return model
+    if not isinstance(model, type) and not _is_function(model):
+        raise UnusableModel(
+            described(model), "give its class, or 'package.module:Class', and its constructor arguments with init="
+        )
+    from registry.models.target import target_of
+
+    target, why = target_of(model)
+    if target is None:
+        raise UnusableModel(
+            f"{getattr(model, '__qualname__', model)}, and {why}", "move it into a module and import it from there"
+        )
+    return target
+
+
+def of_file(
+    checkpoint: Checkpoint,
+    model: str | None,
+    init: Mapping[str, Any] | None,
+    init_as: str | None,
+    *,
+    init_from_file: bool = False,
+) -> Recipe:
+    """Return how the model of a file is made.
+
+    What a file says of itself is a stranger's word. It reaches the class only if that was asked for: a constructor may
+    open the path that it is given.
+
+    Raises:
+        NoInitInFile: it was asked for, and there is nothing to take or nobody to give it to.
+        InitWithoutModel: there are arguments, and no class.
+        UnstorableInit: an argument could not be given back as it is.
+    """
+    if model is None:
+        if init_from_file:
+            raise NoInitInFile(checkpoint.source, "is pushed without a class that could take constructor arguments")
+        if init is not None or init_as is not None:
+            raise InitWithoutModel(checkpoint.source)
+        return Recipe()
+    from registry.models.specification import ModelSpec
+
+    spec = ModelSpec(model, dict(init or {}), init_as or "kwargs")
+    if init_from_file and not checkpoint.init:
+        raise NoInitInFile(checkpoint.source, "holds no constructor arguments")
+    if not checkpoint.init:
+        return _known(spec)
+    # What a builder imports is named by whoever pushes, and never by the file.
+    kept_out = {*spec.init, BUILDERS.get(model)}
+    offered = {name: value for name, value in spec.accepted(checkpoint.init).items() if name not in kept_out}
+    if not offered:
+        return _known(spec)
+    if not init_from_file:
+        note = f"constructor arguments in the file, not used: {as_options(offered)}; --init-from-file takes them"
+        return replace(_known(spec, (note,)), offered=offered)
+    # As a load will have them: what is read from a file only stands for a Namespace, a path.
+    taken = dict(Arguments.of(offered, model))
+    note = f"constructor arguments taken from the file: {', '.join(sorted(taken))}"
+    return _known(replace(spec, init={**taken, **spec.init}), (note,))
+
+
+def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None, init_as: str | None) -> Recipe:
+    """Return how a live model is made: with the arguments given, else with those that it remembers.
+
+    Raises:
+        InitRefused: the class does not take the arguments.
+        UnstorableInit: an argument could not be given back as it is.
+    """
+    from registry.checkpoints.live import model_class, unwrapped
+    from registry.construction import forgotten, remembered
+    from registry.models.constructor import Call, takes_nothing
+    from registry.models.specification import ModelSpec
+    from registry.models.target import resolve_target, target_of
+
+    cls, inner = model_class(module), unwrapped(module)
+    live_class, why_not = target_of(cls) if model is None else (None, "")
+    target = model or live_class
+    lost = (f"the class {cls.__name__} is not recorded: {why_not}; a load needs model=",) if target is None else ()
+    constructor: Callable[..., Any] = resolve_target(model) if model is not None else cls
+    owner = target or cls.__qualname__
+    known = remembered(inner) if constructor is cls else None
+    if init is None and known is not None:
+        init = dict(known)
+    if init is None and takes_nothing(constructor):
+        init = {}
+    if init is None:
+        why = forgotten(inner) if constructor is cls else ""
+        note = (
+            f"the constructor arguments of {owner} are not known{f' ({why})' if why else ''}, so a load needs init= or "
+            "model=; registry.remember(model, ...) or push(..., init={...}) stores them"
+        )
+        return Recipe(target, init_as=UNKNOWN, notes=(note,) if target else lost)
+    style = init_as or "kwargs"
+    Call.of(init, style).check(constructor, owner, style)
+    if model is not None:
+        return _known(ModelSpec(model, init, style))
+    kept, notes = _kept(init)
+    return Recipe(target, Arguments.of(kept, owner), style, notes=(*lost, *notes))
+
+
+def _known(spec: ModelSpec, notes: tuple[str, ...] = ()) -> Recipe:
+    kept, secrets = _kept(spec.init)
+    return Recipe(spec.target, Arguments.of(kept, spec.target), spec.init_as, spec, (*notes, *secrets))
+
+
+def _kept(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the arguments that are stored, and a sentence on those that are not."""
+    kept, secrets = without_secrets(init)
+    if not secrets:
+        return kept, ()
+    named = ", ".join(f"'{path}'" for path in secrets)
+    return kept, (f"constructor arguments that look like secrets are not stored: {named}; load takes them with init=",)
+
+
+def _is_function(value: object) -> bool:
+    return callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str)
+
+
+def described(value: object) -> str:
+    """Word what something is: ``a list``."""
+    kind = type(value).__name__
+    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"
