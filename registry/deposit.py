@@ -11,6 +11,7 @@ from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
+from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
@@ -88,11 +89,17 @@ def deposit(
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
-                return replace(entry, notices=(*inspection.notes, *entry.notices))
+                return replace(entry, notices=_notices(inspection, entry))
             except Vanished:
                 if attempt == _ATTEMPTS - 1:
                     raise
     raise AssertionError("unreachable")
+
+
+def _notices(inspection: Inspection, entry: Entry) -> tuple[str, ...]:
+    """Return what there is to say; not that the arguments are unknown, where the version that was there has them."""
+    said = inspection.recipe.notes if inspection.recipe.init_as == UNKNOWN != entry.init_as else ()
+    return (*(note for note in inspection.notes if note not in said), *entry.notices)
 
 
 def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:

@@ -79,7 +79,8 @@ def test_the_same_weights_pushed_with_their_arguments_are_a_version_that_loads(h
     hub.push(model, "net")
     assert hub.push(model, "net", init={"value": 3}).ref == "net:v2"
     assert hub.load("net").value == 3
-    assert hub.push(model, "net").ref == "net:v2"  # which says nothing else of how it is made
+    again = hub.push(model, "net")  # which says nothing else of how it is made
+    assert (again.ref, again.reused, again.notices) == ("net:v2", True, ())
 
 
 def test_an_audit_of_a_version_with_unknown_arguments_is_clean(hub: registry.Registry) -> None:
