@@ -194,6 +194,7 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _lost(self, tensor: torch.Tensor, memory: int) -> str:
         if type(tensor) is not nn.Parameter and type(tensor) is not torch.Tensor:
             return f"what a {type(tensor).__name__} is"
+        _storage(tensor)  # counts as a use from the first time on
         if _uses(memory) > self._uses_of_its_own or tensor._use_count() > 1:  # type: ignore[misc,attr-defined]
             return "its memory, which something else holds"
         if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
