@@ -113,13 +113,19 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Leave out from now on what is written into a parameter, if that was made here."""
         if type(parameter) is nn.Parameter and parameter.is_cpu and parameter.layout is torch.strided:
             memory = _storage_id(parameter)  # type: ignore[misc]
-            if memory in self._born and _storage(parameter).resizable():  # which numpy's memory is not
+            if memory in self._born:
                 self._adopted.add(memory)
 
-    def are_adopted(self, tensors: Sequence[torch.Tensor]) -> bool:
-        """Whether all of these are parameters into which nothing is written, and which nothing outside can see."""
-        memories = [_storage_id(tensor) for tensor in tensors]  # type: ignore[misc]
-        return all(memory in self._adopted and memory not in self._exposed for memory in memories)
+    def leaves_out(self, parameters: Iterable[nn.Parameter | None]) -> bool:
+        """Leave out what gives all of these their values; False where that has to be done."""
+        given = [parameter for parameter in parameters if parameter is not None]
+        for parameter in given:
+            memory = _storage_id(parameter)  # type: ignore[misc]
+            if memory not in self._adopted or memory in self._exposed:
+                return False
+        for parameter in given:
+            self.void(parameter)
+        return True
 
     def expose(self, tensor: torch.Tensor, how: str) -> None:
         """Note that something outside of torch gets at the memory of a tensor; stop if that has no values."""
@@ -138,8 +144,6 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if memory not in self._born or memory in self._exposed or not tensor.is_cpu:
             return False
         storage = _storage(tensor)
-        if not storage.resizable():
-            return False
         self._void[memory] = _weak_ref(storage)
         self._addresses[memory] = (storage.data_ptr(), storage.nbytes())
         _forbid_access(tensor)  # type: ignore[misc]
@@ -190,6 +194,7 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _lost(self, tensor: torch.Tensor, memory: int) -> str:
         if type(tensor) is not nn.Parameter and type(tensor) is not torch.Tensor:
             return f"what a {type(tensor).__name__} is"
+        _storage(tensor)  # counts as a use from the first time on
         if _uses(memory) > self._uses_of_its_own or tensor._use_count() > 1:  # type: ignore[misc,attr-defined]
             return "its memory, which something else holds"
         if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
@@ -207,6 +212,9 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = operator(func)
         if found.is_plain:
             result = func._op(*args, **kwargs) if kwargs else func._op(*args)
+            if found.is_factory:  # the most frequent, and always of memory of its own
+                self._born.add(_storage_id(result))  # type: ignore[misc]
+                return result
         else:
             kwargs = kwargs or {}
             if found.draws:
@@ -221,12 +229,15 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note(self, result: Any) -> None:
         """Remember that memory was made here. Its id may pass on to other memory, which is made here, too."""
         for tensor in (result,) if isinstance(result, torch.Tensor) else _tensors((result,), {}):
-            if tensor.layout is torch.strided:
+            if tensor.layout is torch.strided and _storage(tensor).resizable():  # which numpy's memory is not
                 self._born.add(_storage_id(tensor))  # type: ignore[misc]
 
     def _writes_adopted(self, args: Sequence[Any]) -> bool:
         target = args[0] if args else None
-        return isinstance(target, torch.Tensor) and target.is_cpu and self.are_adopted([target])
+        if not isinstance(target, torch.Tensor) or target.layout is not torch.strided:
+            return False
+        memory = _storage_id(target)  # type: ignore[misc]
+        return memory in self._adopted and memory not in self._exposed
 
     def _draw(self, func: Any, found: Operator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         tensors = list(_tensors(args, kwargs))

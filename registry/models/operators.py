@@ -9,6 +9,8 @@ import torch
 _UNDECLARED_WRITES = ("batch_norm",)
 """Parts of the names of operators that write to arguments, running statistics, which their schemas do not mark."""
 
+_FACTORIES = ("empty", "zeros", "ones", "full")
+
 
 class Operator(NamedTuple):
     """One operator, such as ``aten.uniform_.default``."""
@@ -24,6 +26,8 @@ class Operator(NamedTuple):
     returns_what_it_writes: bool
     """Returns those arguments, in their order, and nothing else."""
     returns_nothing: bool
+    is_factory: bool
+    """Makes one dense tensor out of numbers, as ``empty`` does."""
     creates: bool
     """Returns new tensors, not views of what was there before."""
     has_device: bool
@@ -67,6 +71,7 @@ def _read(function: Any) -> Operator:
         writes=tuple((i, a.name) for i, a in written),
         returns_what_it_writes=returns_written,
         returns_nothing=not returns,
+        is_factory=name in _FACTORIES,
         creates=(bool(returns) and all(r.alias_info is None for r in returns)) or name == "lift_fresh",
         has_device=any(a.name == "device" for a in arguments),
         is_declared=not any(part in name for part in _UNDECLARED_WRITES),

@@ -86,11 +86,8 @@ def _without_values(ordinary: _Function) -> _Function:
     @functools.wraps(ordinary)
     def reset_parameters(self: nn.Module) -> None:
         deferral = current()
-        if deferral is not None and not self._buffers:
-            parameters = [p for p in self._parameters.values() if p is not None]
-            if parameters and deferral.are_adopted(parameters) and all(map(deferral.void, parameters)):
-                return
-        ordinary(self)
+        if deferral is None or self._buffers or not deferral.leaves_out(self._parameters.values()):
+            ordinary(self)
 
     return reset_parameters
 
