@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from registry.blobs.manifest import Manifest
-from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.form import EXTRA_STATE, Correction, reconcile
+from registry.canonical.owned import Owner, owners_beside
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
@@ -35,6 +36,7 @@ class Order:
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
     cast: torch.dtype | None = None
+    allow_shape: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def deliver_to_ranks(
     if fsdp:
         return module.train(), report
     if not isinstance(module, nn.parallel.DistributedDataParallel):
-        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
+        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
     return module, report
 
 
@@ -132,10 +134,12 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
+    module = built.module if built is not None else order.model
+    correction, notices = (Correction(), ()) if is_judge else _corrected(parcel, module)
+    renamed = correction.renamed
     report = fit(
         target,
-        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
+        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items() if name not in correction.owned},
         ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
         values={
             renamed.get(name, name): decode(value)
@@ -145,6 +149,8 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         metadata=parcel.manifest.metadata,
         allow_missing=order.allow_missing,
         allow_unexpected=order.allow_unexpected,
+        allow_shape=order.allow_shape,
+        wrapped=_wrapper_values(parcel, correction.owned),
         cast=order.cast,
         device=device,
         check=parcel.check,
@@ -156,14 +162,25 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the names that this class puts right, and what to say of it."""
+def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[Correction, tuple[str, ...]]:
+    """Return what this class puts right about the names, and what to say of it."""
     assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
-    if not renamed:
-        return {}, ()
-    changed = {name: new for name, new in renamed.items() if name != new}
+    correction = reconcile(names, parcel.entry.unwrapping, expect(module)) or Correction()
+    changed = {name: new for name, new in correction.renamed.items() if name != new}
+    if not changed:
+        return correction, ()
     first, new = next(iter(changed.items()))
     notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
-    return renamed, (notice,)
+    return correction, (notice,)
+
+
+def _wrapper_values(parcel: Parcel, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
+    """Return what the wrappers of an entry own, also where an older version keeps it with the names of its file."""
+    unwrapping = parcel.entry.unwrapping
+    beside = owners_beside(unwrapping.cuts, unwrapping.own)
+    return {
+        **{owner: decode(unwrapping.own[name]) for name, owner in beside.items()},
+        **{value.owner: decode(value.value) for value in parcel.manifest.wrappers},
+        **{owner: parcel.tensors[name] for name, owner in corrected.items() if name in parcel.tensors},
+    }

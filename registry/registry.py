@@ -229,6 +229,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         report: Literal[False] = ...,
@@ -247,6 +248,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         report: Literal[True],
@@ -264,6 +266,7 @@ class Registry:
         rank: int | None = None,
         allow_missing: Sequence[str] = (),
         allow_unexpected: Sequence[str] = (),
+        allow_shape: Sequence[str] = (),
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         report: bool = False,
@@ -283,6 +286,8 @@ class Registry:
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
             allow_unexpected: patterns of names in the version that may be left out.
+            allow_shape: patterns of names that keep the model's own values where the version has another shape, such
+                as the head of a model with another number of classes.
             cast: dtype of every floating-point tensor of the model.
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
@@ -298,7 +303,7 @@ class Registry:
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
-        order = Order(model, init, device, allow_missing, allow_unexpected, cast)
+        order = Order(model, init, device, allow_missing, allow_unexpected, cast, allow_shape)
         with uncollected(), undone_on_failure(model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from registry.models.bits import same_bits
 from registry.models.shards import local
 from registry.models.skipping import exchange
-from registry.models.slots import Layout, bare, layout
+from registry.models.slots import layout
 
 
 class _Tensor(NamedTuple):
@@ -35,7 +35,8 @@ class _Owner(NamedTuple):
 class Snapshot:
     """Copies of all tensors and extra states of a module, taken before the first of them is changed."""
 
-    def __init__(self, module: nn.Module, found: Layout) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        found = layout(module)
         self._tensors = [_remembered(tensor) for tensor in _tensors(module)]
         self._owners = [_Owner(*_state(owner)) for owner in found.extra_states.values()]
 
@@ -67,8 +68,7 @@ def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
     if model is None:
         yield
         return
-    inner = bare(model)
-    before = Snapshot(inner, layout(inner))
+    before = Snapshot(model)
     try:
         yield
     except BaseException:
