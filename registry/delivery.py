@@ -11,7 +11,7 @@ from torch import nn
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
-from registry.canonical.owned import Owner, owners_beside
+from registry.canonical.owned import Owner, stored_values
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
@@ -144,7 +144,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         values={
             renamed.get(name, name): decode(value)
             for name, value in parcel.manifest.values.items()
-            if name.rpartition(".")[2] == EXTRA_STATE
+            if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
         },
         metadata=parcel.manifest.metadata,
         allow_missing=order.allow_missing,
@@ -176,11 +176,12 @@ def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[Correction, tu
 
 
 def _wrapper_values(parcel: Parcel, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
-    """Return what the wrappers of an entry own, also where an older version keeps it with the names of its file."""
-    unwrapping = parcel.entry.unwrapping
-    beside = owners_beside(unwrapping.cuts, unwrapping.own)
+    """Return what the wrappers of an entry own, also what only the class at hand has told to be of a wrapper."""
+    stored = stored_values(parcel.entry.unwrapping, parcel.manifest.wrappers)
     return {
-        **{owner: decode(unwrapping.own[name]) for name, owner in beside.items()},
-        **{value.owner: decode(value.value) for value in parcel.manifest.wrappers},
-        **{owner: parcel.tensors[name] for name, owner in corrected.items() if name in parcel.tensors},
+        **{owner: decode(value) for owner, value in stored.items()},
+        **{
+            owner: parcel.tensors[name] if name in parcel.tensors else decode(parcel.manifest.values[name])
+            for name, owner in corrected.items()
+        },
     }

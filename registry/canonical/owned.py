@@ -85,6 +85,14 @@ def owners_beside(cuts: Sequence[Cut], names: Iterable[str]) -> dict[str, Owner]
     return owners
 
 
+def stored_values(unwrapping: Unwrapping, wrappers: Iterable[WrapperValue]) -> dict[Owner, Any]:
+    """Return the encoded values of a version's wrappers, also where an older one has them by the names of its file."""
+    return {
+        **{owner: unwrapping.own[name] for name, owner in owners_beside(unwrapping.cuts, unwrapping.own).items()},
+        **{value.owner: value.value for value in wrappers},
+    }
+
+
 def levels_of(wrappers: Iterable[tuple[str, str]]) -> list[int]:
     """Return, for each wrapper as (path, name), how many of its name stand around it at that path."""
     met: Counter[tuple[str, str]] = Counter()
