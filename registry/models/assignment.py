@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
+from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
+from registry.models.memory import is_seen_elsewhere, put
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.skipping import exchange
@@ -38,6 +39,9 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
             shards[id(tensor)] = materialised(tensor, weights[source])
             continue
         given = _trainable(weights[source].detach())
+        if not tensor.is_meta and tensor.dtype == given.dtype and is_seen_elsewhere(tensor):
+            put(tensor, given)  # what sees its memory too, such as a view that the module keeps, has to see the values
+            continue
         address = given.data_ptr()
         if address in in_use and address:
             given = given.clone()
@@ -66,10 +70,10 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
         local(tensor).copy_(part_of(values, tensor))
     elif tensor.is_meta:
         exchange(tensor, values.detach().clone())
-    elif tensor.dtype != values.dtype or _overlaps_itself(tensor):
+    elif tensor.dtype != values.dtype:
         tensor.data = values.detach().to(tensor.device, copy=True)
     else:
-        tensor.detach().copy_(values)
+        put(tensor, values)
 
 
 def load_as_the_class_does(
@@ -135,32 +139,6 @@ def convert(module: nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def check_memory(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
-    """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
-    by_memory: dict[int, list[str]] = {}
-    for name in plan.sources:
-        memory = local(found.slots[name].tensor).untyped_storage()
-        if memory.nbytes():
-            by_memory.setdefault(memory.data_ptr(), []).append(name)
-    wrong = [
-        name
-        for names in by_memory.values()
-        if len({id(found.slots[name].tensor) for name in names}) > 1
-        for name in names
-        if not _holds(found.slots[name].tensor, weights[plan.sources[name]])
-    ]
-    if wrong:
-        raise _overwritten(model, wrong)
-
-
-def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
-    return same_bits(local(tensor), part_of(values, tensor))
-
-
-def _overwritten(model: str, names: list[str]) -> FitError:
-    return UntouchedTensor(model, names, "share memory with other tensors whose values differ in the entry")
-
-
 def _trainable(tensor: torch.Tensor) -> torch.Tensor:
     """Return the same memory as a tensor that autograd takes, also if it was mapped in inference mode."""
     if not tensor.is_inference():
@@ -172,8 +150,3 @@ def _trainable(tensor: torch.Tensor) -> torch.Tensor:
 def _reset(found: Layout, names: Iterable[str]) -> None:
     for name in names:
         found.slots[name].tensor.zero_()
-
-
-def _overlaps_itself(tensor: torch.Tensor) -> bool:
-    """Whether several elements are one place in memory, as after ``expand``, which torch refuses to copy into."""
-    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

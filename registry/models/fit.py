@@ -16,6 +16,7 @@ from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.memory import check_places, separate
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
@@ -108,6 +109,8 @@ def _fit_built(built: Built, found: Layout, plan: Plan, given: Given, allowed: A
         built.rebuild_plainly("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
         wrappers = plan_wrappers(found, given.wrapped, allowed)
+    with torch.inference_mode(False), torch.no_grad():
+        separate(found, plan, given.weights)
     _assign(built.module, found, plan, given, wrappers, installing=built.fast)
     return wrappers
 
@@ -135,11 +138,11 @@ def _assign(
         if found.custom:
             assignment.load_as_the_class_does(module, plan, weights, given.values, given.metadata)
         else:
+            check_places(found, plan, weights, type(module).__name__)
             if installing:
                 assignment.install(found, plan, weights)
             else:
                 assignment.copy(found, plan, weights)
-                assignment.check_memory(found, plan, weights, type(module).__name__)
             assignment.set_extra_states(module, found, plan, weights, given.values)
             if cast is not None:
                 assignment.convert(module, cast)
