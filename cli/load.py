@@ -26,7 +26,9 @@ def load(
     allow_shape: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-shape", metavar="PATTERN", help="Names that keep their initial value if the shape differs: 'head.*'."
+            "--allow-shape",
+            metavar="PATTERN",
+            help="Names that keep their initial value if the shape differs: 'head.*'.",
         ),
     ] = None,
     cast: Annotated[

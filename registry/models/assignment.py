@@ -103,9 +103,10 @@ def load_as_the_class_does(
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
     loaded = module.state_dict()
+    lazy = {name: name for name in plan.extra_states if name in weights and isinstance(loaded.get(name), torch.Tensor)}
     wrong = [
         name
-        for name, source in plan.sources.items()
+        for name, source in {**plan.sources, **lazy}.items()
         if name not in loaded or not same_bits(loaded[name].cpu(), weights[source].to(loaded[name].dtype).cpu())
     ]
     if wrong:

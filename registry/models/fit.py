@@ -16,6 +16,7 @@ from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.laziness import check_lazy
 from registry.models.memory import check_places, separate
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
@@ -72,6 +73,7 @@ def fit(
     allowed = Allowances(allow_missing, allow_unexpected, allow_shape, _cast_name(cast))
     plan = make_plan(type(module).__name__, wanted, content, allowed)
     try:
+        check_lazy(found, content.tensors, type(module).__name__, allowed.cast)
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
         given = Given(_cast(weights, plan, cast), values or {}, metadata, wrapped or {}, cast)
         if isinstance(target, Built):

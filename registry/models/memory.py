@@ -98,7 +98,9 @@ def _suspects(found: Layout) -> list[list[str]]:
     return suspects
 
 
-def _try_on_copy(tensors: Mapping[str, torch.Tensor], plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
+def _try_on_copy(
+    tensors: Mapping[str, torch.Tensor], plan: Plan, weights: Mapping[str, torch.Tensor], model: str
+) -> None:
     memory = local(next(iter(tensors.values()))).untyped_storage().clone()
     wanted: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():

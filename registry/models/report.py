@@ -55,7 +55,9 @@ class LoadReport:
         if self.defaulted:
             lines.append(f"set to 0, since files of old torch lack them: {_some(self.defaulted)}")
         if self.missing or self.unexpected or self.reshaped:
-            reshaped = [f"{name} ({_by(got)} in the entry, {_by(want)} here)" for name, (got, want) in self.reshaped.items()]
+            reshaped = [
+                f"{name} ({_by(got)} in the entry, {_by(want)} here)" for name, (got, want) in self.reshaped.items()
+            ]
             parts = [
                 f"kept at their initial value: {_some(self.missing)}" if self.missing else "",
                 f"left out: {_some(self.unexpected)}" if self.unexpected else "",
