@@ -23,6 +23,7 @@ from registry.models.expectation import expect
 from registry.models.fit import fit
 from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
+from registry.models.rollback import undone_on_failure
 from registry.models.specification import ModelSpec
 
 
@@ -91,12 +92,13 @@ def deliver_to_ranks(
         device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
         return device, *deliver(open_parcel(entry), replace(order, device=None), device if fsdp else None)
 
-    device, module, report = ranks.together(f"loading {entry.ref}", here)
-    if fsdp:
-        return module.train(), report
-    if not isinstance(module, nn.parallel.DistributedDataParallel):
-        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
-    return module, report
+    with undone_on_failure(order.model):  # around the ranks: another's failure undoes this one
+        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        if fsdp:
+            return module.train(), report
+        if not isinstance(module, nn.parallel.DistributedDataParallel):
+            module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
+        return module, report
 
 
 def require_unflattened(model: nn.Module) -> None:

@@ -298,6 +298,7 @@ class Registry:
         """
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
+        from registry.models.origin import set_origin
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
@@ -313,6 +314,7 @@ class Registry:
                     loaded[0].eval()
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
+        set_origin(loaded[0], loaded[1].ref, loaded[1].digest)
         return loaded if report else loaded[0]
 
     def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:

@@ -68,6 +68,12 @@ def owners_met(wrappers: Sequence[Met]) -> dict[str, Owner]:
     }
 
 
+def unwrapping_of(wrappers: Sequence[Met]) -> Unwrapping:
+    """Return how the names of a live state dict become canonical."""
+    cuts = [Cut(met.inserted, met.wrapper, "live", 0) for met in wrappers if met.inserted]
+    return Unwrapping(tuple(cuts), set_aside=tuple(owners_met(wrappers)))
+
+
 def owners_beside(cuts: Sequence[Cut], names: Iterable[str]) -> dict[str, Owner]:
     """Return the owner of each name in a file that stands beside a component that a wrapper inserted."""
     bare = Unwrapping(tuple(cuts)).bare

@@ -8,14 +8,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from registry.canonical.owned import unwrapping_of
+from registry.checkpoints.live import live_wrappers
 from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
+from registry.models.expectation import own_state
 from registry.models.memory import is_seen_elsewhere, put
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.skipping import exchange
-from registry.models.slots import Layout, layout
+from registry.models.slots import Layout, Slot, layout
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
@@ -78,6 +82,7 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
 
 def load_as_the_class_does(
     module: nn.Module,
+    found: Layout,
     plan: Plan,
     weights: Mapping[str, torch.Tensor],
     values: Mapping[str, Any],
@@ -85,32 +90,65 @@ def load_as_the_class_does(
 ) -> None:
     """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
     model = type(module).__name__
+    names = unwrapping_of(live_wrappers(module))
     own = module.state_dict()
+    plain = {names.bare(name) for name, tensor in own.items() if _is_of_slot(tensor, found.slots.get(names.bare(name)))}
     state: OrderedDict[str, Any] = OrderedDict()
-    for name in own:
-        if name in plan.sources:
-            state[name] = weights[plan.sources[name]]
+    for in_module, value in own.items():
+        name = names.bare(in_module)
+        if in_module in names.set_aside:
+            state[in_module] = value
+        elif name in plan.sources:
+            state[in_module] = weights[plan.sources[name]]
         elif name in plan.defaulted:
-            state[name] = torch.zeros_like(own[name])
+            state[in_module] = torch.zeros_like(value)
         elif name in plan.extra_states:
-            state[name] = values[name] if name in values else weights[name]
+            state[in_module] = values[name] if name in values else weights[name]
         else:
-            state[name] = own[name]
+            state[in_module] = value
     if metadata is not None:
-        state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
+        facts = {names.wrapped(path): dict(of_module) for path, of_module in metadata.items()}
+        state._metadata = facts  # type: ignore[attr-defined]
     try:
         module.load_state_dict(state, strict=True)
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = module.state_dict()
+    loaded = own_state(module)
+    slots = layout(module).slots
     lazy = {name: name for name in plan.extra_states if name in weights and isinstance(loaded.get(name), torch.Tensor)}
     wrong = [
         name
         for name, source in {**plan.sources, **lazy}.items()
-        if name not in loaded or not same_bits(loaded[name].cpu(), weights[source].to(loaded[name].dtype).cpu())
+        if name not in loaded
+        or not _has_values(loaded[name], weights[source])
+        # What the state dict shows is what the module computes with, where that was so before.
+        or (
+            name in plain
+            and not _is_of_slot(loaded[name], slot := slots.get(name))
+            and not _slot_has(slot, weights[source])
+        )
     ]
     if wrong:
         raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
+
+
+def _has_values(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    return same_bits(tensor.detach().cpu(), values.to(tensor.dtype).cpu())
+
+
+def _slot_has(slot: Slot | None, values: torch.Tensor) -> bool:
+    return slot is not None and slot.tensor.shape == values.shape and _has_values(slot.tensor, values)
+
+
+def _is_of_slot(tensor: Any, slot: Slot | None) -> bool:
+    """Whether an entry of a state dict is a registered tensor itself, seen as it is."""
+    if slot is None or not isinstance(tensor, torch.Tensor) or is_lazy(slot.tensor) or is_lazy(tensor):
+        return False
+    registered = slot.tensor
+    same = (
+        tensor.shape == registered.shape and tensor.stride() == registered.stride() and tensor.dtype == registered.dtype
+    )
+    return same and tensor.data_ptr() == registered.data_ptr()
 
 
 def set_extra_states(

@@ -16,6 +16,7 @@ from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.landing import Landing
 from registry.models.laziness import check_lazy
 from registry.models.memory import check_places, separate
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
@@ -77,16 +78,14 @@ def fit(
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
         given = Given(_cast(weights, plan, cast), values or {}, metadata, wrapped or {}, cast)
         if isinstance(target, Built):
-            wrappers = _fit_built(target, found, plan, given, allowed)
+            wrappers = _fit_built(target, found, plan, given, allowed, device)
             module = target.module
         else:
             check()
-            wrappers = _fit_callers(target, module, found, plan, given, allowed)
+            wrappers = _fit_callers(target, module, found, plan, given, allowed, device)
     except FitError as error:
         error.report = plan.report
         raise
-    if device is not None:
-        module.to(device)
     report = replace(wrappers.told(plan.report), device=str(device) if device is not None else "")
     if isinstance(target, Built):
         check()
@@ -105,7 +104,12 @@ class Given:
     cast: torch.dtype | None
 
 
-def _fit_built(built: Built, found: Layout, plan: Plan, given: Given, allowed: Allowances) -> WrapperPlan:
+Device = torch.device | str | None
+
+
+def _fit_built(
+    built: Built, found: Layout, plan: Plan, given: Given, allowed: Allowances, device: Device
+) -> WrapperPlan:
     wrappers = plan_wrappers(found, given.wrapped, allowed)
     if built.fast and (plan.keeps_initial_values or wrappers.lacks_values):
         built.rebuild_plainly("tensors that the entry lacks keep their initial value")
@@ -113,17 +117,23 @@ def _fit_built(built: Built, found: Layout, plan: Plan, given: Given, allowed: A
         wrappers = plan_wrappers(found, given.wrapped, allowed)
     with torch.inference_mode(False), torch.no_grad():
         separate(found, plan, given.weights)
-    _assign(built.module, found, plan, given, wrappers, installing=built.fast)
+    _assign(built.module, found, plan, given, wrappers, installing=built.fast, device=device)
     return wrappers
 
 
 def _fit_callers(
-    target: nn.Module, module: nn.Module, found: Layout, plan: Plan, given: Given, allowed: Allowances
+    target: nn.Module,
+    module: nn.Module,
+    found: Layout,
+    plan: Plan,
+    given: Given,
+    allowed: Allowances,
+    device: Device,
 ) -> WrapperPlan:
     wrappers = plan_wrappers(found, given.wrapped, allowed)
-    before = Snapshot(target)
+    before = Snapshot(target, found)
     try:
-        _assign(module, found, plan, given, wrappers, installing=False)
+        _assign(module, found, plan, given, wrappers, installing=False, device=device)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
@@ -131,24 +141,37 @@ def _fit_callers(
 
 
 def _assign(
-    module: nn.Module, found: Layout, plan: Plan, given: Given, wrappers: WrapperPlan, *, installing: bool
+    module: nn.Module,
+    found: Layout,
+    plan: Plan,
+    given: Given,
+    wrappers: WrapperPlan,
+    *,
+    installing: bool,
+    device: Device,
 ) -> None:
     weights, cast = given.weights, given.cast
     with torch.inference_mode(False), torch.no_grad():
         if cast is not None and (found.custom or not installing):
             assignment.convert(module, cast)
         if found.custom:
-            assignment.load_as_the_class_does(module, plan, weights, given.values, given.metadata)
+            assignment.load_as_the_class_does(module, found, plan, weights, given.values, given.metadata)
+            found = layout(module)  # the class may have replaced what it has
+            landing = Landing(found, found.slots)
         else:
             check_places(found, plan, weights, type(module).__name__)
             if installing:
                 assignment.install(found, plan, weights)
             else:
                 assignment.copy(found, plan, weights)
+            landing = Landing(found, plan.sources)
             assignment.set_extra_states(module, found, plan, weights, given.values)
             if cast is not None:
                 assignment.convert(module, cast)
     give_back(wrappers, given.wrapped)
+    if device is not None:
+        module.to(device)
+    landing.confirm(module, torch.device(device) if device is not None else None)
 
 
 def _cast_name(cast: torch.dtype | None) -> str | None:
