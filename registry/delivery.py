@@ -19,11 +19,12 @@ from registry.errors.intake import ModelNeeded
 from registry.errors.models import FlattenedParameters
 from registry.models import parallel, ranks
 from registry.models.build import Built
-from registry.models.expectation import expect
+from registry.models.expectation import expect_of
 from registry.models.fit import fit
 from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
 from registry.models.rollback import undone_on_failure
+from registry.models.slots import Layout, bare, layout
 from registry.models.specification import ModelSpec
 
 
@@ -137,26 +138,34 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     target = built if built is not None else order.model
     assert target is not None
     module = built.module if built is not None else order.model
-    correction, notices = (Correction(), ()) if is_judge else _corrected(parcel, module)
-    renamed = correction.renamed
-    report = fit(
-        target,
-        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items() if name not in correction.owned},
-        ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
-        values={
-            renamed.get(name, name): decode(value)
-            for name, value in parcel.manifest.values.items()
-            if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
-        },
-        metadata=parcel.manifest.metadata,
-        allow_missing=order.allow_missing,
-        allow_unexpected=order.allow_unexpected,
-        allow_shape=order.allow_shape,
-        wrapped=_wrapper_values(parcel, correction.owned),
-        cast=order.cast,
-        device=device,
-        check=parcel.check,
-    )
+    assert module is not None
+    found = layout(module)
+    # Asking such a class for its state dict runs code of its own already.
+    with undone_on_failure(order.model if found.custom else None):
+        correction, notices = (Correction(), ()) if is_judge else _corrected(parcel, module, found)
+        renamed = correction.renamed
+        report = fit(
+            target,
+            {
+                renamed.get(name, name): tensor
+                for name, tensor in parcel.tensors.items()
+                if name not in correction.owned
+            },
+            ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
+            values={
+                renamed.get(name, name): decode(value)
+                for name, value in parcel.manifest.values.items()
+                if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
+            },
+            metadata=parcel.manifest.metadata,
+            allow_missing=order.allow_missing,
+            allow_unexpected=order.allow_unexpected,
+            allow_shape=order.allow_shape,
+            wrapped=_wrapper_values(parcel, correction.owned),
+            cast=order.cast,
+            device=device,
+            check=parcel.check,
+        )
     module = built.module if built is not None else order.model
     assert module is not None
     return module, replace(
@@ -164,11 +173,10 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[Correction, tuple[str, ...]]:
+def _corrected(parcel: Parcel, module: nn.Module, found: Layout) -> tuple[Correction, tuple[str, ...]]:
     """Return what this class puts right about the names, and what to say of it."""
-    assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    correction = reconcile(names, parcel.entry.unwrapping, expect(module)) or Correction()
+    correction = reconcile(names, parcel.entry.unwrapping, expect_of(bare(module), found)) or Correction()
     changed = {name: new for name, new in correction.renamed.items() if name != new}
     if not changed:
         return correction, ()

@@ -130,6 +130,35 @@ def test_an_average_inside_a_model_goes_on_as_if_never_interrupted(hub: registry
         assert loaded.ema.n_averaged == 2
 
 
+class Twice(nn.Module):
+    """Has one wrapped part at two places, and in another one."""
+
+    def __init__(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        part = nn.Linear(2, 2)
+        self.a = wrap(part)
+        self.list = nn.ModuleList([self.a, nn.Sequential(self.a)])
+        self.bare = part
+
+
+@pytest.mark.parametrize(
+    "wrap", [DataParallel, torch.compile, averaged, lambda m: DataParallel(torch.compile(m)), tempered]
+)
+def test_a_wrapped_part_is_unwrapped_wherever_it_stands(wrap, hub: registry.Registry) -> None:
+    wrapped, bare = Twice(wrap), Twice(lambda part: part)
+    inside = wrapped.a
+    while (child := next(iter(inside.children()), None)) is not None:
+        inside = child
+    for part in (bare.a, wrapped.bare, inside):
+        part.load_state_dict({"weight": torch.arange(4.0).reshape(2, 2), "bias": torch.ones(2)})
+
+    assert hub.push(wrapped, "net").digest == hub.push(bare, "bare").digest
+
+    loaded = Twice(wrap)
+    hub.load("net", model=loaded)
+    assert state(loaded) == state(wrapped)
+
+
 def test_resuming_gives_the_wrapper_what_it_owned(hub: registry.Registry) -> None:
     saved, loaded = averaged(nn.Linear(2, 2)), AveragedModel(nn.Linear(2, 2))
     hub.push(saved, "net", optimizer=torch.optim.SGD(saved.parameters(), 0.1))

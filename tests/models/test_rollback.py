@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import registry
 from registry import errors
 from registry.models.fit import fit
 
@@ -190,5 +191,32 @@ def test_a_plain_module_keeps_its_gradients_and_objects_when_the_bytes_are_damag
 
     with pytest.raises(errors.MissingTensors):
         fit(module, {"0.weight": torch.ones(2, 2)})
+
+    assert facts(module) == before
+
+
+class Asked(nn.Linear):
+    """Counts how often it was asked for its state, and merges something for it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.asked = 0
+        self.log: list[str] = []
+        self.register_state_dict_pre_hook(self._merge)
+
+    @staticmethod
+    def _merge(module: Asked, prefix: str, keep_vars: bool) -> None:
+        module.asked += 1
+        module.log.append(prefix)
+        module.weight.data.add_(1)
+
+
+def test_what_asking_for_a_state_dict_did_is_undone_where_the_names_do_not_fit(hub: registry.Registry) -> None:
+    hub.push({"other": torch.ones(2)}, "net")
+    module = nn.Sequential(Asked())
+    before = facts(module)
+
+    with pytest.raises(errors.FitError):
+        hub.load("net", model=module)
 
     assert facts(module) == before
