@@ -161,7 +161,8 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
     """Return the newest live version that already is what a push would make.
 
     It has the same weights, ties and other values; and what the push says of the class and of wrappers, and brings as
-    documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
+    documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one version is
+    the point.
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
     for row in connection.rows(sql.SAME_WEIGHTS, {"model": model_id, "weights": weights}):

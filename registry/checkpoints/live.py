@@ -70,7 +70,7 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the model inside any wrappers at the root."""
     while True:
-        row = wrapper_of(type(module))
+        row = wrapper_of(module)
         child = getattr(module, row.component, None) if row else None
         if not isinstance(child, nn.Module):
             return module
@@ -93,7 +93,7 @@ def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
 
 def _met(module: nn.Module, at: str, path: str) -> Iterator[Met]:
     """Yield the wrappers in what stands under the prefix ``at`` in the names, and under ``path`` canonically."""
-    row = wrapper_of(type(module))
+    row = wrapper_of(module)
     children: dict[str, nn.Module | None] = module.__dict__["_modules"]
     if row is not None and (inner := children.get(row.component)) is not None:
         # torch takes these out of the names of a live state dict.
@@ -131,9 +131,14 @@ def is_fsdp1(module: nn.Module) -> bool:
     return any(_FSDP1 in _type_names(child) for child in module.modules())
 
 
+def wrapper_of(module: nn.Module) -> Wrapper | None:
+    """Return the wrapper that a module is, by its class or one that it derives from, or None."""
+    kind: Any = type(module)  # mypy takes it for unhashable
+    return _wrapper_of_class(kind)
+
+
 @cache
-def wrapper_of(cls: Any) -> Wrapper | None:
-    """Return the wrapper that a class is, or that it derives from, or None."""
+def _wrapper_of_class(cls: type) -> Wrapper | None:
     names = [f"{parent.__module__}.{parent.__qualname__}" for parent in cls.__mro__]
     return next((row for name in names for row in WRAPPERS if name in row.types), None)
 

@@ -123,8 +123,8 @@ class ShapeMismatch(FitError):
         names = tuple(name for name, _, _ in differences)
         more = f", and {len(differences) - 1} more differ" if len(differences) > 1 else ""
         super().__init__(
-            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the init arguments, "
-            "nothing is broadcast or cut to size; or name what may keep its initial value with "
+            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the init "
+            "arguments, nothing is broadcast or cut to size; or name what may keep its initial value with "
             f"allow_shape=['{_pattern(names)}'] (--allow-shape)"
         )
         self.names = names

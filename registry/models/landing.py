@@ -14,9 +14,9 @@ from registry.models.slots import Layout
 class Landing:
     """Which tensors received values, by identity and version counter; no byte is read again.
 
-    It is taken when the values are there and asked when everything else is done: extra states were set, hooks have run,
-    the module was moved. What replaced a tensor meanwhile, or wrote into one, would leave other values than the entry's.
-    What writes through ``.data`` or ``numpy()`` counts no version and is not seen.
+    It is taken when the values are there and asked when everything else is done: extra states were set, hooks have
+    run, the module was moved. What replaced a tensor meanwhile, or wrote into one, would leave other values than the
+    entry's. What writes through ``.data`` or ``numpy()`` counts no version and is not seen.
     """
 
     def __init__(self, found: Layout, names: Iterable[str]) -> None:
@@ -39,10 +39,7 @@ class Landing:
         wrong = [
             name
             for name, registry, key, tensor, version in self._slots
-            if (now := registry.get(key)) is not tensor
-            and not _was_moved(tensor, now, device)
-            or now is tensor
-            and _version(now) != version
+            if not _is_same(tensor, version, registry.get(key), device)
         ]
         if wrong:
             raise UntouchedTensor(type(model).__name__, wrong, "were replaced or changed after they were loaded")
@@ -52,7 +49,7 @@ def _version(tensor: torch.Tensor | None) -> int:
     return -1 if tensor is None or tensor.is_inference() else tensor._version
 
 
-def _was_moved(before: torch.Tensor | None, now: torch.Tensor | None, device: torch.device | None) -> bool:
-    if before is None or now is None or device is None:
-        return False
-    return before.device.type != now.device.type or before.device != now.device
+def _is_same(before: torch.Tensor | None, version: int, now: torch.Tensor | None, device: torch.device | None) -> bool:
+    if now is before:
+        return _version(now) == version
+    return before is not None and now is not None and device is not None and before.device != now.device

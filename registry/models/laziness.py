@@ -31,9 +31,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 def check_lazy(found: Layout, tensors: Mapping[str, TensorSpec], model: str, cast: str | None) -> None:
     """Refuse shapes and dtypes that a lazy layer of the module would never take.
 
-    The layer's own ``initialize_parameters`` is run on copies of it without values, for inputs of several sizes. What is
-    the same for all of them comes from the constructor (``out_features``), and so do dimensions that are always equal
-    (a weight's and its bias'); an entry has to keep to both. A layer that none of these inputs fits is not judged.
+    The layer's own ``initialize_parameters`` is run on copies of it without values, for inputs of several sizes. What
+    is the same for all of them comes from the constructor (``out_features``), and so do dimensions that are always
+    equal (a weight's and its bias'); an entry has to keep to both. A layer that none of these inputs fits is not
+    judged.
 
     Raises:
         ShapeMismatch, DtypeMismatch: naming what it wants.
@@ -66,7 +67,7 @@ def _runs(module: nn.Module, shapes: Shapes) -> Iterator[Shapes]:
                 given = torch.empty(shape, device="meta")
                 required = inspect.signature(tried.initialize_parameters).parameters.values()
                 count = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in required)
-                tried.initialize_parameters(*[given] * max(1, count))  # type: ignore[operator]
+                tried.initialize_parameters(*[given] * max(1, count))
                 made = {key: _made(tried, key) for key in shapes}
             except Exception:  # code of the layer's own, which such an input does not fit
                 continue
@@ -94,16 +95,15 @@ def _without_values(module: nn.Module) -> Any:
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
     if isinstance(tensor, UninitializedParameter):
-        return UninitializedParameter(device="meta", dtype=tensor.dtype)
+        return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg]
     if isinstance(tensor, UninitializedBuffer):
-        return UninitializedBuffer(device="meta", dtype=tensor.dtype)
+        return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg]
     empty = torch.empty_like(tensor, device="meta", requires_grad=False)
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _made(module: nn.Module, key: str) -> tuple[int, ...] | None:
-    tensor = module._parameters.get(key)
-    tensor = tensor if tensor is not None else module._buffers.get(key)
+    tensor = {**module._buffers, **module._parameters}.get(key)
     return None if tensor is None or is_lazy(tensor) else tuple(tensor.shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -31,13 +32,14 @@ def check_places(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor],
 def separate(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
     """Give each tensor of a module that nobody holds yet memory in which the entry's values can stand.
 
-    The module that was pushed had it replaced meanwhile: its class makes an expanded buffer, say, and training a full one.
+    The module that was pushed had it replaced meanwhile: its class makes an expanded buffer, say, and training a full
+    one.
     """
     for name in (name for names in _suspects(found) for name in names):
         tensor = local(found.slots[name].tensor)
         if name in plan.sources and may_overlap_itself(tensor):
             values = part_of(weights[plan.sources[name]], found.slots[name].tensor)
-            copy = _on(tensor.untyped_storage().clone(), tensor)
+            copy = _on(_copied(tensor), tensor)
             put(copy, values.to(copy.dtype))
             if not same_bits(copy, values.detach().to(copy.dtype)):
                 tensor.data = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -92,7 +94,7 @@ def _suspects(found: Layout) -> list[list[str]]:
     suspects = []
     for regions in by_memory.values():
         regions.sort()
-        touching = any(one[1] > other[0] for one, other in zip(regions, regions[1:], strict=False))
+        touching = any(one[1] > other[0] for one, other in pairwise(regions))
         if touching or any(overlaps for *_, overlaps in regions):
             suspects.append([name for *_, name, _ in regions])
     return suspects
@@ -101,7 +103,7 @@ def _suspects(found: Layout) -> list[list[str]]:
 def _try_on_copy(
     tensors: Mapping[str, torch.Tensor], plan: Plan, weights: Mapping[str, torch.Tensor], model: str
 ) -> None:
-    memory = local(next(iter(tensors.values()))).untyped_storage().clone()
+    memory = _copied(local(next(iter(tensors.values()))))
     wanted: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         if name in plan.sources:
@@ -117,6 +119,11 @@ def _try_on_copy(
     wrong = [name for name, copy in copies.items() if not same_bits(copy, wanted[name].to(copy.dtype))]
     if wrong:
         raise UntouchedTensor(model, wrong, "share memory, with other tensors or among their own elements")
+
+
+def _copied(tensor: torch.Tensor) -> torch.UntypedStorage:
+    copied: torch.UntypedStorage = tensor.untyped_storage().clone()  # type: ignore[no-untyped-call]
+    return copied
 
 
 def _on(memory: torch.UntypedStorage, tensor: torch.Tensor) -> torch.Tensor:

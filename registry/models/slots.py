@@ -73,15 +73,19 @@ def _entries(parts: list[tuple[str, nn.Module]]) -> tuple[dict[str, Slot], dict[
 
 def owned(found: Layout) -> dict[Owner, Slot | nn.Module]:
     """Return what the wrappers of a module have beside the model inside: a tensor, or the module of an extra state."""
-    owners = [(prefix.removesuffix("."), _wrapper_name(_kind(wrapper))) for prefix, wrapper in found.wrappers]
+    rows = [
+        (prefix.removesuffix("."), wrapper, row) for prefix, wrapper in found.wrappers if (row := wrapper_of(wrapper))
+    ]
+    levels = levels_of((path, row.name) for path, _, row in rows)
     own: dict[Owner, Slot | nn.Module] = {}
-    for (path, name), level, (_, wrapper) in zip(owners, levels_of(owners), found.wrappers, strict=True):
+    for (path, wrapper, row), level in zip(rows, levels, strict=True):
         parts = [("", wrapper)]
         for key, child in wrapper.__dict__["_modules"].items():
-            if child is not None and key != _component(_kind(wrapper)):
+            if child is not None and key != row.component:
                 _walk(child, f"{key}.", parts, [])
         slots, extra_states = _entries(parts)
-        own.update({Owner(path, name, level, key): place for key, place in {**slots, **extra_states}.items()})
+        own.update({Owner(path, row.name, level, key): slot for key, slot in slots.items()})
+        own.update({Owner(path, row.name, level, key): part for key, part in extra_states.items()})
     return own
 
 
@@ -93,8 +97,8 @@ def bare(module: nn.Module) -> nn.Module:
 
 
 def _inside(module: nn.Module) -> nn.Module | None:
-    component = _component(_kind(module))
-    child = getattr(module, component, None) if component else None
+    row = wrapper_of(module)
+    child = getattr(module, row.component, None) if row is not None else None
     return child if isinstance(child, nn.Module) else None
 
 
@@ -133,19 +137,6 @@ def _has_extra_state(kind: type[Any]) -> bool:
 @cache
 def _is_sharded_class(kind: type[Any]) -> bool:
     return any(parent.__name__ == "FSDPModule" and parent.__module__.startswith("torch.") for parent in kind.__mro__)
-
-
-@cache
-def _component(kind: type[Any]) -> str:
-    """Return the name of a wrapper's one child, or an empty text where the class is no wrapper."""
-    row = wrapper_of(kind)
-    return row.component if row is not None else ""
-
-
-@cache
-def _wrapper_name(kind: type[Any]) -> str:
-    row = wrapper_of(kind)
-    return row.name if row is not None else ""
 
 
 def _walk(
