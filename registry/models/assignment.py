@@ -21,6 +21,9 @@ from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.skipping import exchange
 from registry.models.slots import Layout, Slot, layout
 
+_SMALL = 4096
+"""Bytes."""
+
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
 
@@ -42,10 +45,10 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
         if is_shard(tensor):
             shards[id(tensor)] = materialised(tensor, weights[source])
             continue
-        given = _trainable(weights[source].detach())
-        if not tensor.is_meta and tensor.dtype == given.dtype and is_seen_elsewhere(tensor):
-            put(tensor, given)  # what sees its memory too, such as a view that the module keeps, has to see the values
+        if not tensor.is_meta and tensor.dtype == weights[source].dtype and _has_to_stay(tensor):
+            put(tensor, weights[source])
             continue
+        given = _trainable(weights[source].detach())
         address = given.data_ptr()
         if address in in_use and address:
             given = given.clone()
@@ -176,6 +179,14 @@ def convert(module: nn.Module, dtype: torch.dtype) -> None:
     for tensor in [*module.parameters(), *module.buffers()]:
         if tensor.is_floating_point() and tensor.dtype != dtype:
             tensor.data = tensor.data.to(dtype)
+
+
+def _has_to_stay(tensor: torch.Tensor) -> bool:
+    """Whether a tensor keeps its memory: something else may see it, such as a view that the module keeps.
+
+    A small one is copied sooner than that is found out.
+    """
+    return tensor.nbytes <= _SMALL or is_seen_elsewhere(tensor)
 
 
 def _trainable(tensor: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
 from registry.models.landing import Landing
 from registry.models.laziness import check_lazy
-from registry.models.memory import check_places, separate
+from registry.models.memory import check_places
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
@@ -115,9 +115,7 @@ def _fit_built(
         built.rebuild_plainly("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
         wrappers = plan_wrappers(found, given.wrapped, allowed)
-    with torch.inference_mode(False), torch.no_grad():
-        separate(found, plan, given.weights)
-    _assign(built.module, found, plan, given, wrappers, installing=built.fast, device=device)
+    _assign(built.module, found, plan, given, wrappers, installing=built.fast, is_callers=False, device=device)
     return wrappers
 
 
@@ -133,7 +131,7 @@ def _fit_callers(
     wrappers = plan_wrappers(found, given.wrapped, allowed)
     before = Snapshot(target, found)
     try:
-        _assign(module, found, plan, given, wrappers, installing=False, device=device)
+        _assign(module, found, plan, given, wrappers, installing=False, is_callers=True, device=device)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
@@ -148,9 +146,11 @@ def _assign(
     wrappers: WrapperPlan,
     *,
     installing: bool,
+    is_callers: bool,
     device: Device,
 ) -> None:
-    weights, cast = given.weights, given.cast
+    weights, cast, landing = given.weights, given.cast, None
+    runs_others_code = bool(plan.extra_states or wrappers.extra_states or device is not None)
     with torch.inference_mode(False), torch.no_grad():
         if cast is not None and (found.custom or not installing):
             assignment.convert(module, cast)
@@ -159,19 +159,20 @@ def _assign(
             found = layout(module)  # the class may have replaced what it has
             landing = Landing(found, found.slots)
         else:
-            check_places(found, plan, weights, type(module).__name__)
+            check_places(found, plan, weights, type(module).__name__, is_callers=is_callers)
             if installing:
                 assignment.install(found, plan, weights)
             else:
                 assignment.copy(found, plan, weights)
-            landing = Landing(found, plan.sources)
+            landing = Landing(found, plan.sources) if runs_others_code else None
             assignment.set_extra_states(module, found, plan, weights, given.values)
             if cast is not None:
                 assignment.convert(module, cast)
     give_back(wrappers, given.wrapped)
     if device is not None:
         module.to(device)
-    landing.confirm(module, torch.device(device) if device is not None else None)
+    if landing is not None:
+        landing.confirm(module, torch.device(device) if device is not None else None)
 
 
 def _cast_name(cast: torch.dtype | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 
 import torch
@@ -20,12 +21,14 @@ class Landing:
     """
 
     def __init__(self, found: Layout, names: Iterable[str]) -> None:
-        self._slots = []
-        for name in names:
-            owner, key, is_parameter, _ = found.slots[name]
-            registry: dict[str, torch.Tensor | None] = owner.__dict__["_parameters" if is_parameter else "_buffers"]
-            tensor = registry.get(key)
-            self._slots.append((name, registry, key, tensor, _version(tensor)))
+        slots = found.slots
+        self._names = list(names)
+        self._places = [
+            (owner.__dict__["_parameters" if is_parameter else "_buffers"], key)
+            for owner, key, is_parameter, _ in map(slots.__getitem__, self._names)
+        ]
+        self._tensors = self._now()
+        self._versions = list(map(_version, self._tensors))
 
     def confirm(self, model: nn.Module, device: torch.device | None = None) -> None:
         """Raise if a tensor is another one now, or was written to.
@@ -36,17 +39,23 @@ class Landing:
         Raises:
             UntouchedTensor: naming what was replaced.
         """
-        wrong = [
-            name
-            for name, registry, key, tensor, version in self._slots
-            if not _is_same(tensor, version, registry.get(key), device)
-        ]
+        now = self._now()
+        if all(map(operator.is_, now, self._tensors)) and list(map(_version, now)) == self._versions:
+            return
+        was = zip(self._names, self._tensors, self._versions, now, strict=True)
+        wrong = [name for name, *facts in was if not _is_same(*facts, device)]
         if wrong:
             raise UntouchedTensor(type(model).__name__, wrong, "were replaced or changed after they were loaded")
 
+    def _now(self) -> list[torch.Tensor | None]:
+        return [registry.get(key) for registry, key in self._places]
+
 
 def _version(tensor: torch.Tensor | None) -> int:
-    return -1 if tensor is None or tensor.is_inference() else tensor._version
+    try:
+        return tensor._version if tensor is not None else -1
+    except RuntimeError:  # tensors of inference mode count no versions
+        return -1
 
 
 def _is_same(before: torch.Tensor | None, version: int, now: torch.Tensor | None, device: torch.device | None) -> bool:

@@ -16,26 +16,33 @@ from registry.models.shards import local, part_of
 from registry.models.slots import Layout
 
 
-def check_places(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
+def check_places(
+    found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str, *, is_callers: bool
+) -> None:
     """Refuse, before anything is written, what would not stand in the module afterwards.
 
     Elements of one tensor may be one place in memory (``expand``, ``as_strided``, ``unfold``), and two tensors may
     overlap in part. Where that is so, the writes are tried on a copy of the memory: what is consistent is taken.
 
+    Args:
+        is_callers: whether somebody holds the module; else a tensor may get memory of its own.
+
     Raises:
         UntouchedTensor: a tensor would not hold the entry's values, or one that keeps its own would lose them.
     """
     for names in _suspects(found):
+        if not is_callers:
+            _separate(names, found, plan, weights)
         _try_on_copy({name: found.slots[name].tensor for name in names}, plan, weights, model)
 
 
-def separate(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+def _separate(names: list[str], found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
     """Give each tensor of a module that nobody holds yet memory in which the entry's values can stand.
 
     The module that was pushed had it replaced meanwhile: its class makes an expanded buffer, say, and training a full
     one.
     """
-    for name in (name for names in _suspects(found) for name in names):
+    for name in names:
         tensor = local(found.slots[name].tensor)
         if name in plan.sources and may_overlap_itself(tensor):
             values = part_of(weights[plan.sources[name]], found.slots[name].tensor)
@@ -77,33 +84,38 @@ def is_seen_elsewhere(tensor: torch.Tensor) -> bool:
 
 def _suspects(found: Layout) -> list[list[str]]:
     """Return the names of tensors that may overlap, one list for each memory."""
-    by_memory: dict[int, list[tuple[int, int, str, bool]]] = {}
-    seen: set[int] = set()
+    by_memory: dict[int, dict[int, str]] = {}
+    odd: set[int] = set()
     for name, slot in found.slots.items():
-        if id(slot.tensor) in seen or is_lazy(slot.tensor):
+        tensor = slot.tensor
+        if tensor.is_meta or is_lazy(tensor):
             continue
-        seen.add(id(slot.tensor))
-        tensor = local(slot.tensor)
-        if tensor.is_meta or not tensor.numel():
-            continue
-        begin = tensor.data_ptr()
+        tensor = local(tensor)
         memory = tensor.untyped_storage().data_ptr()
-        reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        end = begin + (reach + 1) * tensor.element_size()
-        by_memory.setdefault(memory, []).append((begin, end, name, may_overlap_itself(tensor)))
+        by_memory.setdefault(memory, {}).setdefault(id(slot.tensor), name)
+        if not tensor.is_contiguous() and may_overlap_itself(tensor):
+            odd.add(memory)
     suspects = []
-    for regions in by_memory.values():
-        regions.sort()
-        touching = any(one[1] > other[0] for one, other in pairwise(regions))
-        if touching or any(overlaps for *_, overlaps in regions):
-            suspects.append([name for *_, name, _ in regions])
+    for memory, names in by_memory.items():
+        several = [name for name in names.values() if found.slots[name].tensor.numel()]
+        if memory in odd or (len(several) > 1 and _touch([local(found.slots[name].tensor) for name in several])):
+            suspects.append(several)
     return suspects
+
+
+def _touch(tensors: list[torch.Tensor]) -> bool:
+    """Whether the regions of tensors in one memory, from their first byte to their last, have a byte in common."""
+    regions = []
+    for tensor in tensors:
+        reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        regions.append((tensor.data_ptr(), tensor.data_ptr() + (reach + 1) * tensor.element_size()))
+    return any(end > begin for (_, end), (begin, _) in pairwise(sorted(regions)))
 
 
 def _try_on_copy(
     tensors: Mapping[str, torch.Tensor], plan: Plan, weights: Mapping[str, torch.Tensor], model: str
 ) -> None:
-    memory = _copied(local(next(iter(tensors.values()))))
+    memories = {local(tensor).untyped_storage().data_ptr(): _copied(local(tensor)) for tensor in tensors.values()}
     wanted: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         if name in plan.sources:
@@ -112,7 +124,8 @@ def _try_on_copy(
             wanted[name] = torch.zeros_like(local(tensor))
         else:
             wanted[name] = local(tensor).detach().clone()
-    copies = {name: _on(memory, local(tensors[name])) for name in wanted}
+    whole = {name: local(tensor) for name, tensor in tensors.items()}
+    copies = {name: _on(memories[tensor.untyped_storage().data_ptr()], tensor) for name, tensor in whole.items()}
     for name in wanted:
         if name in plan.sources or name in plan.defaulted:
             put(copies[name], wanted[name].to(copies[name].dtype))
