@@ -43,7 +43,7 @@ class Landing:
         if all(map(operator.is_, now, self._tensors)) and list(map(_version, now)) == self._versions:
             return
         was = zip(self._names, self._tensors, self._versions, now, strict=True)
-        wrong = [name for name, *facts in was if not _is_same(*facts, device)]
+        wrong = [name for name, before, version, after in was if not _is_same(before, version, after, device)]
         if wrong:
             raise UntouchedTensor(type(model).__name__, wrong, "were replaced or changed after they were loaded")
 

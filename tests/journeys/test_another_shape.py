@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,18 @@ def test_a_class_with_its_own_loading_keeps_what_has_another_shape(hub: registry
     hub.load("net", model=model, allow_shape=["1.*"])
 
     assert same_bits(values(model)["1.weight"], before["1.weight"])
+
+
+def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save(PointNet().state_dict(), tmp_path / "net.pth")
+    hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
+    command = [sys.executable, "-m", "registry.cli", "load", "net", "--init", "num_classes=9"]
+
+    refused = subprocess.run(command, capture_output=True, text=True)
+    said = subprocess.run([*command, "--allow-shape", "head.*"], capture_output=True, text=True)
+
+    assert refused.returncode == 1 and "--allow-shape" in refused.stderr
+    assert said.returncode == 0 and "head.bias (5 in the entry, 9 here)" in said.stdout
 
 
 def start(rank: int, work: Any, store: str) -> None:
