@@ -13,7 +13,8 @@ from torch import nn
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.arguments import UNKNOWN
-from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.form import EXTRA_STATE, Correction, reconcile
+from registry.canonical.owned import Owner, stored_values
 from registry.canonical.values import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -23,9 +24,11 @@ from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
 from registry.models import parallel, ranks
 from registry.models.build import Built, build
-from registry.models.expectation import expect
+from registry.models.expectation import expect_of
 from registry.models.fit import fit
 from registry.models.report import LoadReport
+from registry.models.rollback import undone_on_failure
+from registry.models.slots import Layout, bare, layout
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
 from registry.recipe import read_init
@@ -45,6 +48,7 @@ class Order:
     device: str | torch.device | None = None
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
+    allow_shape: Sequence[str] = ()
     cast: torch.dtype | None = None
 
 
@@ -70,6 +74,7 @@ def order_for(
     device: str | torch.device | None,
     allow_missing: Sequence[str],
     allow_unexpected: Sequence[str],
+    allow_shape: Sequence[str],
     cast: torch.dtype | None,
 ) -> Order:
     """Return what was asked, with an instance and a class told apart.
@@ -79,7 +84,7 @@ def order_for(
         BadTarget: it is a text that does not name a class.
         UnusableInit, UnknownInitStyle: the arguments are of another kind than a load takes.
     """
-    rest = (*read_init(init, init_as), device, allow_missing, allow_unexpected, cast)
+    rest = (*read_init(init, init_as), device, allow_missing, allow_unexpected, allow_shape, cast)
     if model is None or isinstance(model, nn.Module):
         return Order(model, None, *rest)
     if isinstance(model, str):
@@ -153,12 +158,13 @@ def deliver_to_ranks(
         device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
         return device, *deliver(open_parcel(entry), replace(order, device=None), device if fsdp else None)
 
-    device, module, report = ranks.together(f"loading {entry.ref}", here)
-    if fsdp:
-        return set_mode(module, training=True), report
-    if not isinstance(module, nn.parallel.DistributedDataParallel):
-        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
-    return module, report
+    with undone_on_failure(order.model):  # around the ranks: another's failure undoes this one
+        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        if fsdp:
+            return set_mode(module, training=True), report
+        if not isinstance(module, nn.parallel.DistributedDataParallel):
+            module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
+        return module, report
 
 
 def require_unflattened(model: nn.Module) -> None:
@@ -193,23 +199,35 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = _corrected(parcel, target)
-    report = fit(
-        target,
-        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
-        ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
-        values={
-            renamed.get(name, name): decode(value)
-            for name, value in parcel.manifest.values.items()
-            if name.rpartition(".")[2] == EXTRA_STATE
-        },
-        metadata=parcel.manifest.metadata,
-        allow_missing=order.allow_missing,
-        allow_unexpected=order.allow_unexpected,
-        cast=order.cast,
-        device=device,
-        check=parcel.check,
-    )
+    module = built.module if built is not None else order.model
+    assert module is not None
+    found = built.found if built is not None and built.found is not None else layout(module)
+    # Asking such a class for its state dict runs code of its own already.
+    with undone_on_failure(order.model if found.custom else None):
+        correction, notices = _corrected(parcel, module, found)
+        renamed = correction.renamed
+        report = fit(
+            target,
+            {
+                renamed.get(name, name): tensor
+                for name, tensor in parcel.tensors.items()
+                if name not in correction.owned
+            },
+            ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
+            values={
+                renamed.get(name, name): decode(value)
+                for name, value in parcel.manifest.values.items()
+                if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
+            },
+            metadata=parcel.manifest.metadata,
+            allow_missing=order.allow_missing,
+            allow_unexpected=order.allow_unexpected,
+            allow_shape=order.allow_shape,
+            wrapped=_wrapper_values(parcel, correction.owned),
+            cast=order.cast,
+            device=device,
+            check=parcel.check,
+        )
     module = built.module if built is not None else order.model
     assert module is not None
     return module, replace(
@@ -217,16 +235,27 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, target: Built | nn.Module) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the names that this class puts right, and what to say of it."""
+def _corrected(parcel: Parcel, module: nn.Module, found: Layout) -> tuple[Correction, tuple[str, ...]]:
+    """Return what this class puts right about the names, and what to say of it."""
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    found = target.found if isinstance(target, Built) else None
-    if found is not None and found.slots.keys() | found.extra_states.keys() == set(names):
-        return {}, ()
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(target.module if isinstance(target, Built) else target))
-    if not renamed:
-        return {}, ()
-    changed = {name: new for name, new in renamed.items() if name != new}
+    if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
+        return Correction(), ()
+    correction = reconcile(names, parcel.entry.unwrapping, expect_of(bare(module), found)) or Correction()
+    changed = {name: new for name, new in correction.renamed.items() if name != new}
+    if not changed:
+        return correction, ()
     first, new = next(iter(changed.items()))
     notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
-    return renamed, (notice,)
+    return correction, (notice,)
+
+
+def _wrapper_values(parcel: Parcel, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
+    """Return what the wrappers of an entry own, also what only the class at hand has told to be of a wrapper."""
+    stored = stored_values(parcel.entry.unwrapping, parcel.manifest.wrappers)
+    return {
+        **{owner: decode(value) for owner, value in stored.items()},
+        **{
+            owner: parcel.tensors[name] if name in parcel.tensors else decode(parcel.manifest.values[name])
+            for name, owner in corrected.items()
+        },
+    }

@@ -239,6 +239,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         report: Literal[False] = ...,
@@ -258,6 +259,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         report: Literal[True],
@@ -276,6 +278,7 @@ class Registry:
         rank: int | None = None,
         allow_missing: Sequence[str] = (),
         allow_unexpected: Sequence[str] = (),
+        allow_shape: Sequence[str] = (),
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         report: bool = False,
@@ -298,6 +301,8 @@ class Registry:
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
             allow_unexpected: patterns of names in the version that may be left out.
+            allow_shape: patterns of names that keep the model's own values where the version has another shape, such
+                as the head of a model with another number of classes.
             cast: dtype of every floating-point tensor of the model.
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
@@ -310,12 +315,13 @@ class Registry:
         from registry.checkpoints.anatomy import set_mode
         from registry.delivery import deliver, deliver_to_ranks, order_for
         from registry.models.generators import uncollected
+        from registry.models.origin import set_origin
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
 
-        order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, cast)
+        order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, allow_shape, cast)
         with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
@@ -325,6 +331,7 @@ class Registry:
                     set_mode(loaded[0], training=False)
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
+        set_origin(loaded[0], loaded[1].ref, loaded[1].digest)
         return loaded if report else loaded[0]
 
     def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:

@@ -8,24 +8,32 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from registry.canonical.owned import unwrapping_of
 from registry.checkpoints.anatomy import method, state_dict, tensors
-from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
+from registry.checkpoints.live import live_wrappers
+from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
 from registry.models.exchange import exchange
+from registry.models.expectation import own_state
+from registry.models.memory import put
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
-from registry.models.slots import Layout, layout
+from registry.models.slots import Layout, Slot, layout
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
 
 
-def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], deferred: frozenset[int]) -> list[str]:
+def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], deferred: frozenset[int]) -> None:
     """Let the module's tensors be the entry's own, without a copy; the objects stay, and with them ties.
 
     Those that have values of their own, since nothing was left out that gave them these, are written to instead: they
-    may share their memory with anything. Returns their names.
+    may share their memory with anything.
+
+    Args:
+        deferred: ids of the tensors that have no values yet.
 
     Names that are one tensor in the entry, or equal ones that are stored once, share memory there. Where the module
     holds them apart each further one gets a copy, so that training one does not change the other.
@@ -33,7 +41,6 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
     done: Assigned = {}
     in_use: set[int] = set()
     shards: dict[int, nn.Parameter] = {}
-    written: list[str] = []
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
         if id(tensor) in done:
@@ -43,7 +50,6 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
             shards[id(tensor)] = materialised(tensor, weights[source])
             continue
         if id(tensor) not in deferred:
-            written.append(name)
             write(tensor, weights[source])
             continue
         given = _trainable(weights[source].detach())
@@ -56,11 +62,10 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
         if id(slot.tensor) in shards:  # FSDP looks for replaced parameters at the first forward
             slot.owner._parameters[slot.key] = shards[id(slot.tensor)]
     _reset(found, plan.defaulted)
-    return written
 
 
-def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> Iterable[str]:
-    """Write the entry's values into the module's own memory, on whatever device that is; return what was written."""
+def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the entry's values into the module's own memory, on whatever device that is."""
     done: Assigned = {}
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
@@ -68,7 +73,6 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> Iter
             done[id(tensor)] = tensor
             write(tensor, weights[source])
     _reset(found, plan.defaulted)
-    return plan.sources
 
 
 def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
@@ -77,14 +81,15 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
         local(tensor).copy_(part_of(values, tensor))
     elif tensor.is_meta:
         exchange(tensor, values.detach().clone())
-    elif tensor.dtype != values.dtype or _overlaps_itself(tensor):
+    elif tensor.dtype != values.dtype:
         tensor.data = values.detach().to(tensor.device, copy=True)
     else:
-        tensor.detach().copy_(values)
+        put(tensor, values)
 
 
 def load_as_the_class_does(
     module: nn.Module,
+    found: Layout,
     plan: Plan,
     weights: Mapping[str, torch.Tensor],
     values: Mapping[str, Any],
@@ -92,31 +97,65 @@ def load_as_the_class_does(
 ) -> None:
     """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
     model = type(module).__name__
+    names = unwrapping_of(live_wrappers(module))
     own = state_dict(module)
+    plain = {names.bare(name) for name, tensor in own.items() if _is_of_slot(tensor, found.slots.get(names.bare(name)))}
     state: OrderedDict[str, Any] = OrderedDict()
-    for name in own:
-        if name in plan.sources:
-            state[name] = weights[plan.sources[name]]
+    for in_module, value in own.items():
+        name = names.bare(in_module)
+        if in_module in names.set_aside:
+            state[in_module] = value
+        elif name in plan.sources:
+            state[in_module] = weights[plan.sources[name]]
         elif name in plan.defaulted:
-            state[name] = torch.zeros_like(own[name])
+            state[in_module] = torch.zeros_like(value)
         elif name in plan.extra_states:
-            state[name] = values[name] if name in values else weights[name]
+            state[in_module] = values[name] if name in values else weights[name]
         else:
-            state[name] = own[name]
+            state[in_module] = value
     if metadata is not None:
-        state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
+        facts = {names.wrapped(path): dict(of_module) for path, of_module in metadata.items()}
+        state._metadata = facts  # type: ignore[attr-defined]
     try:
         method(module, "load_state_dict")(state, strict=True)
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = state_dict(module)
+    loaded = own_state(module)
+    slots = layout(module).slots
+    lazy = {name: name for name in plan.extra_states if name in weights and isinstance(loaded.get(name), torch.Tensor)}
     wrong = [
         name
-        for name, source in plan.sources.items()
-        if name not in loaded or not same_bits(loaded[name].cpu(), weights[source].to(loaded[name].dtype).cpu())
+        for name, source in {**plan.sources, **lazy}.items()
+        if name not in loaded
+        or not _has_values(loaded[name], weights[source])
+        # What the state dict shows is what the module computes with, where that was so before.
+        or (
+            name in plain
+            and not _is_of_slot(loaded[name], slot := slots.get(name))
+            and not _slot_has(slot, weights[source])
+        )
     ]
     if wrong:
         raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
+
+
+def _has_values(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    return same_bits(tensor.detach().cpu(), values.to(tensor.dtype).cpu())
+
+
+def _slot_has(slot: Slot | None, values: torch.Tensor) -> bool:
+    return slot is not None and slot.tensor.shape == values.shape and _has_values(slot.tensor, values)
+
+
+def _is_of_slot(tensor: Any, slot: Slot | None) -> bool:
+    """Whether an entry of a state dict is a registered tensor itself, seen as it is."""
+    if slot is None or not isinstance(tensor, torch.Tensor) or is_lazy(slot.tensor) or is_lazy(tensor):
+        return False
+    registered = slot.tensor
+    same = (
+        tensor.shape == registered.shape and tensor.stride() == registered.stride() and tensor.dtype == registered.dtype
+    )
+    return same and tensor.data_ptr() == registered.data_ptr()
 
 
 def set_extra_states(
@@ -146,34 +185,6 @@ def convert(module: nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def check_memory(
-    found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], written: Iterable[str], model: str
-) -> None:
-    """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
-    by_memory: dict[int, list[str]] = {}
-    for name in written:
-        memory = local(found.slots[name].tensor).untyped_storage()
-        if memory.nbytes():
-            by_memory.setdefault(memory.data_ptr(), []).append(name)
-    wrong = [
-        name
-        for names in by_memory.values()
-        if len({id(found.slots[name].tensor) for name in names}) > 1
-        for name in names
-        if not _holds(found.slots[name].tensor, weights[plan.sources[name]])
-    ]
-    if wrong:
-        raise _overwritten(model, wrong)
-
-
-def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
-    return same_bits(local(tensor), part_of(values, tensor))
-
-
-def _overwritten(model: str, names: list[str]) -> FitError:
-    return UntouchedTensor(model, names, "share memory with other tensors whose values differ in the entry")
-
-
 def _trainable(tensor: torch.Tensor) -> torch.Tensor:
     """Return the same memory as a tensor that autograd takes, also if it was mapped in inference mode."""
     if not tensor.is_inference():
@@ -185,8 +196,3 @@ def _trainable(tensor: torch.Tensor) -> torch.Tensor:
 def _reset(found: Layout, names: Iterable[str]) -> None:
     for name in names:
         found.slots[name].tensor.zero_()
-
-
-def _overlaps_itself(tensor: torch.Tensor) -> bool:
-    """Whether several elements are one place in memory, as after ``expand``, which torch refuses to copy into."""
-    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

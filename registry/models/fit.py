@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
+from registry.canonical.owned import Owner
 from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
 from registry.models import assignment
@@ -17,11 +18,15 @@ from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.landing import Landing
+from registry.models.laziness import check_lazy
+from registry.models.memory import check_places
 from registry.models.outside import on_meta
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
 from registry.models.slots import Layout, bare, layout
+from registry.models.wrapping import WrapperPlan, give_back, plan_wrappers
 
 
 @uncollected()
@@ -34,6 +39,8 @@ def fit(
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    allow_shape: Sequence[str] = (),
+    wrapped: Mapping[Owner, Any] | None = None,
     cast: torch.dtype | None = None,
     device: torch.device | str | None = None,
     check: Callable[[], None] = lambda: None,
@@ -51,6 +58,8 @@ def fit(
         metadata: the ``_metadata`` of the saved state dict, where the file had it.
         allow_missing: patterns (``fnmatch``) of names that may keep their initial value.
         allow_unexpected: patterns of names of the entry that may be left out.
+        allow_shape: patterns of names that keep the module's own values where the entry has another shape.
+        wrapped: what the entry's wrappers own, for the same wrappers of the module.
         cast: dtype that every real floating-point tensor of the module is to have.
         device: where the module goes; None leaves a built one on the CPU and the caller's where it is.
         check: raises if the bytes of the weights are not what they should be. It is called before the caller's
@@ -60,31 +69,32 @@ def fit(
         FitError: the weights do not fit; its ``report`` says what was found.
     """
     module = target.module if isinstance(target, Built) else bare(target)
-    found = layout(module) if not isinstance(target, Built) or target.found is None else target.found
+    found = target.found if isinstance(target, Built) and target.found else None
+    if found is None:
+        found = layout(target.module if isinstance(target, Built) else target)
     wanted = expect_of(module, found)
     content = Content(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
-    dtype = _cast_name(cast)
-    plan = make_plan(type(module).__name__, wanted, content, Allowances(allow_missing, allow_unexpected, dtype))
+    allowed = Allowances(allow_missing, allow_unexpected, allow_shape, _cast_name(cast))
+    plan = make_plan(type(module).__name__, wanted, content, allowed)
     if no_values := on_meta(module):
         raise reported(MetaOutside(type(module).__name__, no_values), plan.report)
     try:
+        check_lazy(found, content.tensors, type(module).__name__, allowed.cast)
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
-        given = _cast(weights, plan, cast)
+        given = Given(_cast(weights, plan, cast), values or {}, metadata, wrapped or {}, cast)
         if isinstance(target, Built):
             plan = _completed(target, plan, allow_missing)
-            _fit_built(target, found, plan, given, values or {}, metadata, cast)
+            wrappers = _fit_built(target, found, plan, given, allowed, device)
             module = target.module
         else:
             check()
-            _fit_callers(module, found, plan, given, values or {}, metadata, cast)
+            wrappers = _fit_callers(target, module, found, plan, given, allowed, device)
     except FitError as error:
         error.report = plan.report
         raise
-    if device is not None:
-        move(module, device)
-    report = replace(plan.report, device=str(device) if device is not None else "")
+    report = replace(wrappers.told(plan.report), device=str(device) if device is not None else "")
     if isinstance(target, Built):
         check()
         report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
@@ -99,64 +109,86 @@ def _completed(built: Built, plan: Plan, allow_missing: Sequence[str]) -> Plan:
     return replace(plan, report=replace(plan.report, missing=(*plan.report.missing, *names))) if names else plan
 
 
+@dataclass(frozen=True)
+class Given:
+    """What an entry gives a module."""
+
+    weights: Mapping[str, torch.Tensor]
+    values: Mapping[str, Any]
+    metadata: Mapping[str, Mapping[str, Any]] | None
+    wrapped: Mapping[Owner, Any]
+    cast: torch.dtype | None
+
+
+Device = torch.device | str | None
+
+
 def _fit_built(
-    built: Built,
-    found: Layout,
-    plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
-) -> None:
-    if plan.report.missing:
+    built: Built, found: Layout, plan: Plan, given: Given, allowed: Allowances, device: Device
+) -> WrapperPlan:
+    wrappers = plan_wrappers(found, given.wrapped, allowed)
+    if plan.keeps_initial_values or wrappers.lacks_values:
         built.keep_initial_values("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
-    _assign(built.module, found, plan, weights, values, metadata, cast, deferred=built.deferred)
+        wrappers = plan_wrappers(found, given.wrapped, allowed)
+    _assign(built.module, found, plan, given, wrappers, is_callers=False, device=device, deferred=built.deferred)
+    return wrappers
 
 
 def _fit_callers(
+    target: nn.Module,
     module: nn.Module,
     found: Layout,
     plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
-) -> None:
-    before = Snapshot(module, found)
+    given: Given,
+    allowed: Allowances,
+    device: Device,
+) -> WrapperPlan:
+    wrappers = plan_wrappers(found, given.wrapped, allowed)
+    before = Snapshot(target, found)
     try:
-        _assign(module, found, plan, weights, values, metadata, cast)
+        _assign(module, found, plan, given, wrappers, is_callers=True, device=device)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
+    return wrappers
 
 
 def _assign(
     module: nn.Module,
     found: Layout,
     plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
+    given: Given,
+    wrappers: WrapperPlan,
     *,
+    is_callers: bool,
+    device: Device,
     deferred: frozenset[int] = frozenset(),
 ) -> None:
+    weights, cast, landing = given.weights, given.cast, None
+    runs_others_code = bool(plan.extra_states or wrappers.extra_states or device is not None)
     with torch.inference_mode(False), torch.no_grad():
         if cast is not None and (found.custom or not deferred):
             assignment.convert(module, cast)
         if found.custom:
-            assignment.load_as_the_class_does(module, plan, weights, values, metadata)
-            return
-        written: Iterable[str]
-        if deferred:
-            written = assignment.install(found, plan, weights, deferred)
+            assignment.load_as_the_class_does(module, found, plan, weights, given.values, given.metadata)
+            found = layout(module)  # the class may have replaced what it has
+            landing = Landing(found, found.slots)
         else:
-            written = assignment.copy(found, plan, weights)
-        assignment.check_memory(found, plan, weights, written, type(module).__name__)
-        assignment.set_extra_states(module, found, plan, weights, values)
-        if cast is not None:
-            assignment.convert(module, cast)
+            check_places(found, plan, weights, type(module).__name__, is_callers=is_callers)
+            if deferred:
+                assignment.install(found, plan, weights, deferred)
+            else:
+                assignment.copy(found, plan, weights)
+            landing = Landing(found, plan.sources) if runs_others_code else None
+            assignment.set_extra_states(module, found, plan, weights, given.values)
+            if cast is not None:
+                assignment.convert(module, cast)
+    give_back(wrappers, given.wrapped)
+    if device is not None:
+        move(module, device)
+    if landing is not None:
+        landing.confirm(module, torch.device(device) if device is not None else None)
 
 
 def _cast_name(cast: torch.dtype | None) -> str | None:
