@@ -175,7 +175,7 @@ def _assign(
             found = layout(module)  # the class may have replaced what it has
             landing = Landing(found, found.slots)
         else:
-            check_places(found, plan, weights, type(module).__name__, is_callers=is_callers)
+            check_places(found, plan, weights, type(module).__name__, is_callers=is_callers, deferred=deferred)
             if deferred:
                 assignment.install(found, plan, weights, deferred)
             else:

@@ -16,7 +16,13 @@ from registry.models.slots import Layout
 
 
 def check_places(
-    found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str, *, is_callers: bool
+    found: Layout,
+    plan: Plan,
+    weights: Mapping[str, torch.Tensor],
+    model: str,
+    *,
+    is_callers: bool,
+    deferred: frozenset[int] = frozenset(),
 ) -> None:
     """Refuse, before anything is written, what would not stand in the module afterwards.
 
@@ -25,11 +31,12 @@ def check_places(
 
     Args:
         is_callers: whether somebody holds the module; else a tensor may get memory of its own.
+        deferred: ids of tensors that have no values yet, and no memory that anything else sees.
 
     Raises:
         UntouchedTensor: a tensor would not hold the entry's values, or one that keeps its own would lose them.
     """
-    for names in _suspects(found):
+    for names in _suspects(found, deferred):
         if not is_callers:
             _separate(names, found, plan, weights)
         _try_on_copy({name: found.slots[name].tensor for name in names}, plan, weights, model)
@@ -76,13 +83,13 @@ def may_overlap_itself(tensor: torch.Tensor) -> bool:
     return False
 
 
-def _suspects(found: Layout) -> list[list[str]]:
+def _suspects(found: Layout, deferred: frozenset[int]) -> list[list[str]]:
     """Return the names of tensors that may overlap, one list for each memory."""
     by_memory: dict[int, dict[int, str]] = {}
     odd: set[int] = set()
     for name, slot in found.slots.items():
         tensor = slot.tensor
-        if tensor.is_meta or is_lazy(tensor):
+        if id(tensor) in deferred or tensor.is_meta or is_lazy(tensor):
             continue
         tensor = local(tensor)
         memory = tensor.untyped_storage().data_ptr()
