@@ -50,15 +50,15 @@ def test_a_verb_killed_at_any_system_call_is_done_or_undone(tmp_path: Path) -> N
 def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
     scripts = tmp_path / "scripts"
     shutil.copytree(next(iter(registry.migrations.__path__)), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_colour.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (scripts / "versions" / "9999_colour.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '{migration.HEAD}'\n"
         "def upgrade():\n    with op.batch_alter_table('versions') as batch:\n"
         "        batch.add_column(sa.Column('colour', sa.String(), nullable=False, server_default='blue'))\n"
     )
     template = made(tmp_path / "template", lambda hub: [push(hub, seed) for seed in (1, 2)])
 
     def upgrade(home: Path) -> object:
-        return migration.migrate(home / "registry.db", is_network=False, scripts=scripts, head="0002")
+        return migration.migrate(home / "registry.db", is_network=False, scripts=scripts, head="9999")
 
     step = 1
     while True:
@@ -67,7 +67,7 @@ def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: P
             break
         with closing(sqlite3.connect(home / "registry.db")) as connection:
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
-        if revision == "0001":
+        if revision == migration.HEAD:
             hub = Registry(home)
             check_whole(hub)
             check_collected(hub)
