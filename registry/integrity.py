@@ -16,7 +16,7 @@ from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, 
 from registry.errors.root import RegistryError
 
 if TYPE_CHECKING:
-    from registry.replay import Replay
+    from registry.reproduction import Replay
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.models.report import LoadReport
-    from registry.replay import Replay
+    from registry.reproduction import Replay
     from registry.resumption import Resumed
     from registry.submission import Submission
 
@@ -366,7 +366,7 @@ class Registry:
             RegistryError: it cannot be loaded, or not be run.
         """
         from registry.errors.outputs import NoExample
-        from registry.replay import replay
+        from registry.reproduction import replay
 
         entry = self.get(ref)
         enclosed = self.contents.enclosed(entry, "example")

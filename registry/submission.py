@@ -146,7 +146,7 @@ def _gathered(submission: Submission, meeting: Meeting) -> Gathered:
 
             enclosures["training"] = enclose_job(module, submission.job, keep=meeting.writes_here)
         if submission.example is not None:
-            from registry.replay import enclose_example
+            from registry.reproduction import enclose_example
 
             enclosures["example"] = enclose_example(module, None, submission.example)
         return Gathered(checkpoint, enclosures)
@@ -175,7 +175,7 @@ def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
         if found is not None:
             enclosures["training"] = found
     if submission.example is not None and "example" not in enclosures:
-        from registry.replay import enclose_example
+        from registry.reproduction import enclose_example
 
         enclosures["example"] = enclose_example(source, inspection, submission.example)
     return Prepared(inspection, enclosures, _drafted(submission))
