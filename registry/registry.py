@@ -18,7 +18,7 @@ from registry.catalog.entry import Entry
 from registry.contents import Contents, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
-from registry.reference import parse
+from registry.reference import check_new_model_name, is_named_like_a_file, parse
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +143,7 @@ class Registry:
         submission = self._submission(
             source,
             Draft(
-                name=name_for(source, name),
+                name=self._name_of(name_for(source, name)),
                 world_size=world_size,
                 metrics=metrics or {},
                 aliases=tuple(aliases),
@@ -389,19 +389,20 @@ class Registry:
         new = self.contents.tensors(second, after.only(names))
         return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
-    def export(self, ref: str, out: str | os.PathLike[str], *, format: str = "safetensors") -> Path:
+    def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
         """Write a version to a new file that other programs read.
 
         Args:
-            format: ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+            format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
+                torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit.
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
-        from registry.exporter import check_export, export
+        from registry.exporter import check_export, export, format_of
 
-        path = check_export(out, format)
+        format, path = format_of(out, format), check_export(out)
         entry = self.get(ref)
         manifest = self.contents.manifest(entry)
         return export(path, format, self.contents.tensors(entry, manifest), manifest, entry.unwrapping)
@@ -501,6 +502,10 @@ class Registry:
         return examine_home(self.home, self.catalog, self.store)
 
     # Words that are shared by the verbs
+
+    def _name_of(self, name: str) -> str:
+        """Return the name of a model that exists, or one that a new model may bear."""
+        return name if is_named_like_a_file(name) and self.catalog.knows(name) else check_new_model_name(name)
 
     def _submission(
         self,

@@ -25,6 +25,15 @@ class UnknownWeightSet(RegistryError):
         super().__init__(f"{source} holds no one set of weights called '{key}'; it has {_listed(counts)}")
 
 
+class SecondFile(RegistryError):
+    """A file stands where the model's name belongs, as where a shell replaced ``*.pth`` by several."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
+        )
+
+
 class NameNeeded(RegistryError):
     """What is pushed is no file, so it suggests no name."""
 
