@@ -24,7 +24,10 @@ PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
 
 FORMATS = ("safetensors", *PREFIXES, "as-saved")
 
-SUFFIXES = {".safetensors": "safetensors", **dict.fromkeys((".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar"), "pth")}
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    **dict.fromkeys((".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar"), "pth"),
+}
 """What a file is, by the end of its name; another program goes by that, too."""
 
 

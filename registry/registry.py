@@ -210,9 +210,10 @@ class Registry:
         Raises:
             RegistryError: as ``push`` does.
         """
-        from registry.intake import Question, examine
+        from registry.intake import Question
+        from registry.submission import inspect
 
-        return examine(source, Question(from_, model, init, init_as, weights))
+        return inspect(source, Question(from_, model, init, init_as, weights))[0]
 
     # Taking out
 

@@ -46,7 +46,15 @@ def open_distributed(path: Path) -> Checkpoint:
         raise DamagedCheckpoint(source, f"its .metadata: {fault}") from None
     found = examine(value, source, nbytes)
     return Checkpoint(
-        source, path, "dcp", found.weight_sets, found.training, found.init, found.facts, notes=found.notes
+        source,
+        path,
+        "dcp",
+        found.weight_sets,
+        found.training,
+        found.init,
+        found.facts,
+        contents=found.value,
+        notes=found.notes,
     )
 
 

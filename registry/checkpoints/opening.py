@@ -65,7 +65,17 @@ def open_file(path: Path) -> Checkpoint:
     else:
         raise _unknown(content, source)
     found = examine(value, source, len(content))
-    return Checkpoint(source, path, form, found.weight_sets, found.training, found.init, found.facts, notes=found.notes)
+    return Checkpoint(
+        source,
+        path,
+        form,
+        found.weight_sets,
+        found.training,
+        found.init,
+        found.facts,
+        contents=found.value,
+        notes=found.notes,
+    )
 
 
 def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from registry.canonical.signature import TensorSpec
+from registry.errors.root import RegistryError
 
 
 class TensorSource(Protocol):
@@ -42,6 +43,15 @@ class WeightSet:
     """The state dict's ``_metadata`` (module path to ``{"version": ...}``), where the file has it."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Names that the writer dropped because they were tied (dropped name to kept name), where it said so."""
+    fault: RegistryError | None = None
+    """Why it cannot be stored, if it cannot."""
+    unstored: int = 0
+    """Tensors in it that cannot."""
+
+    @property
+    def count(self) -> int:
+        """The number of its tensors."""
+        return len(self.tensors) + self.unstored
 
 
 @dataclass(frozen=True)
@@ -64,5 +74,9 @@ class Checkpoint:
     live_wrappers: Mapping[str, str] = field(default_factory=dict)
     """For a live module: the path of each wrapper's component in the names (``"module"``,
     ``"features.module"``) to the wrapper's name, known from the types of the objects."""
+    contents: Any = None
+    """All that the file holds, as inert values: the weights, the training state and everything else."""
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """What the other files of its folder hold, by their path in it."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: partial overlaps stored by value, objects that were not read."""

@@ -45,6 +45,7 @@ from registry.errors.catalog import (
     UnknownVersion,
 )
 from registry.errors.checkpoints import (
+    ArraysOfNumpy,
     DamagedCheckpoint,
     EmptyCheckpoint,
     ForeignObjects,
@@ -53,6 +54,7 @@ from registry.errors.checkpoints import (
     NotACheckpoint,
     OneShard,
     OversizedCheckpoint,
+    PartOfModel,
     PickledModule,
     ShardedTensors,
     TorchScriptArchive,
@@ -132,6 +134,7 @@ from registry.errors.training import (
 __all__ = [
     "AliasedVersion",
     "AmbiguousDigest",
+    "ArraysOfNumpy",
     "BadTarget",
     "BrokenTie",
     "CannotExport",
@@ -203,6 +206,7 @@ __all__ = [
     "OutputsVary",
     "OversizedCheckpoint",
     "ParallelError",
+    "PartOfModel",
     "PickledModule",
     "PurgedVersion",
     "RankUnreachable",

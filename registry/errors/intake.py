@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from registry.errors.canonical import some
 from registry.errors.root import RegistryError
 
 
 class SeveralWeightSets(RegistryError):
     """The file holds more than one set of weights, and which one is meant is the user's to say."""
 
-    def __init__(self, source: str, counts: Mapping[str, int]) -> None:
+    def __init__(self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None) -> None:
+        listed = ", ".join(_set(key, count, (around or {}).get(key)) for key, count in counts.items())
+        together = "" if "." in counts else "; --weights . stores all of them as one set"
         super().__init__(
-            f"{source} holds {len(counts)} sets of weights: {_listed(counts)}; say which one with --weights, "
-            f"for example --weights {next(iter(counts))}"
+            f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
+            f"for example --weights {next(iter(counts))}{together}"
         )
         self.counts = dict(counts)
 
@@ -21,8 +24,12 @@ class SeveralWeightSets(RegistryError):
 class UnknownWeightSet(RegistryError):
     """There is no such set of weights in the file, or several go by that name."""
 
-    def __init__(self, source: str, key: str, counts: Mapping[str, int]) -> None:
-        super().__init__(f"{source} holds no one set of weights called '{key}'; it has {_listed(counts)}")
+    def __init__(self, source: str, key: str, counts: Mapping[str, int], several: bool = False) -> None:
+        listed = ", ".join(_set(key, count) for key, count in counts.items())
+        if several:
+            super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
+        else:
+            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}")
 
 
 class SecondFile(RegistryError):
@@ -70,5 +77,8 @@ class ChangedCheckpoint(RegistryError):
         )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"'{key}' ({count} tensors)" for key, count in counts.items())
+def _set(key: str, count: int, around: Sequence[str] | None = None) -> str:
+    tensors = f"{count} tensor{'s' * (count != 1)}"
+    if around is None:
+        return f"'{key}' ({tensors})"
+    return f"'{key}' (all {tensors}, with {some(around)} beside the others)"
