@@ -21,6 +21,7 @@ from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import Array, Foreign
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
+from registry.checkpoints.parts import flat_parameter
 from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor
@@ -96,9 +97,10 @@ def examine(value: Any, source: str, nbytes: int | None) -> Contents:
     if nbytes is not None:
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
-    found = sorted(find_sets(root), key=_rank)
+    sets_in_it = find_sets(root)
+    found = sorted(sets_in_it, key=lambda group: (any(map(group.contains, sets_in_it)), _rank(group)))
     if not found:
-        raise _nothing(root, settled, source)
+        raise _nothing(root, settled, source, in_memory=nbytes is None)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
     if len(sets) == 1 and sets[0].fault is not None:
         raise sets[0].fault
@@ -170,9 +172,14 @@ def _can_be_weight(tensor: Any) -> bool:
 
 def _groups(value: Any, place: Place, seen: set[int]) -> Iterator[Group]:
     """Yield the groups in a value, each once: dicts that refer to each other thousandfold are searched once."""
-    if not isinstance(value, (dict, list, tuple)) or id(value) in seen or kind_of_state(value):
+    if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
         return
     seen.add(id(value))
+    kind = kind_of_state(value)
+    if kind == "optimizer":  # somebody may have put the weights into its dict
+        value = {key: item for key, item in value.items() if key not in ("state", "param_groups")}
+    elif kind is not None:
+        return
     if isinstance(value, dict) and all(isinstance(key, str) for key in value) and any(map(is_tensor, value.values())):
         yield Group(place, value)
     for key, item in parts_of(value):
@@ -204,6 +211,9 @@ def weight_set(place: Place, value: Any, source: str) -> WeightSet:
             fault = fault or UnstorableTensor(source, name, f"of dtype {item.spec.dtype}", _remedy(item.spec.dtype))
         else:
             tensors[name] = item
+    flat = flat_parameter(tensors)
+    if flat is not None:
+        fault = fault or ShardedTensors(source, flat, "flat parameter")
     among = first_foreign(values.items(), source)
     if among:
         fault = fault or ForeignObjects(source, [among[1].name], f"'{among[0]}' among the weights")
@@ -319,9 +329,12 @@ def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:
         raise ZeroShards(source, "ZeRO-3")
 
 
-def _nothing(root: Any, settled: Settled, source: str) -> Exception:
+def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Exception:
     """Return the error that says what is in a file without weights."""
     for place, item in _objects(root, (), set()):
+        if _is_module(item) and in_memory:
+            where = "/".join(map(str, place))
+            return EmptyCheckpoint(source, f"a live module ({item.name}) under '{where}'", "push that module itself")
         if _is_module(item):
             return PickledModule(source, item.name, place)
     names = sorted({item.name for item in settled.foreign})
@@ -336,7 +349,7 @@ def _nothing(root: Any, settled: Settled, source: str) -> Exception:
         return unstorable(root, source, "")
     kind = kind_of_state(root)
     if kind is not None:
-        return EmptyCheckpoint(source, f"the state of a {kind}" if kind != "optimizer" else "an optimizer's state")
+        return EmptyCheckpoint(source, f"the state of the {kind}", "push the file that has the model's weights")
     if isinstance(root, (list, tuple)):
         return EmptyCheckpoint(source, f"a list of {len(root)} things")
     if isinstance(root, dict):

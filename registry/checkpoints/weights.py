@@ -71,11 +71,11 @@ class Checkpoint:
     """Init arguments that the file offers (Lightning's ``hyper_parameters``, ``model_args``)."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the file says of its making: ``world_size``, ``epoch``, ``framework``."""
+    contents: Any = None
+    """All that the file holds, as inert values: the weights, the training state and everything else."""
     live_wrappers: Mapping[str, str] = field(default_factory=dict)
     """For a live module: the path of each wrapper's component in the names (``"module"``,
     ``"features.module"``) to the wrapper's name, known from the types of the objects."""
-    contents: Any = None
-    """All that the file holds, as inert values: the weights, the training state and everything else."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """What the other files of its folder hold, by their path in it."""
     notes: tuple[str, ...] = ()

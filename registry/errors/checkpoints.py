@@ -46,10 +46,9 @@ class OversizedCheckpoint(RegistryError):
 class EmptyCheckpoint(RegistryError):
     """The file is sound and holds no set of weights."""
 
-    def __init__(self, source: str, found: str) -> None:
+    def __init__(self, source: str, found: str, remedy: str = "save model.state_dict()") -> None:
         super().__init__(
-            f"{source} holds no tensors under names, so there is nothing to store: it is {found}; "
-            "save model.state_dict()"
+            f"{source} holds no tensors under names, so there is nothing to store: it is {found}; {remedy}"
         )
 
 

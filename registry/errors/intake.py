@@ -11,7 +11,9 @@ from registry.errors.root import RegistryError
 class SeveralWeightSets(RegistryError):
     """The file holds more than one set of weights, and which one is meant is the user's to say."""
 
-    def __init__(self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         listed = ", ".join(_set(key, count, (around or {}).get(key)) for key, count in counts.items())
         together = "" if "." in counts else "; --weights . stores all of them as one set"
         super().__init__(
