@@ -61,8 +61,9 @@ class Inspection:
         """
         checkpoint, weights = self.checkpoint, self.weights
         stored = identities([*weights.tensors.values(), *(t for _, t in tensors_of(dict(weights.values))), *kept])
-        files = {(f"/{path}",): value for path, value in checkpoint.beside.items()}
-        parts = left_out({(): checkpoint.contents, **files}, stored)
+        values: dict[tuple[str, ...], Any] = {(): checkpoint.contents}
+        values.update({(f"/{path}",): value for path, value in checkpoint.beside.items()})
+        parts = left_out(values, stored)
         return replace(self, left_out=parts, notes=(*self.notes, *filter(None, [said(parts)])))
 
     @property
@@ -118,6 +119,7 @@ def examine(
             dropped=weights.aliases,
             expectation=expectation,
             target=spec.target if spec else "the class",
+            key=weights.key,
         ),
     )
     live_class, live_init = _construction(module) if module is not None else (None, {})

@@ -113,7 +113,8 @@ class Registry:
             model: its class as ``"pkg.mod:Class"``, which then judges the names.
             init: what the class is constructed with; by default what the file or the live module offers.
             init_as: how the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
-            weights: which set of weights, where the file holds several.
+            weights: which set of weights, where the file holds several: any path in it, such as ``"ema.model"`` or
+                ``"heads.0"``; ``"."`` is all of it.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
             aliases: movable names to point at the version.

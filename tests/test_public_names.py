@@ -14,10 +14,8 @@ for found in pkgutil.walk_packages(registry.__path__, "registry."):
     if found.name.startswith(("registry.integrations", "registry.migrations", "registry.cli")):
         continue
     importlib.import_module(found.name)
-wrong = [
-    name for name in registry.__all__
-    if name != "errors" and (isinstance(getattr(registry, name), types.ModuleType) or not callable(getattr(registry, name)))
-]
+public = {name: getattr(registry, name) for name in registry.__all__ if name != "errors"}
+wrong = [name for name, value in public.items() if isinstance(value, types.ModuleType) or not callable(value)]
 assert not wrong, wrong
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.checkpoints.containers import Place, is_extra_state, parts_of, weight_set
-from registry.checkpoints.inventory import bears_tensors, is_tensor
+from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.weights import Checkpoint, WeightSet
 
 ROOT = "."
@@ -19,10 +19,11 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     Steps are separated by ``.`` or ``/``, numbers lead into lists, and the last steps may be the first components of
     names in a state dict. A text that fits nothing from the root may be the last step of one set that was found.
     """
-    if checkpoint.contents is None:
-        return [found for found in checkpoint.weight_sets if found.key == text]
+    exact = [found for found in checkpoint.weight_sets if found.key == text]
+    if exact or checkpoint.contents is None:
+        return exact
     contents = checkpoint.contents
-    found = dict(_places(contents, text, ())) if text != ROOT else {(): contents}
+    found: dict[Place, Any] = dict(_places(contents, text, ())) if text != ROOT else {(): contents}
     if not found:
         for path, value in checkpoint.beside.items():
             if text == path:
@@ -30,11 +31,9 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
             elif text.startswith((f"{path}.", f"{path}/")):
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
-    chosen = [
-        known.get("/".join(place)) or weight_set(place, value, checkpoint.source)
-        for place, value in found.items()
-        if bears_tensors(value)
-    ]
+    sets = [known.get("/".join(place)) or weight_set(place, value, checkpoint.source) for place, value in found.items()]
+    # What holds the state of an optimizer and nothing else has tensors, and no weights.
+    chosen = [found for found in sets if found.count]
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
 
 

@@ -3,10 +3,10 @@
 Pure: from inert values to inert values. Recognized by structure at any depth, through dicts, lists and tuples; names
 only order what was found.
 
-A *set of weights* is a dict in which every entry is a tensor under a name, as in a state dict. What has more than one
-number, and is a fraction, can be a weight; counters, losses and random states cannot. Where one set is found it is meant,
-and everything else that bears tensors is named (see ``inventory``). Several sets, or tensors that lie loose around a set,
-are the user's to decide.
+A *set of weights* is a dict in which every entry is a tensor under a name, as in a state dict. Tensors of several
+fractions can be weights; counters, losses and random states cannot. Where one set is found it is meant, and everything
+else that bears tensors is named (see ``inventory``). Several sets, or tensors that lie loose around a set, are the
+user's to decide.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import Array, Foreign
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
-from registry.checkpoints.parts import flat_parameter
 from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor
@@ -149,8 +148,8 @@ class Group:
 def find_sets(root: Any) -> list[Group]:
     """Return what may be meant as the weights of a value.
 
-    State dicts; and what lies loose around one, since nothing says whether it belongs to it. Loose tensors elsewhere (in
-    the hyperparameters) are weights only where there is nothing better.
+    State dicts; and what lies loose around one, since nothing says whether it belongs to it. Loose tensors elsewhere,
+    as among hyperparameters, are weights only where there is nothing better.
     """
     groups = list(_groups(root, (), set()))
     weights = [group for group in groups if group.can_be_weights]
@@ -176,10 +175,10 @@ def _groups(value: Any, place: Place, seen: set[int]) -> Iterator[Group]:
         return
     seen.add(id(value))
     kind = kind_of_state(value)
-    if kind == "optimizer":  # somebody may have put the weights into its dict
-        value = {key: item for key, item in value.items() if key not in ("state", "param_groups")}
-    elif kind is not None:
+    if kind is not None and kind != "optimizer":
         return
+    if kind == "optimizer" and isinstance(value, dict):  # somebody may have put the weights into its dict
+        value = {key: item for key, item in value.items() if key not in ("state", "param_groups")}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value) and any(map(is_tensor, value.values())):
         yield Group(place, value)
     for key, item in parts_of(value):
@@ -194,7 +193,7 @@ def _rank(group: Group) -> tuple[bool, int, int]:
 
 
 def weight_set(place: Place, value: Any, source: str) -> WeightSet:
-    """Return all tensors at a place of a checkpoint as one set: those of a state dict by their names, others by their way.
+    """Return all tensors at a place as one set: those of a state dict by their names, others by the way to them.
 
     States of a training inside of it are none of its values.
     """
@@ -211,9 +210,6 @@ def weight_set(place: Place, value: Any, source: str) -> WeightSet:
             fault = fault or UnstorableTensor(source, name, f"of dtype {item.spec.dtype}", _remedy(item.spec.dtype))
         else:
             tensors[name] = item
-    flat = flat_parameter(tensors)
-    if flat is not None:
-        fault = fault or ShardedTensors(source, flat, "flat parameter")
     among = first_foreign(values.items(), source)
     if among:
         fault = fault or ForeignObjects(source, [among[1].name], f"'{among[0]}' among the weights")
@@ -261,7 +257,7 @@ def is_plain_set(value: Any) -> bool:
 
 
 def parts_of(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the parts of a dict, list or tuple with their keys; nothing else has parts that are searched for weights."""
+    """Return the parts of a dict, list or tuple with their keys; nothing else is searched for weights."""
     if isinstance(value, dict):
         return value.items()
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
@@ -416,7 +412,7 @@ def _facts(root: Any) -> dict[str, Any]:
 
 
 def _without(value: Any, places: Sequence[Place]) -> dict[str, Any]:
-    """Return what a value holds beside the state dicts at some places in it; of one at its root, the states of a training.
+    """Return what a value holds beside the state dicts at some places; beside one at its root, states of a training.
 
     Parts of a list are keyed by their numbers.
     """

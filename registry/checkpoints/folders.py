@@ -44,8 +44,8 @@ ReadFile = Callable[[Path], Any]
 def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpoint:
     """Read a folder of transformers, Accelerate, DeepSpeed or torch.distributed.checkpoint.
 
-    Whatever else in it holds tensors is the checkpoint's ``beside``; what is the state of an optimizer, a scheduler or a
-    scaler there belongs to the training of these weights.
+    Whatever else in it holds tensors is the checkpoint's ``beside``; the state of an optimizer, a scheduler or a scaler
+    in a file of its own belongs to the training of these weights.
 
     Args:
         open_file: reads a file with weights.
@@ -107,7 +107,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], 
 
 
 def _files(path: Path, used: Collection[Path]) -> Iterator[Path]:
-    """Yield the files under a folder that were not used, and the directories of a distributed checkpoint as one each."""
+    """Yield the files under a folder that were not used, and each distributed checkpoint as its directory."""
     for folder, folders, names in os.walk(path):
         here = Path(folder)
         folders.sort()

@@ -14,7 +14,7 @@ from registry.canonical.values import Array, Foreign
 from registry.checkpoints.torch_vocabulary import Unstorable
 
 Path = tuple[str, ...]
-"""The way from the root of a value to a part of it, every step with what stands in front of it: ``/model``, ``.bias``."""
+"""The way from the root of a value to a part, every step with what stands in front of it: ``/model``, ``.bias``."""
 
 MOST_NAMED = 20
 """Parts of one container that are named one by one."""

@@ -75,7 +75,7 @@ def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
 
 
 def inert(value: Any, source: str) -> Any:
-    """Return a copy of a value of memory in which tensors, modules and namespaces are what reading a file makes of them.
+    """Return a copy of a value of memory in which everything is what reading a file makes of it.
 
     Raises:
         OversizedCheckpoint: it is nested more deeply than data is.
@@ -100,7 +100,7 @@ def inert(value: Any, source: str) -> Any:
             new = made[id(value)] = OrderedDict() if isinstance(value, OrderedDict) else {}
             new.update((copied(key, levels - 1), copied(item, levels - 1)) for key, item in value.items())
             if isinstance(new, OrderedDict) and hasattr(value, "_metadata"):
-                new._metadata = value._metadata
+                new.__dict__["_metadata"] = value._metadata
         elif isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
             new = made[id(value)] = Record()
             new.update((key, copied(item, levels - 1)) for key, item in vars(value).items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,6 @@ _DEGREES = (
     "model_parallel_size",
 )
 """What Megatron and its kin write among their arguments: over how many processes the model was spread."""
-
-_FLAT = re.compile(r"_?flat_param(_\d+)?")
-"""The last component under which FSDP keeps one rank's piece of all parameters of a module."""
 
 
 def refuse_part(path: Path) -> None:
@@ -71,7 +68,7 @@ def is_shard(name: str) -> bool:
 
 
 def replica_note(path: Path) -> str:
-    """Return a sentence where a file lies beside those of other ranks, which may have the same weights or other parts."""
+    """Return a sentence where a file lies beside those of other ranks: with the same weights, or with other parts."""
     others = _others(path, _REPLICAS)
     if not others:
         return ""
@@ -90,11 +87,6 @@ def refuse_spread(contents: Any, source: str) -> None:
             f"its arguments say {key}={degree}, and every process saves its own part",
             f"{_FRAMEWORK}; if they are merged, save the state dict without these arguments",
         )
-
-
-def flat_parameter(names: Iterable[str]) -> str | None:
-    """Return the first name that is FSDP's own for one rank's piece of many parameters."""
-    return next((name for name in names if _FLAT.fullmatch(name.rpartition(".")[2])), None)
 
 
 def _others(path: Path, pattern: re.Pattern[str]) -> list[str]:

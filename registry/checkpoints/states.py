@@ -41,14 +41,17 @@ def is_optimizer(value: Any) -> bool:
 def states_in(value: Any) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
     """Yield the states in a value, at any depth, through dicts, lists and tuples; each object once."""
     seen: set[int] = set()
-    left = [value]
+    left: list[Any] = [value]
     while left:
         item = left.pop()
-        if not isinstance(item, (Mapping, list, tuple)) or id(item) in seen:
+        if id(item) in seen:
             continue
         seen.add(id(item))
-        kind = kind_of_state(item)
-        if kind is not None:
-            yield kind, item
-            continue
-        left.extend(reversed(list(item.values() if isinstance(item, Mapping) else item)))
+        if isinstance(item, Mapping):
+            kind = kind_of_state(item)
+            if kind is not None:
+                yield kind, item
+            else:
+                left.extend(reversed(list(item.values())))
+        elif isinstance(item, (list, tuple)):
+            left.extend(reversed(item))
