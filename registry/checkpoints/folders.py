@@ -15,7 +15,7 @@ from registry.checkpoints.parts import METADATA, is_shard
 from registry.checkpoints.sharded import open_index, shards_of
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, ZeroShards
+from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards
 from registry.errors.root import RegistryError
 
 INDEXES = (
@@ -55,6 +55,7 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         UnknownFolder: it is none of these.
         ZeroShards: DeepSpeed spread its weights over ranks.
         PartOfModel: it has shards and not their index.
+        UnpackedCheckpoint: it is a file of torch that something unpacked.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir())
@@ -75,11 +76,19 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         checkpoint, used = _open_deepspeed(path / _latest(path), open_file)
     elif any(name.endswith(_STATES) for name in names):
         checkpoint, used = _open_deepspeed(path, open_file)
+    elif unpacked := _unpacked(path, names):
+        raise UnpackedCheckpoint(str(path), str(unpacked.parent), unpacked.name)
     elif shards := [name for name in names if is_shard(name)]:
         raise PartOfModel(str(path), f"{shards[0]} is a shard, without an index beside it", "get its *.index.json, too")
     else:
         raise UnknownFolder(str(path), [name for name in names if name.endswith(_SUFFIXES)])
     return _with_neighbors(replace(checkpoint, source=str(path)), path, used, read_file)
+
+
+def _unpacked(path: Path, names: Sequence[str]) -> Path | None:
+    """Return the folder that an archive of torch.save became when something unpacked it."""
+    inside = [path, *(path / name for name in names[:1] if len(names) == 1)]
+    return next((folder.absolute() for folder in inside if (folder / "data.pkl").is_file()), None)
 
 
 def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], read_file: ReadFile) -> Checkpoint:

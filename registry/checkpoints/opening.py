@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,8 @@ _SIGNATURES = (
     (b"\x89PNG", "an image", ""),
     (b"\xff\xd8\xff", "an image", ""),
 )
+_ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x32\x3a\x42]")
+"""A version and the beginning of a name, a graph or a list of operators, as protobuf writes them."""
 _READABLE = "give a file that torch.save or safetensors wrote"
 
 
@@ -139,7 +142,7 @@ def _unknown(content: memoryview, source: str) -> NotACheckpoint:
             "a plain Python pickle that torch.save did not write, or the damaged beginning of a file that it did",
             "if you trust it, load it with pickle and torch.save the state dict",
         )
-    if head[:4] == b"\x08\x03\x12\x07" or b"onnx" in head[:64].lower():
+    if _ONNX.match(head) or b"onnx" in head[:64].lower():
         return NotACheckpoint(source, "an ONNX model", "give the PyTorch checkpoint that it was made from")
     if _is_text(head):
         return NotACheckpoint(source, "a text file, not a valid checkpoint", _READABLE)

@@ -61,6 +61,7 @@ from registry.errors.checkpoints import (
     UnencodableValue,
     UnknownFolder,
     UnopenableCheckpoint,
+    UnpackedCheckpoint,
     UnstorableTensor,
     ZeroShards,
 )
@@ -233,6 +234,7 @@ __all__ = [
     "UnknownWeightSet",
     "UnknownWrapper",
     "UnopenableCheckpoint",
+    "UnpackedCheckpoint",
     "UnprovedOrder",
     "UnstorableInit",
     "UnstorableTensor",

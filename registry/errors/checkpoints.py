@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from registry.errors.canonical import some
@@ -148,6 +149,16 @@ class UnknownFolder(RegistryError):
         super().__init__(
             f"{source} is a folder and not a checkpoint that is known: it has no index of shards, no .metadata of "
             f"torch.distributed.checkpoint and no 'latest' of DeepSpeed{choice}"
+        )
+
+
+class UnpackedCheckpoint(RegistryError):
+    """A folder is what remains where a file of torch.save was unpacked as the zip archive that it is."""
+
+    def __init__(self, source: str, parent: str, name: str) -> None:
+        super().__init__(
+            f"{source} is an unpacked file of torch.save (it has data.pkl); push the original file, or pack it again: "
+            f"(cd {shlex.quote(parent)} && zip -0 -r packed.pth {shlex.quote(name)})"
         )
 
 

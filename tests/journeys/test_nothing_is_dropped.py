@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +287,29 @@ def test_a_part_that_fits_the_class_is_offered(hub: registry.Registry, tmp_path:
         hub.push(path, "net", model="nets:PointNet")
     hub.push(path, "net", model="nets:PointNet", weights="average.mean")
     assert all(torch.equal(hub.state_dict("net")[name], tensor) for name, tensor in mean.items())
+
+
+def test_an_unpacked_file_of_torch_can_be_packed_again(hub: registry.Registry, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(tmp_path / "a.pt", small())) as archive:
+        archive.extractall(tmp_path / "best model")
+    for place in (tmp_path / "best model", *(tmp_path / "best model").iterdir()):
+        with pytest.raises(errors.UnpackedCheckpoint, match="packed") as refusal:
+            hub.push(place, "net")
+    if not shutil.which("zip"):
+        return
+    command = str(refusal.value).partition("pack it again: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    hub.push(tmp_path / "best model/packed.pth", "net")
+    assert torch.equal(hub.state_dict("net")["0.weight"], small()["0.weight"])
+
+
+def test_other_archives_and_formats_are_called_what_they_are(hub: registry.Registry, tmp_path: Path) -> None:
+    saved(tmp_path / "critic.pth", small())
+    with zipfile.ZipFile(tmp_path / "agent.zip", "w") as archive:
+        archive.writestr("data", "{}")
+        archive.write(tmp_path / "critic.pth", "critic.pth", zipfile.ZIP_DEFLATED)
+    with pytest.raises(errors.NotACheckpoint, match=r"a zip archive .* push the file inside .*critic\.pth"):
+        hub.push(tmp_path / "agent.zip", "net")
+    (tmp_path / "net.bin").write_bytes(b"\x08\x09\x12\x07pytorch\x1a\x052.5.0:\x10" + bytes(64))
+    with pytest.raises(errors.NotACheckpoint, match="ONNX"):
+        hub.push(tmp_path / "net.bin", "net")
