@@ -11,11 +11,12 @@ from typing import Any
 
 from registry.checkpoints.distributed import open_distributed, read_distributed
 from registry.checkpoints.mapping import unopenable
-from registry.checkpoints.parts import METADATA, is_shard
+from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.sharded import open_index, shards_of
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards
+from registry.errors.models import first_line
 from registry.errors.root import RegistryError
 
 INDEXES = (
@@ -81,7 +82,10 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
     elif shards := [name for name in names if is_shard(name)]:
         raise PartOfModel(str(path), f"{shards[0]} is a shard, without an index beside it", "get its *.index.json, too")
     else:
-        raise UnknownFolder(str(path), [name for name in names if name.endswith(_SUFFIXES)])
+        files = [name for name in names if name.endswith(_SUFFIXES)]
+        for name in files:
+            refuse_part(path / name)
+        raise UnknownFolder(str(path), files)
     return _with_neighbors(replace(checkpoint, source=str(path)), path, used, read_file)
 
 
@@ -104,7 +108,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], 
         try:
             value = read_distributed(place)[0] if place.is_dir() else read_file(place)
         except RegistryError as error:
-            notes.append(f"not stored: '{name}', which cannot be read: {error}")
+            notes.append(f"not stored: '{name}', which cannot be read: {first_line(error)}")
             continue
         if value is not None:
             beside[name] = value

@@ -17,7 +17,9 @@ Path = tuple[str, ...]
 """The way from the root of a value to a part, every step with what stands in front of it: ``/model``, ``.bias``."""
 
 MOST_NAMED = 20
-"""Parts of one container that are named one by one."""
+"""Parts that a sentence names one by one."""
+LONGEST_NAME = 200
+"""Characters of a name in a sentence."""
 
 
 def is_tensor(value: Any) -> bool:
@@ -90,7 +92,8 @@ def said(parts: Mapping[str, int]) -> str:
     """Return the sentence that names what is not kept, or nothing."""
     if not parts:
         return ""
-    shown = [f"'{name}' ({number} tensor{'s' * (number != 1)})" for name, number in list(parts.items())[:MOST_NAMED]]
+    named = list(parts.items())[:MOST_NAMED]
+    shown = [f"'{name[:LONGEST_NAME]}' ({number} tensor{'s' * (number != 1)})" for name, number in named]
     more = list(parts.values())[MOST_NAMED:]
     also = f", and {sum(more)} tensors in {len(more)} more places, which `registry inspect --all` lists" if more else ""
     return f"not stored: {', '.join(shown)}{also}"

@@ -69,13 +69,16 @@ def read_file(path: Path) -> Any:
     """Return what a file holds, weights or not, or None if it is of no format that holds tensors.
 
     Raises:
-        RegistryError: it is of one, and cannot be read.
+        RegistryError: it is of one, or of another program's, and cannot be read.
     """
     content, source = map_file(path), str(path)
     if begins_safetensors(content):
         return dict(read_safetensors(content, source)[0].tensors)
     if content[:4] == ZIP or begins_legacy(content):
         return settle(_pickled(content, source)[0], source).value
+    head = bytes(content[:4096])
+    if head.startswith(_OF_OTHERS) or _PICKLE.match(head) or _ONNX.match(head):
+        raise _unknown(content, source)
     return None
 
 
@@ -115,6 +118,9 @@ _SIGNATURES = (
     (b"\x89PNG", "an image", ""),
     (b"\xff\xd8\xff", "an image", ""),
 )
+_OF_OTHERS = (b"\x89HDF\r\n", b"\x93NUMPY", b"GGUF")
+"""How the files begin in which other programs keep weights."""
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x32\x3a\x42]")
 """A version and the beginning of a name, a graph or a list of operators, as protobuf writes them."""
 _READABLE = "give a file that torch.save or safetensors wrote"
@@ -136,7 +142,7 @@ def _unknown(content: memoryview, source: str) -> NotACheckpoint:
         return NotACheckpoint(source, "not a valid file, it begins with nothing but zeros", "copy or save it again")
     if head.lstrip()[:1] == b"<":
         return NotACheckpoint(source, "a web page or XML", "download the file itself, perhaps after logging in")
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if _PICKLE.match(head):
         return NotACheckpoint(
             source,
             "a plain Python pickle that torch.save did not write, or the damaged beginning of a file that it did",

@@ -24,7 +24,7 @@ _RANKED = (
 )
 """Names whose number is that of a process with a share of the model: pattern, what they are, what to do."""
 
-_REPLICAS = re.compile(r"(?:rank|shard)[-_]?(\d+)")
+_REPLICAS = re.compile(r"(?<![A-Za-z])(?:rank|shard)[-_]?(\d+)")
 """Names whose number is that of a process, which may have had all of the model or a part."""
 
 _DEGREES = (

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from registry.errors.canonical import some
 from registry.errors.root import RegistryError
 
+_MOST_SETS, _LONGEST = 20, 200
+"""Sets that a sentence lists, and characters of each name."""
+
 
 class SeveralWeightSets(RegistryError):
     """The file holds more than one set of weights, and which one is meant is the user's to say."""
@@ -14,7 +17,7 @@ class SeveralWeightSets(RegistryError):
     def __init__(
         self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        listed = ", ".join(_set(key, count, (around or {}).get(key)) for key, count in counts.items())
+        listed = _sets(counts, around or {})
         together = "" if "." in counts else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
@@ -27,7 +30,7 @@ class UnknownWeightSet(RegistryError):
     """There is no such set of weights in the file, or several go by that name."""
 
     def __init__(self, source: str, key: str, counts: Mapping[str, int], several: bool = False) -> None:
-        listed = ", ".join(_set(key, count) for key, count in counts.items())
+        listed = _sets(counts, {})
         if several:
             super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
         else:
@@ -79,8 +82,14 @@ class ChangedCheckpoint(RegistryError):
         )
 
 
+def _sets(counts: Mapping[str, int], around: Mapping[str, Sequence[str]]) -> str:
+    listed = [_set(key, count, around.get(key)) for key, count in list(counts.items())[:_MOST_SETS]]
+    more = len(counts) - len(listed)
+    return ", ".join(listed) + (f" and {more} more" if more else "")
+
+
 def _set(key: str, count: int, around: Sequence[str] | None = None) -> str:
     tensors = f"{count} tensor{'s' * (count != 1)}"
     if around is None:
-        return f"'{key}' ({tensors})"
-    return f"'{key}' (all {tensors}, with {some(around)} beside the others)"
+        return f"'{key[:_LONGEST]}' ({tensors})"
+    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"

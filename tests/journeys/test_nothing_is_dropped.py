@@ -259,12 +259,13 @@ def test_other_weights_in_a_folder_are_named(hub: registry.Registry, tmp_path: P
     saved(tmp_path / "checkpoint-5/optimizer.pt", adam()[1].state_dict())
     saved(tmp_path / "pytorch_model.bin", small(2))
     (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04 and no more")
+    (tmp_path / "tf_model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     (tmp_path / "README.md").write_text("words")
     entry = hub.push(tmp_path, "net")
     said = " ".join(entry.notices)
     for name, number in (("2_Dense/model.safetensors", 4), ("checkpoint-5/optimizer.pt", 12), ("pytorch_model.bin", 4)):
         assert f"'{name}' ({number} tensors)" in said
-    assert "'broken.pt', which cannot be read" in said and "README" not in said
+    assert "'broken.pt', which cannot be read" in said and "HDF5" in said and "README" not in said
     dense = hub.push(tmp_path, "dense", weights="2_Dense/model.safetensors")
     assert torch.equal(hub.state_dict(dense.ref)["0.weight"], small(1)["0.weight"])
 
@@ -313,3 +314,19 @@ def test_other_archives_and_formats_are_called_what_they_are(hub: registry.Regis
     (tmp_path / "net.bin").write_bytes(b"\x08\x09\x12\x07pytorch\x1a\x052.5.0:\x10" + bytes(64))
     with pytest.raises(errors.NotACheckpoint, match="ONNX"):
         hub.push(tmp_path / "net.bin", "net")
+
+
+def test_a_folder_of_parts_is_not_a_choice_of_files(hub: registry.Registry, tmp_path: Path) -> None:
+    for number in range(2):
+        part(tmp_path, f"consolidated.0{number}.pth")
+    with pytest.raises(errors.PartOfModel, match="one of 2"):
+        hub.push(tmp_path, "net")
+
+
+def test_the_state_of_a_training_among_the_names_is_none_of_the_weights(hub: registry.Registry, tmp_path: Path) -> None:
+    net, optimizer = adam()
+    path = saved(tmp_path / "a.pt", {**net.state_dict(), "optimizer": optimizer.state_dict()})
+    hub.push(path, "net", model="nets:Twins")
+    fresh = Twins()
+    hub.resume("net", fresh, torch.optim.Adam(fresh.parameters()))
+    assert set(hub.state_dict("net")) == set(net.state_dict())
