@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from registry.canonical.values import Array, Foreign
@@ -24,7 +25,12 @@ LONGEST_NAME = 200
 
 def is_tensor(value: Any) -> bool:
     """Return whether a value is one tensor: of a file, of memory, or of a kind that cannot be stored."""
-    return isinstance(value, Unstorable) or (hasattr(type(value), "buffer") and hasattr(value, "spec"))
+    return _is_of_tensors(type(value))
+
+
+@cache
+def _is_of_tensors(cls: type) -> bool:
+    return issubclass(cls, Unstorable) or (hasattr(cls, "buffer") and hasattr(cls, "identity"))
 
 
 def bears_tensors(value: Any) -> bool:
