@@ -16,6 +16,9 @@ from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.canonical import ContradictedTie
 from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
 
+MOST_AROUND = 20
+"""Sets with others inside of them that a refusal describes."""
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -167,7 +170,7 @@ def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
     """Return, by set, the names that stand in it around other sets."""
     keys = [found.key for found in checkpoint.weight_sets]
     around: dict[str, list[str]] = {}
-    for found in checkpoint.weight_sets:
+    for found in checkpoint.weight_sets[-MOST_AROUND:]:  # those that contain others come last
         prefix = f"{found.key}/" if found.key else ""
         inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
         if inside:

@@ -96,8 +96,9 @@ def examine(value: Any, source: str, nbytes: int | None) -> Contents:
     if nbytes is not None:
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
-    sets_in_it = find_sets(root)
-    found = sorted(sets_in_it, key=lambda group: (any(map(group.contains, sets_in_it)), _rank(group)))
+    found = find_sets(root)
+    above = _above(found)
+    found.sort(key=lambda group: (group.place in above, _rank(group)))
     if not found:
         raise _nothing(root, settled, source, in_memory=nbytes is None)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
@@ -110,7 +111,7 @@ def examine(value: Any, source: str, nbytes: int | None) -> Contents:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
-    apart = [group.place for group in found if not any(map(group.contains, found))]
+    apart = [group.place for group in found if group.place not in above]
     return Contents(root, sets, _without(root, apart), init, _facts(root), tuple(notes))
 
 
@@ -140,10 +141,6 @@ class Group:
             return True
         return len(tensors) + sum(map(is_extra_state, self.value)) == len(self.value)
 
-    def contains(self, other: Group) -> bool:
-        """Whether another one lies inside of this one."""
-        return len(other.place) > len(self.place) and other.place[: len(self.place)] == self.place
-
 
 def find_sets(root: Any) -> list[Group]:
     """Return what may be meant as the weights of a value.
@@ -154,8 +151,14 @@ def find_sets(root: Any) -> list[Group]:
     groups = list(_groups(root, (), set()))
     weights = [group for group in groups if group.can_be_weights]
     sets = [group for group in weights if group.is_state_dict]
-    around = [group for group in weights if not group.is_state_dict and any(map(group.contains, sets))]
+    inside = _above(sets)
+    around = [group for group in weights if not group.is_state_dict and group.place in inside]
     return [*sets, *around] or weights or groups
+
+
+def _above(groups: Iterable[Group]) -> set[Place]:
+    """Return the places inside of which some groups lie."""
+    return {group.place[:length] for group in groups for length in range(len(group.place))}
 
 
 def is_extra_state(name: str) -> bool:

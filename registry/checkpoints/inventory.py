@@ -25,7 +25,7 @@ LONGEST_NAME = 200
 
 def is_tensor(value: Any) -> bool:
     """Return whether a value is one tensor: of a file, of memory, or of a kind that cannot be stored."""
-    return _is_of_tensors(type(value))
+    return _is_of_tensors(type(value))  # type: ignore[arg-type]  # mypy takes no class for hashable
 
 
 @cache
