@@ -15,21 +15,25 @@ def export(
     ref: options.Ref,
     out: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")],
     format: Annotated[
-        str, typer.Option("--format", help="safetensors, pth, ddp, compile or as-saved.")
-    ] = "safetensors",
+        str | None,
+        typer.Option("--format", help="safetensors, pth, ddp, compile or as-saved. [default: what OUT's suffix says]"),
+    ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a version to a file that other programs read.
 
-    safetensors and pth have the canonical names; ddp and compile those that the wrapped model loads; as-saved those of
-    the file that was pushed.
+    The suffix of OUT decides: .safetensors, or .pth, .pt and the like for a file of torch. safetensors and pth have the
+    canonical names; ddp and compile those that the wrapped model loads; as-saved those of the file that was pushed.
 
     Example: registry export pointnet:best best_ddp.pth --format ddp
     """
+    from registry.exporter import format_of
+
+    written = format_of(out, format)
     with moving_bar(f"writing {out}", quiet=as_json):
-        path = options.registry_at(home).export(ref, out, format=format)
+        path = options.registry_at(home).export(ref, out, format=written)
     if as_json:
-        print_json({"path": str(path), "format": format, "bytes": path.stat().st_size})
+        print_json({"path": str(path), "format": written, "bytes": path.stat().st_size})
     else:
-        say(f"wrote {path} ({format}, {size(path.stat().st_size)})")
+        say(f"wrote {path} ({written}, {size(path.stat().st_size)})")

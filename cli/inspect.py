@@ -50,7 +50,7 @@ def inspect(
     checkpoint, form = inspection.checkpoint, inspection.form
     say(f"{checkpoint.source}: {checkpoint.format}")
     for found in checkpoint.weight_sets:
-        say(f"  weights at {found.key or 'the top'}: {len(found.tensors)} tensors")
+        say(f"  weights at {found.key or 'the top'}: {number_of(found.count, 'tensor')}")
     if checkpoint.training:
         say(f"  beside them: {few(list(checkpoint.training))}")
     if checkpoint.init:
@@ -66,6 +66,9 @@ def inspect(
         say(f"counters that a load sets to 0: {len(form.defaulted)}")
     for note in inspection.notes:
         say(note)
+    if every and inspection.left_out:
+        say("not stored:")
+        table([(f"  {name}", number_of(count, "tensor")) for name, count in inspection.left_out.items()])
     _say_names(inspection, None if every else _FEW)
 
 
@@ -86,7 +89,7 @@ def _document(inspection: Inspection) -> dict[str, Any]:
     return {
         "source": checkpoint.source,
         "format": checkpoint.format,
-        "weight_sets": {found.key: len(found.tensors) for found in checkpoint.weight_sets},
+        "weight_sets": {found.key: found.count for found in checkpoint.weight_sets},
         "weights_key": inspection.weights.key,
         "wrapper": form.wrapper,
         "saved_as": form.saved_as,
@@ -101,5 +104,6 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         "defaulted": form.defaulted,
         "training": list(checkpoint.training),
         "init": checkpoint.init,
+        "left_out": inspection.left_out,
         "notes": inspection.notes,
     }

@@ -57,7 +57,11 @@ From = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option("--weights", metavar="KEY", help="Which set of weights, where the file holds several."),
+    typer.Option(
+        "--weights",
+        metavar="PATH",
+        help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
+    ),
 ]
 ExampleFile = Annotated[
     Path | None,

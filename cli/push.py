@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,10 @@ def push(
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
+    if name is not None and Path(name).is_file():
+        from registry.errors import SecondFile
+
+        raise SecondFile(name)
     registry = options.registry_at(home)
     with progress_bar(f"storing {file}", quiet=as_json) as progress:
         entry = registry.push(

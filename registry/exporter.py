@@ -24,16 +24,39 @@ PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
 
 FORMATS = ("safetensors", *PREFIXES, "as-saved")
 
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    **dict.fromkeys((".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar"), "pth"),
+}
+"""What a file is, by the end of its name; another program goes by that, too."""
 
-def check_export(out: str | os.PathLike[str], format: str) -> Path:
-    """Return the path to write, or refuse it before anything is read.
+
+def format_of(out: str | os.PathLike[str], format: str | None) -> str:
+    """Return the format that is asked for: the given one, else what the suffix says, else safetensors.
 
     Raises:
         UnknownFormat: there is no such format.
-        CannotExport: something is there already, or its folder is not.
+        CannotExport: the suffix says another one, or none that is written here.
     """
+    suffix = Path(out).suffix.lower()
+    meant = SUFFIXES.get(suffix)
+    if format is None and suffix and meant is None:
+        raise CannotExport(str(out), f"the suffix '{suffix}' is of no format written here; use .safetensors or .pth")
+    format = format or meant or "safetensors"
     if format not in FORMATS:
         raise UnknownFormat(format, FORMATS)
+    if meant is not None and (meant == "safetensors") != (format == "safetensors"):
+        kind, fitting = ("safetensors", ".safetensors") if format == "safetensors" else ("torch", ".pth")
+        raise CannotExport(str(out), f"--format {format} writes a {kind} file, which '{suffix}' is not; use {fitting}")
+    return format
+
+
+def check_export(out: str | os.PathLike[str]) -> Path:
+    """Return the path to write, or refuse it before anything is read.
+
+    Raises:
+        CannotExport: something is there already, or its folder is not.
+    """
     path = Path(out)
     if path.exists() or path.is_symlink():
         raise CannotExport(str(path), "it exists already; remove it or give another name")
@@ -95,7 +118,7 @@ def _save_safetensors(file: Path, path: Path, tensors: Mapping[str, torch.Tensor
 
     if values:
         name = next(iter(values))
-        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; use --format pth")
+        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file")
     seen: set[int] = set()
     alone = {}
     for name, tensor in tensors.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Facts, Form, canonicalise
 from registry.canonical.wrappers import parse_declaration
+from registry.checkpoints.choosing import ROOT, sets_called
+from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
@@ -17,6 +19,9 @@ from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, 
 from registry.errors.models import ConstructorFailed, InitRefused
 from registry.offer import as_options
 from registry.recipe import Recipe, of_file, of_live, read_init, read_model
+
+MOST_AROUND = 20
+"""Sets with others inside of them that a refusal describes."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +74,21 @@ class Inspection:
     notes: tuple[str, ...]
     recipe: Recipe = field(default_factory=Recipe)
     """How the model is made, as it is stored."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What bears tensors and is not stored: the number of tensors by the way to the part."""
+
+    def accounted(self, kept: Iterable[Any] = ()) -> Inspection:
+        """Return it with everything named that is not stored.
+
+        Args:
+            kept: the tensors of the training state that is.
+        """
+        checkpoint, weights = self.checkpoint, self.weights
+        stored = identities([*weights.tensors.values(), *(t for _, t in tensors_of(dict(weights.values))), *kept])
+        values: dict[tuple[str, ...], Any] = {(): checkpoint.contents}
+        values.update({(f"/{path}",): value for path, value in checkpoint.beside.items()})
+        parts = left_out(values, stored)
+        return replace(self, left_out=parts, notes=(*self.notes, *filter(None, [said(parts)])))
 
     @property
     def tensors(self) -> dict[str, TensorSource]:
@@ -126,6 +146,7 @@ def examine(
                 dropped=weights.aliases,
                 expectation=expectation,
                 target=spec.target if spec else "the class",
+                key=weights.key,
             ),
         )
     notes = (*checkpoint.notes, *recipe.notes)
@@ -143,20 +164,41 @@ def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Che
 
 
 def _choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
-    """Return the one set of weights, or the one that the user named."""
+    """Return the one set of weights, or the one that the user named.
+
+    Raises:
+        SeveralWeightSets, UnknownWeightSet: with those that there are.
+        UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
+    """
     sets = checkpoint.weight_sets
     if key is not None:
-        chosen = [s for s in sets if s.key == key] or [s for s in sets if s.key.rpartition("/")[2] == key]
+        chosen = sets_called(checkpoint, key)
         if len(chosen) != 1:
-            raise UnknownWeightSet(checkpoint.source, key, _counts(sets))
-        return chosen[0]
-    if len(sets) > 1:
-        raise SeveralWeightSets(checkpoint.source, _counts(sets))
-    return sets[0]
+            raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
+    elif len(sets) > 1:
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint))
+    else:
+        chosen = list(sets)
+    if chosen[0].fault is not None:
+        raise chosen[0].fault
+    return chosen[0]
 
 
-def _counts(sets: tuple[WeightSet, ...]) -> dict[str, int]:
-    return {s.key or "(the file itself)": len(s.tensors) for s in sets}
+def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
+    return {s.key or ROOT: s.count for s in sets}
+
+
+def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    """Return, by set, the names that stand in it around other sets."""
+    keys = [found.key for found in checkpoint.weight_sets]
+    around: dict[str, list[str]] = {}
+    for found in checkpoint.weight_sets[-MOST_AROUND:]:  # those that contain others come last
+        prefix = f"{found.key}/" if found.key else ""
+        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
+        if inside:
+            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
+            around[found.key or ROOT] = own
+    return around
 
 
 def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:

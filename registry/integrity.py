@@ -19,7 +19,7 @@ from registry.errors.root import RegistryError
 from registry.reference import Reference
 
 if TYPE_CHECKING:
-    from registry.replay import Replay
+    from registry.reproduction import Replay
 
 
 @dataclass(frozen=True)

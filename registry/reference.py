@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference
+from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
@@ -17,7 +17,10 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{4,64}")
 LATEST = "latest"
 """``name:latest`` is ``name``: the newest version; it moves by itself, so nobody can set it."""
 
-_SUFFIXES = {".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".index", ".json", ".distcp"}
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".distcp")
+"""What the names of files of weights end in, and those of new models do not."""
+
+_SUFFIXES = {*CHECKPOINT_SUFFIXES, ".index", ".json"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,19 @@ def check_model_name(text: str) -> str:
         InvalidModelName: with a legal name that is near.
     """
     if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
+        raise InvalidModelName(text, _legal(_stem(text)) if isinstance(text, str) else "model")
+    return text
+
+
+def check_new_model_name(text: str) -> str:
+    """Return a name that a new model may bear. Models that were named like files before this rule keep their names.
+
+    Raises:
+        NamedLikeAFile: it ends in a checkpoint's suffix, as where a shell put a second file in the name's place.
+        InvalidModelName: it is no legal name at all.
+    """
+    if is_named_like_a_file(check_model_name(text)):
+        raise NamedLikeAFile(text, _legal(_stem(text)))
     return text
 
 
@@ -98,6 +113,11 @@ def check_alias(text: str) -> str:
     return text
 
 
+def is_named_like_a_file(text: str) -> bool:
+    """Whether a name ends as the names of checkpoints do: ``best.pth``, ``MODEL.CKPT``."""
+    return text.lower().endswith(CHECKPOINT_SUFFIXES)
+
+
 def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
     """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
 
@@ -105,9 +125,14 @@ def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
         InvalidModelName: the stem is no legal name; the error proposes one.
     """
     file = PurePath(path)
-    while file.suffix.lower() in _SUFFIXES:
-        file = file.with_suffix("")
-    return check_model_name(file.name)
+    return check_model_name(_stem(file.name))
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without the suffixes that checkpoints have: ``chgnet`` of ``chgnet.pth.tar``."""
+    while (suffix := PurePath(name).suffix).lower() in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _legal(text: str) -> str:

@@ -18,7 +18,7 @@ from registry.catalog.entry import Entry
 from registry.contents import Contents, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
-from registry.reference import parse
+from registry.reference import check_new_model_name, is_named_like_a_file, parse
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.models.report import LoadReport
-    from registry.replay import Replay
+    from registry.reproduction import Replay
     from registry.resumption import Resumed
     from registry.submission import Submission
 
@@ -121,7 +121,8 @@ class Registry:
             init_as: how the class takes them: ``"kwargs"`` (the default), ``"namespace"`` or ``"dict"``.
             init_from_file: take what the file says of itself (``hyper_parameters``), too, where ``init`` does not. Its
                 writer then chooses what the class is called with.
-            weights: which set of weights, where the file holds several.
+            weights: which set of weights, where the file holds several: any path in it, such as ``"ema.model"`` or
+                ``"heads.0"``; ``"."`` is all of it.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
             aliases: movable names to point at the version.
@@ -151,7 +152,7 @@ class Registry:
         submission = self._submission(
             source,
             Draft(
-                name=name_for(source, name),
+                name=self._name_of(name_for(source, name)),
                 world_size=world_size,
                 metrics=metrics or {},
                 aliases=tuple(aliases),
@@ -219,9 +220,10 @@ class Registry:
         Raises:
             RegistryError: as ``push`` does.
         """
-        from registry.intake import Question, examine
+        from registry.intake import Question
+        from registry.submission import inspect
 
-        return examine(source, Question.of(from_, model, init, init_as, weights, init_from_file))
+        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
 
     # Taking out
 
@@ -390,7 +392,7 @@ class Registry:
             RegistryError: it cannot be loaded, or not be run.
         """
         from registry.errors.outputs import NoExample
-        from registry.replay import replay
+        from registry.reproduction import replay
 
         entry = self.get(ref)
         enclosed = self.contents.enclosed(entry, "example")
@@ -413,19 +415,20 @@ class Registry:
         new = self.contents.tensors(second, after.only(names))
         return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
-    def export(self, ref: str, out: str | os.PathLike[str], *, format: str = "safetensors") -> Path:
+    def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
         """Write a version to a new file that other programs read.
 
         Args:
-            format: ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+            format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
+                torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit.
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
-        from registry.exporter import check_export, export
+        from registry.exporter import check_export, export, format_of
 
-        path = check_export(out, format)
+        format, path = format_of(out, format), check_export(out)
         entry = self.get(ref)
         manifest = self.contents.manifest(entry)
         return export(path, format, self.contents.tensors(entry, manifest), manifest, entry.unwrapping)
@@ -528,6 +531,10 @@ class Registry:
         return examine_home(self.home, self.catalog, self.store)
 
     # Words that are shared by the verbs
+
+    def _name_of(self, name: str) -> str:
+        """Return the name of a model that exists, or one that a new model may bear."""
+        return name if is_named_like_a_file(name) and self.catalog.knows(name) else check_new_model_name(name)
 
     def _submission(
         self,

@@ -13,6 +13,8 @@ from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.signature import tensor_hasher
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.checkpoints.assembled import TENSORS
+from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import NoSuchCheckpoint
@@ -105,8 +107,9 @@ def _find(
 
 def _tensors(sources: Sequence[str | os.PathLike[str]]) -> Iterator[TensorSource]:
     for path in sources:
-        for weights in open_checkpoint(path).weight_sets:
-            yield from weights.tensors.values()
+        checkpoint = open_checkpoint(path)
+        for value in (checkpoint.contents, *checkpoint.beside.values()):
+            yield from (tensor for _, tensor in tensors_of(value) if isinstance(tensor, TENSORS))
 
 
 def _rebuild(

@@ -146,7 +146,7 @@ def _gathered(submission: Submission, meeting: Meeting) -> Gathered:
 
             enclosures["training"] = enclose_job(module, submission.job, keep=meeting.writes_here)
         if submission.example is not None:
-            from registry.replay import enclose_example
+            from registry.reproduction import enclose_example
 
             enclosures["example"] = enclose_example(module, None, submission.example)
         return Gathered(checkpoint, enclosures)
@@ -157,25 +157,38 @@ def _gathered(submission: Submission, meeting: Meeting) -> Gathered:
         raise meeting.unreachable(first_line(error)) from error
 
 
+def inspect(
+    source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], question: Question, opened: Checkpoint | None = None
+) -> tuple[Inspection, Enclosure | None]:
+    """Return what a push would store of a checkpoint, with everything named that it would not, and the training state.
+
+    Raises:
+        RegistryError: as ``examine``.
+    """
+    inspection = examine(source, question, opened)
+    if not inspection.checkpoint.training:
+        return inspection.accounted(), None
+    from registry.training.file import enclose_file
+
+    kept = enclose_file(inspection)
+    inspection = replace(inspection, notes=(*inspection.notes, *kept.notes))
+    return inspection.accounted(kept.tensors), kept.enclosure
+
+
 def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
     source = submission.source
     submission.draft.check()  # here, where a failure reaches the other ranks: what is measured differs between them
-    inspection = examine(source, submission.question, gathered.checkpoint)
+    inspection, found = inspect(source, submission.question, gathered.checkpoint)
     enclosures = dict(gathered.enclosures)
     if submission.job is not None and "training" not in enclosures:
         from registry.training.capture import enclose_job
 
         module: Any = source
         enclosures["training"] = enclose_job(module, submission.job)
-    elif inspection.checkpoint.training:
-        from registry.training.file import enclose_file
-
-        found, notes = enclose_file(inspection)
-        inspection = replace(inspection, notes=(*inspection.notes, *notes))
-        if found is not None:
-            enclosures["training"] = found
+    elif found is not None:
+        enclosures["training"] = found
     if submission.example is not None and "example" not in enclosures:
-        from registry.replay import enclose_example
+        from registry.reproduction import enclose_example
 
         enclosures["example"] = enclose_example(source, inspection, submission.example)
     if inspection.checkpoint.format == "live" and submission.question.model is not None:

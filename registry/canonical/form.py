@@ -46,6 +46,8 @@ class Facts:
     """What the class wants, where it is known."""
     target: str = "the class"
     """How to name the class to the user."""
+    key: str = ""
+    """Where in the file the names stand."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,17 @@ def _nearest(source: str, names: Sequence[str], tree: Node, facts: Facts, expect
         leftovers.append((len(missing) + len(extra), missing, extra, reading))
     _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
     worded = " and ".join(f"with `{cut.path}` cut" for cut in reading.cuts) or "as it is"
-    return ClassMismatch(source, facts.target, worded, missing, extra)
+    fitting = [f"{facts.key}.{path}".lstrip(".") for path in _fitting(names, expectation)]
+    return ClassMismatch(source, facts.target, worded, missing, extra, fitting)
+
+
+def _fitting(names: Sequence[str], expectation: Expectation) -> list[str]:
+    """Return the paths under which the names are those of the class: a file may hold a model and its average as one."""
+    by_path: dict[str, list[str]] = {}
+    for name in names:
+        for position in (index for index, character in enumerate(name) if character == "."):
+            by_path.setdefault(name[:position], []).append(name[position + 1 :])
+    return [path for path, inner in by_path.items() if not any(unmet(inner, expectation))]
 
 
 def _check_declaration(source: str, cuts: Iterable[Cut], facts: Facts) -> None:

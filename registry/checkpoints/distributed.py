@@ -15,6 +15,7 @@ from registry.canonical.values import Foreign, Symbol
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import examine
 from registry.checkpoints.mapping import map_file
+from registry.checkpoints.parts import METADATA
 from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.torch_vocabulary import CHECKPOINT
 from registry.checkpoints.torch_zip import MAGIC as ZIP
@@ -23,8 +24,6 @@ from registry.checkpoints.unpickling import unpickle
 from registry.checkpoints.vocabulary import BadPickle
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, OversizedCheckpoint
-
-METADATA = ".metadata"
 
 
 class _Faulty(Exception):
@@ -38,16 +37,31 @@ def open_distributed(path: Path) -> Checkpoint:
         DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
     """
     source = str(path)
-    try:
-        state = _state(unpickle(map_file(path / METADATA), CHECKPOINT)[0])
-        directory = _Directory(path, state)
-        value, nbytes = directory.value()
-    except (BadPickle, _Faulty) as fault:
-        raise DamagedCheckpoint(source, f"its .metadata: {fault}") from None
+    value, nbytes = read_distributed(path)
     found = examine(value, source, nbytes)
     return Checkpoint(
-        source, path, "dcp", found.weight_sets, found.training, found.init, found.facts, notes=found.notes
+        source,
+        path,
+        "dcp",
+        found.weight_sets,
+        found.training,
+        found.init,
+        found.facts,
+        contents=found.value,
+        notes=found.notes,
     )
+
+
+def read_distributed(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the nested value that was saved in a directory, and the size of all its files.
+
+    Raises:
+        DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
+    """
+    try:
+        return _Directory(path, _state(unpickle(map_file(path / METADATA), CHECKPOINT)[0])).value()
+    except (BadPickle, _Faulty) as fault:
+        raise DamagedCheckpoint(str(path), f"its .metadata: {fault}") from None
 
 
 class _Directory:

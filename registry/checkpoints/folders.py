@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from registry.checkpoints.distributed import METADATA, open_distributed
+from registry.checkpoints.distributed import open_distributed, read_distributed
 from registry.checkpoints.mapping import unopenable
-from registry.checkpoints.sharded import open_index
+from registry.checkpoints.parts import METADATA, is_shard, refuse_part
+from registry.checkpoints.sharded import open_index, shards_of
+from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import DamagedCheckpoint, UnknownFolder, ZeroShards
+from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards
+from registry.errors.models import first_line
+from registry.errors.root import RegistryError
 
 INDEXES = (
     "model.safetensors.index.json",
@@ -25,39 +32,119 @@ LATEST = "latest"
 _STATES = "model_states.pt"
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".t7", ".th", ".tar")
 
+_TRAINER = "trainer_state.json"
+"""Where the Trainer of transformers says at which step it was."""
+_LARGEST_TEXT = 100_000_000
+MOST_FILES = 10_000
+"""Files of one folder that are looked at."""
+
 OpenFile = Callable[[Path], Checkpoint]
+ReadFile = Callable[[Path], Any]
 
 
-def open_folder(path: Path, open_file: OpenFile) -> Checkpoint:
+def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpoint:
     """Read a folder of transformers, Accelerate, DeepSpeed or torch.distributed.checkpoint.
+
+    Whatever else in it holds tensors is the checkpoint's ``beside``; the state of an optimizer, a scheduler or a scaler
+    in a file of its own belongs to the training of these weights.
+
+    Args:
+        open_file: reads a file with weights.
+        read_file: reads any file, and returns what it holds or None.
 
     Raises:
         UnknownFolder: it is none of these.
         ZeroShards: DeepSpeed spread its weights over ranks.
+        PartOfModel: it has shards and not their index.
+        UnpackedCheckpoint: it is a file of torch that something unpacked.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise unopenable(path, error) from error
+    index = next((name for name in (*INDEXES, *names) if name in names and name.endswith(".index.json")), None)
+    single = next((name for name in SINGLE if name in names), None)
     if METADATA in names:
-        return open_distributed(path)
-    for index in INDEXES:
-        if index in names:
-            return _of_folder(open_index(path / index, open_file), path)
-    for single in SINGLE:
-        if single in names:
-            return _of_folder(open_file(path / single), path)
-    if FSDP_FOLDER in names:
-        return _of_folder(open_distributed(path / FSDP_FOLDER), path)
-    if LATEST in names:
-        return _of_folder(_open_deepspeed(path / _latest(path), open_file), path)
-    if any(name.endswith(_STATES) for name in names):
-        return _of_folder(_open_deepspeed(path, open_file), path)
-    raise UnknownFolder(str(path), [name for name in names if name.endswith(_SUFFIXES)])
+        checkpoint, used = open_distributed(path), {path}
+    elif index is not None:
+        checkpoint = open_index(path / index, open_file)
+        used = {path / shard for shard in shards_of(path / index)}
+    elif single is not None:
+        checkpoint, used = open_file(path / single), {path / single}
+    elif FSDP_FOLDER in names:
+        checkpoint, used = open_distributed(path / FSDP_FOLDER), {path / FSDP_FOLDER}
+    elif LATEST in names:
+        checkpoint, used = _open_deepspeed(path / _latest(path), open_file)
+    elif any(name.endswith(_STATES) for name in names):
+        checkpoint, used = _open_deepspeed(path, open_file)
+    elif unpacked := _unpacked(path, names):
+        raise UnpackedCheckpoint(str(path), str(unpacked.parent), unpacked.name)
+    elif shards := [name for name in names if is_shard(name)]:
+        raise PartOfModel(str(path), f"{shards[0]} is a shard, without an index beside it", "get its *.index.json, too")
+    else:
+        files = [name for name in names if name.endswith(_SUFFIXES)]
+        for name in files:
+            refuse_part(path / name)
+        raise UnknownFolder(str(path), files)
+    return _with_neighbors(replace(checkpoint, source=str(path)), path, used, read_file)
 
 
-def _of_folder(checkpoint: Checkpoint, path: Path) -> Checkpoint:
-    return replace(checkpoint, source=str(path))
+def _unpacked(path: Path, names: Sequence[str]) -> Path | None:
+    """Return the folder that an archive of torch.save became when something unpacked it."""
+    inside = [path, *(path / name for name in names[:1] if len(names) == 1)]
+    return next((folder.absolute() for folder in inside if (folder / "data.pkl").is_file()), None)
+
+
+def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], read_file: ReadFile) -> Checkpoint:
+    """Return a checkpoint of a folder with what the other files of the folder hold."""
+    beside: dict[str, Any] = {}
+    training = dict(checkpoint.training)
+    notes = []
+    for number, place in enumerate(_files(path, used)):
+        if number == MOST_FILES:
+            notes.append(f"only {MOST_FILES} files of the folder were looked at for tensors that are not stored")
+            break
+        name = place.relative_to(path).as_posix()
+        try:
+            value = read_distributed(place)[0] if place.is_dir() else read_file(place)
+        except RegistryError as error:
+            notes.append(f"not stored: '{name}', which cannot be read: {first_line(error)}")
+            continue
+        if value is not None:
+            beside[name] = value
+            if place.parent == path and kind_of_state(value):
+                training[name] = value
+    if (path / _TRAINER).is_file():
+        training.update(_progress(path / _TRAINER))
+    return replace(checkpoint, training=training, beside=beside, notes=(*checkpoint.notes, *notes))
+
+
+def _files(path: Path, used: Collection[Path]) -> Iterator[Path]:
+    """Yield the files under a folder that were not used, and each distributed checkpoint as its directory."""
+    for folder, folders, names in os.walk(path):
+        here = Path(folder)
+        folders.sort()
+        if METADATA in names and here != path:
+            folders.clear()
+            if here not in used:
+                yield here
+            continue
+        pieces = METADATA in names or here in used
+        for name in sorted(names):
+            is_piece = pieces and (name == METADATA or name.endswith(".distcp"))
+            if not is_piece and here / name not in used and (here / name).is_file() and (here / name).stat().st_size:
+                yield here / name
+
+
+def _progress(path: Path) -> dict[str, int]:
+    """Return the step at which a Trainer was."""
+    try:
+        with path.open("rb") as file:
+            state = json.loads(file.read(_LARGEST_TEXT))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    step = state.get("global_step") if isinstance(state, dict) else None
+    return {"global_step": step} if type(step) is int else {}
 
 
 def _latest(path: Path) -> str:
@@ -71,10 +158,10 @@ def _latest(path: Path) -> str:
     return name
 
 
-def _open_deepspeed(path: Path, open_file: OpenFile) -> Checkpoint:
+def _open_deepspeed(path: Path, open_file: OpenFile) -> tuple[Checkpoint, set[Path]]:
     states = [entry.name for entry in sorted(path.iterdir()) if entry.name.endswith(_STATES)]
     _refuse_partial(str(path), states)
-    return open_file(path / states[0])
+    return open_file(path / states[0]), {path / states[0]}
 
 
 def _refuse_partial(source: str, states: Sequence[str]) -> None:

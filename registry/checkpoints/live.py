@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import types
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -13,10 +16,15 @@ from torch import nn
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.canonical.values import Array, Foreign, Record
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
+from registry.checkpoints.containers import examine
+from registry.checkpoints.parts import refuse_spread
+from registry.checkpoints.settling import DEEPEST
+from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import Checkpoint, WeightSet
-from registry.errors.checkpoints import UnstorableTensor
+from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
 
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 _HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -27,17 +35,10 @@ class LiveTensor:
     """A tensor in memory, as a ``TensorSource``."""
 
     def __init__(self, source: str, name: str, tensor: torch.Tensor) -> None:
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        if hasattr(tensor, "__tensor_flatten__"):
-            raise UnstorableTensor(source, name, f"a {type(tensor).__name__}", "make it a plain tensor first")
-        if tensor.layout != torch.strided:
-            raise UnstorableTensor(source, name, f"sparse ({tensor.layout})", "call .to_dense() first")
-        if tensor.is_meta:
-            raise UnstorableTensor(source, name, "on the meta device and has no values", "load its weights first")
-        if tensor.is_quantized or dtype not in ITEM_SIZES:
-            raise UnstorableTensor(source, name, f"of dtype {dtype}", "convert it to a plain dtype first")
+        if fault := _unstorable(tensor):
+            raise UnstorableTensor(source, name, *fault)
         self._tensor = tensor.detach()
-        self.spec = TensorSpec(dtype, tuple(tensor.shape))
+        self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
     @property
     def identity(self) -> Hashable:
@@ -61,11 +62,89 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
         UnstorableTensor: a tensor is sparse, quantized, a shard, or of a dtype that cannot be stored.
     """
     if not isinstance(source, nn.Module):
-        named = "a state dict in memory"
-        return Checkpoint(named, None, "live", (_weight_set(named, source),))
+        return _open_mapping(source)
     named = f"a live {model_class(source).__name__}"
     state = _full_state(source) if is_sharded(source) else state_dict(source)
     return Checkpoint(named, None, "live", (_weight_set(named, state),), live_wrappers=live_wrappers(source))
+
+
+def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
+    """Return a dict in memory as a file that holds it is read."""
+    named = "a state dict in memory"
+    found = examine(inert(source, named), named, None)
+    refuse_spread(found.value, named)
+    return Checkpoint(
+        named, None, "live", found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
+    )
+
+
+def inert(value: Any, source: str) -> Any:
+    """Return a copy of a value of memory in which everything is what reading a file makes of it.
+
+    Raises:
+        OversizedCheckpoint: it is nested more deeply than data is.
+    """
+    made: dict[int, Any] = {}
+    alive: list[Any] = []
+    """What has an address in ``made``: a freed state dict could lend its address to another."""
+
+    def copied(value: Any, levels: int) -> Any:
+        if value is None or isinstance(value, (bool, int, float, str, bytes)):
+            return value
+        if id(value) in made:
+            return made[id(value)]
+        if levels < 0:
+            raise OversizedCheckpoint(source, f"its contents are nested more than {DEEPEST} levels deep")
+        alive.append(value)
+        new: Any = value
+        if isinstance(value, torch.Tensor):
+            fault = _unstorable(value)
+            new = Unstorable(*fault) if fault else LiveTensor(source, "", value)
+        elif isinstance(value, Mapping):
+            new = made[id(value)] = OrderedDict() if isinstance(value, OrderedDict) else {}
+            new.update((copied(key, levels - 1), copied(item, levels - 1)) for key, item in value.items())
+            if isinstance(new, OrderedDict) and hasattr(value, "_metadata"):
+                new.__dict__["_metadata"] = value._metadata
+        elif isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
+            new = made[id(value)] = Record()
+            new.update((key, copied(item, levels - 1)) for key, item in vars(value).items())
+        elif isinstance(value, list):
+            new = made[id(value)] = []
+            new.extend(copied(item, levels - 1) for item in value)
+        elif isinstance(value, tuple) and not isinstance(value, torch.Size):
+            new = tuple(copied(item, levels - 1) for item in value)
+        elif isinstance(value, (set, frozenset)):
+            new = type(value)(copied(item, levels - 1) for item in value)
+        elif isinstance(value, nn.Module):
+            new = Foreign(_class_name(value), state={"_parameters": copied(value.state_dict(), levels - 1)})
+        elif _class_name(value) == "numpy.ndarray" and value.dtype.name in ITEM_SIZES:
+            little = value.astype(value.dtype.newbyteorder("<"))
+            new = Array(TensorSpec(value.dtype.name, value.shape), little.tobytes())
+        elif isinstance(getattr(value, "__dict__", None), dict) and vars(value):
+            new = made[id(value)] = Foreign(_class_name(value))
+            new.state = copied(vars(value), levels - 1)
+        made[id(value)] = new
+        return new
+
+    return copied(value, DEEPEST)
+
+
+def _class_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
+    """Return of what kind a tensor is that cannot be stored, and what to do about it; nothing of one that can."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if hasattr(tensor, "__tensor_flatten__"):
+        return f"a {type(tensor).__name__}", "make it a plain tensor first"
+    if tensor.layout != torch.strided:
+        return f"sparse ({tensor.layout})", "call .to_dense() first"
+    if tensor.is_meta:
+        return "on the meta device and has no values", "load its weights first"
+    if tensor.is_quantized or dtype not in ITEM_SIZES:
+        return f"of dtype {dtype}", "convert it to a plain dtype first"
+    return None
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from registry.checkpoints.containers import examine
-from registry.checkpoints.distributed import METADATA
 from registry.checkpoints.folders import open_folder
 from registry.checkpoints.mapping import map_file, unopenable
+from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
 from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
+from registry.checkpoints.settling import settle
 from registry.checkpoints.sharded import is_index, open_index
 from registry.checkpoints.torch_legacy import begins_legacy, read_torch_legacy
 from registry.checkpoints.torch_zip import MAGIC as ZIP
 from registry.checkpoints.torch_zip import read_torch_zip
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, OneShard, ShardedTensors
-
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.(safetensors|bin|pt|pth)$")
+from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, ShardedTensors
 
 SHARDING = "DCP_SHARDING_INFO"
 """Metadata of safetensors files whose tensors are pieces (torch.distributed.checkpoint's HuggingFaceStorageWriter)."""
@@ -32,7 +33,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         NoSuchCheckpoint, UnopenableCheckpoint, NotACheckpoint, UnknownFolder: it is not there or something else.
         DamagedCheckpoint, OversizedCheckpoint: its bytes contradict each other or claim too much.
         PickledModule, TorchScriptArchive, ForeignObjects, EmptyCheckpoint: no weights can be read from it.
-        UnstorableTensor, ShardedTensors, ZeroShards, MissingShard, OneShard: its weights are not whole.
+        UnstorableTensor, ShardedTensors, ZeroShards, MissingShard, OneShard, PartOfModel: its weights are not whole.
     """
     place = Path(path)
     try:
@@ -40,32 +41,54 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise unopenable(place, error) from error
     if stat.S_ISDIR(mode):
-        return open_folder(place, open_file)
+        return open_folder(place, open_file, read_file)
     if place.name == METADATA:
-        return open_folder(place.parent, open_file)
-    if place.suffix == ".distcp":
-        raise NotACheckpoint(str(place), "one rank's part of a torch.distributed.checkpoint", "give its folder")
-    shard = _SHARD.search(place.name)
-    if shard and int(shard[2]) > 1:
-        raise OneShard(str(place), int(shard[2]))
-    return open_file(place)
+        return open_folder(place.parent, open_file, read_file)
+    refuse_part(place)
+    checkpoint = open_file(place)
+    note = replica_note(place)
+    return replace(checkpoint, notes=(*checkpoint.notes, note)) if note else checkpoint
 
 
 def open_file(path: Path) -> Checkpoint:
     """Read one file, also one that is a part of a folder."""
     content, source = map_file(path), str(path)
-    if content[:4] == ZIP:
-        value, form = read_torch_zip(content, source), "torch-zip"
-    elif begins_safetensors(content):
+    if begins_safetensors(content):
         return _from_safetensors(content, source, path)
-    elif is_index(content):
+    if is_index(content):
         return open_index(path, open_file)
-    elif begins_legacy(content):
-        value, form = read_torch_legacy(content, source), "torch-legacy"
-    else:
-        raise _unknown(content, source)
+    value, form = _pickled(content, source)
     found = examine(value, source, len(content))
-    return Checkpoint(source, path, form, found.weight_sets, found.training, found.init, found.facts, notes=found.notes)
+    refuse_spread(found.value, source)
+    return Checkpoint(
+        source, path, form, found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
+    )
+
+
+def read_file(path: Path) -> Any:
+    """Return what a file holds, weights or not, or None if it is of no format that holds tensors.
+
+    Raises:
+        RegistryError: it is of one, or of another program's, and cannot be read.
+    """
+    content, source = map_file(path), str(path)
+    if begins_safetensors(content):
+        return dict(read_safetensors(content, source)[0].tensors)
+    if content[:4] == ZIP or begins_legacy(content):
+        return settle(_pickled(content, source)[0], source).value
+    head = bytes(content[:4096])
+    if head.startswith(_OF_OTHERS) or _PICKLE.match(head) or _ONNX.match(head):
+        raise _unknown(content, source)
+    return None
+
+
+def _pickled(content: memoryview, source: str) -> tuple[Any, str]:
+    """Return what torch.save wrote, and in which of its formats."""
+    if content[:4] == ZIP:
+        return read_torch_zip(content, source), "torch-zip"
+    if begins_legacy(content):
+        return read_torch_legacy(content, source), "torch-legacy"
+    raise _unknown(content, source)
 
 
 def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:
@@ -75,7 +98,7 @@ def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoin
     if not weights.tensors:
         raise EmptyCheckpoint(source, "a safetensors file without tensors")
     facts = {key: metadata[key] for key in ("format",) if key in metadata}
-    return Checkpoint(source, path, "safetensors", (weights,), facts=facts)
+    return Checkpoint(source, path, "safetensors", (weights,), facts=facts, contents=dict(weights.tensors))
 
 
 _SIGNATURES = (
@@ -95,6 +118,11 @@ _SIGNATURES = (
     (b"\x89PNG", "an image", ""),
     (b"\xff\xd8\xff", "an image", ""),
 )
+_OF_OTHERS = (b"\x89HDF\r\n", b"\x93NUMPY", b"GGUF")
+"""How the files begin in which other programs keep weights."""
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x32\x3a\x42]")
+"""A version and the beginning of a name, a graph or a list of operators, as protobuf writes them."""
 _READABLE = "give a file that torch.save or safetensors wrote"
 
 
@@ -114,13 +142,13 @@ def _unknown(content: memoryview, source: str) -> NotACheckpoint:
         return NotACheckpoint(source, "not a valid file, it begins with nothing but zeros", "copy or save it again")
     if head.lstrip()[:1] == b"<":
         return NotACheckpoint(source, "a web page or XML", "download the file itself, perhaps after logging in")
-    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    if _PICKLE.match(head):
         return NotACheckpoint(
             source,
             "a plain Python pickle that torch.save did not write, or the damaged beginning of a file that it did",
             "if you trust it, load it with pickle and torch.save the state dict",
         )
-    if head[:4] == b"\x08\x03\x12\x07" or b"onnx" in head[:64].lower():
+    if _ONNX.match(head) or b"onnx" in head[:64].lower():
         return NotACheckpoint(source, "an ONNX model", "give the PyTorch checkpoint that it was made from")
     if _is_text(head):
         return NotACheckpoint(source, "a text file, not a valid checkpoint", _READABLE)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from registry.checkpoints.inventory import identities, left_out
 from registry.checkpoints.mapping import map_file
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard
@@ -41,6 +42,8 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     values: dict[str, Any] = {}
     for shard, names in by_shard.items():
         weights = parts[shard].weight_sets[0]
+        if weights.fault is not None:
+            raise weights.fault
         held = {**weights.tensors, **weights.values}
         if different := set(held) ^ set(names):
             raise DamagedCheckpoint(source, f"it and the shard {shard} differ in '{min(different)[:60]}'")
@@ -51,7 +54,19 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     form = "safetensors-sharded" if all(part.format == "safetensors" for part in parts.values()) else "torch-sharded"
     aliases = {old: new for part in parts.values() for old, new in part.weight_sets[0].aliases.items()}
     notes = tuple(note for part in parts.values() for note in part.notes)
-    return Checkpoint(source, path, form, (WeightSet("", tensors, values, aliases=aliases),), notes=notes)
+    used = identities(tensors.values())
+    rest = {f"{shard}": part.contents for shard, part in parts.items() if left_out({(): part.contents}, used)}
+    whole = WeightSet("", tensors, values, aliases=aliases)
+    return Checkpoint(source, path, form, (whole,), contents={**tensors, **rest}, notes=notes)
+
+
+def shards_of(path: Path) -> set[str]:
+    """Return the names of the files that an index names.
+
+    Raises:
+        DamagedCheckpoint: the index is none.
+    """
+    return set(_weight_map(map_file(path), str(path)).values())
 
 
 def _weight_map(content: memoryview, source: str) -> dict[str, str]:

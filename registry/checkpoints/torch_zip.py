@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from registry.checkpoints.tensors import ALL_ITEM_SIZES, Storage
 from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.unpickling import unpickle
 from registry.checkpoints.vocabulary import BadPickle
-from registry.errors.checkpoints import DamagedCheckpoint, TorchScriptArchive
+from registry.errors.canonical import some
+from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint, TorchScriptArchive
+from registry.reference import is_named_like_a_file
 
 MAGIC = b"PK\x03\x04"
 LARGEST_PICKLE = 1 << 30
@@ -41,11 +43,20 @@ class Member:
         return self.content
 
 
+def _other_archive(members: Iterable[str], source: str) -> NotACheckpoint:
+    """Return the error that says what a zip archive is that torch.save did not write."""
+    names = sorted(members)
+    weights = [name for name in names if is_named_like_a_file(name)]
+    remedy = f"unpack it and push the file inside that has the weights ({some(weights)})" if weights else "unpack it"
+    return NotACheckpoint(source, f"a zip archive of other files ({some(names)})", remedy)
+
+
 def read_torch_zip(content: memoryview, source: str) -> Any:
     """Return the inert value of a file that ``torch.save`` wrote.
 
     Raises:
         DamagedCheckpoint: the archive or the pickle contradicts itself.
+        NotACheckpoint: it is an archive of something else.
         TorchScriptArchive: ``torch.jit.save`` wrote it.
     """
     members = _members(content, source)
@@ -110,6 +121,8 @@ def _members(content: memoryview, source: str) -> dict[str, Member]:
         raise DamagedCheckpoint(source, f"its zip directory cannot be read ({str(error)[:80]})") from error
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise TorchScriptArchive(source)
+    if not any(entry.filename.endswith("data.pkl") for entry in entries):
+        raise _other_archive([entry.filename for entry in entries], source)
     members: dict[str, Member] = {}
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from registry.canonical.owned import Met
 from registry.canonical.signature import TensorSpec
+from registry.errors.root import RegistryError
 
 
 class TensorSource(Protocol):
@@ -43,6 +44,15 @@ class WeightSet:
     """The state dict's ``_metadata`` (module path to ``{"version": ...}``), where the file has it."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Names that the writer dropped because they were tied (dropped name to kept name), where it said so."""
+    fault: RegistryError | None = None
+    """Why it cannot be stored, if it cannot."""
+    unstored: int = 0
+    """Tensors in it that cannot."""
+
+    @property
+    def count(self) -> int:
+        """The number of its tensors."""
+        return len(self.tensors) + self.unstored
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,11 @@ class Checkpoint:
     """Init arguments that the file offers (Lightning's ``hyper_parameters``, ``model_args``)."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the file says of its making: ``world_size``, ``epoch``, ``framework``."""
+    contents: Any = None
+    """All that the file holds, as inert values: the weights, the training state and everything else."""
     live_wrappers: tuple[Met, ...] = ()
     """For a live module: the wrappers in it, outermost first, known from the types of the objects."""
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """What the other files of its folder hold, by their path in it."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: partial overlaps stored by value, objects that were not read."""

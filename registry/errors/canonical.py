@@ -86,7 +86,15 @@ class NoTensors(RegistryError):
 class ClassMismatch(RegistryError):
     """The names of the file are not those of the class, under any set of cuts."""
 
-    def __init__(self, source: str, target: str, reading: str, missing: Sequence[str], extra: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        reading: str,
+        missing: Sequence[str],
+        extra: Sequence[str],
+        fitting: Sequence[str] = (),
+    ) -> None:
         parts = []
         if missing:
             parts.append(f"{len(missing)} names of the class are missing in the file ({some(missing)})")
@@ -94,7 +102,11 @@ class ClassMismatch(RegistryError):
             parts.append(f"{len(extra)} names of the file are not in the class ({some(extra)})")
         super().__init__(
             f"{source} does not fit {target}: read {reading}, {' and '.join(parts)}; "
-            "check the class and its init arguments, or push without a class"
+            + (
+                f"a part of it fits: {some(fitting)}; choose with --weights, for example --weights {fitting[-1]}"
+                if fitting
+                else "check the class and its init arguments, or push without a class"
+            )
         )
         self.missing, self.extra = tuple(missing), tuple(extra)
 

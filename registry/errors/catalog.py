@@ -33,6 +33,16 @@ class InvalidModelName(RegistryError):
         self.proposal = proposal
 
 
+class NamedLikeAFile(RegistryError):
+    """A new model's name ends as the names of checkpoints do."""
+
+    def __init__(self, given: str, proposal: str) -> None:
+        super().__init__(
+            f"{quoted(given)} names a file and not a model; push one file at a time, or name the model '{proposal}'"
+        )
+        self.proposal = proposal
+
+
 class InvalidAlias(RegistryError):
     """A text cannot be an alias."""
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from registry.errors.canonical import some
 from registry.errors.root import RegistryError
-
-_CONVERT_MODULE = (
-    "in the project that wrote it run\n"
-    "    model = torch.load({source!r}, weights_only=False)\n"
-    '    torch.save(model.state_dict(), "weights.pth")\n'
-    "and push weights.pth"
-)
 
 
 class NoSuchCheckpoint(RegistryError):
@@ -53,21 +47,36 @@ class OversizedCheckpoint(RegistryError):
 class EmptyCheckpoint(RegistryError):
     """The file is sound and holds no set of weights."""
 
-    def __init__(self, source: str, found: str) -> None:
+    def __init__(self, source: str, found: str, remedy: str = "save model.state_dict()") -> None:
         super().__init__(
-            f"{source} holds no tensors under names, so there is nothing to store: it is {found}; "
-            "save model.state_dict()"
+            f"{source} holds no tensors under names, so there is nothing to store: it is {found}; {remedy}"
         )
 
 
 class PickledModule(RegistryError):
     """The file is a whole pickled module: its weights are inside of objects that only its own code can build."""
 
-    def __init__(self, source: str, name: str, place: str) -> None:
-        inside = f" under '{place}'" if place else ""
+    def __init__(self, source: str, name: str, place: Sequence[object]) -> None:
+        inside = f" under '{'/'.join(map(str, place))}'" if place else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            f"building it would run code: if you trust it, {_CONVERT_MODULE.format(source=source)}"
+            "building it would run code: if you trust it, in the project that wrote it run\n"
+            f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
+            '    torch.save(model.state_dict(), "weights.pth")\n'
+            "and push weights.pth"
+        )
+
+
+class ArraysOfNumpy(RegistryError):
+    """The file holds arrays of numpy under names, where tensors should be."""
+
+    def __init__(self, source: str, place: Sequence[object], arrays: int) -> None:
+        inside = f" under '{'/'.join(map(str, place))}'" if place else ""
+        super().__init__(
+            f"{source} holds {arrays} arrays of numpy{inside} and no tensors; if they are the weights, run\n"
+            f"    arrays = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
+            '    torch.save({name: torch.as_tensor(value) for name, value in arrays.items()}, "weights.pth")\n'
+            "and push weights.pth"
         )
 
 
@@ -143,6 +152,16 @@ class UnknownFolder(RegistryError):
         )
 
 
+class UnpackedCheckpoint(RegistryError):
+    """A folder is what remains where a file of torch.save was unpacked as the zip archive that it is."""
+
+    def __init__(self, source: str, parent: str, name: str) -> None:
+        super().__init__(
+            f"{source} is an unpacked file of torch.save (it has data.pkl); push the original file, or pack it again: "
+            f"(cd {shlex.quote(parent)} && zip -0 -r packed.pth {shlex.quote(name)})"
+        )
+
+
 class ZeroShards(RegistryError):
     """A DeepSpeed checkpoint whose weights are spread over ranks."""
 
@@ -154,6 +173,13 @@ class ZeroShards(RegistryError):
         )
 
 
+class PartOfModel(RegistryError):
+    """The file is what one of several processes saved of its share of the weights."""
+
+    def __init__(self, source: str, evidence: str, remedy: str) -> None:
+        super().__init__(f"{source} holds a part of the weights: {evidence}; {remedy}")
+
+
 class UnencodableValue(RegistryError):
     """A value beside the weights is no plain data."""
 
@@ -163,3 +189,8 @@ class UnencodableValue(RegistryError):
             "dicts of them are kept"
         )
         self.where, self.reason = where, reason
+
+
+def _indexed(place: Sequence[object]) -> str:
+    """Return the Python that leads from a value to a part of it."""
+    return "".join(f"[{key!r}]" for key in place)

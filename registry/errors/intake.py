@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from registry.errors.canonical import some
 from registry.errors.root import RegistryError
+
+_MOST_SETS, _LONGEST = 20, 200
+"""Sets that a sentence lists, and characters of each name."""
 
 
 class SeveralWeightSets(RegistryError):
     """The file holds more than one set of weights, and which one is meant is the user's to say."""
 
-    def __init__(self, source: str, counts: Mapping[str, int]) -> None:
+    def __init__(
+        self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        listed = _sets(counts, around or {})
+        together = "" if "." in counts else "; --weights . stores all of them as one set"
         super().__init__(
-            f"{source} holds {len(counts)} sets of weights: {_listed(counts)}; say which one with --weights, "
-            f"for example --weights {next(iter(counts))}"
+            f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
+            f"for example --weights {next(iter(counts))}{together}"
         )
         self.counts = dict(counts)
 
@@ -21,8 +29,21 @@ class SeveralWeightSets(RegistryError):
 class UnknownWeightSet(RegistryError):
     """There is no such set of weights in the file, or several go by that name."""
 
-    def __init__(self, source: str, key: str, counts: Mapping[str, int]) -> None:
-        super().__init__(f"{source} holds no one set of weights called '{key}'; it has {_listed(counts)}")
+    def __init__(self, source: str, key: str, counts: Mapping[str, int], several: bool = False) -> None:
+        listed = _sets(counts, {})
+        if several:
+            super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
+        else:
+            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}")
+
+
+class SecondFile(RegistryError):
+    """A file stands where the model's name belongs, as where a shell replaced ``*.pth`` by several."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(
+            f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
+        )
 
 
 class NameNeeded(RegistryError):
@@ -122,5 +143,14 @@ class ChangedCheckpoint(RegistryError):
         )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"'{key}' ({count} tensors)" for key, count in counts.items())
+def _sets(counts: Mapping[str, int], around: Mapping[str, Sequence[str]]) -> str:
+    listed = [_set(key, count, around.get(key)) for key, count in list(counts.items())[:_MOST_SETS]]
+    more = len(counts) - len(listed)
+    return ", ".join(listed) + (f" and {more} more" if more else "")
+
+
+def _set(key: str, count: int, around: Sequence[str] | None = None) -> str:
+    tensors = f"{count} tensor{'s' * (count != 1)}"
+    if around is None:
+        return f"'{key[:_LONGEST]}' ({tensors})"
+    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"

@@ -72,13 +72,15 @@ class Snapshot:
         self._traits: list[_Traits] = []
         tensors = _tensors(module)
         if thorough or found.custom or extra_states:
-            parts = list(nn.Module.modules(module))
+            parts = [part for _, part in anatomy.parts(module)]
             self._modules = [_attributes(part) for part in parts]
             self._traits = [_traits(tensor) for tensor in tensors.values()]
             loose = [value for part in parts for value in part.__dict__.values() if isinstance(value, torch.Tensor)]
             tensors |= {id(tensor): tensor for tensor in loose}
         self._tensors = [_remembered(local(tensor)) for tensor in tensors.values() if not is_lazy(tensor)]
-        self._extra_states = [(owner, copy.deepcopy(owner.get_extra_state())) for owner in extra_states]
+        self._extra_states = [
+            (owner, copy.deepcopy(anatomy.method(owner, "get_extra_state")())) for owner in extra_states
+        ]
 
     def restore(self) -> None:
         """Make the module bit for bit what it was."""

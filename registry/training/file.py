@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from registry.canonical.signature import ITEM_SIZES
 from registry.checkpoints.anatomy import named_parameters
+from registry.checkpoints.inventory import is_tensor
+from registry.checkpoints.states import Kind, states_in
 from registry.checkpoints.weights import TensorSource
 from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue
@@ -19,18 +22,37 @@ from registry.training.state import flatten
 _SCHEDULERS = ("scheduler", "schedulers", "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "lr_sched", "sched")
 _SCALERS = ("scaler", "scaler_state_dict", "grad_scaler", "amp_scaler")
 _STEPS = ("global_step", "step", "iteration", "iter")
+_EPOCHS = ("epoch",)
 
 
-def enclose_file(inspection: Inspection) -> tuple[Enclosure | None, tuple[str, ...]]:
+@dataclass(frozen=True)
+class TrainingFile:
+    """What is kept of the training state in a file."""
+
+    enclosure: Enclosure | None = None
+    notes: tuple[str, ...] = ()
+    """What has to be said of it."""
+    counters: tuple[Any, ...] = ()
+    """Tensors that are kept as numbers."""
+
+    @property
+    def tensors(self) -> tuple[Any, ...]:
+        """The tensors in the file that are kept."""
+        return (*(self.enclosure.tensors.values() if self.enclosure else ()), *self.counters)
+
+
+def enclose_file(inspection: Inspection) -> TrainingFile:
     """Return the training state that a file holds beside its weights, and what has to be said of it.
 
     A file counts as one of a training if it holds the state of an optimizer. That goes by position; it is keyed by
     name where the names stand in it, or where the class is given and has the parameters in the file's own order.
     """
     training = inspection.checkpoint.training
-    optimizers = [state for value in training.values() for state in _each(value) if _is_optimizer(state)]
-    if not optimizers:
-        return None, ()
+    states: dict[Kind, list[Mapping[str, Any]]] = {"optimizer": [], "scheduler": [], "scaler": []}
+    for kind, found in states_in(dict(training)):
+        states[kind].append(found)
+    if not states["optimizer"]:
+        return TrainingFile()
     state: dict[str, Any] = {"kinds": {}}
     notes: list[str] = []
 
@@ -43,19 +65,23 @@ def enclose_file(inspection: Inspection) -> tuple[Enclosure | None, tuple[str, .
         except RegistryError as error:
             notes.append(f"the {part} of the file's training state is not kept: {error}")
 
-    keep("optimizer", lambda: _optimizer(inspection, optimizers))
-    keep("scheduler", lambda: _only("scheduler", training, _SCHEDULERS))
-    keep("scaler", lambda: _only("scaler", training, _SCALERS))
+    keep("optimizer", lambda: _optimizer(inspection, states["optimizer"]))
+    keep("scheduler", lambda: _only("scheduler", states["scheduler"], training, _SCHEDULERS))
+    keep("scaler", lambda: _only("scaler", states["scaler"], training, _SCALERS))
     keep("step", lambda: _count("step", training, _STEPS))
-    keep("epoch", lambda: _count("epoch", training, ("epoch",)))
-    found = len(state) > 1
-    return (flatten(state, _source) if found else None), tuple(notes)
+    keep("epoch", lambda: _count("epoch", training, _EPOCHS))
+    counted = [key for part, keys in (("step", _STEPS), ("epoch", _EPOCHS)) if part in state for key in keys]
+    counters = tuple(training[key] for key in counted if is_tensor(training.get(key)))
+    enclosure = flatten(state, _source) if len(state) > 1 else None
+    return TrainingFile(enclosure, tuple(notes), counters)
 
 
-def _optimizer(inspection: Inspection, states: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _optimizer(inspection: Inspection, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(states) > 1:
         raise UnprovedOrder(f"the file holds {len(states)} optimizers and does not say which parameters each has")
     [state] = states
+    if not isinstance(state["param_groups"], list) or not all(isinstance(e, Mapping) for e in state["state"].values()):
+        raise UnprovedOrder("it is not in the form in which torch saves one")
     shapes = {name: source.spec.shape for name, source in inspection.tensors.items()}
     named = by_name(state, _names(inspection, state), shapes)
     check_shapes(named, shapes)
@@ -88,8 +114,9 @@ def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
     return list(parameters) if count == len(parameters) else trainable
 
 
-def _only(part: str, training: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    found = [state for key in keys for state in _each(training.get(key)) if isinstance(state, Mapping)]
+def _only(part: str, states: Sequence[Mapping[str, Any]], training: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """Return the one state of a kind; one that torch did not write is found where people put it."""
+    found = list(states) or [state for key in keys for state in _each(training.get(key)) if isinstance(state, Mapping)]
     if len(found) > 1:
         raise UnencodableValue(part, f"the file holds {len(found)} of them")
     return found[0] if found else None
@@ -109,16 +136,6 @@ def _count(part: str, training: Mapping[str, Any], keys: tuple[str, ...]) -> int
 def _each(value: Any) -> list[Any]:
     """Return the elements of a list, as Lightning has its optimizers, or the value as the only one."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _is_optimizer(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and isinstance(value.get("state"), Mapping)
-        and isinstance(value.get("param_groups"), list)
-        and all(isinstance(group, Mapping) and "params" in group for group in value["param_groups"])
-        and all(isinstance(entry, Mapping) for entry in value["state"].values())
-    )
 
 
 def _source(value: Any, path: str) -> TensorSource | None:

@@ -1,9 +1,17 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import InvalidAlias, InvalidModelName, InvalidReference, RegistryError
-from registry.reference import Reference, check_alias, check_model_name, parse, same_name_as_file_stem
+from registry.errors import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile, RegistryError
+from registry.reference import (
+    Reference,
+    check_alias,
+    check_model_name,
+    check_new_model_name,
+    parse,
+    same_name_as_file_stem,
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", fullmatch=True)
 
@@ -85,3 +93,20 @@ def test_a_file_that_gives_no_name_is_refused_with_one_that_would_do(stem):
 def test_the_proposal_looks_like_the_file():
     with pytest.raises(InvalidModelName, match=r"'my-model-1' would do"):
         same_name_as_file_stem("my model (1).pth")
+
+
+@pytest.mark.parametrize("name", ["epoch1.pth", "runs/7/best.pt", "last.CKPT", "model.safetensors"])
+def test_a_new_model_is_not_named_like_a_file(name, hub, tmp_path):
+    torch.save({"a.weight": torch.ones(2)}, tmp_path / "first.pth")
+    with pytest.raises((NamedLikeAFile, InvalidModelName)) as refusal:
+        hub.push(tmp_path / "first.pth", name)
+    assert check_new_model_name(refusal.value.proposal)
+    assert not hub.list()
+
+
+def test_a_model_that_was_named_like_a_file_keeps_its_name(hub, monkeypatch):
+    monkeypatch.setattr("registry.registry.check_new_model_name", check_model_name)
+    hub.push({"a.weight": torch.ones(2)}, "best.pth")
+    monkeypatch.undo()
+    assert hub.get("best.pth:v1").name == "best.pth"
+    assert hub.push({"a.weight": torch.zeros(2)}, "best.pth").ref == "best.pth:v2"

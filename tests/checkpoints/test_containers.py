@@ -44,7 +44,7 @@ def adam() -> dict[str, object]:
         (lambda sd: {"model": {"state_dict": sd, "model_args": {"width": 3}}, "optimizer": adam()}, "model/state_dict"),
         (lambda sd: {"app": {"model": {"state_dict": sd}}}, "app/model/state_dict"),
         (lambda sd: {"a/b": {"c": sd}}, "a/b/c"),
-        (lambda sd: {"meta": {"epoch": 3}, "state_dict": sd, "message_hub": {"log": torch.zeros(2)}}, "state_dict"),
+        (lambda sd: {"meta": {"epoch": 3}, "state_dict": sd, "message_hub": {"log": torch.zeros(())}}, "state_dict"),
         (lambda sd: {"state_dict": sd, "rng_states": {"cpu": torch.get_rng_state()}}, "state_dict"),
     ],
 )  # fmt: skip

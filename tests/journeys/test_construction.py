@@ -139,8 +139,12 @@ def test_arguments_without_a_class_are_refused_for_a_file(hub: registry.Registry
         ({"init": {}, "init_as": 3}, errors.UnknownInitStyle, "kwargs, namespace, dict"),
         ({"model": 3}, errors.UnusableModel, "an int"),
         ({"model": nn.Linear(2, 2)}, errors.UnusableModel, "give its class"),
-        ({"model": type("Local", (nn.Module,), {"__module__": "__main__"})}, errors.UnusableModel, "no other process"),
-        ({"model": lambda: None}, errors.UnusableModel, "no other process"),
+        (
+            {"model": type("Local", (nn.Module,), {"__module__": "__main__"})},
+            errors.UnusableModel,
+            "cannot be its name",
+        ),
+        ({"model": lambda: None}, errors.UnusableModel, "be its name"),
         ({"model": type("Scaled", (nn.Module,), {"__module__": "constructed"})}, errors.UnusableModel, "does not lead"),
     ],
 )

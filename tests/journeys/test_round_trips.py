@@ -226,3 +226,27 @@ def test_every_error_can_be_caught_by_name() -> None:
             if inspect.isclass(value) and issubclass(value, errors.RegistryError):
                 assert getattr(errors, name) is value
                 assert value.__doc__
+
+
+@pytest.mark.parametrize("name", ["out.pth", "out.pt", "OUT.CKPT", "out.bin"])
+def test_an_export_to_a_file_of_torch_is_one(name: str, hub: registry.Registry, tmp_path: Path) -> None:
+    truth = PointNet()
+    hub.push(truth, "net")
+    assert same(torch.load(hub.export("net", tmp_path / name), weights_only=True), truth.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "says"),
+    [
+        ("out.pth", "safetensors", r"'\.pth' is not; use \.safetensors"),
+        ("out.safetensors", "ddp", r"'\.safetensors' is not; use \.pth"),
+        ("out.onnx", None, r"'\.onnx' is of no format written here"),
+    ],
+)
+def test_an_export_whose_suffix_says_another_format_is_refused(
+    name: str, format: str | None, says: str, hub: registry.Registry, tmp_path: Path
+) -> None:
+    hub.push(PointNet(), "net")
+    with pytest.raises(errors.CannotExport, match=says):
+        hub.export("net", tmp_path / name, format=format)
+    assert not (tmp_path / name).exists()
