@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VERBS = (
     "alias",
     "audit",
+    "check",
     "diff",
     "doctor",
     "export",

@@ -18,7 +18,7 @@ from registry.catalog.entry import Entry
 from registry.contents import Contents, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
-from registry.reference import parse
+from registry.reference import is_path, parse
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from registry.catalog.trail import Event
     from registry.comparison import Difference
+    from registry.confirmation import CheckReport
     from registry.delivery import Parcel
     from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
@@ -213,6 +214,49 @@ class Registry:
         from registry.intake import Question, examine
 
         return examine(source, Question(from_, model, init, init_as, weights))
+
+    def check(
+        self,
+        module: nn.Module | str | os.PathLike[str],
+        ref_or_path: str | os.PathLike[str],
+        *,
+        names: Sequence[str] | None = None,
+        weights: str | None = None,
+    ) -> CheckReport:
+        """Compare what sits in a live module now with a version or with a file, tensor by tensor, by bits.
+
+        It finds what no comparison of names can: weights that were initialized anew after a load. A file is only read:
+        nothing is stored, and no registry is created or needed. The spelling decides what is a file: a ``PathLike``,
+        and a text that begins with ``/``, ``./``, ``../`` or ``~`` or ends in a checkpoint's suffix.
+
+        Args:
+            module: the model, wrapped or not. One that FSDP shards is checked by all ranks together: each calls it, and
+                all get the same report. Or a reference or a path, to compare two stored things without their class.
+            ref_or_path: what it should hold.
+            names: patterns (``"encoder.*"``) of the only names to compare.
+            weights: which set of weights, where the file holds several.
+
+        Returns:
+            The report; ``report.require()`` raises ``WeightsDiffer`` unless ``report.is_equal``.
+
+        Raises:
+            RegistryError: there is no such version or file, or it cannot be read.
+        """
+        from registry.counterparts import Stored, StoredVersion, check_module, check_stored, open_file
+
+        def resolve(given: str | os.PathLike[str]) -> Entry | None:
+            return None if is_path(given) else self.get(str(given))
+
+        def opened(given: str | os.PathLike[str], entry: Entry | None) -> Stored:
+            if entry is None:
+                return open_file(given, weights)
+            manifest = self.contents.manifest(entry)
+            return StoredVersion(entry, manifest, lambda part: self.contents.tensors(entry, part))
+
+        if isinstance(module, (str, os.PathLike)):
+            here, against = (opened(given, resolve(given)) for given in (module, ref_or_path))
+            return check_stored(here, against, names)
+        return check_module(module, lambda: resolve(ref_or_path), lambda entry: opened(ref_or_path, entry), names)
 
     # Taking out
 

@@ -61,6 +61,10 @@ from registry.errors.checkpoints import (
     UnstorableTensor,
     ZeroShards,
 )
+from registry.errors.confirmation import (
+    NothingToCheck,
+    WeightsDiffer,
+)
 from registry.errors.demonstration import (
     DemonstrationFailed,
 )
@@ -191,6 +195,7 @@ __all__ = [
     "NotAModelClass",
     "NotARegistry",
     "NotInTrash",
+    "NothingToCheck",
     "NothingToCompare",
     "OlderDatabase",
     "OneShard",
@@ -231,6 +236,7 @@ __all__ = [
     "UntouchedTensor",
     "UnusableDevice",
     "UnusableExample",
+    "WeightsDiffer",
     "WrongDeclaration",
     "WrongRank",
     "ZeroShards",
