@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry import settings
+from registry.arguments import checked
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
@@ -53,6 +54,7 @@ class Registry:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
     """
 
+    @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
         self.home = settings.home(home)
 
@@ -76,6 +78,7 @@ class Registry:
 
     # Putting in
 
+    @checked
     def push(
         self,
         source: Source,
@@ -127,7 +130,7 @@ class Registry:
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
-            timeout: how long the ranks of a job wait for each other.
+            timeout: how long the ranks of a job wait for each other; a number is one of seconds.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -162,6 +165,7 @@ class Registry:
             return submit(lambda: self.catalog, self.store, submission)
         return submit_later(lambda: self.catalog, self.store, submission)
 
+    @checked
     def resume(
         self,
         ref: str,
@@ -196,6 +200,7 @@ class Registry:
             lambda entry: self.contents.enclosed(entry, "training", verify),
         )
 
+    @checked
     def inspect(
         self,
         source: Source,
@@ -215,6 +220,7 @@ class Registry:
 
         return examine(source, Question(from_, model, init, init_as, weights))
 
+    @checked
     def check(
         self,
         module: nn.Module | str | os.PathLike[str],
@@ -296,6 +302,7 @@ class Registry:
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
+    @checked
     def load(
         self,
         ref: str,
@@ -327,7 +334,7 @@ class Registry:
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
             allow_unexpected: patterns of names in the version that may be left out.
-            cast: dtype of every floating-point tensor of the model.
+            cast: dtype of every floating-point tensor of the model; its name will do (``"bfloat16"``).
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
             report: return ``(model, LoadReport)``.
@@ -354,6 +361,7 @@ class Registry:
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
         return loaded if report else loaded[0]
 
+    @checked
     def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
@@ -369,6 +377,7 @@ class Registry:
         tensors = self.contents.tensors(entry, manifest, verify)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
+    @checked
     def get(self, ref: str) -> Entry:
         """Return a version's entry.
 
@@ -377,6 +386,7 @@ class Registry:
         """
         return self.catalog.resolve(parse(ref))
 
+    @checked
     def list(
         self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
     ) -> tuple[Entry, ...]:
@@ -394,10 +404,12 @@ class Registry:
         condition = parse_condition(metric) if metric is not None else None
         return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
 
+    @checked
     def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
         """Return the trail, the newest event first: of everything, or of one model."""
         return self.catalog.events(parse(ref).name if ref is not None else None, limit)
 
+    @checked
     def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
         """Run a version's example and compare what the model computes with what it computed when it was pushed.
 
@@ -418,6 +430,7 @@ class Registry:
             raise NoExample(entry.ref)
         return replay(entry.ref, enclosed, model if model is not None else self.load(entry.ref), cast=cast)
 
+    @checked
     def diff(self, a: str, b: str) -> Difference:
         """Return what differs between two versions, tensor by tensor; equal tensors are not read.
 
@@ -433,6 +446,7 @@ class Registry:
         new = self.contents.tensors(second, after.only(names))
         return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
+    @checked
     def export(self, ref: str, out: str | os.PathLike[str], *, format: str = "safetensors") -> Path:
         """Write a version to a new file that other programs read.
 
@@ -452,6 +466,7 @@ class Registry:
 
     # Keeping order
 
+    @checked
     def alias(self, ref: str, alias: str) -> Entry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
@@ -462,6 +477,7 @@ class Registry:
         self.catalog.set_alias(entry, alias)
         return self.get(entry.ref)
 
+    @checked
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model.
 
@@ -470,6 +486,7 @@ class Registry:
         """
         self.catalog.drop_alias(name, alias)
 
+    @checked
     def rm(self, ref: str, *, force: bool = False) -> Entry:
         """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
 
@@ -483,6 +500,7 @@ class Registry:
         self.catalog.trash(entry, force=force)
         return self.catalog.resolve(parse(entry.ref), trashed=True)
 
+    @checked
     def restore(self, ref: str) -> Entry:
         """Take a version out of the trash.
 
@@ -493,6 +511,7 @@ class Registry:
         self.catalog.restore(entry)
         return self.get(entry.ref)
 
+    @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
@@ -505,6 +524,7 @@ class Registry:
         """
         return collect(self.catalog, self.store, grace=grace, dry_run=dry_run, progress=progress)
 
+    @checked
     def audit(
         self,
         ref: str | None = None,
@@ -538,6 +558,7 @@ class Registry:
             report = replace(report, repaired=repaired)
         return audit_outputs(report, self._audited(ref), self.replay) if run else report
 
+    @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
         from registry.diagnosis import examine_home

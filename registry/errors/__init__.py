@@ -1,5 +1,9 @@
 """Every error that a user can cause or meet; each is a class that words itself and names a way out."""
 
+from registry.errors.arguments import (
+    InvalidArgument,
+    WrongCall,
+)
 from registry.errors.blobs import (
     CorruptTensors,
     DamagedBlob,
@@ -167,6 +171,7 @@ __all__ = [
     "HomeUnusable",
     "InitRefused",
     "InvalidAlias",
+    "InvalidArgument",
     "InvalidCondition",
     "InvalidFact",
     "InvalidMetric",
@@ -237,6 +242,7 @@ __all__ = [
     "UnusableDevice",
     "UnusableExample",
     "WeightsDiffer",
+    "WrongCall",
     "WrongDeclaration",
     "WrongRank",
     "ZeroShards",
