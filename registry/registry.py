@@ -281,6 +281,7 @@ class Registry:
         allow_unexpected: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
+        resident: bool = ...,
         report: Literal[False] = ...,
     ) -> nn.Module: ...
 
@@ -299,6 +300,7 @@ class Registry:
         allow_unexpected: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
+        resident: bool = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
@@ -317,6 +319,7 @@ class Registry:
         allow_unexpected: Sequence[str] = (),
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
+        resident: bool = False,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -337,6 +340,8 @@ class Registry:
             cast: dtype of every floating-point tensor of the model; its name will do (``"bfloat16"``).
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
+            resident: read the weights into memory of this process, and check that memory. By default they stay mapped
+                from the store, which costs no memory until they are trained, but feels what somebody does to the files.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -347,7 +352,7 @@ class Registry:
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
-            return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
+            return self.contents.parcel(entry, "always" if verify == "outputs" else verify, resident=resident)
 
         order = Order(model, init, device, allow_missing, allow_unexpected, cast)
         with uncollected(), undone_on_failure(model if verify == "outputs" else None):
@@ -362,10 +367,13 @@ class Registry:
         return loaded if report else loaded[0]
 
     @checked
-    def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:
+    def state_dict(self, ref: str, *, verify: Verify = "always", resident: bool = False) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
+
+        Args:
+            resident: read them into memory of this process instead, which nothing done to the files reaches.
 
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
@@ -374,7 +382,7 @@ class Registry:
 
         entry = self.get(ref)
         manifest = self.contents.manifest(entry)
-        tensors = self.contents.tensors(entry, manifest, verify)
+        tensors = self.contents.tensors(entry, manifest, verify, resident=resident)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
     @checked
