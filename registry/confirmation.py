@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from registry.blobs.manifest import StoredTensor
 from registry.blobs.verification import WORKERS, tensor_digest
 from registry.canonical.expectation import Expectation
+from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import encode
 from registry.checkpoints.weights import TensorSource
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
@@ -72,12 +73,13 @@ class CheckReport:
     def require_loaded(self) -> None:
         """Raise if a tensor that a load put there has other values now.
 
-        What a load may leave as it is does not count: names that one side lacks, other shapes, ties.
+        What a load may leave as it is, and what is done to a model on purpose, does not count: names that one side
+        lacks, other shapes, tensors that were quantized or sharded beyond recognition, ties, extra states.
 
         Raises:
             WeightsDiffer: saying which tensors, and how many.
         """
-        if changed := tuple(name for name in self.differs if not self._has_other_shape(name)):
+        if changed := tuple(name for name in self.differs if self._is_of_its_shape(name)):
             raise WeightsDiffer(
                 self.holder,
                 self.against,
@@ -103,11 +105,10 @@ class CheckReport:
         faults = "; ".join(clause for clause, _ in self.faults())
         return f"{self.holder} does not hold the weights of {self.against}: {faults}; {len(self.equal)} equal{cast}"
 
-    def _has_other_shape(self, name: str) -> bool:
-        if name not in self.types:
-            return False
-        stored, here = (text.partition("[")[2] for text in self.types[name])
-        return stored != here
+    def _is_of_its_shape(self, name: str) -> bool:
+        """Whether a tensor that differs has the stored shape, and plain values."""
+        stored, here = (text.partition("[") for text in self.types.get(name, ("[]", "")))
+        return here[0] in ITEM_SIZES and here[2] == stored[2]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from registry.canonical.expectation import Expectation
 from registry.canonical.signature import TensorSpec
 from registry.checkpoints.live import LiveTensor, is_fsdp1, is_sharded
 from registry.checkpoints.weights import TensorSource
+from registry.errors.checkpoints import UnstorableTensor
 from registry.models.bits import same_bits
 from registry.models.expectation import counters, dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
@@ -43,7 +44,7 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Blank:
-    """A tensor without values: on the meta device, or of a lazy module that never ran."""
+    """A tensor without plain values: on the meta device, of a lazy module that never ran, quantized, sparse."""
 
     spec: TensorSpec
 
@@ -75,11 +76,7 @@ def must_be_gathered(module: nn.Module) -> bool:
 
 @uncollected()
 def holdings(module: nn.Module) -> Holdings:
-    """Return what a module holds; nothing is copied, and nothing is sent to or awaited from other ranks.
-
-    Raises:
-        UnstorableTensor: a tensor is sparse, quantized, or of a dtype that cannot be stored.
-    """
+    """Return what a module holds; nothing is copied, and nothing is sent to or awaited from other ranks."""
     module = bare(module)
     found = layout(module)
     state: dict[str, Any] = (
@@ -128,4 +125,9 @@ def _holding(named: str, name: str, tensor: torch.Tensor) -> TensorSource:
         return Blank(TensorSpec("uninitialized", ()))
     if tensor.is_meta:
         return Blank(TensorSpec(f"meta {dtype_name(tensor.dtype)}", tuple(tensor.shape)))
-    return Slice(tensor, spec_of(tensor)) if is_shard(tensor) else LiveTensor(named, name, tensor)
+    if is_shard(tensor):
+        return Slice(tensor, spec_of(tensor))
+    try:
+        return LiveTensor(named, name, tensor)
+    except UnstorableTensor:  # quantized, sparse: it holds no values that were stored
+        return Blank(TensorSpec(f"{type(tensor).__name__} {dtype_name(tensor.dtype)}", tuple(tensor.shape)))
