@@ -23,6 +23,14 @@ def load(
         list[str] | None,
         typer.Option("--allow-unexpected", metavar="PATTERN", help="Names of the version that may be left out."),
     ] = None,
+    allow_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-shape",
+            metavar="PATTERN",
+            help="Names that keep their initial value if the shape differs: 'head.*'.",
+        ),
+    ] = None,
     cast: Annotated[
         str | None, typer.Option("--cast", metavar="DTYPE", help="Dtype of every floating-point tensor: bfloat16, ...")
     ] = None,
@@ -49,6 +57,7 @@ def load(
             device=device,
             allow_missing=allow_missing or (),
             allow_unexpected=allow_unexpected or (),
+            allow_shape=allow_shape or (),
             cast=dtype,
             verify=how,
             report=True,

@@ -53,8 +53,8 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
     if not unwrapping.cuts:
         trained = "" if wrapper == "none" else f" (trained under {wrapper}, saved {saved_as})"
         lines.append(f"nothing to cut: the names are bare{trained}")
-    if unwrapping.own:
-        lines.append(f"set aside {', '.join(unwrapping.own)}, which belongs to the wrapper")
+    if own := [*unwrapping.own, *unwrapping.set_aside]:
+        lines.append(f"set aside {few(own)}, which belong{'s' if len(own) == 1 else ''} to the wrapper")
     if unwrapping.doubts:
         doubts = few([f"`{path}`" for path in unwrapping.doubts], 3)
         lines.append(f"in doubt, kept: {doubts}; --model, or --from with the wrappers, decides")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry import errors as errors
     from registry.catalog.entry import Entry as Entry
     from registry.construction import remember as remember
+    from registry.models.origin import loaded_from as loaded_from
     from registry.registry import Registry as Registry
 
 VERBS = (
@@ -48,6 +49,7 @@ _EXPORTS = {
     "Entry": "registry.catalog.entry",
     "Registry": "registry.registry",
     "errors": "registry.errors",
+    "loaded_from": "registry.models.origin",
     "remember": "registry.construction",
 }
 

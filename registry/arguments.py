@@ -311,6 +311,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "alias": text("best"),
     "aliases": texts("best"),
     "allow_missing": PATTERNS,
+    "allow_shape": PATTERNS,
     "allow_unexpected": PATTERNS,
     "b": reference,
     "blocking": truth,

@@ -45,8 +45,9 @@ class StoredVersion:
         manifest = self.manifest
         extra = [name for name in manifest.values if name.rpartition(".")[2] == EXTRA_STATE]
         names = [*manifest.tensors, *extra]
-        corrected = reconcile(names, self.entry.unwrapping, judge) if judge is not None else None
-        renamed = corrected or {}
+        correction = reconcile(names, self.entry.unwrapping, judge) if judge is not None else None
+        renamed, owned = (correction.renamed, correction.owned) if correction is not None else ({}, {})
+        names = [name for name in names if name not in owned]
         stored = {renamed.get(name, name): name for name in names}
 
         def opened(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
@@ -55,8 +56,8 @@ class StoredVersion:
 
         return Side(
             self.entry.ref,
-            {renamed.get(name, name): tensor for name, tensor in manifest.tensors.items()},
-            {renamed.get(name, name): manifest.values[name] for name in extra},
+            {new: manifest.tensors[name] for new, name in stored.items() if name in manifest.tensors},
+            {new: manifest.values[name] for new, name in stored.items() if name not in manifest.tensors},
             [[renamed.get(name, name) for name in tie] for tie in manifest.ties],
             open=opened,
         )
@@ -83,7 +84,7 @@ class StoredFile:
         """
         if judge is None:
             inspection = examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
-            return self._side(inspection.weights, inspection.form.unwrapping, frozenset(inspection.form.own))
+            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned.keys())
         weights = self._chosen(judge)
         names = _structural(weights)
         reading = nearest(names, judge, weights.metadata or ())

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from registry.blobs.manifest import Manifest
-from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.form import EXTRA_STATE, Correction, reconcile
+from registry.canonical.owned import Owner, stored_values
 from registry.canonical.values import decode
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
@@ -22,6 +23,7 @@ from registry.models.expectation import expect
 from registry.models.fit import fit
 from registry.models.proof import Proof, build_by
 from registry.models.report import LoadReport
+from registry.models.rollback import undone_on_failure
 from registry.models.specification import ModelSpec
 
 
@@ -35,6 +37,7 @@ class Order:
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
     cast: torch.dtype | None = None
+    allow_shape: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,13 @@ def deliver_to_ranks(
         device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
         return device, *deliver(open_parcel(entry), replace(order, device=None), device if fsdp else None)
 
-    device, module, report = ranks.together(f"loading {entry.ref}", here)
-    if fsdp:
-        return module.train(), report
-    if not isinstance(module, nn.parallel.DistributedDataParallel):
-        module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing))
-    return module, report
+    with undone_on_failure(order.model):  # around the ranks: another's failure undoes this one
+        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        if fsdp:
+            return module.train(), report
+        if not isinstance(module, nn.parallel.DistributedDataParallel):
+            module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
+        return module, report
 
 
 def require_unflattened(model: nn.Module) -> None:
@@ -132,19 +136,23 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
         require_unflattened(order.model)
     target = built if built is not None else order.model
     assert target is not None
-    renamed, notices = ({}, ()) if is_judge else _corrected(parcel, built.module if built is not None else order.model)
+    module = built.module if built is not None else order.model
+    correction, notices = (Correction(), ()) if is_judge else _corrected(parcel, module)
+    renamed = correction.renamed
     report = fit(
         target,
-        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items()},
+        {renamed.get(name, name): tensor for name, tensor in parcel.tensors.items() if name not in correction.owned},
         ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
         values={
             renamed.get(name, name): decode(value)
             for name, value in parcel.manifest.values.items()
-            if name.rpartition(".")[2] == EXTRA_STATE
+            if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
         },
         metadata=parcel.manifest.metadata,
         allow_missing=order.allow_missing,
         allow_unexpected=order.allow_unexpected,
+        allow_shape=order.allow_shape,
+        wrapped=_wrapper_values(parcel, correction.owned),
         cast=order.cast,
         device=device,
         check=parcel.check,
@@ -156,14 +164,26 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the names that this class puts right, and what to say of it."""
+def _corrected(parcel: Parcel, module: nn.Module | None) -> tuple[Correction, tuple[str, ...]]:
+    """Return what this class puts right about the names, and what to say of it."""
     assert module is not None
     names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
-    renamed = reconcile(names, parcel.entry.unwrapping, expect(module))
-    if not renamed:
-        return {}, ()
-    changed = {name: new for name, new in renamed.items() if name != new}
+    correction = reconcile(names, parcel.entry.unwrapping, expect(module)) or Correction()
+    changed = {name: new for name, new in correction.renamed.items() if name != new}
+    if not changed:
+        return correction, ()
     first, new = next(iter(changed.items()))
     notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
-    return renamed, (notice,)
+    return correction, (notice,)
+
+
+def _wrapper_values(parcel: Parcel, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
+    """Return what the wrappers of an entry own, also what only the class at hand has told to be of a wrapper."""
+    stored = stored_values(parcel.entry.unwrapping, parcel.manifest.wrappers)
+    return {
+        **{owner: decode(value) for owner, value in stored.items()},
+        **{
+            owner: parcel.tensors[name] if name in parcel.tensors else decode(parcel.manifest.values[name])
+            for name, owner in corrected.items()
+        },
+    }

@@ -11,6 +11,7 @@ from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
+from registry.canonical.owned import WrapperValue
 from registry.canonical.values import encode
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
@@ -105,18 +106,21 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     return Manifest(
         tensors=stored,
         ties=inspection.ties,
-        values={form.values[name]: encode(value, name) for name, value in weights.values.items()},
+        values={canonical: encode(weights.values[name], name) for name, canonical in form.values.items()},
         metadata=form.metadata,
+        wrappers=tuple(
+            WrapperValue(owner, encode(weights.tensors.get(name, weights.values.get(name)), name))
+            for name, owner in form.owned.items()
+        ),
     )
 
 
 def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
     """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
     checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
-    own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
     return replace(
         draft,
-        unwrapping=replace(form.unwrapping, own=own),
+        unwrapping=form.unwrapping,
         wrapper=form.wrapper,
         saved_as=form.saved_as,
         world_size=draft.world_size if draft.world_size is not None else _world_size(checkpoint.facts),

@@ -68,7 +68,7 @@ def export(
         if format == "safetensors":
             _save_safetensors(temporary, path, tensors, values)
         else:
-            _save_torch(temporary, _renamed(format, tensors, values, manifest.metadata, unwrapping))
+            _save_torch(temporary, _renamed(format, tensors, values, manifest, unwrapping))
         # safetensors replaces the file by one that nobody else may read.
         temporary.chmod(mode)
         with temporary.open("rb") as file:
@@ -115,9 +115,10 @@ def _renamed(
     format: str,
     tensors: Mapping[str, torch.Tensor],
     values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
+    manifest: Manifest,
     unwrapping: Unwrapping,
 ) -> OrderedDict[str, Any]:
+    metadata = manifest.metadata
     if format == "as-saved":
         state = {
             unwrapping.wrapped(name): value
@@ -125,6 +126,7 @@ def _renamed(
             if name not in unwrapping.absent
         }
         state.update({name: decode(value) for name, value in unwrapping.own.items()})
+        state.update({n: decode(own.value) for n, own in zip(unwrapping.set_aside, manifest.wrappers, strict=True)})
         modules = {unwrapping.wrapped(path) if path else "": entry for path, entry in (metadata or {}).items()}
     else:
         prefix = PREFIXES[format]

@@ -279,6 +279,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
@@ -298,6 +299,7 @@ class Registry:
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
+        allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
@@ -317,6 +319,7 @@ class Registry:
         rank: int | None = None,
         allow_missing: Sequence[str] = (),
         allow_unexpected: Sequence[str] = (),
+        allow_shape: Sequence[str] = (),
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         resident: bool = False,
@@ -337,6 +340,8 @@ class Registry:
             rank: the process's rank; by default the process group's.
             allow_missing: patterns (``"head.*"``) of names that may keep their initial value.
             allow_unexpected: patterns of names in the version that may be left out.
+            allow_shape: patterns of names that keep the model's own values where the version has another shape, such
+                as the head of a model with another number of classes.
             cast: dtype of every floating-point tensor of the model; its name will do (``"bfloat16"``).
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
@@ -349,12 +354,13 @@ class Registry:
         """
         from registry.delivery import Order, deliver, deliver_to_ranks
         from registry.models.generators import uncollected
+        from registry.models.origin import set_origin
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
             return self.contents.parcel(entry, "always" if verify == "outputs" else verify, resident=resident)
 
-        order = Order(model, init, device, allow_missing, allow_unexpected, cast)
+        order = Order(model, init, device, allow_missing, allow_unexpected, cast, allow_shape)
         with uncollected(), undone_on_failure(model if verify == "outputs" else None):
             if ddp or fsdp:
                 loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
@@ -364,6 +370,7 @@ class Registry:
                     loaded[0].eval()
             if verify == "outputs":
                 self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
+        set_origin(loaded[0], loaded[1].ref, loaded[1].digest)
         return loaded if report else loaded[0]
 
     @checked

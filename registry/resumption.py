@@ -17,6 +17,7 @@ from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
 from registry.models import generators, ranks
+from registry.models.origin import set_origin
 from registry.models.report import LoadReport
 from registry.models.rollback import undone_on_failure
 from registry.models.shards import is_shard, materialised
@@ -69,10 +70,14 @@ def resume(
     if not ranks.in_job():
         entry = resolve()
         with undone_on_failure(model), _undone_on_failure(job):
-            return here(entry)
+            resumed = here(entry)
+        set_origin(model, entry.ref, entry.digest)
+        return resumed
     entry = ranks.from_rank_zero("resolving the reference", resolve)
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
-        return ranks.together(f"resuming {entry.ref}", lambda: here(entry))
+        resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
+    set_origin(model, entry.ref, entry.digest)
+    return resumed
 
 
 def _stored(job: Job, enclosed: Enclosed | None, ref: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.canonical.owned import WrapperValue
 from registry.canonical.signature import TensorSpec, weights_digest
 
 
@@ -50,6 +51,8 @@ class Manifest:
     """Entries that are no tensors, encoded by ``registry.canonical.values``."""
     metadata: Mapping[str, Mapping[str, Any]] | None = None
     """The state dict's ``_metadata``, under canonical module paths."""
+    wrappers: tuple[WrapperValue, ...] = ()
+    """What the wrappers own (``n_averaged``); no part of the model, and so not in the digest of its weights."""
 
     @property
     def weights_digest(self) -> str:
@@ -78,6 +81,7 @@ class Manifest:
             "ties": [list(group) for group in self.ties],
             "values": self.values,
             "metadata": self.metadata,
+            **({"wrappers": [value.to_json() for value in self.wrappers]} if self.wrappers else {}),
         }
         return zlib.compress(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), 1)
 
@@ -101,6 +105,7 @@ class Manifest:
                 ties=tuple(tuple(group) for group in raw["ties"]),
                 values=raw["values"],
                 metadata=raw["metadata"],
+                wrappers=tuple(WrapperValue.from_json(value) for value in raw.get("wrappers", ())),
             )
         except (zlib.error, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"not a manifest: {error}") from error

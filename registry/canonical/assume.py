@@ -85,7 +85,7 @@ class _Assumption:
     def _inside(self, node: Node, budget: dict[str, int]) -> list[Cut]:
         """Return the cuts at and below a node inside the model; ``budget`` is what the path to it has left."""
         child, row = self._single_child(node)
-        if child is not None and row is not None and not row.own:
+        if child is not None and row is not None:
             if row.reserved:
                 return [*cuts_of([(child, row.name)], "assumed"), *self._inside(child, budget)]
             if self.declared and row.component in self._declared_components() and budget[row.component] > 0:

@@ -9,7 +9,8 @@ from typing import Any
 
 from registry.canonical.assume import RESERVED, assume
 from registry.canonical.expectation import Expectation
-from registry.canonical.match import match, own_names, unmet
+from registry.canonical.match import match, unmet
+from registry.canonical.owned import Met, Owner, owners_beside, owners_met
 from registry.canonical.signature import Signature
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
@@ -33,8 +34,8 @@ class Facts:
 
     declared: tuple[str, ...] | None = None
     """The declared stack of wrappers, empty for ``single``, None where the user said nothing."""
-    live: Mapping[str, str] = field(default_factory=dict)
-    """For a live model: path of each wrapper's component in the names to the wrapper's name."""
+    live: tuple[Met, ...] = ()
+    """For a live model: the wrappers in it, outermost first."""
     is_live: bool = False
     """Whether the types of the objects are known, so that ``live`` is the whole truth."""
     metadata: Mapping[str, Mapping[str, Any]] | None = None
@@ -56,9 +57,8 @@ class Form:
     values: Mapping[str, str]
     """The same for entries that are no tensors."""
     unwrapping: Unwrapping
-    """Without the values of the wrappers' own tensors, which a pure function does not have."""
-    own: tuple[str, ...]
-    """Names in the file of the wrappers' own tensors, set aside."""
+    owned: Mapping[str, Owner]
+    """Names in the file of what belongs to the wrappers, set aside."""
     restored: Mapping[str, str]
     """Canonical names that the file lacks because they are tied, to the canonical name that it has."""
     defaulted: tuple[str, ...]
@@ -90,24 +90,27 @@ def canonicalise(source: str, tensors: Signature, values: Collection[str], facts
     cuts, doubts = _decide(source, structural, facts)
     _check_declaration(source, cuts, facts)
     unwrapping = Unwrapping(cuts, doubts, outside=_outside(cuts, values, structural))
-    own = tuple(own_names(cuts, tensors))
-    kept = [name for name in tensors if name not in own]
+    owned = _owned(cuts, structural, facts)
+    kept = [name for name in tensors if name not in owned]
+    kept_values = [name for name in values if name not in owned]
+    if not kept:
+        raise NoTensors(source)
     names = _rename(source, kept, unwrapping)
-    renamed_values = {name: unwrapping.bare(name) for name in values}
-    _rename(source, [*kept, *values], unwrapping)
+    renamed_values = {name: unwrapping.bare(name) for name in kept_values}
+    _rename(source, [*kept, *kept_values], unwrapping)
     restored = _restored(names, unwrapping, facts)
-    unwrapping = replace(unwrapping, absent=tuple(restored))
+    unwrapping = replace(unwrapping, absent=tuple(restored), set_aside=tuple(owned))
     canonical = [*names.values(), *restored]
     defaulted: tuple[str, ...] = ()
     if facts.expectation is not None:
-        extra = [renamed_values[name] for name in values if name in structural]
+        extra = [renamed_values[name] for name in kept_values if name in structural]
         defaulted = _judge(source, names, [*canonical, *extra], tensors, unwrapping, facts, facts.expectation)
     visible = any(cut.wrapper != PREFIX for cut in cuts)
     return Form(
         tensors=names,
         values=renamed_values,
         unwrapping=unwrapping,
-        own=own,
+        owned=owned,
         restored=restored,
         defaulted=defaulted,
         metadata=_canonical_metadata(facts.metadata, unwrapping),
@@ -116,21 +119,34 @@ def canonicalise(source: str, tensors: Signature, values: Collection[str], facts
     )
 
 
-def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expectation) -> dict[str, str] | None:
+@dataclass(frozen=True)
+class Correction:
+    """How the names of a stored version become those of a class that contradicts them."""
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Stored name to the class's name; empty where there is nothing to put right."""
+    owned: Mapping[str, Owner] = field(default_factory=dict)
+    """Stored names that belong to a wrapper, now that the class has told what is one."""
+
+
+def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expectation) -> Correction | None:
     """Return how the names of a stored version become those of a class that contradicts them, or None.
 
     The names in the file, which the unwrapping gives back, are read again with this class as judge: that puts an
-    assumed cut right which took an honest name, or a kept component which a wrapper had made. An empty dict means
-    that there is nothing to put right.
+    assumed cut right which took an honest name, or a kept component which a wrapper had made.
     """
     if not any(unmet(names, expectation)):
-        return {}
+        return Correction()
     in_file = {unwrapping.wrapped(name): name for name in names}
     cuts = match(in_file, expectation)
     if cuts is None:
         return None
     again = Unwrapping(cuts)
-    return {name: again.bare(original) for original, name in in_file.items()}
+    owned = owners_beside(cuts, in_file)
+    return Correction(
+        {name: again.bare(original) for original, name in in_file.items() if original not in owned},
+        {in_file[original]: owner for original, owner in owned.items()},
+    )
 
 
 def _decide(source: str, names: Sequence[str], facts: Facts) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
@@ -139,16 +155,26 @@ def _decide(source: str, names: Sequence[str], facts: Facts) -> tuple[tuple[Cut,
         cuts = match(names, facts.expectation, facts.declared or ())
         if cuts is not None:
             return cuts, ()
+        if any(met.own for met in facts.live):  # names that no class can explain, and the objects do
+            return _live_cuts(tree, facts.live), ()
         raise _nearest(source, names, tree, facts, facts.expectation)
     if facts.is_live:
         return _live_cuts(tree, facts.live), ()
     return assume(source, tree, facts.declared, facts.metadata or ())
 
 
-def _live_cuts(tree: Node, live: Mapping[str, str]) -> tuple[Cut, ...]:
+def _live_cuts(tree: Node, live: Iterable[Met]) -> tuple[Cut, ...]:
     nodes = {node.dotted: node for node in tree.walk()}
-    paths = sorted((path for path in live if path and path in nodes), key=lambda path: path.count("."))
-    return tuple(Cut(path, live[path], "live", nodes[path].names) for path in paths)
+    wrappers = {met.inserted: met.wrapper for met in live if met.inserted and met.inserted in nodes}
+    paths = sorted(wrappers, key=lambda path: path.count("."))
+    return tuple(Cut(path, wrappers[path], "live", nodes[path].names) for path in paths)
+
+
+def _owned(cuts: Sequence[Cut], names: Sequence[str], facts: Facts) -> dict[str, Owner]:
+    if not facts.is_live:
+        return owners_beside(cuts, names)
+    met = owners_met(facts.live)
+    return {name: met[name] for name in names if name in met}
 
 
 def _nearest(source: str, names: Sequence[str], tree: Node, facts: Facts, expectation: Expectation) -> ClassMismatch:
@@ -158,7 +184,7 @@ def _nearest(source: str, names: Sequence[str], tree: Node, facts: Facts, expect
         readings.append(Unwrapping(*assume(source, tree, facts.declared, facts.metadata or ())))
     leftovers = []
     for reading in readings:
-        own = own_names(reading.cuts, names)
+        own = owners_beside(reading.cuts, names)
         missing, extra = unmet([reading.bare(name) for name in names if name not in own], expectation)
         leftovers.append((len(missing) + len(extra), missing, extra, reading))
     _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
@@ -256,7 +282,7 @@ def _canonical_metadata(
 def _stack(unwrapping: Unwrapping, facts: Facts) -> tuple[str, ...]:
     """Return the wrappers seen, outermost first, then those that were declared and left no name."""
     seen = unwrapping.stack
-    live = tuple(facts.live.values()) if facts.is_live else ()
+    live = tuple(met.wrapper for met in facts.live)
     return (*seen, *dict.fromkeys(name for name in (*live, *(facts.declared or ())) if name not in seen))
 
 

@@ -101,15 +101,3 @@ class _Matcher:
 
     def _may_lack(self, wanted: Node) -> bool:
         return all(node.dotted in self._dispensable for node in wanted.walk() if node.is_name)
-
-
-def own_names(cuts: Iterable[Cut], names: Iterable[str]) -> list[str]:
-    """Return the names that are the wrappers' own tensors: siblings of a cut component."""
-    parents = {cut.components[:-1] for cut in cuts}
-    through = {cut.components for cut in cuts}
-    own = []
-    for name in names:
-        path = tuple(name.split("."))
-        if path[:-1] in parents and path not in through:
-            own.append(name)
-    return own

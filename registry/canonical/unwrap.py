@@ -45,11 +45,13 @@ class Unwrapping:
     doubts: tuple[str, ...] = ()
     """Paths in the file that could have been cut too, and were kept because nothing decided."""
     own: Mapping[str, Any] = field(default_factory=dict)
-    """The wrappers' own tensors, set aside (``n_averaged``): the name in the file to the encoded value."""
+    """In versions of the first schema, what belongs to the wrappers: the name in the file to the encoded value."""
     outside: tuple[str, ...] = ()
     """Names of plain values that stand beside the wrapped names and were never wrapped."""
     absent: tuple[str, ...] = ()
     """Canonical names that the file did not have, because they are tied to one that it had."""
+    set_aside: tuple[str, ...] = ()
+    """Names in the file of what belongs to the wrappers (``n_averaged``), in the order of the manifest's values."""
 
     @cached_property
     def _cut_paths(self) -> frozenset[tuple[str, ...]]:
@@ -113,6 +115,8 @@ class Unwrapping:
             "own": dict(self.own),
             "outside": list(self.outside),
             "absent": list(self.absent),
+            # Left out where there is none, so that the records of older versions keep their digest.
+            **({"set_aside": list(self.set_aside)} if self.set_aside else {}),
         }
 
     @classmethod
@@ -123,4 +127,5 @@ class Unwrapping:
             own=raw["own"],
             outside=tuple(raw["outside"]),
             absent=tuple(raw["absent"]),
+            set_aside=tuple(raw.get("set_aside", ())),
         )

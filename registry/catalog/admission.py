@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest
+from registry.canonical.owned import stored_values
+from registry.canonical.unwrap import Unwrapping
 from registry.catalog import aliases, blobs, sql, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
@@ -158,8 +160,8 @@ def _add_facts(change: Change, version: Held, candidate: Candidate) -> None:
 def _same(connection: Connection | Database, model_id: int, candidate: Candidate) -> Held | None:
     """Return the newest live version that already is what a push would make.
 
-    It has the same weights, ties and other values; and what the push says of the class and brings as documents, it
-    has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
+    It has the same weights, ties and other values; and what the push says of the class and of wrappers, and brings as
+    documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one version is the point.
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
     for row in connection.rows(sql.SAME_WEIGHTS, {"model": model_id, "weights": weights}):
@@ -173,10 +175,18 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
                 or any(draft.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(candidate.manifest)
                 or canonical_json(manifest.values) != canonical_json(candidate.manifest.values)
+                or not _has_wrapper_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest, candidate)
             ):
                 continue
         return Held(row.id, model_id, draft.name, row.number, weights)
     return None
+
+
+def _has_wrapper_values(unwrapping: Unwrapping, manifest: Manifest, candidate: Candidate) -> bool:
+    """Whether a version has what the push brings of wrappers; a push of the bare model says nothing of them."""
+    held = stored_values(unwrapping, manifest.wrappers)
+    brought = stored_values(candidate.draft.unwrapping, candidate.manifest.wrappers)
+    return not brought or brought == held
 
 
 def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:

@@ -32,7 +32,7 @@ class Recorded(Protocol):
 
 
 def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, bytes]) -> str:
-    """Digest a version: weights, ties, other values, metadata, unwrapping, wrapper, class, init arguments, documents.
+    """Digest all of a version: weights, ties, other values, what wrappers own, metadata, unwrapping, class, documents.
 
     Where the bytes lie is not part of it: a repair may move them. Neither is how fast the class can be built, which
     another torch may answer otherwise for the same version. blake3 over JSON with sorted keys, hexadecimal.
@@ -47,6 +47,8 @@ def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, b
         "class": facts.model_class,
         "init": dict(facts.init),
         "init_as": facts.init_as,
+        # Left out where there is none, so that the records of older versions keep their digest.
+        **({"wrappers": [value.to_json() for value in manifest.wrappers]} if manifest.wrappers else {}),
         "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }
     return blake3(canonical_json(record).encode()).hexdigest()

@@ -275,9 +275,9 @@ UPDATE models SET next_number=(models.next_number + 1) WHERE models.id = :model
 """
 
 SAME_WEIGHTS = """
-SELECT versions.id, versions.number, versions.record, versions.model_class, versions.init, versions.init_as
-FROM versions WHERE versions.model_id = :model AND versions.weights = :weights AND versions.trashed_at IS NULL
-ORDER BY versions.number DESC
+SELECT versions.id, versions.number, versions.record, versions.model_class, versions.init, versions.init_as,
+versions.unwrapping FROM versions WHERE versions.model_id = :model AND versions.weights = :weights AND
+versions.trashed_at IS NULL ORDER BY versions.number DESC
 """
 
 ADD_VERSION = """

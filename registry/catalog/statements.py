@@ -173,6 +173,7 @@ SAME_WEIGHTS = (
         _VERSIONS.c.model_class,
         _VERSIONS.c.init,
         _VERSIONS.c.init_as,
+        _VERSIONS.c.unwrapping,
     )
     .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), _IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 
+from registry.canonical.form import EXTRA_STATE
+from registry.canonical.owned import Met
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.weights import Checkpoint, WeightSet
@@ -72,8 +75,8 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def unwrapped(module: nn.Module) -> nn.Module:
     """Return the model inside any wrappers at the root."""
     while True:
-        row = _row(module)
-        child = getattr(module, row.component, None) if row and row.component else None
+        row = wrapper_of(type(module))
+        child = getattr(module, row.component, None) if row else None
         if not isinstance(child, nn.Module):
             return module
         module = child
@@ -88,23 +91,39 @@ def model_class(module: nn.Module) -> type[nn.Module]:
     return found
 
 
-def live_wrappers(module: nn.Module) -> dict[str, str]:
-    """Return, for every wrapper in a live module, the path of its component in the names and the wrapper's name.
+def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
+    """Return every wrapper in a live module, outermost first; one that stands at several places, once for each."""
+    return tuple(_met(module, "", ""))
 
-    Outermost first. A wrapper that leaves no component (``fully_shard``) stands under the path of its module.
-    """
-    found = {}
-    for path, child in module.named_modules():
-        row = _row(child)
-        if row is None:
-            continue
-        inserted = [*path.split(".")] if path else []
-        if row.component:
-            inserted.append(row.component)
-        # torch strips these from the names of a live state dict, so a wrapper below them is found without them too.
-        stripped = ".".join(c for c in inserted if c not in _HIDDEN)
-        found[stripped if row.component not in _HIDDEN else ".".join(inserted)] = row.name
-    return found
+
+def _met(module: nn.Module, at: str, path: str) -> Iterator[Met]:
+    """Yield the wrappers in what stands under the prefix ``at`` in the names, and under ``path`` canonically."""
+    row = wrapper_of(type(module))
+    children: dict[str, nn.Module | None] = module.__dict__["_modules"]
+    if row is not None and (inner := children.get(row.component)) is not None:
+        # torch takes these out of the names of a live state dict.
+        inserted = "" if row.component in _HIDDEN else at + row.component
+        yield Met(path.removesuffix("."), row.name, inserted, _own_names(module, row.component, at))
+        yield from _met(inner, f"{inserted}." if inserted else at, path)
+        return
+    if any(map(_is_fsdp2, type(module).__mro__)):
+        yield Met(path.removesuffix("."), "fsdp")
+    for key, child in children.items():
+        if child is not None:
+            yield from _met(child, f"{at}{key}.", f"{path}{key}.")
+
+
+def _own_names(wrapper: nn.Module, component: str, at: str) -> dict[str, str]:
+    """Return what a wrapper has beside its child: the name in the state dict to the name below the wrapper."""
+    state = wrapper.__dict__
+    own = [key for key, parameter in state["_parameters"].items() if parameter is not None]
+    own += [key for key in state["_buffers"] if key not in state["_non_persistent_buffers_set"]]
+    if type(wrapper).get_extra_state is not nn.Module.get_extra_state:
+        own.append(EXTRA_STATE)
+    for key, child in state["_modules"].items():
+        if key != component and child is not None:
+            own += [f"{key}.{name}" for name in child.state_dict()]
+    return {at + name: name for name in own}
 
 
 def is_sharded(module: nn.Module) -> bool:
@@ -117,11 +136,11 @@ def is_fsdp1(module: nn.Module) -> bool:
     return any(_FSDP1 in _type_names(child) for child in module.modules())
 
 
-def _row(module: nn.Module) -> Wrapper | None:
-    names = _type_names(module)
-    if any(map(_is_fsdp2, type(module).__mro__)):
-        return Wrapper("fsdp", "")
-    return next((row for row in WRAPPERS if set(row.types) & set(names)), None)
+@cache
+def wrapper_of(cls: Any) -> Wrapper | None:
+    """Return the wrapper that a class is, or that it derives from, or None."""
+    names = [f"{parent.__module__}.{parent.__qualname__}" for parent in cls.__mro__]
+    return next((row for name in names for row in WRAPPERS if name in row.types), None)
 
 
 def _is_fsdp2(cls: type) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from registry.canonical.owned import Met
 from registry.canonical.signature import TensorSpec
 
 
@@ -61,8 +62,7 @@ class Checkpoint:
     """Init arguments that the file offers (Lightning's ``hyper_parameters``, ``model_args``)."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the file says of its making: ``world_size``, ``epoch``, ``framework``."""
-    live_wrappers: Mapping[str, str] = field(default_factory=dict)
-    """For a live module: the path of each wrapper's component in the names (``"module"``,
-    ``"features.module"``) to the wrapper's name, known from the types of the objects."""
+    live_wrappers: tuple[Met, ...] = ()
+    """For a live module: the wrappers in it, outermost first, known from the types of the objects."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: partial overlaps stored by value, objects that were not read."""

@@ -120,12 +120,14 @@ class ShapeMismatch(FitError):
 
     def __init__(self, model: str, differences: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> None:
         name, got, want = differences[0]
+        names = tuple(name for name, _, _ in differences)
         more = f", and {len(differences) - 1} more differ" if len(differences) > 1 else ""
         super().__init__(
-            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; "
-            "check the init arguments, nothing is broadcast or cut to size"
+            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the init arguments, "
+            "nothing is broadcast or cut to size; or name what may keep its initial value with "
+            f"allow_shape=['{_pattern(names)}'] (--allow-shape)"
         )
-        self.names = tuple(name for name, _, _ in differences)
+        self.names = names
 
 
 class DtypeMismatch(FitError):

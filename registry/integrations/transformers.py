@@ -34,7 +34,7 @@ class RegistryCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Check, on every rank, what was loaded; a Trainer that goes on from its own checkpoint has put others there."""
+        """Check, on every rank, what was loaded, unless the Trainer goes on from a checkpoint of its own."""
         if self.check_weights and not state.global_step:
             confirm_loaded(model, self.keeper.hub)
 

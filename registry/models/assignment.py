@@ -8,13 +8,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from registry.errors.models import ExtraStateRefused, FitError, LoadHookFailed, UntouchedTensor, first_line
+from registry.canonical.owned import unwrapping_of
+from registry.checkpoints.live import live_wrappers
+from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
 from registry.models.bits import same_bits
+from registry.models.expectation import own_state
+from registry.models.memory import is_seen_elsewhere, put
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.skipping import exchange
-from registry.models.slots import Layout, layout
+from registry.models.slots import Layout, Slot, layout
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
@@ -38,6 +43,9 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> N
             shards[id(tensor)] = materialised(tensor, weights[source])
             continue
         given = _trainable(weights[source].detach())
+        if not tensor.is_meta and tensor.dtype == given.dtype and is_seen_elsewhere(tensor):
+            put(tensor, given)  # what sees its memory too, such as a view that the module keeps, has to see the values
+            continue
         address = given.data_ptr()
         if address in in_use and address:
             given = given.clone()
@@ -66,14 +74,15 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
         local(tensor).copy_(part_of(values, tensor))
     elif tensor.is_meta:
         exchange(tensor, values.detach().clone())
-    elif tensor.dtype != values.dtype or _overlaps_itself(tensor):
+    elif tensor.dtype != values.dtype:
         tensor.data = values.detach().to(tensor.device, copy=True)
     else:
-        tensor.detach().copy_(values)
+        put(tensor, values)
 
 
 def load_as_the_class_does(
     module: nn.Module,
+    found: Layout,
     plan: Plan,
     weights: Mapping[str, torch.Tensor],
     values: Mapping[str, Any],
@@ -81,31 +90,65 @@ def load_as_the_class_does(
 ) -> None:
     """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
     model = type(module).__name__
+    names = unwrapping_of(live_wrappers(module))
     own = module.state_dict()
+    plain = {names.bare(name) for name, tensor in own.items() if _is_of_slot(tensor, found.slots.get(names.bare(name)))}
     state: OrderedDict[str, Any] = OrderedDict()
-    for name in own:
-        if name in plan.sources:
-            state[name] = weights[plan.sources[name]]
+    for in_module, value in own.items():
+        name = names.bare(in_module)
+        if in_module in names.set_aside:
+            state[in_module] = value
+        elif name in plan.sources:
+            state[in_module] = weights[plan.sources[name]]
         elif name in plan.defaulted:
-            state[name] = torch.zeros_like(own[name])
+            state[in_module] = torch.zeros_like(value)
         elif name in plan.extra_states:
-            state[name] = values[name] if name in values else weights[name]
+            state[in_module] = values[name] if name in values else weights[name]
         else:
-            state[name] = own[name]
+            state[in_module] = value
     if metadata is not None:
-        state._metadata = {path: dict(facts) for path, facts in metadata.items()}  # type: ignore[attr-defined]
+        facts = {names.wrapped(path): dict(of_module) for path, of_module in metadata.items()}
+        state._metadata = facts  # type: ignore[attr-defined]
     try:
         module.load_state_dict(state, strict=True)
     except Exception as error:
         raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = module.state_dict()
+    loaded = own_state(module)
+    slots = layout(module).slots
+    lazy = {name: name for name in plan.extra_states if name in weights and isinstance(loaded.get(name), torch.Tensor)}
     wrong = [
         name
-        for name, source in plan.sources.items()
-        if name not in loaded or not same_bits(loaded[name].cpu(), weights[source].to(loaded[name].dtype).cpu())
+        for name, source in {**plan.sources, **lazy}.items()
+        if name not in loaded
+        or not _has_values(loaded[name], weights[source])
+        # What the state dict shows is what the module computes with, where that was so before.
+        or (
+            name in plain
+            and not _is_of_slot(loaded[name], slot := slots.get(name))
+            and not _slot_has(slot, weights[source])
+        )
     ]
     if wrong:
         raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
+
+
+def _has_values(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    return same_bits(tensor.detach().cpu(), values.to(tensor.dtype).cpu())
+
+
+def _slot_has(slot: Slot | None, values: torch.Tensor) -> bool:
+    return slot is not None and slot.tensor.shape == values.shape and _has_values(slot.tensor, values)
+
+
+def _is_of_slot(tensor: Any, slot: Slot | None) -> bool:
+    """Whether an entry of a state dict is a registered tensor itself, seen as it is."""
+    if slot is None or not isinstance(tensor, torch.Tensor) or is_lazy(slot.tensor) or is_lazy(tensor):
+        return False
+    registered = slot.tensor
+    same = (
+        tensor.shape == registered.shape and tensor.stride() == registered.stride() and tensor.dtype == registered.dtype
+    )
+    return same and tensor.data_ptr() == registered.data_ptr()
 
 
 def set_extra_states(
@@ -135,32 +178,6 @@ def convert(module: nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def check_memory(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str) -> None:
-    """Refuse a module in which writing one tensor wrote over another that shares its memory without being tied."""
-    by_memory: dict[int, list[str]] = {}
-    for name in plan.sources:
-        memory = local(found.slots[name].tensor).untyped_storage()
-        if memory.nbytes():
-            by_memory.setdefault(memory.data_ptr(), []).append(name)
-    wrong = [
-        name
-        for names in by_memory.values()
-        if len({id(found.slots[name].tensor) for name in names}) > 1
-        for name in names
-        if not _holds(found.slots[name].tensor, weights[plan.sources[name]])
-    ]
-    if wrong:
-        raise _overwritten(model, wrong)
-
-
-def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
-    return same_bits(local(tensor), part_of(values, tensor))
-
-
-def _overwritten(model: str, names: list[str]) -> FitError:
-    return UntouchedTensor(model, names, "share memory with other tensors whose values differ in the entry")
-
-
 def _trainable(tensor: torch.Tensor) -> torch.Tensor:
     """Return the same memory as a tensor that autograd takes, also if it was mapped in inference mode."""
     if not tensor.is_inference():
@@ -172,8 +189,3 @@ def _trainable(tensor: torch.Tensor) -> torch.Tensor:
 def _reset(found: Layout, names: Iterable[str]) -> None:
     for name in names:
         found.slots[name].tensor.zero_()
-
-
-def _overlaps_itself(tensor: torch.Tensor) -> bool:
-    """Whether several elements are one place in memory, as after ``expand``, which torch refuses to copy into."""
-    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

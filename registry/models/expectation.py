@@ -10,7 +10,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
+from registry.canonical.owned import unwrapping_of
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.live import live_wrappers
 from registry.models.generators import uncollected
 from registry.models.slots import EXTRA_STATE, Layout, bare, layout
 
@@ -31,7 +33,7 @@ def expect(module: nn.Module) -> Expectation:
 def expect_of(module: nn.Module, found: Layout) -> Expectation:
     """Return the same for a module that was walked already."""
     state: dict[str, Any] = (
-        dict(module.state_dict(keep_vars=True))
+        own_state(module, keep_vars=True)
         if found.custom
         else {name: slot.tensor for name, slot in found.slots.items()} | dict.fromkeys(found.extra_states)
     )
@@ -50,6 +52,13 @@ def expect_of(module: nn.Module, found: Layout) -> Expectation:
         ties=tuple(tuple(names) for names in same.values() if len(names) > 1),
         defaults=counters(found) & tensors.keys(),
     )
+
+
+def own_state(module: nn.Module, *, keep_vars: bool = False) -> dict[str, Any]:
+    """Return what the class itself gives as its state dict, by canonical name, without what wrappers inside own."""
+    unwrapping = unwrapping_of(live_wrappers(module))
+    state = module.state_dict(keep_vars=keep_vars)
+    return {unwrapping.bare(name): value for name, value in state.items() if name not in unwrapping.set_aside}
 
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from registry.canonical.owned import Owner
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError
 from registry.models import assignment
 from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
+from registry.models.landing import Landing
+from registry.models.laziness import check_lazy
+from registry.models.memory import check_places, separate
 from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
 from registry.models.slots import Layout, bare, layout
+from registry.models.wrapping import WrapperPlan, give_back, plan_wrappers
 
 
 @uncollected()
@@ -31,6 +36,8 @@ def fit(
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
+    allow_shape: Sequence[str] = (),
+    wrapped: Mapping[Owner, Any] | None = None,
     cast: torch.dtype | None = None,
     device: torch.device | str | None = None,
     check: Callable[[], None] = lambda: None,
@@ -48,6 +55,8 @@ def fit(
         metadata: the ``_metadata`` of the saved state dict, where the file had it.
         allow_missing: patterns (``fnmatch``) of names that may keep their initial value.
         allow_unexpected: patterns of names of the entry that may be left out.
+        allow_shape: patterns of names that keep the module's own values where the entry has another shape.
+        wrapped: what the entry's wrappers own, for the same wrappers of the module.
         cast: dtype that every real floating-point tensor of the module is to have.
         device: where the module goes; None leaves a built one on the CPU and the caller's where it is.
         check: raises if the bytes of the weights are not what they should be. It is called before the caller's
@@ -57,91 +66,112 @@ def fit(
         FitError: the weights do not fit; its ``report`` says what was found.
     """
     module = target.module if isinstance(target, Built) else bare(target)
-    found = layout(module)
+    found = layout(target.module if isinstance(target, Built) else target)
     wanted = expect_of(module, found)
     content = Content(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
-    dtype = _cast_name(cast)
-    plan = make_plan(type(module).__name__, wanted, content, Allowances(allow_missing, allow_unexpected, dtype))
+    allowed = Allowances(allow_missing, allow_unexpected, allow_shape, _cast_name(cast))
+    plan = make_plan(type(module).__name__, wanted, content, allowed)
     try:
+        check_lazy(found, content.tensors, type(module).__name__, allowed.cast)
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
-        given = _cast(weights, plan, cast)
+        given = Given(_cast(weights, plan, cast), values or {}, metadata, wrapped or {}, cast)
         if isinstance(target, Built):
-            _fit_built(target, found, plan, given, values or {}, metadata, cast)
+            wrappers = _fit_built(target, found, plan, given, allowed, device)
             module = target.module
         else:
             check()
-            _fit_callers(module, found, plan, given, values or {}, metadata, cast)
+            wrappers = _fit_callers(target, module, found, plan, given, allowed, device)
     except FitError as error:
         error.report = plan.report
         raise
-    if device is not None:
-        module.to(device)
-    report = replace(plan.report, device=str(device) if device is not None else "")
+    report = replace(wrappers.told(plan.report), device=str(device) if device is not None else "")
     if isinstance(target, Built):
         check()
         report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
     return report
 
 
+@dataclass(frozen=True)
+class Given:
+    """What an entry gives a module."""
+
+    weights: Mapping[str, torch.Tensor]
+    values: Mapping[str, Any]
+    metadata: Mapping[str, Mapping[str, Any]] | None
+    wrapped: Mapping[Owner, Any]
+    cast: torch.dtype | None
+
+
+Device = torch.device | str | None
+
+
 def _fit_built(
-    built: Built,
-    found: Layout,
-    plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
-) -> None:
-    if built.fast and plan.report.missing:
+    built: Built, found: Layout, plan: Plan, given: Given, allowed: Allowances, device: Device
+) -> WrapperPlan:
+    wrappers = plan_wrappers(found, given.wrapped, allowed)
+    if built.fast and (plan.keeps_initial_values or wrappers.lacks_values):
         built.rebuild_plainly("tensors that the entry lacks keep their initial value")
         found = layout(built.module)
-    _assign(built.module, found, plan, weights, values, metadata, cast, installing=built.fast)
+        wrappers = plan_wrappers(found, given.wrapped, allowed)
+    with torch.inference_mode(False), torch.no_grad():
+        separate(found, plan, given.weights)
+    _assign(built.module, found, plan, given, wrappers, installing=built.fast, device=device)
+    return wrappers
 
 
 def _fit_callers(
+    target: nn.Module,
     module: nn.Module,
     found: Layout,
     plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
-) -> None:
-    before = Snapshot(module, found)
+    given: Given,
+    allowed: Allowances,
+    device: Device,
+) -> WrapperPlan:
+    wrappers = plan_wrappers(found, given.wrapped, allowed)
+    before = Snapshot(target, found)
     try:
-        _assign(module, found, plan, weights, values, metadata, cast, installing=False)
+        _assign(module, found, plan, given, wrappers, installing=False, device=device)
     except BaseException:  # an interrupt, too, may not leave half of the weights
         before.restore()
         raise
+    return wrappers
 
 
 def _assign(
     module: nn.Module,
     found: Layout,
     plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-    cast: torch.dtype | None,
+    given: Given,
+    wrappers: WrapperPlan,
     *,
     installing: bool,
+    device: Device,
 ) -> None:
+    weights, cast = given.weights, given.cast
     with torch.inference_mode(False), torch.no_grad():
         if cast is not None and (found.custom or not installing):
             assignment.convert(module, cast)
         if found.custom:
-            assignment.load_as_the_class_does(module, plan, weights, values, metadata)
-            return
-        if installing:
-            assignment.install(found, plan, weights)
+            assignment.load_as_the_class_does(module, found, plan, weights, given.values, given.metadata)
+            found = layout(module)  # the class may have replaced what it has
+            landing = Landing(found, found.slots)
         else:
-            assignment.copy(found, plan, weights)
-            assignment.check_memory(found, plan, weights, type(module).__name__)
-        assignment.set_extra_states(module, found, plan, weights, values)
-        if cast is not None:
-            assignment.convert(module, cast)
+            check_places(found, plan, weights, type(module).__name__)
+            if installing:
+                assignment.install(found, plan, weights)
+            else:
+                assignment.copy(found, plan, weights)
+            landing = Landing(found, plan.sources)
+            assignment.set_extra_states(module, found, plan, weights, given.values)
+            if cast is not None:
+                assignment.convert(module, cast)
+    give_back(wrappers, given.wrapped)
+    if device is not None:
+        module.to(device)
+    landing.confirm(module, torch.device(device) if device is not None else None)
 
 
 def _cast_name(cast: torch.dtype | None) -> str | None:

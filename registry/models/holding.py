@@ -16,7 +16,7 @@ from registry.checkpoints.live import LiveTensor, is_fsdp1, is_sharded
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnstorableTensor
 from registry.models.bits import same_bits
-from registry.models.expectation import counters, dtype_name, expect_of, spec_of
+from registry.models.expectation import counters, dtype_name, expect_of, own_state, spec_of
 from registry.models.generators import uncollected
 from registry.models.plan import is_real_float
 from registry.models.shards import is_shard, local, part_of
@@ -80,7 +80,7 @@ def holdings(module: nn.Module) -> Holdings:
     module = bare(module)
     found = layout(module)
     state: dict[str, Any] = (
-        dict(module.state_dict(keep_vars=True))
+        own_state(module, keep_vars=True)
         if found.custom
         else {name: slot.tensor for name, slot in found.slots.items()}
         | {name: owner.get_extra_state() for name, owner in found.extra_states.items()}

@@ -24,7 +24,7 @@ def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = Fal
 
     Args:
         synchronise: send rank 0's values to the others first. Needed if some kept initial values of their own, as
-            with ``allow_missing``.
+            with ``allow_missing`` and ``allow_shape``.
 
     Raises:
         CannotWrap: DistributedDataParallel refuses the module, for example since nothing in it can be trained.

@@ -23,6 +23,8 @@ class Allowances:
     """Patterns in the manner of ``fnmatch`` for names that may keep their initial value."""
     unexpected: Sequence[str] = ()
     """Patterns for names of the entry that may be left out."""
+    shape: Sequence[str] = ()
+    """Patterns for names that keep the module's own values where the entry has another shape."""
     cast: str | None = None
     """Dtype that all real floating-point tensors are to have, as torch names it."""
 
@@ -52,6 +54,11 @@ class Plan:
     def defaulted(self) -> tuple[str, ...]:
         return self.report.defaulted
 
+    @property
+    def keeps_initial_values(self) -> bool:
+        """Whether a tensor of the module is left with the value that its constructor gave it."""
+        return bool(self.report.missing or self.report.reshaped)
+
 
 def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowances) -> Plan:
     """Return what goes where, with a report that says what is not plain.
@@ -66,10 +73,12 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
     sources, missing = _sources(wanted, content, present)
     defaulted = [name for name in missing if name in wanted.defaults and not _has_counter(name, content.metadata)]
     absent = [name for name in missing if name not in set(defaulted)]
-    kept = [name for name in absent if _matches(name, allowed.missing)]
+    kept = [name for name in absent if matches(name, allowed.missing)]
     known = wanted.names
     extra = [name for name in [*content.tensors, *sorted(content.values)] if name not in known]
-    left_out = [name for name in extra if _matches(name, allowed.unexpected)]
+    left_out = [name for name in extra if matches(name, allowed.unexpected)]
+    reshaped = _reshaped(sources, wanted, content, allowed.shape)
+    sources = {name: source for name, source in sources.items() if name not in reshaped}
     tensors = {name: source for name, source in sources.items() if name in wanted.tensors or source in content.tensors}
     extra_states = tuple(name for name in sources if name in wanted.values)
     report = LoadReport(
@@ -78,6 +87,7 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
         defaulted=tuple(defaulted),
         missing=tuple(kept),
         unexpected=tuple(left_out),
+        reshaped=reshaped,
         cast=_casts(sources, wanted, content, allowed.cast),
         tied=wanted.ties,
         untied=_untied(content.ties, wanted),
@@ -122,8 +132,25 @@ def _has_counter(name: str, metadata: Mapping[str, Mapping[str, Any]] | None) ->
     return isinstance(version, int) and version >= 2
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns, in the manner of ``fnmatch``, is of this name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _reshaped(
+    sources: Mapping[str, str], wanted: Expectation, content: Content, allowed: Sequence[str]
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Return the tensors that may have another shape and do; one of several names is enough to allow it."""
+    if not allowed:
+        return {}
+    tied = {name: group for group in wanted.ties for name in group}
+    return {
+        name: (content.tensors[source].shape, wanted.tensors[name].shape)
+        for name, source in sources.items()
+        if name in wanted.tensors and source in content.tensors
+        if content.tensors[source].shape != wanted.tensors[name].shape
+        if any(matches(other, allowed) for other in tied.get(name, (name,)))
+    }
 
 
 def _casts(

@@ -24,6 +24,10 @@ class LoadReport:
     """Names that kept their initial value, as ``allow_missing`` said."""
     unexpected: tuple[str, ...] = ()
     """Names of the entry that were left out, as ``allow_unexpected`` said."""
+    reshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    """Names that kept their initial value, as ``allow_shape`` said: (shape in the entry, shape in the module)."""
+    not_used: tuple[str, ...] = ()
+    """Values of wrappers, such as ``n_averaged``, that the module's own wrappers do not have."""
     cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name to (dtype in the entry, dtype in the module)."""
     tied: tuple[tuple[str, ...], ...] = ()
@@ -50,18 +54,28 @@ class LoadReport:
             lines.append(f"built with its initial values first: {self.reason}")
         if self.defaulted:
             lines.append(f"set to 0, since files of old torch lack them: {_some(self.defaulted)}")
-        if self.missing or self.unexpected:
+        if self.missing or self.unexpected or self.reshaped:
+            reshaped = [
+                f"{name} ({_by(got)} in the entry, {_by(want)} here)" for name, (got, want) in self.reshaped.items()
+            ]
             parts = [
                 f"kept at their initial value: {_some(self.missing)}" if self.missing else "",
                 f"left out: {_some(self.unexpected)}" if self.unexpected else "",
+                f"of another shape, so not loaded: {_some(reshaped)}" if reshaped else "",
             ]
             lines.append("allowed to differ: " + "; ".join(part for part in parts if part))
+        if self.not_used:
+            lines.append(f"not used: {_some(self.not_used)}")
         if self.cast:
             pairs = sorted({f"{source} to {target}" for source, target in self.cast.values()})
             lines.append(f"cast {len(self.cast)} tensors from {' and from '.join(pairs)}")
         if self.untied:
             lines.append(f"tied in the entry and separate in the class: {_some([' = '.join(g) for g in self.untied])}")
         return "\n".join(lines)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import operator
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -14,7 +16,10 @@ from torch.nn.parameter import is_lazy
 from registry.models.bits import same_bits
 from registry.models.shards import local
 from registry.models.skipping import exchange
-from registry.models.slots import Layout, bare, layout
+from registry.models.slots import Layout, layout, owned
+
+_CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
+"""Attributes that are changed in place as a rule, torch's own registries and hooks among them."""
 
 
 class _Tensor(NamedTuple):
@@ -25,50 +30,79 @@ class _Tensor(NamedTuple):
     """A copy; None where the tensor is on meta and has none."""
 
 
-class _Owner(NamedTuple):
-    module: nn.Module
+class _Traits(NamedTuple):
+    """What a tensor object is beside its values."""
+
+    tensor: torch.Tensor
+    kind: type[torch.Tensor]
     attributes: dict[str, Any]
-    registries: dict[str, dict[str, Any]]
-    extra_state: Any
+    requires_grad: bool
+    gradient: torch.Tensor | None
+    gradients: torch.Tensor | None
+    """A copy of its gradient's values."""
+    lazy: torch.Tensor | None
+    """The empty memory of a lazy one."""
+
+
+class _Module(NamedTuple):
+    module: nn.Module
+    kind: type[nn.Module]
+    attributes: dict[str, Any]
+    contents: list[tuple[Any, Any]]
+    """Containers among the attributes, and shallow copies of them."""
 
 
 class Snapshot:
-    """Copies of all tensors and extra states of a module, taken before the first of them is changed."""
+    """What a module is, taken before anything of it is changed.
 
-    def __init__(self, module: nn.Module, found: Layout) -> None:
-        self._tensors = [_remembered(tensor) for tensor in _tensors(module)]
-        self._owners = [_Owner(*_state(owner)) for owner in found.extra_states.values()]
+    Values are copied, always. Where code of the model's own takes part (a loading of its own, hooks, extra states), so
+    is everything else that such code reaches as a rule, of every submodule: attributes, registries, hooks, lazy
+    parameters, gradients, and the contents of dicts, lists and sets that are attributes. What lies deeper, such as an
+    attribute of an attribute, is not covered.
+
+    Args:
+        thorough: copy all of that in any case, because other code is going to run.
+    """
+
+    def __init__(self, module: nn.Module, found: Layout | None = None, *, thorough: bool = False) -> None:
+        found = found or layout(module)
+        extra_states = [*found.extra_states.values(), *_extra_states_of_wrappers(found)]
+        self._modules: list[_Module] = []
+        self._traits: list[_Traits] = []
+        tensors = _tensors(module)
+        if thorough or found.custom or extra_states:
+            parts = list(nn.Module.modules(module))
+            self._modules = [_attributes(part) for part in parts]
+            self._traits = [_traits(tensor) for tensor in tensors.values()]
+            loose = [value for part in parts for value in part.__dict__.values() if isinstance(value, torch.Tensor)]
+            tensors |= {id(tensor): tensor for tensor in loose}
+        self._tensors = [_remembered(local(tensor)) for tensor in tensors.values() if not is_lazy(tensor)]
+        self._extra_states = [(owner, copy.deepcopy(owner.get_extra_state())) for owner in extra_states]
 
     def restore(self) -> None:
         """Make the module bit for bit what it was."""
-        for owner in self._owners:
+        for owner, state in self._extra_states:
             with suppress(Exception):  # it may be what raised; the attributes are put back below
-                owner.module.set_extra_state(owner.extra_state)
-            owner.module.__dict__.clear()
-            owner.module.__dict__.update(owner.attributes)
-            for name, registry in owner.registries.items():
-                getattr(owner.module, name).clear()
-                getattr(owner.module, name).update(registry)
+                owner.set_extra_state(state)
+        for module, kind, attributes, contents in self._modules:
+            module.__class__ = kind
+            _refill(module.__dict__, attributes)
+            for container, was in contents:
+                _refill(container, was)
         with torch.no_grad():
-            for tensor, memory, values in self._tensors:
-                if values is None:
-                    if not tensor.is_meta:
-                        exchange(tensor, memory)
-                    continue
-                if tensor.data_ptr() != memory.data_ptr() or tensor.dtype != memory.dtype:
-                    tensor.data = memory
-                if not same_bits(tensor, values):
-                    tensor.copy_(values)
+            for remembered in self._tensors:
+                _restore_values(*remembered)
+            for traits in self._traits:
+                _restore_traits(traits)
 
 
 @contextmanager
 def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
-    """Give the caller's model its own tensors back if what is done inside raises."""
+    """Give the caller's model its own tensors and attributes back if what is done inside raises."""
     if model is None:
         yield
         return
-    inner = bare(model)
-    before = Snapshot(inner, layout(inner))
+    before = Snapshot(model, thorough=True)
     try:
         yield
     except BaseException:
@@ -76,15 +110,79 @@ def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
         raise
 
 
-def _tensors(module: nn.Module) -> list[torch.Tensor]:
-    tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-    return [local(tensor) for tensor in tensors.values() if not is_lazy(tensor)]
+def _tensors(module: nn.Module) -> dict[int, torch.Tensor]:
+    return {id(tensor): tensor for tensor in [*nn.Module.parameters(module), *nn.Module.buffers(module)]}
+
+
+def _extra_states_of_wrappers(found: Layout) -> list[nn.Module]:
+    return [place for place in owned(found).values() if isinstance(place, nn.Module)] if found.wrappers else []
 
 
 def _remembered(tensor: torch.Tensor) -> _Tensor:
     return _Tensor(tensor, tensor.detach(), None if tensor.is_meta else tensor.detach().clone())
 
 
-def _state(owner: nn.Module) -> tuple[nn.Module, dict[str, Any], dict[str, dict[str, Any]], Any]:
-    registries = {name: dict(getattr(owner, name)) for name in ("_parameters", "_buffers", "_modules")}
-    return owner, dict(owner.__dict__), registries, copy.deepcopy(owner.get_extra_state())
+def _attributes(module: nn.Module) -> _Module:
+    attributes = dict(module.__dict__)
+    contents = [(value, copy.copy(value)) for value in attributes.values() if type(value) in _CONTAINERS]
+    return _Module(module, type(module), attributes, contents)
+
+
+def _refill(container: Any, was: Any) -> None:
+    """Give a container its contents back, in their order; the object stays, since others may hold it."""
+    refill: Callable[[Any], None] = container.update if isinstance(container, (dict, set)) else container.extend
+    is_same = len(container) == len(was) and all(map(operator.is_, container, was))
+    if is_same and isinstance(container, dict):
+        is_same = all(map(operator.is_, container.values(), was.values()))
+    if not is_same:
+        container.clear()
+        refill(was)
+
+
+def _traits(tensor: torch.Tensor) -> _Traits:
+    lazy = _data(tensor) if is_lazy(tensor) else None
+    gradient = tensor.grad if lazy is None and tensor.is_leaf else None
+    dense = gradient is not None and gradient.layout == torch.strided
+    return _Traits(
+        tensor,
+        type(tensor),
+        dict(tensor.__dict__),
+        tensor.requires_grad,
+        gradient,
+        local(gradient).detach().clone() if gradient is not None and dense else None,
+        lazy,
+    )
+
+
+def _data(tensor: torch.Tensor) -> torch.Tensor:
+    with torch._C.DisableTorchFunctionSubclass():  # a lazy parameter refuses nearly everything
+        return tensor.data
+
+
+def _restore_traits(traits: _Traits) -> None:
+    tensor = traits.tensor
+    if traits.lazy is not None and not is_lazy(tensor):
+        tensor.data = traits.lazy
+    if type(tensor) is not traits.kind:
+        tensor.__class__ = traits.kind
+    _refill(tensor.__dict__, traits.attributes)
+    if tensor.requires_grad != traits.requires_grad and tensor.is_leaf:
+        tensor.requires_grad_(traits.requires_grad)
+    if traits.lazy is None and tensor.is_leaf and tensor.grad is not traits.gradient:
+        tensor.grad = traits.gradient
+    if traits.gradient is not None and traits.gradients is not None:
+        gradient = local(traits.gradient)
+        if not same_bits(gradient, traits.gradients):
+            gradient.copy_(traits.gradients)
+
+
+def _restore_values(tensor: torch.Tensor, memory: torch.Tensor, values: torch.Tensor | None) -> None:
+    if values is None:
+        if not tensor.is_meta:
+            exchange(tensor, memory)
+        return
+    moved = tensor.data_ptr() != memory.data_ptr() or tensor.dtype != memory.dtype
+    if moved or tensor.shape != memory.shape or tensor.stride() != memory.stride():
+        tensor.data = memory
+    if not same_bits(tensor, values):
+        tensor.copy_(values)

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from registry.canonical.wrappers import WRAPPERS
+from registry.canonical.owned import Owner, levels_of
+from registry.checkpoints.live import wrapper_of
 
 EXTRA_STATE = "_extra_state"
 """Last component of the name under which torch stores what ``get_extra_state()`` returns."""
 
-_COMPONENTS = {name: row.component for row in WRAPPERS for name in row.types}
 _HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 _KNOWN_LOADERS = (
     nn.Module._load_from_state_dict,
@@ -43,14 +43,21 @@ class Layout(NamedTuple):
     """Every module with the prefix of its names; one that is registered twice is there twice, wrappers are not."""
     custom: str
     """Class that reads or writes its state dict in its own way; empty if none does."""
+    wrappers: list[tuple[str, nn.Module]]
+    """Every wrapper with the prefix of the names of what it wraps, outermost first."""
 
 
 def layout(module: nn.Module) -> Layout:
     """Walk a module as ``state_dict()`` does; wrappers inside, such as DataParallel, leave no component."""
+    parts: list[tuple[str, nn.Module]] = []
+    wrappers: list[tuple[str, nn.Module]] = []
+    _walk(module, "", parts, wrappers)
+    return Layout(*_entries(parts), parts, _custom_class(parts), wrappers)
+
+
+def _entries(parts: list[tuple[str, nn.Module]]) -> tuple[dict[str, Slot], dict[str, nn.Module]]:
     slots: dict[str, Slot] = {}
     extra_states: dict[str, nn.Module] = {}
-    parts: list[tuple[str, nn.Module]] = []
-    _walk(module, "", parts)
     for prefix, part in parts:
         state = part.__dict__  # 10,000 modules are walked more than once a load, and nn.Module's lookup is slow
         for key, parameter in state["_parameters"].items():
@@ -61,14 +68,34 @@ def layout(module: nn.Module) -> Layout:
                 slots[prefix + key] = Slot(part, key, False, buffer)
         if _has_extra_state(_kind(part)):
             extra_states[prefix + EXTRA_STATE] = part
-    return Layout(slots, extra_states, parts, _custom_class(parts))
+    return slots, extra_states
+
+
+def owned(found: Layout) -> dict[Owner, Slot | nn.Module]:
+    """Return what the wrappers of a module have beside the model inside: a tensor, or the module of an extra state."""
+    owners = [(prefix.removesuffix("."), _wrapper_name(_kind(wrapper))) for prefix, wrapper in found.wrappers]
+    own: dict[Owner, Slot | nn.Module] = {}
+    for (path, name), level, (_, wrapper) in zip(owners, levels_of(owners), found.wrappers, strict=True):
+        parts = [("", wrapper)]
+        for key, child in wrapper.__dict__["_modules"].items():
+            if child is not None and key != _component(_kind(wrapper)):
+                _walk(child, f"{key}.", parts, [])
+        slots, extra_states = _entries(parts)
+        own.update({Owner(path, name, level, key): place for key, place in {**slots, **extra_states}.items()})
+    return own
 
 
 def bare(module: nn.Module) -> nn.Module:
     """Return the model inside of any wrappers at the root, known by their types."""
-    while (component := _component(_kind(module))) and isinstance(child := getattr(module, component, None), nn.Module):
-        module = child
+    while (inner := _inside(module)) is not None:
+        module = inner
     return module
+
+
+def _inside(module: nn.Module) -> nn.Module | None:
+    component = _component(_kind(module))
+    child = getattr(module, component, None) if component else None
+    return child if isinstance(child, nn.Module) else None
 
 
 def _custom_class(parts: list[tuple[str, nn.Module]]) -> str:
@@ -111,16 +138,23 @@ def _is_sharded_class(kind: type[Any]) -> bool:
 @cache
 def _component(kind: type[Any]) -> str:
     """Return the name of a wrapper's one child, or an empty text where the class is no wrapper."""
-    for parent in kind.__mro__:
-        component = _COMPONENTS.get(f"{parent.__module__}.{parent.__qualname__}")
-        if component:
-            return component
-    return ""
+    row = wrapper_of(kind)
+    return row.component if row is not None else ""
 
 
-def _walk(module: nn.Module, prefix: str, parts: list[tuple[str, nn.Module]]) -> None:
-    module = bare(module)
+@cache
+def _wrapper_name(kind: type[Any]) -> str:
+    row = wrapper_of(kind)
+    return row.name if row is not None else ""
+
+
+def _walk(
+    module: nn.Module, prefix: str, parts: list[tuple[str, nn.Module]], wrappers: list[tuple[str, nn.Module]]
+) -> None:
+    while (inner := _inside(module)) is not None:
+        wrappers.append((prefix, module))
+        module = inner
     parts.append((prefix, module))
     for name, child in module.__dict__["_modules"].items():
         if child is not None:
-            _walk(child, f"{prefix}{name}.", parts)
+            _walk(child, f"{prefix}{name}.", parts, wrappers)

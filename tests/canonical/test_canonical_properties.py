@@ -152,7 +152,7 @@ def test_unwrapping_and_rewrapping_give_back_the_names_in_the_file(case: Wrapped
         form = read(case, expectation=Expectation(signature(case.bare)) if with_class else None)
     except RegistryError:
         assume(False)
-    names = {form.unwrapping.wrapped(canonical) for canonical in form.tensors.values()} | set(form.own)
+    names = {form.unwrapping.wrapped(canonical) for canonical in form.tensors.values()} | set(form.owned)
     assert names == set(case.module.state_dict())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry.canonical.expectation import Expectation
-from registry.canonical.form import Facts, canonicalise, reconcile
+from registry.canonical.form import Correction, Facts, canonicalise, reconcile
 from registry.canonical.signature import TensorSpec
 from registry.canonical.wrappers import parse_declaration
 from registry.errors import (
@@ -136,8 +136,8 @@ def test_a_value_that_takes_the_name_of_a_tensor_is_refused() -> None:
 def test_a_contradicting_class_is_answered_from_the_names_in_the_file() -> None:
     form = read("module.w module.b")
     fixed = reconcile(list(form.tensors.values()), form.unwrapping, Expectation(names("module.w module.b")))
-    assert fixed == {"w": "module.w", "b": "module.b"}
-    assert reconcile(list(form.tensors.values()), form.unwrapping, Expectation(names("w b"))) == {}
+    assert fixed is not None and fixed.renamed == {"w": "module.w", "b": "module.b"}
+    assert reconcile(list(form.tensors.values()), form.unwrapping, Expectation(names("w b"))) == Correction()
     assert reconcile(list(form.tensors.values()), form.unwrapping, Expectation(names("x y"))) is None
 
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from sample_models import Containers, ConvNet, Expanded, ExtraState, OwnLoading, TiedTransformer
+from sample_models import Containers, ConvNet, ExtraState, OwnLoading, TiedTransformer
 from torch import nn
 from torch.nn.parallel import DataParallel
 
@@ -244,14 +244,6 @@ def test_untied_tensors_that_share_memory_are_not_left_with_the_wrong_values():
     with pytest.raises(errors.UntouchedTensor, match="share memory"):
         fit(module, given)
     assert_unchanged(module, before)
-
-
-def test_an_expanded_buffer_is_loaded_although_torch_cannot_copy_into_it():
-    module = Expanded()
-
-    fit(module, {"spread": torch.arange(4.0)})
-
-    assert module.spread.tolist() == [0, 1, 2, 3]
 
 
 def test_training_what_was_loaded_never_changes_the_entry():

@@ -1,0 +1,47 @@
+"""Which version a module was loaded from, as long as the module lives."""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+from torch import nn
+
+from registry.models.slots import bare
+
+
+class Origin(NamedTuple):
+    """The version whose weights were put into a module."""
+
+    ref: str
+    """``"pointnet:v3"``."""
+    digest: str
+    """Of the version's weights."""
+
+
+_origins: dict[int, tuple[weakref.ref[nn.Module], Origin]] = {}
+"""By id: a class may say that its modules are equal, or cannot be hashed."""
+
+
+def loaded_from(module: nn.Module) -> Origin | None:
+    """Return the version that the last ``load`` or ``resume`` put into a module, or None.
+
+    A wrapper (DistributedDataParallel, ``torch.compile``, ...) is asked for the model inside. What was trained since is
+    still loaded from there, and a copy of the module is not; whether the weights are still those, ``registry.check``
+    tells.
+    """
+    inner = bare(module)
+    known = _origins.get(id(inner))
+    return known[1] if known is not None and known[0]() is inner else None
+
+
+def set_origin(module: nn.Module, ref: str, digest: str) -> None:
+    """Note that a module, or the model inside of its wrappers, was loaded from a version."""
+    inner = bare(module)
+    number = id(inner)
+
+    def forget(dead: weakref.ref[nn.Module]) -> None:
+        if (known := _origins.get(number)) is not None and known[0] is dead:
+            del _origins[number]
+
+    _origins[number] = (weakref.ref(inner, forget), Origin(ref, digest))
