@@ -282,6 +282,13 @@ def stateful(kind: str, *needed: str) -> Callable[[object], Any]:
     return read
 
 
+def registry_itself(value: object) -> Any:
+    """Take a registry, or what stands for one."""
+    if isinstance(value, (str, os.PathLike, type)) or not hasattr(value, "push"):
+        raise Refused("give a registry: registry.Registry(home)")
+    return value
+
+
 def _each(value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any]:
     if value is None:
         return []
@@ -359,12 +366,16 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 """What each argument takes, by its name; what is not here is judged where the class is built or the model run."""
 
 OF_VERB: Mapping[tuple[str, str], Callable[[Any], Any]] = {
+    ("Keeper", "best_by"): text("val_acc"),
+    ("Keeper", "hub"): registry_itself,
+    ("Keeper", "keep_last"): whole(1),
+    ("Keeper", "mode"): word("max", "min"),
     ("check", "module"): module_or_stored,
     ("load", "verify"): word("always", "once", "never", "outputs"),
     ("replay", "model"): module,
     ("resume", "model"): module,
 }
-"""Where one verb takes something else."""
+"""Where one verb takes something else, and what the callbacks take."""
 
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "alias": ("aliases", "give aliases='best'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.errors.root import RegistryError
 
 
-class InvalidArgument(RegistryError):
+class InvalidArgument(RegistryError, ValueError):
     """An argument is not of the kind that the verb takes."""
 
     def __init__(self, verb: str, argument: str, given: str, wanted: str) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 import registry
 from registry import errors
 from registry.arguments import ARGUMENTS, ELSEWHERE, OF_VERB, checked
+from registry.integrations.retention import Keeper
 
 JUDGED_ELSEWHERE = {"model", "init", "example"}
 """What the class, or the model that is run, judges."""
@@ -227,6 +228,10 @@ def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
         (lambda hub: hub.check(3, "net"), errors.InvalidArgument, "give a model"),
         (lambda hub: hub.check("net", PointNet()), errors.InvalidArgument, "a reference"),
         (lambda hub: registry.Registry(5), errors.InvalidArgument, "a path"),
+        (lambda hub: Keeper("net", hub=hub, keep_last=0), errors.InvalidArgument, "at least 1"),
+        (lambda hub: Keeper("net", hub=hub, mode="best"), errors.InvalidArgument, "'max', 'min'"),
+        (lambda hub: Keeper("net", hub=hub, best="acc"), errors.WrongCall, "did you mean best_by"),
+        (lambda hub: Keeper("net", hub=str(hub.home)), errors.InvalidArgument, "give a registry"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(stocked: registry.Registry, call, error, words: str) -> None:

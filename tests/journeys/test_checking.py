@@ -49,6 +49,15 @@ def test_a_wrapper_around_the_model_changes_nothing(hub: registry.Registry, net:
     assert hub.check(wrap(net), "net").differs == ("submodule.bias",)
 
 
+def test_what_belongs_to_a_wrapper_is_not_the_models(hub: registry.Registry, net: PointNet, tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(net)
+    path = file_of(tmp_path, averaged.state_dict())
+    hub.push(averaged, "averaged")
+    for against in (path, "averaged"):
+        assert hub.check(net, against).is_equal and hub.check(averaged, against).is_equal
+        assert hub.check("net", against).is_equal
+
+
 def test_a_wrapped_part_is_known_by_its_type(hub: registry.Registry, net: PointNet) -> None:
     net.features = nn.DataParallel(net.features)
     assert hub.check(net, "net").is_equal
