@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import operator
@@ -395,5 +394,7 @@ def _way(unknown: str, parameters: list[str]) -> str:
     argument, way = ELSEWHERE.get(unknown, ("", ""))
     if argument in parameters:
         return way
+    import difflib
+
     near = difflib.get_close_matches(unknown, parameters[1:], 1)
     return f"did you mean {near[0]}?" if near else f"it takes ({', '.join(parameters[1:])})"

@@ -43,8 +43,7 @@ class StoredVersion:
     def side(self, judge: Expectation | None) -> Side:
         """Return it under the names of its judge where that contradicts the stored reading."""
         manifest = self.manifest
-        extra = [name for name in manifest.values if name.rpartition(".")[2] == EXTRA_STATE]
-        names = [*manifest.tensors, *extra]
+        names = [*manifest.tensors, *(name for name in manifest.values if _is_of_the_model(name, judge))]
         correction = reconcile(names, self.entry.unwrapping, judge) if judge is not None else None
         renamed, owned = (correction.renamed, correction.owned) if correction is not None else ({}, {})
         names = [name for name in names if name not in owned]
@@ -84,11 +83,11 @@ class StoredFile:
         """
         if judge is None:
             inspection = examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
-            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned.keys())
+            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned.keys(), None)
         weights = self._chosen(judge)
         names = _structural(weights)
         reading = nearest(names, judge, weights.metadata or ())
-        return self._side(weights, reading, set_aside(reading, names))
+        return self._side(weights, reading, set_aside(reading, names), judge)
 
     def confirm(self) -> None:
         """Raise if it was written to since it was opened.
@@ -107,7 +106,7 @@ class StoredFile:
             sets = tuple(fitting) if len(fitting) == 1 else sets
         return choose(replace(self.checkpoint, weight_sets=sets), self.key)
 
-    def _side(self, weights: WeightSet, reading: Unwrapping, own: Collection[str]) -> Side:
+    def _side(self, weights: WeightSet, reading: Unwrapping, own: Collection[str], judge: Expectation | None) -> Side:
         tensors: dict[str, TensorSource] = {}
         in_file: dict[str, str] = {}
         for name, source in weights.tensors.items():
@@ -120,11 +119,11 @@ class StoredFile:
         for dropped, kept in weights.aliases.items():
             if (source_of := tensors.get(reading.bare(kept))) is not None:
                 tensors.setdefault(reading.bare(dropped), source_of)
-        extra = {reading.bare(n): v for n, v in weights.values.items() if n.rpartition(".")[2] == EXTRA_STATE}
+        values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
         return Side(
             self.checkpoint.source,
             tensors,
-            encoded(extra),
+            encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
             identical(tensors),
             open=lambda wanted: lambda name: _tensor(tensors[name]),
         )
@@ -220,14 +219,15 @@ def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
     from registry.models.holding import Holdings
 
     inspection = examine(module, Question(), whole)
-    values = {
-        inspection.form.values[name]: value
-        for name, value in inspection.weights.values.items()
-        if name.rpartition(".")[2] == EXTRA_STATE
-    }
+    values = {inspection.form.values[name]: value for name, value in inspection.weights.values.items()}
     specs = {name: source.spec for name, source in inspection.tensors.items()}
     expectation = Expectation(specs, frozenset(values))
     return Holdings(model_class(module).__name__, inspection.tensors, values, expectation)
+
+
+def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
+    """Whether a value that is no tensor belongs to the model, and not beside it, as an epoch does in a flat dict."""
+    return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
 
 
 def _structural(weights: WeightSet) -> list[str]:

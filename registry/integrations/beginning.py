@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
+from registry.errors.checkpoints import UnencodableValue
 from registry.models import ranks
 from registry.models.origin import Origin, loaded_from
 from registry.models.slots import bare
@@ -65,10 +66,14 @@ def _confirm(module: nn.Module, origin: Origin, hub: Registry) -> None:
         except (UnknownModel, UnknownVersion, TrashedVersion, PurgedVersion):
             continue
         if entry.digest == origin.digest:
-            place.check(module, entry.ref).require_loaded()
+            try:
+                place.check(module, entry.ref).require_loaded()
+            except UnencodableValue as error:
+                _warn(origin, str(error))
             _begun[id(module)] = (weakref.ref(module), origin)
             return
-    warnings.warn(
-        f"the model was loaded from {origin.ref}, which is not in {hub!r}, so that its weights were not checked",
-        stacklevel=2,
-    )
+    _warn(origin, f"it is not in {hub!r}")
+
+
+def _warn(origin: Origin, why: str) -> None:
+    warnings.warn(f"the model was loaded from {origin.ref}, and its weights were not checked: {why}", stacklevel=3)

@@ -20,7 +20,7 @@ from registry.models.expectation import counters, dtype_name, expect_of, own_sta
 from registry.models.generators import uncollected
 from registry.models.plan import is_real_float
 from registry.models.shards import is_shard, local, part_of
-from registry.models.slots import EXTRA_STATE, bare, layout
+from registry.models.slots import bare, layout
 
 if TYPE_CHECKING:
     from registry.confirmation import Held, Verdict
@@ -63,7 +63,7 @@ class Holdings:
     model: str
     tensors: Mapping[str, TensorSource]
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Extra states that are no tensors."""
+    """Extra states, and what else of a state dict is no tensor."""
     expectation: Expectation = field(default_factory=lambda: Expectation({}))
     """What judges the names of a file."""
     defaults: Collection[str] = ()
@@ -91,7 +91,7 @@ def holdings(module: nn.Module) -> Holdings:
     for name, value in state.items():
         if isinstance(value, torch.Tensor):
             tensors[name] = _holding(named, name, value)
-        elif name.rpartition(".")[2] == EXTRA_STATE:
+        else:
             values[name] = value
     return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found))
 

@@ -149,6 +149,29 @@ def test_extra_states_are_compared(hub: registry.Registry) -> None:
     assert hub.check(model, "counting").differs == ("_extra_state",)
 
 
+def test_what_a_class_keeps_otherwise_than_as_tensors_is_compared_or_refused(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    class Packed(nn.Module):
+        packed: object = (1, 2.5)
+
+        def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination[prefix + "packed"] = self.packed
+
+    model = nn.Sequential(nn.Linear(2, 2), Packed())
+    path = file_of(tmp_path, {"epoch": 3, **model.state_dict()})
+    hub.push(model, "packed")
+    for against in (path, "packed"):
+        model[1].packed = (1, 2.5)
+        assert hub.check(model, against).is_equal
+        model[1].packed = (1, 2.75)
+        assert hub.check(model, against).differs == ("1.packed",)
+    model[1].packed = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), None
+    with pytest.raises(errors.UnencodableValue, match="packed"):
+        hub.check(model, file_of(tmp_path, model.state_dict()))
+
+
 def test_counters_that_old_files_lack_count_as_zero(hub: registry.Registry, tmp_path: Path) -> None:
     model = PointNet()
     path = file_of(tmp_path, {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")})
