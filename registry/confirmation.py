@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Held = StoredTensor | TensorSource
 """A tensor of one side: known by its digest, or with its bytes."""
 
+_LARGE = 1 << 18
+"""Bytes of a tensor from which on it pays to hand it to another thread."""
+
 Verdict = Literal["equal", "cast", "differs"]
 _WORST: tuple[Verdict, ...] = ("differs", "cast", "equal")
 
@@ -285,8 +288,11 @@ def _verdicts(pairs: Sequence[_Pair], stored: Side, closer: CloserLook | None) -
             return closer.verdict(pair.here, pair.stored, values(pair.source))
         return "equal" if same(pair.here, pair.stored) else "differs"
 
+    large = [pair for pair in pairs if pair.stored.spec.nbytes >= _LARGE]
     with ThreadPoolExecutor(WORKERS) as workers:
-        return dict(zip((pair.name for pair in pairs), workers.map(judge, pairs), strict=True))
+        begun = [workers.submit(judge, pair) for pair in large]
+        verdicts = {pair.name: judge(pair) for pair in pairs if pair.stored.spec.nbytes < _LARGE}
+        return verdicts | {pair.name: verdict.result() for pair, verdict in zip(large, begun, strict=True)}
 
 
 def _selected(names: Collection[str], patterns: Sequence[str] | None) -> set[str]:
@@ -303,8 +309,9 @@ def _selected(names: Collection[str], patterns: Sequence[str] | None) -> set[str
 
 def _source(name: str, stored: Side, twins: Mapping[str, Sequence[str]]) -> str | None:
     """Return the name under which a tensor was stored; of a tie, one name is enough."""
-    have = stored.tensors.keys() | stored.values.keys()
-    return name if name in have else next((twin for twin in twins.get(name, ()) if twin in stored.tensors), None)
+    if name in stored.tensors or name in stored.values:
+        return name
+    return next((twin for twin in twins.get(name, ()) if twin in stored.tensors), None)
 
 
 def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
