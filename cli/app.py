@@ -9,6 +9,7 @@ import typer
 from . import (
     alias,
     audit,
+    check,
     database,
     demo,
     diff,
@@ -56,6 +57,7 @@ app.command("list")(list_versions.list_versions)
 app.command("show")(show.show)
 app.command("inspect")(inspect.inspect)
 app.command("load")(load.load)
+app.command("check")(check.check)
 app.command("audit")(audit.audit)
 app.command("log")(log.log)
 app.command("diff")(diff.diff)

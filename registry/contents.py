@@ -42,14 +42,16 @@ class Contents:
             raise ChangedVersion(entry.ref)
         return manifest
 
-    def tensors(self, entry: Entry, manifest: Manifest, verify: Verify = "always") -> Mapping[str, torch.Tensor]:
-        """Return the tensors of one of an entry's manifests, or of a part of it.
+    def tensors(
+        self, entry: Entry, manifest: Manifest, verify: Verify = "always", *, resident: bool = False
+    ) -> Mapping[str, torch.Tensor]:
+        """Return the tensors of one of an entry's manifests, or of a part of it; with ``resident``, copied.
 
         Raises:
             CorruptTensors, DamagedBlob, StoreUnreadable: their bytes are not what was stored, or cannot be read.
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
-        opened = self._open(entry, manifest, verify)
+        opened = self._open(entry, manifest, verify, resident)
         opened.check()
         return opened.tensors
 
@@ -67,8 +69,8 @@ class Contents:
         manifest = Manifest.decode(body)
         return Enclosed(self.tensors(entry, manifest, verify), values_of(manifest))
 
-    def parcel(self, entry: Entry, verify: Verify) -> Parcel:
-        """Return an entry with its weights mapped, and their check begun.
+    def parcel(self, entry: Entry, verify: Verify, *, resident: bool = False) -> Parcel:
+        """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
 
         Raises:
             RegistryError: as ``tensors`` does, but for the bytes, which the parcel's ``check`` waits for.
@@ -76,13 +78,13 @@ class Contents:
         from registry.delivery import Parcel, recorded_class
 
         manifest = self.manifest(entry)
-        opened = self._open(entry, manifest, verify)
+        opened = self._open(entry, manifest, verify, resident)
         recorded = recorded_class(self.catalog, self.store.home, entry)
         return Parcel(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 
-    def _open(self, entry: Entry, manifest: Manifest, verify: Verify) -> OpenedWeights:
+    def _open(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         try:
-            return self.store.open(manifest, verify=verify)
+            return self.store.open(manifest, verify=verify, resident=resident)
         except DamagedBlob:
             self.catalog.resolve(entry.ref)  # raises if it was removed and collected meanwhile, which is no damage
             raise

@@ -128,7 +128,7 @@ def examine(
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
-    weights = _choose(checkpoint, question.weights)
+    weights = choose(checkpoint, question.weights)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     recipe = _recipe(checkpoint, module, question)
     spec = recipe.spec
@@ -163,7 +163,7 @@ def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Che
     return open_live(source)
 
 
-def _choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
+def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
     """Return the one set of weights, or the one that the user named.
 
     Raises:

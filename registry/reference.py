@@ -23,6 +23,21 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar", ".s
 _SUFFIXES = {*CHECKPOINT_SUFFIXES, ".index", ".json"}
 
 
+_BEGINNINGS_OF_A_PATH = ("/", "./", "../", "~")
+
+
+def is_path(given: str | os.PathLike[str]) -> bool:
+    """Whether an argument that may be a reference or a path is a path; its spelling decides, never the disk.
+
+    A ``PathLike`` is one, and a text that begins with ``/``, ``./``, ``../`` or ``~`` or ends in a checkpoint's suffix.
+    """
+    if not isinstance(given, str):
+        return isinstance(given, os.PathLike)
+    if given.startswith(_BEGINNINGS_OF_A_PATH) or given in (".", ".."):
+        return True
+    return PurePath(given).suffix.lower() in _SUFFIXES
+
+
 @dataclass(frozen=True)
 class Reference:
     """A name and at most one of version, alias and digest prefix; with none of them, the newest version."""

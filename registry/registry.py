@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry import settings
+from registry.arguments import checked
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
@@ -18,7 +19,7 @@ from registry.catalog.entry import Entry
 from registry.contents import Contents, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
-from registry.reference import check_new_model_name, is_named_like_a_file, parse
+from registry.reference import check_new_model_name, is_named_like_a_file, is_path, parse
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from registry.catalog.trail import Event
     from registry.comparison import Difference
+    from registry.confirmation import CheckReport
     from registry.delivery import Parcel
     from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
@@ -54,6 +56,7 @@ class Registry:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
     """
 
+    @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
         self.home = settings.home(home)
 
@@ -77,6 +80,7 @@ class Registry:
 
     # Putting in
 
+    @checked
     def push(
         self,
         source: Source,
@@ -135,7 +139,7 @@ class Registry:
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
-            timeout: how long the ranks of a job wait for each other.
+            timeout: how long the ranks of a job wait for each other; a number is one of seconds.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -170,6 +174,7 @@ class Registry:
             return submit(lambda: self.catalog, self.store, submission)
         return submit_later(lambda: self.catalog, self.store, submission)
 
+    @checked
     def resume(
         self,
         ref: str,
@@ -204,6 +209,7 @@ class Registry:
             lambda entry: self.contents.enclosed(entry, "training", verify),
         )
 
+    @checked
     def inspect(
         self,
         source: Source,
@@ -225,6 +231,50 @@ class Registry:
 
         return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
 
+    @checked
+    def check(
+        self,
+        module: nn.Module | str | os.PathLike[str],
+        ref_or_path: str | os.PathLike[str],
+        *,
+        names: Sequence[str] | None = None,
+        weights: str | None = None,
+    ) -> CheckReport:
+        """Compare what sits in a live module now with a version or with a file, tensor by tensor, by bits.
+
+        It finds what no comparison of names can: weights that were initialized anew after a load. A file is only read:
+        nothing is stored, and no registry is created or needed. The spelling decides what is a file: a ``PathLike``,
+        and a text that begins with ``/``, ``./``, ``../`` or ``~`` or ends in a checkpoint's suffix.
+
+        Args:
+            module: the model, wrapped or not. One that FSDP shards is checked by all ranks together: each calls it, and
+                all get the same report. Or a reference or a path, to compare two stored things without their class.
+            ref_or_path: what it should hold.
+            names: patterns (``"encoder.*"``) of the only names to compare.
+            weights: which set of weights, where the file holds several.
+
+        Returns:
+            The report; ``report.require()`` raises ``WeightsDiffer`` unless ``report.is_equal``.
+
+        Raises:
+            RegistryError: there is no such version or file, or it cannot be read.
+        """
+        from registry.counterparts import Stored, StoredVersion, check_module, check_stored, open_file
+
+        def resolve(given: str | os.PathLike[str]) -> Entry | None:
+            return None if is_path(given) else self.get(str(given))
+
+        def opened(given: str | os.PathLike[str], entry: Entry | None) -> Stored:
+            if entry is None:
+                return open_file(given, weights)
+            manifest = self.contents.manifest(entry)
+            return StoredVersion(entry, manifest, lambda part: self.contents.tensors(entry, part))
+
+        if isinstance(module, (str, os.PathLike)):
+            here, against = (opened(given, resolve(given)) for given in (module, ref_or_path))
+            return check_stored(here, against, names)
+        return check_module(module, lambda: resolve(ref_or_path), lambda entry: opened(ref_or_path, entry), names)
+
     # Taking out
 
     @overload
@@ -244,6 +294,7 @@ class Registry:
         allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
+        resident: bool = ...,
         report: Literal[False] = ...,
     ) -> nn.Module: ...
 
@@ -264,9 +315,11 @@ class Registry:
         allow_shape: Sequence[str] = ...,
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
+        resident: bool = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
+    @checked
     def load(
         self,
         ref: str,
@@ -283,6 +336,7 @@ class Registry:
         allow_shape: Sequence[str] = (),
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
+        resident: bool = False,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -305,9 +359,11 @@ class Registry:
             allow_unexpected: patterns of names in the version that may be left out.
             allow_shape: patterns of names that keep the model's own values where the version has another shape, such
                 as the head of a model with another number of classes.
-            cast: dtype of every floating-point tensor of the model.
+            cast: dtype of every floating-point tensor of the model; its name will do (``"bfloat16"``).
             verify: hash every byte ``"always"``, ``"once"`` for each file until it changes, or ``"never"``; with
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
+            resident: read the weights into memory of this process, and check that memory. By default they stay mapped
+                from the store, which costs no memory until they are trained, but feels what somebody does to the files.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -321,7 +377,7 @@ class Registry:
         from registry.models.rollback import undone_on_failure
 
         def open_parcel(entry: Entry) -> Parcel:
-            return self.contents.parcel(entry, "always" if verify == "outputs" else verify)
+            return self.contents.parcel(entry, "always" if verify == "outputs" else verify, resident=resident)
 
         order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, allow_shape, cast)
         with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
@@ -336,10 +392,14 @@ class Registry:
         set_origin(loaded[0], loaded[1].ref, loaded[1].digest)
         return loaded if report else loaded[0]
 
-    def state_dict(self, ref: str, *, verify: Verify = "always") -> dict[str, torch.Tensor]:
+    @checked
+    def state_dict(self, ref: str, *, verify: Verify = "always", resident: bool = False) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
+
+        Args:
+            resident: read them into memory of this process instead, which nothing done to the files reaches.
 
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
@@ -348,9 +408,10 @@ class Registry:
 
         entry = self.get(ref)
         manifest = self.contents.manifest(entry)
-        tensors = self.contents.tensors(entry, manifest, verify)
+        tensors = self.contents.tensors(entry, manifest, verify, resident=resident)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
+    @checked
     def get(self, ref: str) -> Entry:
         """Return a version's entry.
 
@@ -359,6 +420,7 @@ class Registry:
         """
         return self.catalog.resolve(parse(ref))
 
+    @checked
     def list(
         self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
     ) -> tuple[Entry, ...]:
@@ -376,10 +438,12 @@ class Registry:
         condition = parse_condition(metric) if metric is not None else None
         return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
 
+    @checked
     def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
         """Return the trail, the newest event first: of everything, or of one model."""
         return self.catalog.events(parse(ref).name if ref is not None else None, limit)
 
+    @checked
     def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
         """Run a version's example and compare what the model computes with what it computed when it was pushed.
 
@@ -400,6 +464,7 @@ class Registry:
             raise NoExample(entry.ref)
         return replay(entry.ref, enclosed, model if model is not None else self.load(entry.ref), cast=cast)
 
+    @checked
     def diff(self, a: str, b: str) -> Difference:
         """Return what differs between two versions, tensor by tensor; equal tensors are not read.
 
@@ -415,6 +480,7 @@ class Registry:
         new = self.contents.tensors(second, after.only(names))
         return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
+    @checked
     def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
         """Write a version to a new file that other programs read.
 
@@ -435,6 +501,7 @@ class Registry:
 
     # Keeping order
 
+    @checked
     def alias(self, ref: str, alias: str) -> Entry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
@@ -445,6 +512,7 @@ class Registry:
         self.catalog.set_alias(entry, alias)
         return self.get(entry.ref)
 
+    @checked
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model.
 
@@ -453,6 +521,7 @@ class Registry:
         """
         self.catalog.drop_alias(name, alias)
 
+    @checked
     def rm(self, ref: str, *, force: bool = False) -> Entry:
         """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
 
@@ -466,6 +535,7 @@ class Registry:
         self.catalog.trash(entry, force=force)
         return self.catalog.resolve(parse(entry.ref), trashed=True)
 
+    @checked
     def restore(self, ref: str) -> Entry:
         """Take a version out of the trash.
 
@@ -476,6 +546,7 @@ class Registry:
         self.catalog.restore(entry)
         return self.get(entry.ref)
 
+    @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
@@ -488,6 +559,7 @@ class Registry:
         """
         return collect(self.catalog, self.store, grace=grace, dry_run=dry_run, progress=progress)
 
+    @checked
     def audit(
         self,
         ref: str | None = None,
@@ -524,6 +596,7 @@ class Registry:
             report = replace(report, repaired=repaired)
         return audit_outputs(report, self._audited(ref), self.replay) if run else report
 
+    @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
         from registry.diagnosis import examine_home

@@ -1,17 +1,24 @@
-"""Tensors over privately mapped blobs. The one module of the store that needs torch."""
+"""Tensors over privately mapped blobs, or copied out of them. The one module of the store that needs torch."""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from registry.blobs.files import Places, opened
 from registry.blobs.manifest import Location, Manifest, StoredTensor
-from registry.errors.blobs import DamagedBlob
+from registry.blobs.verification import WORKERS
+from registry.errors.blobs import DamagedBlob, StoreUnreadable
+
+_PIECE = 64 << 20
+"""Bytes of one read; Linux reads less than 2 GiB at once."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,11 @@ class Mapped:
     mapping: mmap.mmap
     content: memoryview
     status: os.stat_result
+
+    def part(self, stored: StoredTensor) -> memoryview:
+        """Return the bytes of one tensor."""
+        begin = stored.location.offset
+        return self.content[begin : begin + stored.spec.nbytes]
 
 
 @dataclass(frozen=True)
@@ -53,8 +65,12 @@ def map_blobs(places: Places, manifest: Manifest) -> dict[str, Mapped]:
     return {blob: _map(places, blob, end) for blob, end in ends.items()}
 
 
-def tensors_of(manifest: Manifest, blobs: Mapping[str, Mapped]) -> dict[str, torch.Tensor]:
-    """Return the tensors by name. Names that are no tie share no memory, even where their bytes are stored once."""
+def tensors_of(manifest: Manifest, place: Callable[[StoredTensor], torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors by name. Names that are no tie share no memory, even where their bytes are stored once.
+
+    Args:
+        place: gives what is stored once as a tensor; asked again, one of the same memory.
+    """
     tied = {name: group[0] for group in manifest.ties for name in group}
     made: dict[str, torch.Tensor] = {}
     used: set[Location] = set()
@@ -63,13 +79,72 @@ def tensors_of(manifest: Manifest, blobs: Mapping[str, Mapped]) -> dict[str, tor
         first = tied.get(name, name)
         tensor = made.get(first)
         if tensor is None or manifest.tensors[first].digest != stored.digest:
-            tensor = _tensor(stored, blobs[stored.location.blob])
+            tensor = place(stored)
             if stored.location in used:
                 tensor = tensor.clone()
             used.add(stored.location)
             made.setdefault(first, tensor)
         tensors[name] = tensor
     return tensors
+
+
+class Copies:
+    """A version's tensors in memory of this process, which no change of the files reaches any more.
+
+    They are read and not mapped, so that a file which is cut meanwhile is an error and no signal.
+
+    Args:
+        places: of the store.
+        manifest: what to read.
+
+    Raises:
+        DamagedBlob: a blob is missing, no regular file, or shorter than the manifest says.
+        StoreUnreadable: the system refuses.
+    """
+
+    def __init__(self, places: Places, manifest: Manifest) -> None:
+        self.status: dict[str, os.stat_result] = {}
+        self._tensors: dict[tuple[Location, str], torch.Tensor] = {}
+        by_blob: dict[str, list[StoredTensor]] = {}
+        for stored in manifest.tensors.values():
+            by_blob.setdefault(stored.location.blob, []).append(stored)
+        for blob, tensors in by_blob.items():
+            path = places.blob(blob)
+            with opened(path, blob) as (handle, self.status[blob]), ThreadPoolExecutor(WORKERS) as workers:
+                once = {(stored.location, stored.digest): stored for stored in tensors}
+                try:
+                    read = list(workers.map(partial(_read, handle), once.values()))
+                except OSError as error:
+                    raise StoreUnreadable(path, error.strerror or str(error)) from error
+                self._tensors.update(zip(once, read, strict=True))
+
+    def tensor(self, stored: StoredTensor) -> torch.Tensor:
+        """Return what was read for a stored tensor."""
+        return self._tensors[stored.location, stored.digest]
+
+    def content(self, stored: StoredTensor) -> memoryview:
+        """Return the bytes of that memory."""
+        return _memory(self.tensor(stored), stored.spec.nbytes)
+
+
+def _read(handle: int, stored: StoredTensor) -> torch.Tensor:
+    """Return a tensor's bytes in memory of their own."""
+    tensor = torch.empty(stored.spec.shape, dtype=getattr(torch, stored.spec.dtype), device="cpu")
+    with _memory(tensor, stored.spec.nbytes) as memory:
+        done = 0
+        while done < stored.spec.nbytes:
+            count = os.preadv(handle, [memory[done : done + _PIECE]], stored.location.offset + done)
+            if not count:
+                end = stored.location.offset + stored.spec.nbytes
+                raise DamagedBlob(stored.location.blob, f"is cut short (bytes up to {end} were stored)")
+            done += count
+    return tensor
+
+
+def _memory(tensor: torch.Tensor, nbytes: int) -> memoryview:
+    array = (ctypes.c_ubyte * nbytes).from_address(tensor.data_ptr() if nbytes else id(tensor))
+    array._owner = tensor  # type: ignore[attr-defined]  # keeps the memory as long as the view
+    return memoryview(array).cast("B")
 
 
 def _map(places: Places, blob: str, end: int) -> Mapped:
@@ -82,7 +157,7 @@ def _map(places: Places, blob: str, end: int) -> Mapped:
     return Mapped(mapping, memoryview(mapping), status)
 
 
-def _tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
+def mapped_tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
     """Return a tensor with a storage of its own; over one for all, saving a tensor would save the whole blob."""
     spec = stored.spec
     dtype: torch.dtype = getattr(torch, spec.dtype)
@@ -94,9 +169,9 @@ def _tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
 
 
 def regions(
-    manifest: Manifest, blobs: Mapping[str, Mapped], wanted: Collection[str]
+    manifest: Manifest, content: Callable[[StoredTensor], memoryview], wanted: Collection[str]
 ) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
-    """Yield each tensor that is stored in one of the blobs that are wanted once, with its names and mapped bytes."""
+    """Yield each tensor that is stored in one of the blobs that are wanted once, with its names and bytes."""
     inside = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in wanted}
     names: dict[Location, list[str]] = {}
     for name, stored in inside.items():
@@ -105,6 +180,4 @@ def regions(
     for stored in inside.values():
         if (stored.location, stored.digest) not in seen:
             seen.add((stored.location, stored.digest))
-            begin = stored.location.offset
-            content = blobs[stored.location.blob].content[begin : begin + stored.spec.nbytes]
-            yield stored, names[stored.location], content
+            yield stored, names[stored.location], content(stored)

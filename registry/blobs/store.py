@@ -25,6 +25,8 @@ from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 
 if TYPE_CHECKING:
+    import torch
+
     from registry.blobs.mapping import OpenedWeights
 
 Verify = Literal["always", "once", "never"]
@@ -56,33 +58,46 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 record.remove()
 
-    def open(self, manifest: Manifest, verify: Verify = "always") -> OpenedWeights:
+    def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
         """Map a version's tensors and start checking them.
 
         Args:
+            resident: copy them instead; what is checked is the copy.
             verify: ``always`` hash every byte; ``once`` only in files that changed since they were last hashed, by
                 inode, size and times; ``never``.
 
         Raises:
             DamagedBlob: a blob is missing, no regular file, or cut short.
         """
-        from registry.blobs.mapping import OpenedWeights, map_blobs, regions, tensors_of
+        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, mapped_tensor, regions, tensors_of
 
-        blobs = map_blobs(self._places, manifest)
+        if resident:
+            copies = Copies(self._places, manifest)
+            status, content, place = copies.status, copies.content, copies.tensor
+        else:
+            blobs = map_blobs(self._places, manifest)
+            status = {blob: mapped.status for blob, mapped in blobs.items()}
+
+            def content(stored: StoredTensor) -> memoryview:
+                return blobs[stored.location.blob].part(stored)
+
+            def place(stored: StoredTensor) -> torch.Tensor:
+                return mapped_tensor(stored, blobs[stored.location.blob])
+
         extents = _extents(manifest) if verify == "once" else {}
         trusted = {
             blob
-            for blob, mapped in blobs.items()
-            if verify == "never" or (extents and is_stamped(self._places, blob, mapped.status, extents[blob]))
+            for blob in status
+            if verify == "never" or (extents and is_stamped(self._places, blob, status[blob], extents[blob]))
         }
-        verification = Verification(regions(manifest, blobs, blobs.keys() - trusted))
+        verification = Verification(regions(manifest, content, status.keys() - trusted))
 
         def check() -> None:
             verification.wait()
             for blob in extents.keys() - trusted:
-                stamp(self._places, blob, blobs[blob].status, extents[blob])
+                stamp(self._places, blob, status[blob], extents[blob])
 
-        return OpenedWeights(tensors_of(manifest, blobs), check)
+        return OpenedWeights(tensors_of(manifest, place), check)
 
     def faults(self, manifest: Manifest, known: set[tuple[str, int, str]]) -> dict[str, list[str]]:
         """Check a version's bytes without torch, and return what is wrong, by blob: sentences.

@@ -41,6 +41,11 @@ class LiveTensor:
         self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
     @property
+    def tensor(self) -> torch.Tensor:
+        """The tensor itself, without its graph."""
+        return self._tensor
+
+    @property
     def identity(self) -> Hashable:
         t = self._tensor
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)

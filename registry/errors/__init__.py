@@ -1,5 +1,9 @@
 """Every error that a user can cause or meet; each is a class that words itself and names a way out."""
 
+from registry.errors.arguments import (
+    InvalidArgument,
+    WrongCall,
+)
 from registry.errors.blobs import (
     CorruptTensors,
     DamagedBlob,
@@ -65,6 +69,10 @@ from registry.errors.checkpoints import (
     UnpackedCheckpoint,
     UnstorableTensor,
     ZeroShards,
+)
+from registry.errors.confirmation import (
+    NothingToCheck,
+    WeightsDiffer,
 )
 from registry.errors.demonstration import (
     DemonstrationFailed,
@@ -193,6 +201,7 @@ __all__ = [
     "InitUnknown",
     "InitWithoutModel",
     "InvalidAlias",
+    "InvalidArgument",
     "InvalidCondition",
     "InvalidFact",
     "InvalidMetric",
@@ -228,6 +237,7 @@ __all__ = [
     "NotAModule",
     "NotARegistry",
     "NotInTrash",
+    "NothingToCheck",
     "NothingToCompare",
     "OlderDatabase",
     "OneShard",
@@ -277,6 +287,8 @@ __all__ = [
     "UnusableExample",
     "UnusableInit",
     "UnusableModel",
+    "WeightsDiffer",
+    "WrongCall",
     "WrongDeclaration",
     "WrongRank",
     "ZeroShards",

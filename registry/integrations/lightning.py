@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from registry.construction import remember_if_possible, remembered
+from registry.integrations.beginning import confirm_loaded
 from registry.integrations.retention import Keeper
 
 
@@ -23,6 +24,7 @@ class RegistryCheckpoint(Checkpoint):
         save_weights_only: leave out step, epoch and the states of optimizer and scheduler, which ``registry.resume``
             puts back; of several optimizers or schedulers none is kept.
         example: inputs whose outputs are kept with each version.
+        check_weights: refuse to start if the model no longer holds what ``registry.load`` or ``resume`` put into it.
         retention: arguments of ``registry.integrations.retention.Keeper``.
     """
 
@@ -33,15 +35,22 @@ class RegistryCheckpoint(Checkpoint):
         every_n_epochs: int = 1,
         save_weights_only: bool = False,
         example: Any = None,
+        check_weights: bool = True,
         **retention: Any,
     ) -> None:
         self.keeper = Keeper(name, **retention)
+        self.check_weights = check_weights
         self.every_n_epochs, self.save_weights_only, self.example = every_n_epochs, save_weights_only, example
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remember the init arguments; one that cannot be stored is refused here, before anything is trained."""
         if remembered(pl_module) is None and pl_module.hparams_initial:
             remember_if_possible(pl_module, dict(pl_module.hparams_initial))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, on every rank, what was loaded; what Lightning itself restored (``ckpt_path``) is no load of ours."""
+        if self.check_weights and not trainer.ckpt_path:
+            confirm_loaded(trainer.model, self.keeper.hub)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Push, on every rank."""

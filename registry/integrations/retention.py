@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 
+from registry.arguments import checked
 from registry.catalog.entry import Entry
 from registry.errors.catalog import AliasedVersion, PurgedVersion, TrashedVersion, UnknownVersion
 from registry.registry import Registry, default_registry
@@ -30,6 +31,7 @@ class Keeper:
         mode: whether more (``"max"``) or less (``"min"``) of it is better.
     """
 
+    @checked
     def __init__(
         self,
         name: str,
@@ -39,10 +41,6 @@ class Keeper:
         best_by: str | None = None,
         mode: Literal["max", "min"] = "max",
     ) -> None:
-        if keep_last is not None and keep_last < 1:
-            raise ValueError(f"keep_last is {keep_last}; give the number of versions to keep, or None to keep all")
-        if mode not in ("max", "min"):
-            raise ValueError(f"mode is {mode!r}; give 'max' if more of the metric is better, 'min' if less is")
         self.name = name
         self.hub = hub if hub is not None else default_registry()
         self._keep_last = keep_last

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.training_args import ParallelMode
 
+from registry.integrations.beginning import confirm_loaded
 from registry.integrations.configuration import construction
 from registry.integrations.retention import Keeper
 
@@ -20,13 +21,22 @@ class RegistryCallback(TrainerCallback):
     Args:
         name: the model's name in the registry.
         example: keyword inputs whose outputs are kept with each version, such as a tokenizer's encoding.
+        check_weights: refuse to start if the model no longer holds what ``registry.load`` or ``resume`` put into it.
         retention: arguments of ``registry.integrations.retention.Keeper``.
     """
 
-    def __init__(self, name: str, *, example: object = None, **retention: Any) -> None:
+    def __init__(self, name: str, *, example: object = None, check_weights: bool = True, **retention: Any) -> None:
         self.keeper = Keeper(name, **retention)
+        self.check_weights = check_weights
         self.example = example
         self._metrics: Mapping[str, Any] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Check, on every rank, what was loaded, unless the Trainer goes on from a checkpoint of its own."""
+        if self.check_weights and not state.global_step:
+            confirm_loaded(model, self.keeper.hub)
 
     def on_evaluate(
         self,

@@ -151,6 +151,15 @@ def agree(what: str, value: str, seconds: float = PATIENCE) -> str:
     return value
 
 
+def gathered(doing: str, value: T, seconds: float = PATIENCE) -> list[T]:
+    """Return what every rank has, by rank; the values have to be ones that pickle.
+
+    Raises:
+        RankUnreachable: a rank died, or did not get here within the time limit.
+    """
+    return _exchange(doing, value, seconds)
+
+
 def _tell(doing: str, message: str, seconds: float, *, must_arrive: bool) -> list[str]:
     try:
         return _exchange(doing, message, seconds)

@@ -1,0 +1,257 @@
+"""What a check compares: versions, files and live modules, each as a side under canonical names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.blobs.manifest import Manifest
+from registry.canonical.expectation import Expectation
+from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.nearest import leftover, nearest, set_aside
+from registry.canonical.unwrap import Unwrapping
+from registry.catalog.entry import Entry
+from registry.checkpoints.opening import open_checkpoint
+from registry.checkpoints.weights import Checkpoint, WeightSet
+from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, identical, merged
+from registry.errors.canonical import CollidingNames
+from registry.errors.intake import ChangedCheckpoint
+from registry.intake import Question, choose, examine
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from registry.checkpoints.weights import TensorSource
+    from registry.models.holding import Holdings
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A version, and how to get at its bytes."""
+
+    entry: Entry
+    manifest: Manifest
+    open: Callable[[Manifest], Mapping[str, torch.Tensor]]
+    """Gives the tensors of a part of the manifest, every byte checked."""
+
+    knows_its_names = True
+
+    def side(self, judge: Expectation | None) -> Side:
+        """Return it under the names of its judge where that contradicts the stored reading."""
+        manifest = self.manifest
+        names = [*manifest.tensors, *(name for name in manifest.values if _is_of_the_model(name, judge))]
+        correction = reconcile(names, self.entry.unwrapping, judge) if judge is not None else None
+        renamed, owned = (correction.renamed, correction.owned) if correction is not None else ({}, {})
+        names = [name for name in names if name not in owned]
+        stored = {renamed.get(name, name): name for name in names}
+
+        def opened(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
+            tensors = self.open(manifest.only([stored[name] for name in wanted]))
+            return lambda name: tensors[stored[name]]
+
+        return Side(
+            self.entry.ref,
+            {new: manifest.tensors[name] for new, name in stored.items() if name in manifest.tensors},
+            {new: manifest.values[name] for new, name in stored.items() if name not in manifest.tensors},
+            [[renamed.get(name, name) for name in tie] for tie in manifest.ties],
+            open=opened,
+        )
+
+    def confirm(self) -> None:
+        """A version does not change."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file or folder that was opened; nothing of it is stored."""
+
+    checkpoint: Checkpoint
+    key: str | None
+    stamp: tuple[int, ...]
+
+    knows_its_names = False
+
+    def side(self, judge: Expectation | None) -> Side:
+        """Return its weights under the names of their judge, or, without one, as a push would name them.
+
+        Raises:
+            RegistryError: it holds several sets of weights, or without a judge allows no reading.
+        """
+        if judge is None:
+            inspection = examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
+            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned.keys(), None)
+        weights = self._chosen(judge)
+        names = _structural(weights)
+        reading = nearest(names, judge, weights.metadata or ())
+        return self._side(weights, reading, set_aside(reading, names), judge)
+
+    def confirm(self) -> None:
+        """Raise if it was written to since it was opened.
+
+        Raises:
+            ChangedCheckpoint: it was.
+        """
+        if _stamp(self.checkpoint.path) != self.stamp:
+            raise ChangedCheckpoint(self.checkpoint.source)
+
+    def _chosen(self, judge: Expectation) -> WeightSet:
+        """Return the set that was named, or the only one whose names are those of the judge."""
+        sets = self.checkpoint.weight_sets
+        if self.key is None and len(sets) > 1:
+            fitting = [found for found in sets if _fits(found, judge)]
+            sets = tuple(fitting) if len(fitting) == 1 else sets
+        return choose(replace(self.checkpoint, weight_sets=sets), self.key)
+
+    def _side(self, weights: WeightSet, reading: Unwrapping, own: Collection[str], judge: Expectation | None) -> Side:
+        tensors: dict[str, TensorSource] = {}
+        in_file: dict[str, str] = {}
+        for name, source in weights.tensors.items():
+            if name in own:
+                continue
+            canonical = reading.bare(name)
+            if canonical in tensors:
+                raise CollidingNames(self.checkpoint.source, in_file[canonical], name, canonical)
+            tensors[canonical], in_file[canonical] = source, name
+        for dropped, kept in weights.aliases.items():
+            if (source_of := tensors.get(reading.bare(kept))) is not None:
+                tensors.setdefault(reading.bare(dropped), source_of)
+        values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
+        return Side(
+            self.checkpoint.source,
+            tensors,
+            encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
+            identical(tensors),
+            open=lambda wanted: lambda name: _tensor(tensors[name]),
+        )
+
+
+Stored = StoredVersion | StoredFile
+
+
+def open_file(path: str | os.PathLike[str], key: str | None) -> StoredFile:
+    """Open a file or folder that somebody saved.
+
+    Raises:
+        RegistryError: it is not there, or no checkpoint.
+    """
+    place = Path(os.path.expanduser(os.fspath(path)))  # noqa: PTH111 - Path.expanduser raises where there is no home
+    stamp = _stamp(place)
+    return StoredFile(open_checkpoint(place), key, stamp)
+
+
+def check_stored(here: Stored, against: Stored, names: Sequence[str] | None) -> CheckReport:
+    """Compare two stored things; a version judges the names of a file.
+
+    Raises:
+        NothingToCheck: a pattern matches no name.
+        RegistryError: a file cannot be read, or its names allow no reading.
+    """
+    readings = []
+    if against.knows_its_names or not here.knows_its_names:
+        other = against.side(None)
+        readings.append((here.side(other.expectation), other))
+    if not against.knows_its_names:
+        one = here.side(None)
+        readings.append((one, against.side(one.expectation)))
+    report = compare(*min(readings, key=_apart), names)
+    here.confirm()
+    against.confirm()
+    return report
+
+
+def _apart(sides: tuple[Side, Side]) -> int:
+    """Return how many names only one of two sides has."""
+    return len(set(sides[0].names) ^ set(sides[1].names))
+
+
+def check_module(
+    module: nn.Module,
+    resolve: Callable[[], Entry | None],
+    open_stored: Callable[[Entry | None], Stored],
+    names: Sequence[str] | None,
+) -> CheckReport:
+    """Compare what a live module holds now with something stored.
+
+    A module of which each rank holds a part is compared by all ranks, each its own part, and all get one report; any
+    other is compared by whoever calls, without waiting for anybody.
+
+    Args:
+        resolve: finds the version, of a reference; in a job rank 0 does.
+        open_stored: opens that version, or the file.
+
+    Raises:
+        RegistryError: as ``check_stored`` does; what fails on one rank of a spread module raises on all.
+    """
+    from registry.checkpoints.live import is_sharded, model_class, open_live
+    from registry.models import ranks
+    from registry.models.holding import holdings, must_be_gathered
+
+    doing = f"checking {model_class(module).__name__}"
+    if not (is_sharded(module) and ranks.in_job()):
+        here = _gathered(module, open_live(module)) if must_be_gathered(module) else holdings(module)
+        return _compared(here, open_stored(resolve()), names)
+    entry = ranks.from_rank_zero(doing, resolve)
+    stored = ranks.together(doing, lambda: open_stored(entry))
+    if must_be_gathered(module):
+        whole = ranks.together(doing, lambda: open_live(module))
+        return ranks.from_rank_zero(doing, lambda: _compared(_gathered(module, whole), stored, names))
+    part = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
+    return merged(ranks.gathered(doing, part))
+
+
+def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> CheckReport:
+    from registry.models.holding import is_more_than_bits, verdict
+
+    there = stored.side(here.expectation)
+    side = Side(here.model, here.tensors, encoded(here.values), identical(here.tensors), here.defaults)
+    report = compare(side, there, names, CloserLook(is_more_than_bits, verdict))
+    stored.confirm()
+    return report
+
+
+def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
+    """Return what a module holds that its ranks brought together, as rank 0 has it."""
+    from registry.checkpoints.live import model_class
+    from registry.models.holding import Holdings
+
+    inspection = examine(module, Question(), whole)
+    values = {inspection.form.values[name]: value for name, value in inspection.weights.values.items()}
+    specs = {name: source.spec for name, source in inspection.tensors.items()}
+    expectation = Expectation(specs, frozenset(values))
+    return Holdings(model_class(module).__name__, inspection.tensors, values, expectation)
+
+
+def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
+    """Whether a value that is no tensor belongs to the model, and not beside it, as an epoch does in a flat dict."""
+    return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
+
+
+def _structural(weights: WeightSet) -> list[str]:
+    return [*weights.tensors, *(name for name in weights.values if name.rpartition(".")[2] == EXTRA_STATE)]
+
+
+def _fits(weights: WeightSet, judge: Expectation) -> bool:
+    names = _structural(weights)
+    return not leftover(names, nearest(names, judge, weights.metadata or ()), judge)
+
+
+def _stamp(path: Path | None) -> tuple[int, ...]:
+    """Return what changes when somebody writes to a file."""
+    if path is None or not path.is_file():
+        return ()
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _tensor(source: TensorSource) -> torch.Tensor:
+    import torch
+
+    dtype: Any = getattr(torch, source.spec.dtype)
+    if not source.spec.numel:
+        return torch.empty(source.spec.shape, dtype=dtype)
+    # Of a copy: a file may hold the tensor at an address that its dtype cannot have.
+    return torch.frombuffer(bytearray(source.buffer()), dtype=torch.uint8).view(dtype).reshape(source.spec.shape)

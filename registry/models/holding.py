@@ -1,0 +1,133 @@
+"""A live module as one side of a comparison: what it holds now, whole or as this rank's part, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from registry.canonical.expectation import Expectation
+from registry.canonical.signature import TensorSpec
+from registry.checkpoints.live import LiveTensor, is_fsdp1, is_sharded
+from registry.checkpoints.weights import TensorSource
+from registry.errors.checkpoints import UnstorableTensor
+from registry.models.bits import same_bits
+from registry.models.expectation import counters, dtype_name, expect_of, own_state, spec_of
+from registry.models.generators import uncollected
+from registry.models.plan import is_real_float
+from registry.models.shards import is_shard, local, part_of
+from registry.models.slots import bare, layout
+
+if TYPE_CHECKING:
+    from registry.confirmation import Held, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """This rank's part of a tensor that is spread over ranks, as a ``TensorSource`` that has the whole's type."""
+
+    tensor: torch.Tensor
+    spec: TensorSpec
+
+    @property
+    def identity(self) -> Hashable:
+        part = local(self.tensor)
+        return (part.data_ptr(), part.shape) if part.numel() else id(self.tensor)
+
+    def buffer(self) -> memoryview:
+        return LiveTensor("", "", local(self.tensor)).buffer()
+
+
+@dataclass(frozen=True, eq=False)
+class Blank:
+    """A tensor without plain values: on the meta device, of a lazy module that never ran, quantized, sparse."""
+
+    spec: TensorSpec
+
+    @property
+    def identity(self) -> Hashable:
+        return id(self)
+
+    def buffer(self) -> memoryview:
+        return memoryview(b"")
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Everything in a module's state dict, by canonical name."""
+
+    model: str
+    tensors: Mapping[str, TensorSource]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Extra states, and what else of a state dict is no tensor."""
+    expectation: Expectation = field(default_factory=lambda: Expectation({}))
+    """What judges the names of a file."""
+    defaults: Collection[str] = ()
+
+
+def must_be_gathered(module: nn.Module) -> bool:
+    """Whether a module's tensors have no names on one rank alone (FSDP1, or FSDP2 over a state dict of its own)."""
+    return is_fsdp1(module) or (is_sharded(module) and bool(layout(module).custom))
+
+
+@uncollected()
+def holdings(module: nn.Module) -> Holdings:
+    """Return what a module holds; nothing is copied, and nothing is sent to or awaited from other ranks."""
+    module = bare(module)
+    found = layout(module)
+    state: dict[str, Any] = (
+        own_state(module, keep_vars=True)
+        if found.custom
+        else {name: slot.tensor for name, slot in found.slots.items()}
+        | {name: owner.get_extra_state() for name, owner in found.extra_states.items()}
+    )
+    named = f"a live {type(module).__name__}"
+    tensors: dict[str, TensorSource] = {}
+    values: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor):
+            tensors[name] = _holding(named, name, value)
+        else:
+            values[name] = value
+    return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found))
+
+
+def is_more_than_bits(here: Held, stored: Held) -> bool:
+    """Whether a tensor of a module may be right without having the stored bits: a part of them, or a cast."""
+    if here.spec.shape != stored.spec.shape or isinstance(here, Blank):
+        return False
+    return isinstance(here, Slice) or (here.spec.dtype != stored.spec.dtype and _castable(here.spec, stored.spec))
+
+
+def verdict(here: Held, stored: Held, values: torch.Tensor) -> Verdict:
+    """Compare a tensor of a module with the whole stored one; a cast is what ``load(cast=)`` would have put there."""
+    if isinstance(here, Slice):
+        mine, part = local(here.tensor), part_of(values, here.tensor)
+    else:
+        assert isinstance(here, LiveTensor)
+        mine, part = here.tensor, values
+    if here.spec.dtype == stored.spec.dtype:
+        return "equal" if same_bits(mine, part) else "differs"
+    castable = _castable(here.spec, stored.spec)
+    return "cast" if castable and same_bits(mine, part.to(mine.dtype)) else "differs"
+
+
+def _castable(one: TensorSpec, other: TensorSpec) -> bool:
+    return is_real_float(one.dtype) and is_real_float(other.dtype)
+
+
+def _holding(named: str, name: str, tensor: torch.Tensor) -> TensorSource:
+    if is_lazy(tensor):
+        return Blank(TensorSpec("uninitialized", ()))
+    if tensor.is_meta:
+        return Blank(TensorSpec(f"meta {dtype_name(tensor.dtype)}", tuple(tensor.shape)))
+    if is_shard(tensor):
+        return Slice(tensor, spec_of(tensor))
+    try:
+        return LiveTensor(named, name, tensor)
+    except UnstorableTensor:  # quantized, sparse: it holds no values that were stored
+        return Blank(TensorSpec(f"{type(tensor).__name__} {dtype_name(tensor.dtype)}", tuple(tensor.shape)))

@@ -1,0 +1,242 @@
+"""What sits in a live module now, or in a file, against what was stored: found by bits, whatever surrounds it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from nets import Counting, OnlyChild, PointNet, Tied
+from torch import nn
+
+import registry
+from registry import errors
+from registry.reference import is_path
+
+
+@pytest.fixture
+def net(hub: registry.Registry) -> PointNet:
+    """A model whose weights are stored as ``net:v1``."""
+    model = PointNet()
+    hub.push(model, "net")
+    return model
+
+
+def file_of(folder: Path, content: object, name: str = "best.pth") -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def test_weights_initialized_anew_after_a_load_are_found(hub: registry.Registry, net: PointNet) -> None:
+    model = hub.load("net", model=PointNet())
+    assert hub.check(model, "net").is_equal
+    model.head.reset_parameters()
+    report = hub.check(model, "net:v1")
+    assert report.differs == ("head.weight", "head.bias") and not report.is_equal
+    with pytest.raises(errors.WeightsDiffer, match=r"PointNet .* net:v1: 2 tensors differ: 'head.weight', 'head.bias'"):
+        report.require()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [nn.DataParallel, torch.compile, torch.optim.swa_utils.AveragedModel, lambda m: torch.compile(nn.DataParallel(m))],
+)
+def test_a_wrapper_around_the_model_changes_nothing(hub: registry.Registry, net: PointNet, wrap) -> None:
+    assert hub.check(wrap(net), "net").is_equal
+    with torch.no_grad():
+        net.submodule.bias[0] += 1
+    assert hub.check(wrap(net), "net").differs == ("submodule.bias",)
+
+
+def test_what_belongs_to_a_wrapper_is_not_the_models(hub: registry.Registry, net: PointNet, tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(net)
+    path = file_of(tmp_path, averaged.state_dict())
+    hub.push(averaged, "averaged")
+    for against in (path, "averaged"):
+        assert hub.check(net, against).is_equal and hub.check(averaged, against).is_equal
+        assert hub.check("net", against).is_equal
+
+
+def test_a_wrapped_part_is_known_by_its_type(hub: registry.Registry, net: PointNet) -> None:
+    net.features = nn.DataParallel(net.features)
+    assert hub.check(net, "net").is_equal
+
+
+def test_a_file_is_checked_without_any_registry(tmp_path: Path, home: Path) -> None:
+    model = PointNet()
+    path = file_of(tmp_path, {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in model.state_dict().items()}})
+    assert registry.check(model, path).is_equal
+    assert registry.check(model, str(path)).equal == tuple(model.state_dict())
+    assert registry.check(PointNet(), path).differs
+    assert not home.exists()
+
+
+def test_the_module_is_the_judge_of_names_that_look_wrapped(tmp_path: Path, hub: registry.Registry) -> None:
+    model = OnlyChild()
+    assert hub.check(model, file_of(tmp_path, model.state_dict())).is_equal
+    wrapped = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    assert hub.check(model, file_of(tmp_path, wrapped)).equal == ("module.weight", "module.bias")
+
+
+def test_a_file_with_more_and_fewer_names_is_compared_in_what_both_have(tmp_path: Path, hub: registry.Registry) -> None:
+    model = PointNet()
+    state = {f"net.{name}": tensor for name, tensor in model.state_dict().items() if name != "head.bias"}
+    report = hub.check(model, file_of(tmp_path, {"state_dict": {**state, "loss.scale": torch.ones(2)}}))
+    assert report.missing == ("head.bias",) and report.unexpected == ("loss.scale",)
+    assert len(report.equal) == len(state) and not report.differs
+
+
+def test_of_several_sets_the_one_with_the_models_names_is_taken(tmp_path: Path, hub: registry.Registry) -> None:
+    model = PointNet()
+    path = file_of(tmp_path, {"generator": model.state_dict(), "discriminator": Tied().state_dict()})
+    assert hub.check(model, path).is_equal
+    both = file_of(tmp_path, {"model": model.state_dict(), "ema": PointNet().state_dict()})
+    with pytest.raises(errors.SeveralWeightSets):
+        hub.check(model, both)
+    assert hub.check(model, both, weights="model").is_equal
+    assert hub.check(model, both, weights="ema").differs
+
+
+def test_a_cast_is_told_from_other_values_to_the_bit(hub: registry.Registry, net: PointNet) -> None:
+    half = copy.deepcopy(net).to(torch.bfloat16)
+    report = hub.check(half, "net")
+    assert report.cast["head.weight"] == ("float32", "bfloat16") and report.is_equal
+    assert report.equal == ("features.1.num_batches_tracked",)
+    with torch.no_grad():
+        half.head.weight.view(torch.int16)[0, 0] += 1
+    report = hub.check(half, "net")
+    assert report.differs == ("head.weight",) and "head.weight" not in report.cast
+    assert report.types["head.weight"] == ("float32[5, 8]", "bfloat16[5, 8]")
+
+
+def test_bits_decide_and_not_numbers(hub: registry.Registry) -> None:
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[float("nan"), 0.0]]))
+    hub.push(model, "odd")
+    assert hub.check(copy.deepcopy(model), "odd").is_equal
+    with torch.no_grad():
+        model.weight[0, 1] = -0.0
+    assert hub.check(model, "odd").differs == ("weight",)
+
+
+def test_a_tie_that_is_gone_is_found_though_all_values_are_equal(hub: registry.Registry, tmp_path: Path) -> None:
+    tied = Tied()
+    hub.push(tied, "tied")
+    apart = Tied(tie=False)
+    apart.load_state_dict(tied.state_dict())
+    for against in ("tied", file_of(tmp_path, tied.state_dict())):
+        assert hub.check(tied, against).is_equal
+        report = hub.check(apart, against)
+        assert report.retied == (("embed.weight", "head.weight"),) and not report.is_equal
+        assert len(report.equal) == 2
+
+
+def test_a_tied_name_that_the_file_dropped_is_the_one_it_kept(hub: registry.Registry, tmp_path: Path) -> None:
+    tied = Tied()
+    path = file_of(tmp_path, {"embed.weight": tied.embed.weight.detach()})
+    assert hub.check(tied, path).is_equal
+    assert hub.check(tied.bfloat16(), path).cast.keys() == {"embed.weight", "head.weight"}
+
+
+def test_extra_states_are_compared(hub: registry.Registry) -> None:
+    model = Counting()
+    hub.push(model, "counting")
+    assert hub.check(model, "counting").is_equal
+
+    model.steps = 7
+    assert hub.check(model, "counting").differs == ("_extra_state",)
+
+
+def test_what_a_class_keeps_otherwise_than_as_tensors_is_compared_or_refused(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    class Packed(nn.Module):
+        packed: object = (1, 2.5)
+
+        def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            destination[prefix + "packed"] = self.packed
+
+    model = nn.Sequential(nn.Linear(2, 2), Packed())
+    path = file_of(tmp_path, {"epoch": 3, **model.state_dict()})
+    hub.push(model, "packed")
+    for against in (path, "packed"):
+        model[1].packed = (1, 2.5)
+        assert hub.check(model, against).is_equal
+        model[1].packed = (1, 2.75)
+        assert hub.check(model, against).differs == ("1.packed",)
+    model[1].packed = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), None
+    with pytest.raises(errors.UnencodableValue, match="packed"):
+        hub.check(model, file_of(tmp_path, model.state_dict()))
+
+
+def test_counters_that_old_files_lack_count_as_zero(hub: registry.Registry, tmp_path: Path) -> None:
+    model = PointNet()
+    path = file_of(tmp_path, {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")})
+    assert hub.check(model, path).is_equal
+    model.features[1].num_batches_tracked += 1
+    assert hub.check(model, path).missing == ("features.1.num_batches_tracked",)
+
+
+def test_another_shape_differs_and_a_module_without_values_holds_nothing(hub: registry.Registry, net: PointNet) -> None:
+    report = hub.check(PointNet(num_classes=7), "net", names=["head.*"])
+    assert report.types["head.bias"] == ("float32[5]", "float32[7]") and not report.equal
+    assert not hub.check(copy.deepcopy(net).to("meta"), "net").equal
+    lazy = nn.Sequential(nn.LazyLinear(2))
+    hub.push(nn.Sequential(nn.Linear(3, 2)), "linear")
+    assert hub.check(lazy, "linear").differs == ("0.weight", "0.bias")
+
+
+def test_patterns_narrow_what_is_compared_and_must_match(hub: registry.Registry, net: PointNet) -> None:
+    net.head.reset_parameters()
+    assert hub.check(net, "net", names=["features.*", "submodule.*"]).is_equal
+    assert hub.check(net, "net", names="head.weight").differs == ("head.weight",)
+    with pytest.raises(errors.NothingToCheck, match=r"'encoder\.\*' matches no name"):
+        hub.check(net, "net", names=["features.*", "encoder.*"])
+
+
+def test_what_a_load_took_unchecked_from_a_damaged_blob_differs(hub: registry.Registry, net: PointNet) -> None:
+    blob = next((hub.home / "blobs").rglob("*.safetensors"))
+    blob.chmod(0o644)
+    content = bytearray(blob.read_bytes())
+    content[-4] ^= 1
+    blob.write_bytes(content)
+    model = hub.load("net", model=PointNet(), verify="never")
+    assert len(hub.check(model, "net").differs) == 1
+
+
+def test_a_file_with_damaged_bytes_is_not_called_equal(hub: registry.Registry, tmp_path: Path) -> None:
+    model = nn.Linear(64, 64)
+    path = file_of(tmp_path, model.state_dict())
+    content = path.read_bytes()
+    position = content.index(model.weight.detach().numpy().tobytes()[:64])
+    path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    with pytest.raises(errors.DamagedCheckpoint):
+        hub.check(model, path)
+
+
+def test_a_version_is_compared_with_a_file_without_its_class(hub: registry.Registry, tmp_path: Path) -> None:
+    model = PointNet()
+    wrapped = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    hub.push(file_of(tmp_path, wrapped), "net", from_="ddp", model="nets:PointNet")
+    bare = file_of(tmp_path, {"model": model.state_dict()}, "bare.pth")
+    for a, b in (("net", bare), (bare, "net:v1"), (bare, tmp_path / "best.pth"), ("net", "net:v1")):
+        assert hub.check(a, b).is_equal
+    half = file_of(tmp_path, copy.deepcopy(model).half().state_dict(), "half.pth")
+    assert "head.bias" in hub.check("net", half).differs, "a stored dtype is nobody's choice"
+
+
+@pytest.mark.parametrize("text", ["/x", "./x", "../x", "~/x", "a.pth", "runs/a.PT", "a.safetensors", "m.ckpt", "a.tar"])
+def test_what_is_spelled_as_a_path_is_one_whatever_the_disk_holds(text: str) -> None:
+    assert is_path(text) and is_path(Path("net"))
+
+
+@pytest.mark.parametrize("text", ["net", "net:v1", "team/net", "net:best", "net@abcd", "net.v2", "pth", "net:v1.5"])
+def test_all_else_is_a_reference_whatever_the_disk_holds(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net").touch()
+    assert not is_path(text)
