@@ -11,7 +11,7 @@ from torch import nn
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.form import EXTRA_STATE, reconcile
-from registry.canonical.values import decode
+from registry.canonical.values import decode, decode_metadata
 from registry.catalog.entry import Entry
 from registry.checkpoints.live import is_fsdp1, model_class
 from registry.errors.intake import ModelNeeded
@@ -142,7 +142,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
             for name, value in parcel.manifest.values.items()
             if name.rpartition(".")[2] == EXTRA_STATE
         },
-        metadata=parcel.manifest.metadata,
+        metadata=decode_metadata(parcel.manifest.metadata),
         allow_missing=order.allow_missing,
         allow_unexpected=order.allow_unexpected,
         cast=order.cast,

@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
-from registry.canonical.values import encode
+from registry.canonical.values import encode_all, encode_metadata
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
@@ -105,15 +105,15 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     return Manifest(
         tensors=stored,
         ties=inspection.ties,
-        values={form.values[name]: encode(value, name) for name, value in weights.values.items()},
-        metadata=form.metadata,
+        values={form.values[name]: value for name, value in encode_all(weights.values).items()},
+        metadata=encode_metadata(form.metadata) if form.metadata is not None else None,
     )
 
 
 def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
     """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
     checkpoint, form, spec = inspection.checkpoint, inspection.form, inspection.spec
-    own = {name: encode(inspection.weights.tensors[name], name) for name in form.own}
+    own = encode_all({name: inspection.weights.tensors[name] for name in form.own})
     return replace(
         draft,
         unwrapping=replace(form.unwrapping, own=own),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
-from registry.canonical.values import decode
+from registry.canonical.values import decode, decode_metadata
 from registry.errors.exports import CannotExport, UnknownFormat
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def export(
         if format == "safetensors":
             _save_safetensors(temporary, path, tensors, values)
         else:
-            _save_torch(temporary, _renamed(format, tensors, values, manifest.metadata, unwrapping))
+            metadata = decode_metadata(manifest.metadata)
+            _save_torch(temporary, _renamed(format, tensors, values, metadata, unwrapping))
         # safetensors replaces the file by one that nobody else may read.
         temporary.chmod(mode)
         with temporary.open("rb") as file:

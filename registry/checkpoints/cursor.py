@@ -26,7 +26,7 @@ class Cursor:
 
     def readline(self) -> bytes:
         # A short window first: copying a long one for every line of some bytes would take minutes.
-        for reach in (128, LONGEST_LINE):
+        for reach in (128, 1024, 8192, LONGEST_LINE):
             window = bytes(self.content[self.position : self.position + reach])
             length = window.find(b"\n") + 1
             if length:
