@@ -57,8 +57,8 @@ def deposit(
         ChangedCheckpoint: the file was written to while it was read.
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
-    before = _stamp(inspection)
-    source_digest = FileDigest(inspection.checkpoint.path)
+    files = inspection.checkpoint.files
+    source_digest = FileDigest(files[0] if files and _is_one_file(inspection) else None)
     if source_digest.is_of_a_file and (force_new or not catalog.knows(draft.name)):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors, enclosed = inspection.tensors, enclosures or {}
@@ -73,7 +73,7 @@ def deposit(
             is_there = source_digest.is_of_a_file and not force_new and catalog.holds(complete, manifest)
             if not is_there:
                 complete = replace(complete, source_sha256=source_digest.result())
-            if _stamp(inspection) != before:
+            if any(file.is_changed() for file in files):
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
@@ -160,10 +160,7 @@ def _torch_version() -> str | None:
         return None
 
 
-def _stamp(inspection: Inspection) -> tuple[int, ...]:
-    """Return what changes when somebody writes to the file that is being read."""
-    path = inspection.checkpoint.path
-    if path is None or not path.is_file():
-        return ()
-    status = path.stat()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+def _is_one_file(inspection: Inspection) -> bool:
+    """Whether a file was named, be it an index, and not a folder."""
+    checkpoint = inspection.checkpoint
+    return checkpoint.path is not None and checkpoint.path == checkpoint.files[0].path

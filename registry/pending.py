@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 
@@ -21,11 +21,14 @@ class Copied:
     """A tensor copied to memory that nobody writes to, as a ``TensorSource``."""
 
     spec: TensorSpec
-    content: bytes
+    content: memoryview
     identity: Hashable
 
     def buffer(self) -> memoryview:
-        return memoryview(self.content)
+        return self.content
+
+    def pieces(self) -> Iterator[memoryview]:
+        yield self.content
 
 
 class PendingEntry:
@@ -104,5 +107,5 @@ def copied(tensors: Mapping[str, TensorSource]) -> dict[str, TensorSource]:
     memory: dict[Hashable, Copied] = {}
     for source in tensors.values():
         if source.identity not in memory:
-            memory[source.identity] = Copied(source.spec, bytes(source.buffer()), ("copied", source.identity))
+            memory[source.identity] = Copied(source.spec, source.buffer(), ("copied", source.identity))
     return {name: memory[source.identity] for name, source in tensors.items()}

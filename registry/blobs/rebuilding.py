@@ -32,7 +32,10 @@ class StoredCopy:
         return id(self)
 
     def buffer(self) -> memoryview:
-        return self.content
+        return memoryview(bytes(self.content))
+
+    def pieces(self) -> Iterator[memoryview]:
+        yield self.buffer()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """Storing tensors: each is hashed, and those that no blob has yet become a new one.
 
+What is hashed is what is written, also where a training writes to the tensors meanwhile: a source gives its values in
+memory of their own. What is too large to be held is read twice, to find out whether it is stored and to write it, and
+its digest is that of what was written.
+
 Order: temporary file; data; header; fsync; the push's own record names the blob; rename; fsync of the folders. Only
 then does the caller commit the version. Killed at any point, what is left is garbage that a collection finds.
 """
@@ -49,6 +53,7 @@ class Source(Protocol):
     @property
     def identity(self) -> Hashable: ...
     def buffer(self) -> memoryview: ...
+    def pieces(self) -> Iterator[memoryview]: ...
 
 
 Progress = Callable[[int, int], None]
@@ -71,7 +76,12 @@ class _Hashed:
     key: str
     spec: TensorSpec
     digest: str
-    content: memoryview
+    content: memoryview | None
+    """None where it is too large to be held, and is read again."""
+    source: Source
+
+    def pieces(self) -> Iterator[memoryview]:
+        return self.source.pieces() if self.content is None else iter([self.content])
 
 
 def store_tensors(
@@ -108,29 +118,32 @@ def store_tensors(
         for batch in _batches(_hashed(names, tensors, total), whole=small):
             known.update(sharing.find([(item.digest, item.spec) for item in batch]))
             fresh = _fresh(batch, known, blob)
-            blob.append(fresh)
+            written = blob.append(fresh)
             for item in batch:
-                digests[item.key] = item.digest
+                digests[item.key] = written.get(item.key, item.digest)
                 done += item.spec.nbytes
                 if progress is not None:
                     progress(done, total)
-        written = blob.finish(places)
+        new = blob.finish(places)
     except BaseException:
         blob.discard()
         raise
-    if written is not None:
-        known.update(blob.locations(written.digest))
+    if new is not None:
+        known.update(blob.locations(new.digest))
     stored = {
         name: StoredTensor(source.spec, digest, known[digest])
         for name, source in tensors.items()
         for digest in [digests[first[source.identity]]]
     }
-    return Stored(stored, (written,) if written is not None else (), frozenset(sharing.unsound))
+    return Stored(stored, (new,) if new is not None else (), frozenset(sharing.unsound))
 
 
 def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBlob) -> list[_Hashed]:
     """Return what has to be written, each content once."""
-    fresh = {item.digest: item for item in batch if item.digest not in known and item.digest not in blob}
+    fresh: dict[str, _Hashed] = {}
+    for item in batch:
+        if item.digest not in known and item.digest not in blob:
+            fresh.setdefault(item.digest, item)
     return list(fresh.values())
 
 
@@ -139,9 +152,11 @@ def _hashed(names: Sequence[str], tensors: Mapping[str, Source], total: int) -> 
 
     def hashed(name: str) -> _Hashed:
         source = tensors[name]
-        content, hasher = source.buffer(), tensor_hasher(source.spec)
-        hasher.update(content)
-        return _Hashed(name, source.spec, hasher.hexdigest(), content)
+        hasher = tensor_hasher(source.spec)
+        content = source.buffer() if total <= SMALL or source.spec.nbytes <= BATCH_BYTES else None
+        for piece in source.pieces() if content is None else (content,):
+            hasher.update(piece)
+        return _Hashed(name, source.spec, hasher.hexdigest(), content, source)
 
     if total <= TINY:
         yield from map(hashed, names)
@@ -199,18 +214,34 @@ class _NewBlob:
     def __contains__(self, digest: str) -> bool:
         return digest in self._slots
 
-    def append(self, items: Sequence[_Hashed]) -> None:
-        """Write tensors behind those that are there."""
-        for item in items:
-            self._slots[item.digest] = Slot(item.key, item.spec, self._nbytes)
-            self._nbytes += item.spec.nbytes
+    def append(self, items: Sequence[_Hashed]) -> dict[str, str]:
+        """Write tensors behind those that are there; return, by key, the digests of what had changed meanwhile."""
         if not items:
-            return
+            return {}
+        if self._room is None:  # the header stands before the data, and everything is held
+            for item in items:
+                self._add(item, item.digest)
         if self._handle is None:
             self._open()
         assert self._handle is not None
+        changed = {}
         for item in items:
-            write_pieces(self._handle, item.content)
+            if item.content is not None:
+                write_pieces(self._handle, item.content)
+                digest = item.digest
+            else:
+                digest = _write_hashed(self._handle, item)
+            if self._room is not None and digest in self._slots:  # it has become what another one is
+                os.lseek(self._handle, -item.spec.nbytes, os.SEEK_CUR)
+            elif self._room is not None:
+                self._add(item, digest)
+            if digest != item.digest:
+                changed[item.key] = digest
+        return changed
+
+    def _add(self, item: _Hashed, digest: str) -> None:
+        self._slots[digest] = Slot(item.key, item.spec, self._nbytes)
+        self._nbytes += item.spec.nbytes
 
     def finish(self, places: Places) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
@@ -263,6 +294,17 @@ def make_blob_folder(places: Places, digest: str) -> None:
     """Make the folder that a blob goes into."""
     make_folder(places.blobs)
     make_folder(places.blob(digest).parent)
+
+
+def _write_hashed(handle: int, item: _Hashed) -> str:
+    """Write a tensor that is read meanwhile, and return the digest of what was written."""
+    hasher = tensor_hasher(item.spec)
+    with ThreadPoolExecutor(1, thread_name_prefix="blake3") as pool:
+        for piece in item.pieces():
+            hashing = pool.submit(hasher.update, piece)
+            write_pieces(handle, piece)
+            hashing.result()
+    return hasher.hexdigest()
 
 
 def write_pieces(handle: int, content: memoryview) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 BASE = 16 << 20
 """Bytes of objects that anything may become, however short it is."""
 
-EACH = 48
-"""Bytes of objects for each byte that describes them; what tools write becomes at most half as much."""
+EACH = 64
+"""Bytes of objects for each byte that describes them; what tools write becomes up to 41."""
 
 MOST = 640 << 20
 """Bytes of objects that nothing may exceed."""

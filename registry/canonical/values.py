@@ -170,8 +170,7 @@ class _Encoder:
         if not ordered and all(isinstance(key, str) for key in value) and TAG not in value:
             return {self._text(k, where): self.encode(v, _inside(where, k), levels - 1) for k, v in value.items()}
         pairs = [
-            [self.encode(k, where, levels - 1), self.encode(v, _inside(where, k), levels - 1)]
-            for k, v in value.items()
+            [self.encode(k, where, levels - 1), self.encode(v, _inside(where, k), levels - 1)] for k, v in value.items()
         ]
         return {TAG: "odict" if ordered else "dict", "v": pairs}
 

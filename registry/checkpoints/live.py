@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 from registry.canonical.wrappers import WRAPPERS, Wrapper
+from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import UnstorableTensor
 
@@ -41,10 +42,30 @@ class LiveTensor:
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
 
     def buffer(self) -> memoryview:
-        dense = self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
-        array = (ctypes.c_ubyte * self.spec.nbytes).from_address(dense.data_ptr() if self.spec.nbytes else id(dense))
-        array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
-        return memoryview(array).cast("B")
+        dense = self._dense()
+        return _view(dense.clone() if self._is_live(dense) else dense)
+
+    def pieces(self) -> Iterator[memoryview]:
+        dense = self._dense()
+        flat = dense.reshape(-1)
+        is_live, each = self._is_live(dense), max(1, PIECE // flat.element_size())
+        for begin in range(0, flat.numel(), each):
+            piece = flat[begin : begin + each]
+            yield _view(piece.clone() if is_live else piece)
+
+    def _dense(self) -> torch.Tensor:
+        return self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
+
+    def _is_live(self, dense: torch.Tensor) -> bool:
+        """Whether a tensor is in the memory that a training may write to."""
+        return dense.untyped_storage().data_ptr() == self._tensor.untyped_storage().data_ptr()
+
+
+def _view(dense: torch.Tensor) -> memoryview:
+    nbytes = dense.numel() * dense.element_size()
+    array = (ctypes.c_ubyte * nbytes).from_address(dense.data_ptr() if nbytes else id(dense))
+    array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
+    return memoryview(array).cast("B")
 
 
 def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:

@@ -10,6 +10,7 @@ from typing import Any
 from registry.canonical.signature import TensorSpec
 from registry.canonical.values import Array, Foreign
 from registry.checkpoints.plain_vocabulary import raw_bytes
+from registry.checkpoints.tensors import swapped
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Handler, Machine, Vocabulary
 
 _CODES = {
@@ -80,14 +81,6 @@ def _array(machine: Machine, data: Any, dtype: Any, shape: Any, column_major: bo
         machine.charge(120 * spec.numel)
         content = _row_major(content, shape, spec.nbytes // max(spec.numel, 1))
     return Array(spec, content)
-
-
-def swapped(content: bytes, item: int) -> bytes:
-    """Return the numbers of a big-endian file in little-endian order; ``item`` is the bytes of one."""
-    out = bytearray(len(content))
-    for i in range(item):
-        out[i::item] = content[item - 1 - i :: item]
-    return bytes(out)
 
 
 def _row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.checkpoints.containers import examine
 from registry.checkpoints.distributed import METADATA
 from registry.checkpoints.folders import open_folder
-from registry.checkpoints.mapping import map_file, unopenable
+from registry.checkpoints.mapping import OpenedFile, Span, open_span, unopenable
 from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.sharded import is_index, open_index
 from registry.checkpoints.torch_legacy import begins_legacy, read_torch_legacy
@@ -53,29 +53,44 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def open_file(path: Path) -> Checkpoint:
     """Read one file, also one that is a part of a folder."""
-    content, source = map_file(path), str(path)
-    if content[:4] == ZIP:
+    content, source = open_span(path), str(path)
+    head = content.read(0, 4096)
+    if head[:4] == ZIP:
         value, form = read_torch_zip(content, source), "torch-zip"
-    elif begins_safetensors(content):
+    elif begins_safetensors(head):
         return _from_safetensors(content, source, path)
     elif is_index(content):
         return open_index(path, open_file)
-    elif begins_legacy(content):
+    elif begins_legacy(head):
         value, form = read_torch_legacy(content, source), "torch-legacy"
     else:
-        raise _unknown(content, source)
+        raise _unknown(head, source)
     found = examine(value, source, len(content))
-    return Checkpoint(source, path, form, found.weight_sets, found.training, found.init, found.facts, notes=found.notes)
+    return Checkpoint(
+        source,
+        path,
+        form,
+        found.weight_sets,
+        found.training,
+        found.init,
+        found.facts,
+        files=_files(content),
+        notes=found.notes,
+    )
 
 
-def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:
+def _files(content: Span) -> tuple[OpenedFile, ...]:
+    return (content.file,) if isinstance(content.file, OpenedFile) else ()
+
+
+def _from_safetensors(content: Span, source: str, path: Path) -> Checkpoint:
     weights, metadata = read_safetensors(content, source)
     if SHARDING in metadata:
         raise ShardedTensors(source, next(iter(weights.tensors), ""), "piece written by torch.distributed.checkpoint")
     if not weights.tensors:
         raise EmptyCheckpoint(source, "a safetensors file without tensors")
     facts = {key: metadata[key] for key in ("format",) if key in metadata}
-    return Checkpoint(source, path, "safetensors", (weights,), facts=facts)
+    return Checkpoint(source, path, "safetensors", (weights,), facts=facts, files=_files(content))
 
 
 _SIGNATURES = (
@@ -98,9 +113,8 @@ _SIGNATURES = (
 _READABLE = "give a file that torch.save or safetensors wrote"
 
 
-def _unknown(content: memoryview, source: str) -> NotACheckpoint:
-    """Return the error that says what the file is instead of a checkpoint."""
-    head = bytes(content[:4096])
+def _unknown(head: bytes, source: str) -> NotACheckpoint:
+    """Return the error that says what the file is instead of a checkpoint, by its first bytes."""
     for signature, what, remedy in _SIGNATURES:
         if head.startswith(signature):
             return NotACheckpoint(source, what, remedy or _READABLE)

@@ -107,10 +107,10 @@ class _Walk:
         elif isinstance(value, list):
             cost += self._items(value, value, levels)
         elif isinstance(value, tuple):
-            items = list(value)
-            cost += self._items(value, items, levels)
+            parts = list(value)
+            cost += self._items(value, parts, levels)
             if type(value) is tuple:
-                return tuple(items), cost
+                return tuple(parts), cost
         elif isinstance(value, (set, frozenset)):
             cost += sum(map(self._key, value))
             self.result.foreign += [item for item in value if isinstance(item, Foreign)]
@@ -122,10 +122,10 @@ class _Walk:
             return self.settled(Foreign(str(value) if isinstance(value, Global) else type(value).__name__), levels)
         elif isinstance(value, Foreign):
             self.result.foreign.append(value)
-            for part in ("args", "state", "items"):
-                settled, inside = self.settled(getattr(value, part), levels)
-                setattr(value, part, settled)
-                cost += inside if self.through else 0
+            value.args, args = self.settled(value.args, levels)
+            value.state, state = self.settled(value.state, levels)
+            value.items, items = self.settled(value.items, levels)
+            cost += args + state + items if self.through else 0
         return value, cost
 
     def _items(self, value: Any, target: list[Any], levels: int) -> int:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from registry.canonical.budget import MANY_NUMBERS, Budget, Spent
 from registry.canonical.values import Foreign, Record, Size, Symbol
 from registry.checkpoints.cursor import Cursor
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Vocabulary
+from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Truncated, Vocabulary
 
 LARGEST_INTEGER = 512
 """Bytes; the largest that any writer of checkpoints uses is the magic number, of 10."""
@@ -66,7 +66,7 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 def unpickle(
-    content: memoryview | bytes,
+    content: bytes,
     vocabulary: Vocabulary,
     persistent: Callable[[Any], Any] | None = None,
     position: int = 0,
@@ -125,7 +125,7 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         try:
             while True:
                 if cursor.position >= cursor.size:
-                    raise BadPickle("it ends in the middle of the pickle")
+                    raise Truncated("it ends in the middle of the pickle")
                 code = content[cursor.position]
                 cursor.position += 1
                 budget.left -= costs[code]

@@ -11,6 +11,10 @@ class BadPickle(Exception):
     """The bytes are no pickle that can be read; the reader of the format words the error."""
 
 
+class Truncated(BadPickle):
+    """The bytes end inside of the pickle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Global:
     """A class or function that a pickle names; only its name."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.mapping import OpenedFile
 
 
 class TensorSource(Protocol):
@@ -24,8 +25,12 @@ class TensorSource(Protocol):
     def buffer(self) -> memoryview:
         """Its values: C-contiguous, little-endian, as a flat ``memoryview`` of bytes (format ``B``).
 
-        A contiguous tensor in a file is handed out as a view of the mapped file, without a copy.
+        They are in memory of their own: what is hashed is what is written, whoever writes to the file or to the live
+        tensor meanwhile.
         """
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Its values again, in order, each piece in memory of its own; for what is too large to be held."""
 
 
 @dataclass(frozen=True)
@@ -64,5 +69,7 @@ class Checkpoint:
     live_wrappers: Mapping[str, str] = field(default_factory=dict)
     """For a live module: the path of each wrapper's component in the names (``"module"``,
     ``"features.module"``) to the wrapper's name, known from the types of the objects."""
+    files: tuple[OpenedFile, ...] = ()
+    """What its tensors are read from; where ``path`` is a file, that is the first."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: partial overlaps stored by value, objects that were not read."""

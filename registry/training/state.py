@@ -34,7 +34,9 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
         nonlocal left
         left -= 1
         if left < 0 or levels < 0:
-            raise UnencodableValue(path, f"it is deeper than {MOST_LEVELS} levels or unfolds to over {MOST_NODES} parts")
+            raise UnencodableValue(
+                path, f"it is deeper than {MOST_LEVELS} levels or unfolds to over {MOST_NODES} parts"
+            )
         source = source_of(value, path)
         if source is not None:
             while path in tensors:  # the keys 1 and "1" have one text
