@@ -27,7 +27,11 @@ class Copied:
     def buffer(self) -> memoryview:
         return self.content
 
-    def pieces(self) -> Iterator[memoryview]:
+    @property
+    def is_streamed(self) -> bool:
+        return False  # it is held already
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
         yield self.content
 
 

@@ -13,7 +13,7 @@ from registry.blobs.files import Places, blob_files, opened, sync_folder
 from registry.blobs.layout import Slot, blob_digest, header, read_header
 from registry.blobs.manifest import Manifest, StoredTensor
 from registry.blobs.verification import is_intact, tensor_digest
-from registry.blobs.writer import Source, make_blob_folder, write_pieces
+from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
 from registry.canonical.signature import TensorSpec
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
@@ -31,11 +31,16 @@ class StoredCopy:
     def identity(self) -> Hashable:
         return id(self)
 
+    @property
+    def is_streamed(self) -> bool:
+        return True
+
     def buffer(self) -> memoryview:
         return memoryview(bytes(self.content))
 
-    def pieces(self) -> Iterator[memoryview]:
-        yield self.buffer()
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        for begin in range(0, len(self.content), PIECE):
+            yield memoryview(bytes(self.content[begin : begin + PIECE]))
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,11 @@ class AssembledTensor:
                 target[region] = piece
         return memoryview(out)
 
-    def pieces(self) -> Iterator[memoryview]:
+    @property
+    def is_streamed(self) -> bool:
+        return len(self.chunks) == 1
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
         """Yield the values; all at once where they are gathered."""
         if len(self.chunks) == 1 and self.spec.numel:
             yield from self._tensor(self.chunks[0]).pieces()

@@ -41,24 +41,25 @@ class LiveTensor:
         t = self._tensor
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
 
+    @property
+    def is_streamed(self) -> bool:
+        t = self._tensor
+        return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
+
     def buffer(self) -> memoryview:
         dense = self._dense()
-        return _view(dense.clone() if self._is_live(dense) else dense)
+        if self.spec.nbytes <= PIECE:
+            return memoryview(bytes(_view(dense)))
+        return _view(dense.clone() if self.is_streamed else dense)
 
-    def pieces(self) -> Iterator[memoryview]:
-        dense = self._dense()
-        flat = dense.reshape(-1)
-        is_live, each = self._is_live(dense), max(1, PIECE // flat.element_size())
-        for begin in range(0, flat.numel(), each):
-            piece = flat[begin : begin + each]
-            yield _view(piece.clone() if is_live else piece)
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        content = _view(self._dense())
+        for begin in range(0, len(content), PIECE):
+            piece = content[begin : begin + PIECE]
+            yield memoryview(bytes(piece)) if own and self.is_streamed else piece
 
     def _dense(self) -> torch.Tensor:
         return self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
-
-    def _is_live(self, dense: torch.Tensor) -> bool:
-        """Whether a tensor is in the memory that a training may write to."""
-        return dense.untyped_storage().data_ptr() == self._tensor.untyped_storage().data_ptr()
 
 
 def _view(dense: torch.Tensor) -> memoryview:

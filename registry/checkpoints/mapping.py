@@ -19,8 +19,8 @@ from isal import isal_zlib
 from registry.errors.checkpoints import NoSuchCheckpoint, NotACheckpoint, UnopenableCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 
-PIECE = 8 << 20
-"""Bytes that are read at a time."""
+PIECE = 1 << 20
+"""Bytes that are read at a time; what was read is still in the processor's cache when it is hashed and written."""
 
 MOST_OPEN = 200
 """Files that are held open; of a folder with more, the others are opened for each read and must be the same."""

@@ -136,13 +136,17 @@ class FileTensor:
             content = _resolved(content, self.dtype, self.conjugated, self.negated)
         return content
 
-    def pieces(self) -> Iterator[memoryview]:
+    @property
+    def is_streamed(self) -> bool:
+        return self.is_contiguous and not (self.storage.big_endian or self.conjugated or self.negated)
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
         """Yield the values in pieces where they lie as they should, and else all at once.
 
         Raises:
             DamagedCheckpoint, ChangedCheckpoint: as ``buffer`` does.
         """
-        if 0 in self.shape or not self.is_contiguous or self.storage.big_endian or self.conjugated or self.negated:
+        if 0 in self.shape or not self.is_streamed:
             yield self.buffer()
         else:
             for piece in self.storage.pieces(self.start, self.end):

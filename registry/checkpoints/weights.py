@@ -22,6 +22,10 @@ class TensorSource(Protocol):
     def identity(self) -> Hashable:
         """Equal for two names of one checkpoint that are the same memory seen the same way: tied tensors."""
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its values lie in order where they are, so that they need not be held to be read again."""
+
     def buffer(self) -> memoryview:
         """Its values: C-contiguous, little-endian, as a flat ``memoryview`` of bytes (format ``B``).
 
@@ -29,8 +33,8 @@ class TensorSource(Protocol):
         tensor meanwhile.
         """
 
-    def pieces(self) -> Iterator[memoryview]:
-        """Its values again, in order, each piece in memory of its own; for what is too large to be held."""
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        """Its values in order, each piece in memory of its own; without ``own`` perhaps in that of a live tensor."""
 
 
 @dataclass(frozen=True)
