@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from registry.blobs.manifest import Manifest
-from registry.blobs.store import BlobStore
+from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.store import BlobStore, Examined, Known
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
@@ -26,7 +26,7 @@ class Fault:
     ref: str
     """The version, or ``"trail"``, ``"event 12"``."""
     kind: str
-    """``bytes``, ``row``, ``class``, ``trail``, ``outputs``."""
+    """``bytes``, ``row``, ``table``, ``class``, ``trail``, ``outputs``."""
     what: str
     blob: str | None = None
     """The damaged file, where there is one."""
@@ -71,17 +71,18 @@ def audit(
     A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
     """
     faults = [Fault(fault.reference, "trail", fault.what) for fault in catalog.check_trail()]
-    files = _Files(store)
+    files = _Files(catalog, store)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
-    nbytes: dict[tuple[str, int], int] = {}
+    nbytes: dict[StoredTensor, int] = {}
     for entry in entries:
         read = manifests(catalog, entry)
         found = [Fault(entry.ref, "row", read)] if isinstance(read, str) else []
         for manifest in () if isinstance(read, str) else read:
             found += files.faults(entry, manifest)
-            nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
+            nbytes.update({stored: stored.spec.nbytes for stored in manifest.tensors.values()})
         if not isinstance(read, str):
+            found += files.table_faults(entry, read)
             _check_class(entry, read[0], found, unchecked)
         if found and not _was_collected(catalog, entry):
             faults += found
@@ -131,23 +132,43 @@ def manifests(catalog: Catalog, entry: Entry) -> tuple[Manifest, ...] | str:
 
 
 class _Files:
-    """The stored files in one audit, each read once."""
+    """The stored files in one audit, each read once, and what the catalog's tables say of them."""
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, catalog: Catalog, store: BlobStore) -> None:
+        self._catalog = catalog
         self._store = store
-        self._intact: set[tuple[str, int, str]] = set()
-        self._named: dict[str, str | None] = {}
+        self._intact: Known = {}
+        self._examined: dict[str, Examined] = {}
+        self._sizes = catalog.known_blobs()
 
     def faults(self, entry: Entry, manifest: Manifest) -> list[Fault]:
         found = self._store.faults(manifest, self._intact)
         faults = [Fault(entry.ref, "bytes", what, blob) for blob, sentences in found.items() for what in sentences]
         for blob in sorted(manifest.blobs - found.keys()):
-            if blob not in self._named:
-                mine = {place for place in self._intact if place[0] == blob}
-                self._named[blob] = self._store.name_fault(blob, mine)
-            if (wrong := self._named[blob]) is not None:
+            if (wrong := self._examine(blob).fault) is not None:
                 faults.append(Fault(entry.ref, "bytes", f"the file {blob[:12]}….safetensors {wrong}", blob))
         return faults
+
+    def table_faults(self, entry: Entry, manifests: Sequence[Manifest]) -> list[Fault]:
+        """Compare the tables with the manifests, which say the same of what a version needs."""
+        needed = frozenset[str]().union(*(manifest.blobs for manifest in manifests))
+        faults = []
+        for blob in sorted(needed - self._catalog.needed_by(entry)):
+            faults.append(f"the catalog's table has lost that it needs the file {blob[:12]}….safetensors")
+        for blob in sorted(needed & self._examined.keys()):
+            examined = self._examined[blob]
+            if examined.fault is not None:
+                continue
+            if self._sizes.get(blob, examined.nbytes) != examined.nbytes:
+                faults.append(f"the catalog's table has another size for the file {blob[:12]}….safetensors")
+            if not self._catalog.tensors_in(blob).items() <= examined.tensors.items():
+                faults.append(f"the catalog's table has other tensors in the file {blob[:12]}….safetensors")
+        return [Fault(entry.ref, "table", what) for what in faults]
+
+    def _examine(self, blob: str) -> Examined:
+        if blob not in self._examined:
+            self._examined[blob] = self._store.examine(blob, self._intact)
+        return self._examined[blob]
 
 
 def _was_collected(catalog: Catalog, entry: Entry) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from registry.blobs.files import Places, opened
-from registry.blobs.manifest import Location, Manifest, StoredTensor
+from registry.blobs.manifest import Manifest, StoredTensor
 from registry.errors.blobs import DamagedBlob
 
 
@@ -57,16 +57,16 @@ def tensors_of(manifest: Manifest, blobs: Mapping[str, Mapped]) -> dict[str, tor
     """Return the tensors by name. Names that are no tie share no memory, even where their bytes are stored once."""
     tied = {name: group[0] for group in manifest.ties for name in group}
     made: dict[str, torch.Tensor] = {}
-    used: set[Location] = set()
+    used: set[StoredTensor] = set()
     tensors: dict[str, torch.Tensor] = {}
     for name, stored in manifest.tensors.items():
         first = tied.get(name, name)
         tensor = made.get(first)
         if tensor is None or manifest.tensors[first].digest != stored.digest:
             tensor = _tensor(stored, blobs[stored.location.blob])
-            if stored.location in used:
+            if stored in used and stored.spec.numel:
                 tensor = tensor.clone()
-            used.add(stored.location)
+            used.add(stored)
             made.setdefault(first, tensor)
         tensors[name] = tensor
     return tensors
@@ -98,13 +98,9 @@ def regions(
 ) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
     """Yield each tensor that is stored in one of the blobs that are wanted once, with its names and mapped bytes."""
     inside = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in wanted}
-    names: dict[Location, list[str]] = {}
+    names: dict[StoredTensor, list[str]] = {}
     for name, stored in inside.items():
-        names.setdefault(stored.location, []).append(name)
-    seen: set[tuple[Location, str]] = set()
-    for stored in inside.values():
-        if (stored.location, stored.digest) not in seen:
-            seen.add((stored.location, stored.digest))
-            begin = stored.location.offset
-            content = blobs[stored.location.blob].content[begin : begin + stored.spec.nbytes]
-            yield stored, names[stored.location], content
+        names.setdefault(stored, []).append(name)
+    for stored, its in names.items():
+        begin = stored.location.offset
+        yield stored, its, blobs[stored.location.blob].content[begin : begin + stored.spec.nbytes]

@@ -56,7 +56,7 @@ def read_header(content: bytes) -> tuple[dict[str, Declared], dict[str, str]]:
     metadata: dict[str, str] | None = None
     reader, budget = _Reader(content), Budget(len(content), _EACH)
     try:
-        for name in reader.keys():
+        for name in reader.names():
             if name in tensors or (name == "__metadata__" and metadata is not None):
                 raise BadHeader("a name stands twice in it")
             if name == "__metadata__":
@@ -78,7 +78,7 @@ def read_table(content: bytes, key: str) -> dict[str, str] | None:
     """
     reader, found = _Reader(content), None
     try:
-        for name in reader.keys():
+        for name in reader.names():
             if name == key:
                 found = reader.texts(Budget(len(content), _EACH), f"its {key} is no table of texts")
             else:
@@ -99,7 +99,7 @@ class _Reader:
             raise BadHeader(f"it is no JSON ({str(error)[:60]})") from None
         self._at = 0
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """Yield the keys of an object; after each, the caller reads its value."""
         self._expect("{")
         if self._next() == "}":
@@ -119,7 +119,7 @@ class _Reader:
         found: dict[str, str] = {}
         if self._next() != "{":
             raise BadHeader(fault)
-        for key in self.keys():
+        for key in self.names():
             if key in found:
                 raise BadHeader("a name stands twice in it")
             if self._next() != '"':

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.canonical.values import Array, Foreign, Size, Symbol
+from registry.checkpoints.mapping import held
 from registry.checkpoints.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.plain_vocabulary import PLAIN
-from registry.checkpoints.mapping import held
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor, Storage, extent, whole
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 

@@ -8,7 +8,7 @@ from registry.errors.canonical import some
 from registry.errors.root import RegistryError
 
 _CONVERT_MODULE = (
-    "in the project that wrote it run\n"
+    "\n"
     "    model = torch.load({source!r}, weights_only=False)\n"
     '    torch.save(model.state_dict(), "weights.pth")\n'
     "and push weights.pth"
@@ -67,7 +67,8 @@ class PickledModule(RegistryError):
         inside = f" under '{place}'" if place else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            f"building it would run code: if you trust it, {_CONVERT_MODULE.format(source=source)}"
+            "building it would run code: if you trust it, in the project that wrote it run",
+            code=_CONVERT_MODULE.format(source=source),
         )
 
 
@@ -76,8 +77,8 @@ class TorchScriptArchive(RegistryError):
 
     def __init__(self, source: str) -> None:
         super().__init__(
-            f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run\n"
-            f"    model = torch.jit.load({source!r})\n"
+            f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run",
+            code=f"\n    model = torch.jit.load({source!r})\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
             "and push weights.pth"
         )
