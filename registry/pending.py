@@ -11,7 +11,7 @@ from multiprocessing.util import Finalize
 from registry.canonical.signature import TensorSpec
 from registry.catalog.entry import Entry
 from registry.checkpoints.weights import TensorSource
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, shown
 
 _last: PendingEntry | None = None
 
@@ -74,7 +74,7 @@ class PendingEntry:
         if self._error is not None and not self._seen:
             self._seen = True
             why = str(self._error) if isinstance(self._error, RegistryError) else repr(self._error)
-            print(f"registry: a push of '{self._name}' in the background was lost: {why}", file=sys.stderr)
+            print(shown(f"registry: a push of '{self._name}' in the background was lost: {why}"), file=sys.stderr)
 
     def _finish(self) -> None:
         if self._thread is not None:

@@ -1,4 +1,4 @@
-"""An audit says of a store that nobody touched that it is clean; a repair makes nothing worse, however often it runs."""
+"""An audit says of a store that nobody touched that it is clean; a repair makes nothing worse, each time it runs."""
 
 from __future__ import annotations
 
