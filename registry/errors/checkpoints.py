@@ -80,7 +80,7 @@ class TorchScriptArchive(RegistryError):
             f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run",
             code=f"\n    model = torch.jit.load({source!r})\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
-            "and push weights.pth"
+            "and push weights.pth",
         )
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from written import archive, saved
+from written import saved
 
 from registry import Registry
 from registry.canonical.header import BadHeader, read_header, read_table
@@ -101,7 +101,7 @@ def test_metadata_that_is_plain_data_comes_back(tmp_path: Path) -> None:
     state._metadata = OrderedDict({"": {"version": 2, "more": (1, {2}, b"x", {(1, 2): 3.5}, None)}})  # type: ignore[attr-defined]
     hub = Registry(tmp_path / "home")
     hub.push(saved(tmp_path / "a.pth", state), "m")
-    hub.export("m", tmp_path / "b.pth", format="torch")
+    hub.export("m", tmp_path / "b.pth", format="pth")
     exported = torch.load(tmp_path / "b.pth", weights_only=False)
     assert exported._metadata == state._metadata
     assert hub.audit().is_clean

@@ -179,3 +179,23 @@ def test_reading_needs_no_torch(tmp_path):
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(path)]).returncode == 0
+
+
+EMPTY = {
+    "behind the end": torch.zeros(2, 0)[1:],
+    "a corner": torch.zeros(3, 2)[3:, 1:],
+    "conjugated": torch.zeros(2, 0, dtype=torch.complex64).conj(),
+    "negated": torch.zeros(0, dtype=torch.complex64).conj().imag,
+    "transposed": torch.zeros(4, 5)[4:].T,
+    "strided": torch.ones(6)[6::2],
+    "of half": torch.ones(3, dtype=torch.float16)[3:],
+    "expanded": torch.ones(1).expand(0, 7, 1),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_view_of_no_elements_is_read_wherever_it_begins(tmp_path, name, options):
+    found = weights(saved(tmp_path / "a.pth", {"e": EMPTY[name], "w": torch.ones(2, 2)}, **options)).tensors
+    assert found["e"].spec.shape == tuple(EMPTY[name].shape) and bytes(found["e"].buffer()) == b""
+    assert list(map(bytes, found["e"].pieces())) == [b""] and same(found["w"], torch.ones(2, 2))
