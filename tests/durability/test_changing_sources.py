@@ -1,4 +1,4 @@
-"""A push stores what it hashed, also where somebody writes to the source meanwhile; or it says so and stores nothing."""
+"""A push stores what it hashed, whoever writes to the source meanwhile; or it says so and stores nothing."""
 
 from __future__ import annotations
 
