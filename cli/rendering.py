@@ -11,16 +11,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.arguments import Arguments
+from registry.errors.root import shown as shown
 
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
     from registry.catalog.entry import Entry
-
-
-def shown(text: str, *, keep_lines: bool = False) -> str:
-    """Return a text that comes from users or files with everything escaped that could act on a terminal."""
-    kept = "\n" if keep_lines else ""
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(text: str = "") -> None:

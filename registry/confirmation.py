@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from registry.blobs.manifest import StoredTensor
-from registry.blobs.verification import WORKERS, tensor_digest
+from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
-from registry.canonical.signature import ITEM_SIZES
+from registry.canonical.signature import ITEM_SIZES, tensor_hasher
 from registry.canonical.values import encode
 from registry.checkpoints.weights import TensorSource
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
@@ -230,11 +231,21 @@ def same(one: Held, other: Held) -> bool:
         return False
     if isinstance(one, StoredTensor) or isinstance(other, StoredTensor):
         return _digest(one) == _digest(other)
-    return same_bytes(one.buffer(), other.buffer())
+    for here, there in zip_longest(one.pieces(own=False), other.pieces(own=False)):
+        if here is None or there is None or len(here) != len(there):  # they are cut otherwise
+            return same_bytes(one.buffer(), other.buffer())
+        if not same_bytes(here, there):
+            return False
+    return True
 
 
 def _digest(held: Held) -> str:
-    return held.digest if isinstance(held, StoredTensor) else tensor_digest(held.spec, held.buffer())
+    if isinstance(held, StoredTensor):
+        return held.digest
+    hasher = tensor_hasher(held.spec)
+    for piece in held.pieces(own=False):
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 _memcmp = ctypes.CDLL(None).memcmp
@@ -322,7 +333,7 @@ def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
 
 
 def _is_zero(held: Held) -> bool:
-    return not isinstance(held, StoredTensor) and not any(held.buffer())
+    return not isinstance(held, StoredTensor) and not any(any(piece) for piece in held.pieces(own=False))
 
 
 def _canonical(value: Any) -> str:

@@ -15,7 +15,7 @@ from registry.blobs.manifest import Manifest
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import Owner, stored_values
-from registry.canonical.values import decode
+from registry.canonical.values import decode, decode_metadata
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.checkpoints.anatomy import set_mode
@@ -219,7 +219,7 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
                 for name, value in parcel.manifest.values.items()
                 if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
             },
-            metadata=parcel.manifest.metadata,
+            metadata=decode_metadata(parcel.manifest.metadata),
             allow_missing=order.allow_missing,
             allow_unexpected=order.allow_unexpected,
             allow_shape=order.allow_shape,

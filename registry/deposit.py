@@ -14,7 +14,7 @@ from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import WrapperValue
-from registry.canonical.values import encode
+from registry.canonical.values import encode, encode_all, encode_metadata
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
@@ -60,8 +60,8 @@ def deposit(
         ChangedCheckpoint: the file was written to while it was read.
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
-    before = _stamp(inspection)
-    source_digest = FileDigest(inspection.checkpoint.path)
+    files = inspection.checkpoint.files
+    source_digest = FileDigest(files[0] if files and _is_one_file(inspection) else None)
     if source_digest.is_of_a_file and (force_new or not catalog.knows(draft.name)):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors, enclosed = inspection.tensors, enclosures or {}
@@ -76,7 +76,7 @@ def deposit(
             is_there = source_digest.is_of_a_file and not force_new and catalog.holds(complete, manifest)
             if not is_there:
                 complete = replace(complete, source_sha256=source_digest.result())
-            if _stamp(inspection) != before:
+            if any(file.is_changed() for file in files):
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
@@ -111,21 +111,19 @@ def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:
 
 def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Manifest:
     form, weights = inspection.form, inspection.weights
+    # An extra state goes back to the class that gave it; other values of a file are only shown.
+    kept = {name: value for name, value in weights.values.items() if name in form.values}
+    encoded = encode_all(kept, exact=lambda name: name.rpartition(".")[2] == EXTRA_STATE)
     return Manifest(
         tensors=stored,
         ties=inspection.ties,
-        values={canonical: _plain(weights.values[name], name) for name, canonical in form.values.items()},
-        metadata=form.metadata,
+        values={form.values[name]: value for name, value in encoded.items()},
+        metadata=encode_metadata(form.metadata) if form.metadata is not None else None,
         wrappers=tuple(
             WrapperValue(owner, encode(weights.tensors.get(name, weights.values.get(name)), name))
             for name, owner in form.owned.items()
         ),
     )
-
-
-def _plain(value: Any, name: str) -> Any:
-    # An extra state goes back to the class that gave it; other values of a file are only shown.
-    return encode(value, name, exact=name.rpartition(".")[2] == EXTRA_STATE)
 
 
 def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
@@ -167,10 +165,7 @@ def _torch_version() -> str | None:
         return None
 
 
-def _stamp(inspection: Inspection) -> tuple[int, ...]:
-    """Return what changes when somebody writes to the file that is being read."""
-    path = inspection.checkpoint.path
-    if path is None or not path.is_file():
-        return ()
-    status = path.stat()
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+def _is_one_file(inspection: Inspection) -> bool:
+    """Whether a file was named, be it an index, and not a folder."""
+    checkpoint = inspection.checkpoint
+    return checkpoint.path is not None and checkpoint.path == checkpoint.files[0].path

@@ -74,7 +74,7 @@ def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
 
 
 def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:
-    garbage = store.garbage(catalog.known_blobs)
+    garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
     advice = "`registry gc` removes them" if garbage else ""
     return Finding(
         "leftovers of killed pushes", f"{len(garbage)} files, {_size(sum(g.nbytes for g in garbage))}", advice

@@ -38,6 +38,8 @@ def collect(
 ) -> Collected:
     """Give up versions that have been in the trash for longer than ``grace``, and delete what nobody needs.
 
+    What a version needs stands in its manifest and in a table; what either says is kept.
+
     First the catalog forgets, and commits; then, under its lock again, the files go. Killed in between, the files are
     garbage of the next collection. A push that found a tensor stored, or wrote a blob, asks under the same lock before
     it commits whether both are still there, and else writes again.
@@ -56,7 +58,7 @@ def collect(
             due = catalog.purge(before)
             catalog.forget_unneeded_blobs()
         with catalog.write_lock():
-            garbage = store.garbage(catalog.known_blobs)
+            garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
             if garbage:
                 freed = {"files": len(garbage), "bytes": sum(item.nbytes for item in garbage)}
                 catalog.record_event("gc", None, freed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from registry.blobs.manifest import Manifest, StoredTensor
-from registry.canonical.values import decode, encode
+from registry.canonical.values import decode, encode_all
 from registry.checkpoints.weights import TensorSource
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Enclosure:
         Raises:
             UnencodableValue: a value has no plain form.
         """
-        return Manifest(stored, values={name: encode(value, name) for name, value in self.values.items()})
+        return Manifest(stored, values=encode_all(self.values))
 
 
 @dataclass(frozen=True)

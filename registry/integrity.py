@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.blobs.manifest import Manifest
-from registry.blobs.store import BlobStore
+from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.store import BlobStore, Examined, Known
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -29,7 +29,7 @@ class Fault:
     ref: str
     """The version, or ``"trail"``, ``"event 12"``, an alias, a model, ``"catalog"``."""
     kind: str
-    """``bytes``, ``row``, ``class``, ``trail``, ``outputs``."""
+    """``bytes``, ``row``, ``table``, ``class``, ``trail``, ``outputs``."""
     what: str
     blob: str | None = None
     """The damaged file, where there is one."""
@@ -84,25 +84,27 @@ def audit(
     """
     books = catalog.check_books(of.name if of else None, None if of is None or of.is_name else entries[0].version)
     faults = [Fault(fault.reference, "trail", fault.what) for fault in books.trail]
-    files = _Files(store)
+    files = _Files(catalog, store)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
-    nbytes: dict[tuple[str, int], int] = {}
+    nbytes: dict[StoredTensor, int] = {}
     for entry in entries:
         read = manifests(catalog, entry)
         found = [Fault(entry.ref, "row", read)] if isinstance(read, str) else []
         for manifest in () if isinstance(read, str) else read:
             found += files.faults(entry, manifest)
-            nbytes.update({(t.location.blob, t.location.offset): t.spec.nbytes for t in manifest.tensors.values()})
-        if classes and not isinstance(read, str):
-            _check_class(catalog, store.home, entry, read[0], found, unchecked)
+            nbytes.update({stored: stored.spec.nbytes for stored in manifest.tensors.values()})
+        if not isinstance(read, str):
+            found += files.table_faults(entry, read)
+            if classes:
+                _check_class(catalog, store.home, entry, read[0], found, unchecked)
         if found and not _was_collected(catalog, entry):
             faults += found
         done += entry.byte_count
         if progress is not None:
             progress(done, total)
     if of is None:
-        faults += files.misplaced(catalog, {fault.blob for fault in faults if fault.blob is not None})
+        faults += files.misplaced({fault.blob for fault in faults if fault.blob is not None})
     # Where the digests of a row show already that it was edited, they say better what of it.
     edited = {fault.ref for fault in faults if fault.kind == "row"}
     faults += [Fault(fault.reference, "row", fault.what) for fault in books.rows if fault.reference not in edited]
@@ -158,47 +160,60 @@ def manifests(catalog: Catalog, entry: Entry) -> tuple[Manifest, ...] | str:
 
 
 class _Files:
-    """The stored files in one audit, each read once."""
+    """The stored files in one audit, each read once, and what the catalog's tables say of them."""
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, catalog: Catalog, store: BlobStore) -> None:
+        self._catalog = catalog
         self._store = store
-        self._intact: set[tuple[str, int, str]] = set()
-        self._named: dict[str, str | None] = {}
+        self._intact: Known = {}
+        self._examined: dict[str, Examined] = {}
+        self._compared: frozenset[str] = frozenset()
+        """Files of which the tables were compared."""
+        self._sizes = catalog.known_blobs()
 
     def faults(self, entry: Entry, manifest: Manifest) -> list[Fault]:
         found = self._store.faults(manifest, self._intact)
         faults = [Fault(entry.ref, "bytes", what, blob) for blob, sentences in found.items() for what in sentences]
         for blob in sorted(manifest.blobs - found.keys()):
-            if blob not in self._named:
-                mine = {place for place in self._intact if place[0] == blob}
-                self._named[blob] = self._store.name_fault(blob, mine)
-            if (wrong := self._named[blob]) is not None:
+            if (wrong := self._examine(blob).fault) is not None:
                 faults.append(Fault(entry.ref, "bytes", f"the file {blob[:12]}….safetensors {wrong}", blob))
         return faults
 
-    def misplaced(self, catalog: Catalog, damaged: Set[str]) -> list[Fault]:
-        """Return what the catalog says of files and of the tensors in them, that a push would share, and is not so."""
-        needed = catalog.referenced_blobs()
-        sizes = {blob: nbytes for blob, nbytes in catalog.known_blobs().items() if blob in needed - damaged}
-        # Without the file's name: what is in it may be whole, and then a repair has nothing to do there.
+    def table_faults(self, entry: Entry, manifests: Sequence[Manifest]) -> list[Fault]:
+        """Compare the tables with the manifests, which say the same of what a version needs."""
+        needed = frozenset[str]().union(*(manifest.blobs for manifest in manifests))
         faults = [
-            Fault("catalog", "row", f"the file {blob[:12]}….safetensors has another size than the catalog says")
-            for blob in sorted(set(self._store.misfits(sizes)) & catalog.referenced_blobs())
+            f"the catalog's table has lost that it needs the file {blob[:12]}….safetensors"
+            for blob in sorted(needed - self._catalog.needed_by(entry))
         ]
-        contents: dict[str, Mapping[int, Collection[str]]] = {}
-        astray = {}
-        for digest, (blob, offset) in catalog.places().items():
-            if (blob, offset, digest) in self._intact or blob in damaged:
-                continue
-            if blob not in contents:
-                contents[blob] = self._store.contents(blob)
-            if digest not in contents[blob].get(offset, ()):
-                astray[digest] = (blob, offset)
+        faults += [what for blob in sorted(needed & self._examined.keys()) for what in self._said_of(blob)]
+        self._compared |= needed
+        return [Fault(entry.ref, "table", what) for what in faults]
+
+    def misplaced(self, damaged: Set[str]) -> list[Fault]:
+        """Return what the catalog says, and is not so, of files that no version at hand needs and a push may share."""
+        left = {blob for blob, _ in self._catalog.places().values()} | self._catalog.referenced_blobs()
+        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged)}
         # Not of a file that was collected meanwhile.
-        for digest, (blob, offset) in astray.items() & (catalog.places().items() if astray else set()):
-            what = f"the tensor {digest[:12]}… is not where the catalog says, in {blob[:12]}….safetensors at {offset}"
-            faults.append(Fault("catalog", "row", what))
+        known = self._catalog.known_blobs() if any(found.values()) else {}
+        return [Fault("catalog", "table", what) for blob, faults in found.items() if blob in known for what in faults]
+
+    def _said_of(self, blob: str, *, missing: bool = False) -> list[str]:
+        """Return what the tables say of a file that is not so; of a damaged one only where that counts as missing."""
+        examined = self._examine(blob)
+        if examined.fault is not None and not missing:
+            return []
+        named, faults = f"the file {blob[:12]}….safetensors", []
+        if examined.fault is None and self._sizes.get(blob, examined.nbytes) != examined.nbytes:
+            faults.append(f"the catalog's table has another size for {named}")
+        if not self._catalog.tensors_in(blob).items() <= examined.tensors.items():
+            faults.append(f"the catalog's table has other tensors in {named}")
         return faults
+
+    def _examine(self, blob: str) -> Examined:
+        if blob not in self._examined:
+            self._examined[blob] = self._store.examine(blob, self._intact)
+        return self._examined[blob]
 
 
 def _notes(books: Bookkeeping) -> tuple[str, ...]:

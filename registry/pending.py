@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 
 from registry.canonical.signature import TensorSpec
 from registry.catalog.entry import Entry
 from registry.checkpoints.weights import TensorSource
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, shown
 
 _last: PendingEntry | None = None
 
@@ -21,11 +21,18 @@ class Copied:
     """A tensor copied to memory that nobody writes to, as a ``TensorSource``."""
 
     spec: TensorSpec
-    content: bytes
+    content: memoryview
     identity: Hashable
 
     def buffer(self) -> memoryview:
-        return memoryview(self.content)
+        return self.content
+
+    @property
+    def is_streamed(self) -> bool:
+        return False  # it is held already
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        yield self.content
 
 
 class PendingEntry:
@@ -67,7 +74,7 @@ class PendingEntry:
         if self._error is not None and not self._seen:
             self._seen = True
             why = str(self._error) if isinstance(self._error, RegistryError) else repr(self._error)
-            print(f"registry: a push of '{self._name}' in the background was lost: {why}", file=sys.stderr)
+            print(shown(f"registry: a push of '{self._name}' in the background was lost: {why}"), file=sys.stderr)
 
     def _finish(self) -> None:
         if self._thread is not None:
@@ -104,5 +111,5 @@ def copied(tensors: Mapping[str, TensorSource]) -> dict[str, TensorSource]:
     memory: dict[Hashable, Copied] = {}
     for source in tensors.values():
         if source.identity not in memory:
-            memory[source.identity] = Copied(source.spec, bytes(source.buffer()), ("copied", source.identity))
+            memory[source.identity] = Copied(source.spec, source.buffer(), ("copied", source.identity))
     return {name: memory[source.identity] for name, source in tensors.items()}

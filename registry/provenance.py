@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import mmap
 import os
 import re
 import socket
@@ -12,40 +11,44 @@ import subprocess
 import threading
 from pathlib import Path
 
+from registry.checkpoints.mapping import OpenedFile
+
+PIECE = 1 << 20
+"""Bytes hashed at a time, which a cache of the processor holds."""
+
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class FileDigest:
     """The sha256 of a file, computed in a thread of its own while the file is stored.
 
-    What is stored already needs none, and hashing takes longer than finding that out; so it starts only when asked.
+    It is of the file that is being read, also where another one has taken its path. What is stored already needs
+    none, and hashing takes longer than finding that out; so it starts only when asked.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path if path is not None and path.is_file() else None
+    def __init__(self, file: OpenedFile | None) -> None:
+        self._file = file
         self._result: str | None = None
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def is_of_a_file(self) -> bool:
         """Whether there is one; a folder or an object in memory has none."""
-        return self._path is not None
+        return self._file is not None
 
     def start(self) -> None:
         """Begin, unless it was begun."""
-        if self._path is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(self._path,), name="sha256", daemon=True)
+        if self._file is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(self._file,), name="sha256", daemon=True)
             self._thread.start()
 
-    def _run(self, path: Path) -> None:
+    def _run(self, file: OpenedFile) -> None:
         digest = hashlib.sha256()
         try:
-            with path.open("rb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_size:
-                    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                        digest.update(content)
-        except OSError as error:
+            for begin in range(0, file.size, PIECE):
+                digest.update(file.read(begin, min(PIECE, file.size - begin)))
+        except BaseException as error:
             self._error = error
         self._result = digest.hexdigest()
 
@@ -53,7 +56,7 @@ class FileDigest:
         """Wait for it; None for what is no single file.
 
         Raises:
-            OSError: the file could not be read to its end.
+            ChangedCheckpoint, UnopenableCheckpoint: the file could not be read to its end.
         """
         self.start()
         if self._thread is None:

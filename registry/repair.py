@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.blobs.manifest import Location, Manifest, StoredTensor
-from registry.blobs.rebuilding import layout_of
 from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.signature import tensor_hasher
 from registry.catalog.catalog import Catalog
@@ -23,15 +22,19 @@ from registry.integrity import AuditReport, manifests
 
 @dataclass(frozen=True)
 class _Patient:
-    """A version of which some tensors are in a damaged blob."""
+    """A version some of whose tensors are not where it says, or of which the tables say something else."""
 
     entry: Entry
     manifest: Manifest
     beside: tuple[Manifest, ...]
     """Of its documents, which cannot be told that their tensors lie elsewhere: the record's digest is over them."""
 
-    def stored_in(self, blobs: set[str]) -> Iterator[StoredTensor]:
-        for manifest in (self.manifest, *self.beside):
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        return (self.manifest, *self.beside)
+
+    def stored_in(self, blobs: Collection[str]) -> Iterator[StoredTensor]:
+        for manifest in self.manifests:
             yield from (stored for stored in manifest.tensors.values() if stored.location.blob in blobs)
 
 
@@ -53,40 +56,70 @@ def repair(
 
     Each tensor is looked for, by its digest, where it was, in every other stored file (the quarantine's included), and
     in the sources. A blob of which all is found is made again, exactly. Of any other, what is found is written into a
-    new one, and the versions point there. The damaged file is kept in the quarantine in either case, and put there
-    last, so that a version which is whole stays so if this is killed.
+    new one, and the versions point there. No file that holds what its name says is touched, and none is moved that a
+    version still needs something of. A damaged file is kept in the quarantine where another takes its place, or where
+    nobody needs it any more, and put there last, so that a version which is whole stays so if this is killed.
 
     Raises:
         RegistryError: a source cannot be read, or the home cannot be written.
     """
-    bad = {fault.blob for fault in report.faults if fault.blob is not None}
-    patients = _patients(catalog, bad)
-    lost = {stored.digest: stored for patient in patients for stored in patient.stored_in(bad)}
+    suspected = {fault.blob for fault in report.faults if fault.blob is not None}
+    bad = {blob for blob in suspected if store.examine(blob, {}).fault is not None}
+    patients = _patients(catalog)
+    lost = {t.digest: t for patient in patients for t in patient.stored_in(suspected) if _is_lost(store, t, bad)}
     found = _find(store, lost, sources)
     catalog.distrust_blobs(bad)
+    restated = tuple(_restate(catalog, store, report))
     with store.transfer() as transfer:
         rebuilt = _rebuild(store, transfer, patients, bad, found)
-        left = bad - rebuilt
         done = [f"restored {blob[:12]}….safetensors as it was" for blob in sorted(rebuilt)]
-        done += _relocate(catalog, transfer, patients, left, found)
-    moved = [path for blob in sorted(left) if (path := store.quarantine(blob)) is not None]
+        done += _relocate(catalog, store, transfer, patients, suspected - rebuilt, bad - rebuilt, found)
+    moved = [path for blob in sorted(bad - rebuilt) if (path := _set_aside(catalog, store, blob)) is not None]
     done += [f"moved {path.name} to the quarantine" for path in moved]
     if rebuilt or moved:
         details = {"restored": sorted(rebuilt), "quarantined": [path.name for path in moved]}
         catalog.record_event("repair", None, details)
-    return tuple(done)
+    return (*restated, *done)
 
 
-def _patients(catalog: Catalog, bad: set[str]) -> tuple[_Patient, ...]:
-    """Return the versions that use a damaged blob; of one whose row was edited, nothing can be believed."""
+def _is_lost(store: BlobStore, stored: StoredTensor, bad: Collection[str]) -> bool:
+    """Whether a tensor is in a damaged blob, or is said to be in a sound one where it is not."""
+    return stored.location.blob in bad or bool(store.faults(Manifest({"": stored}), {}))
+
+
+def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> Path | None:
+    """Move a damaged file away if nobody needs it, or if what bears its name is no file and in the way of one."""
+    if store.is_in_place(blob) and any(any(p.stored_in({blob})) for p in _patients(catalog)):
+        return None
+    return store.quarantine(blob)
+
+
+def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterator[str]:
+    """Let the tables say again what the manifests say."""
+    wrong = {fault.ref for fault in report.faults if fault.kind == "table"}
+    for patient in _patients(catalog) if wrong else ():
+        if patient.entry.ref not in wrong:
+            continue
+        sizes: dict[str, int] = {}
+        for stored in (stored for manifest in patient.manifests for stored in manifest.tensors.values()):
+            end = stored.location.offset + stored.spec.nbytes
+            sizes[stored.location.blob] = max(end, sizes.get(stored.location.blob, 0))
+        sizes |= {blob: nbytes for blob, nbytes in catalog.known_blobs().items() if blob in sizes}
+        examined = {blob: store.examine(blob, {}) for blob in sizes}
+        sound = {blob: file for blob, file in examined.items() if file.fault is None}
+        others = {blob for blob, file in sound.items() if not catalog.tensors_in(blob).items() <= file.tensors.items()}
+        catalog.distrust_blobs(others)
+        catalog.restate(patient.entry, {**sizes, **{blob: file.nbytes for blob, file in sound.items()}})
+        yield f"wrote again which files {patient.entry.ref} needs"
+
+
+def _patients(catalog: Catalog) -> tuple[_Patient, ...]:
+    """Return all versions; of one whose row was edited, nothing can be believed."""
     found = []
     for entry in (*catalog.entries(), *catalog.entries(trashed=True)):
         read = manifests(catalog, entry)
-        if isinstance(read, str):
-            continue
-        patient = _Patient(entry, read[0], read[1:])
-        if any(patient.stored_in(bad)):
-            found.append(patient)
+        if not isinstance(read, str):
+            found.append(_Patient(entry, read[0], read[1:]))
     return tuple(found)
 
 
@@ -117,13 +150,18 @@ def _rebuild(
     transfer: Transfer,
     patients: Sequence[_Patient],
     bad: set[str],
-    found: Mapping[str, TensorSource],
+    found: dict[str, TensorSource],
 ) -> set[str]:
     """Make again the blobs of which everything is found, and return which these are."""
     rebuilt = set()
     for blob in sorted(bad):
-        layout = layout_of(blob, (manifest for patient in patients for manifest in (patient.manifest, *patient.beside)))
-        if layout is not None and all(digest in found for digest in layout.digests):
+        using = [manifest for patient in patients for manifest in patient.manifests if blob in manifest.blobs]
+        layout = store.layout(blob, using)
+        if layout is None:
+            continue
+        # Also what no version needs any more; its bytes are in the name of the file.
+        found.update(store.copies([tensor for tensor in layout.tensors(blob) if tensor.digest not in found]))
+        if all(digest in found for digest in layout.digests):
             store.quarantine(blob, keep=True)
             transfer.rebuild(blob, layout, found)
             rebuilt.add(blob)
@@ -131,32 +169,40 @@ def _rebuild(
 
 
 def _relocate(
-    catalog: Catalog, transfer: Transfer, patients: Sequence[_Patient], bad: set[str], found: Mapping[str, TensorSource]
+    catalog: Catalog,
+    store: BlobStore,
+    transfer: Transfer,
+    patients: Sequence[_Patient],
+    suspected: set[str],
+    bad: set[str],
+    found: Mapping[str, TensorSource],
 ) -> list[str]:
     """Store what is found of the other blobs elsewhere, point the versions there, and say what each still lacks."""
-    wanted = {stored.digest for patient in patients for stored in patient.stored_in(bad)}
+    lost = {
+        patient.entry.ref: [stored for stored in patient.stored_in(suspected) if _is_lost(store, stored, bad)]
+        for patient in patients
+    }
+    movable = {stored.digest for patient in patients for stored in patient.manifest.tensors.values()}
+    wanted = {stored.digest for mine in lost.values() for stored in mine} & movable
     stored = transfer.write({d: source for d, source in found.items() if d in wanted}, locate=catalog.locate)
     places = {tensor.digest: tensor.location for tensor in stored.tensors.values()}
     done = []
     for patient in patients:
-        mine = list(patient.stored_in(bad))
+        mine, ref = set(lost[patient.entry.ref]), patient.entry.ref
         if not mine:
             continue
-        moved = _relocated(patient.manifest, bad, places)
+        moved = _relocated(patient.manifest, mine, places)
         if moved != patient.manifest:
             catalog.replace_manifest(patient.entry, moved, stored.new_blobs)
-        beside = {t.digest for m in patient.beside for t in m.tensors.values() if t.location.blob in bad}
+        beside = {t.digest for m in patient.beside for t in m.tensors.values() if t in mine}
         lacking = {t.digest for t in mine if t.digest not in places} | beside
-        ref = patient.entry.ref
         done.append(f"{ref} has lost {len(lacking)} tensors that no file at hand has" if lacking else f"restored {ref}")
     return done
 
 
-def _relocated(manifest: Manifest, bad: set[str], places: Mapping[str, Location]) -> Manifest:
+def _relocated(manifest: Manifest, lost: Collection[StoredTensor], places: Mapping[str, Location]) -> Manifest:
     tensors = {
-        name: replace(stored, location=places.get(stored.digest, stored.location))
-        if stored.location.blob in bad
-        else stored
+        name: replace(stored, location=places.get(stored.digest, stored.location)) if stored in lost else stored
         for name, stored in manifest.tensors.items()
     }
     return replace(manifest, tensors=tensors)

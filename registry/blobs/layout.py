@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from registry.canonical import header as canonical_header
+from registry.canonical.header import LARGEST_HEADER
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
 
 ALIGNMENT = 64
-LARGEST_HEADER = 100_000_000
-"""Bytes; what the safetensors library accepts."""
-
 _TYPES = {
     "bool": "BOOL",
     "uint8": "U8",
@@ -94,23 +93,30 @@ def read_header(content: memoryview) -> tuple[int, list[Slot]]:
     Raises:
         ValueError: the bytes are not those of a blob.
     """
+    start, slots = read_slots(content)
+    if any(start + slot.offset + slot.spec.nbytes > len(content) for slot in slots):
+        raise ValueError("is shorter than its header says")
+    return start, slots
+
+
+def read_slots(content: memoryview) -> tuple[int, list[Slot]]:
+    """Return the same also of a blob that is cut short behind its header.
+
+    Raises:
+        ValueError: the header is not one of a blob.
+    """
     if len(content) < 8:
         raise ValueError("is shorter than a header")
     (length,) = struct.unpack("<Q", content[:8])
     if length > min(LARGEST_HEADER, len(content) - 8):
         raise ValueError("has a header that is longer than the file")
     try:
-        body = json.loads(bytes(content[8 : 8 + length]))
-        slots = [
-            Slot(key, TensorSpec(_NAMES[entry["dtype"]], tuple(entry["shape"])), entry["data_offsets"][0])
-            for key, entry in body.items()
-            if key != "__metadata__"
-        ]
-        nbytes = [slot.spec.nbytes for slot in slots]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        declared, _ = canonical_header.read_header(bytes(content[8 : 8 + length]))
+        slots = [Slot(key, TensorSpec(_NAMES[told.dtype], told.shape), told.begin) for key, told in declared.items()]
+    except (canonical_header.BadHeader, KeyError) as error:
         raise ValueError("has a header that cannot be read") from error
-    if any(s.offset < 0 or 8 + length + s.offset + n > len(content) for s, n in zip(slots, nbytes, strict=True)):
-        raise ValueError("is shorter than its header says")
+    if any(slot.spec.nbytes != told.end - told.begin for slot, told in zip(slots, declared.values(), strict=True)):
+        raise ValueError("has a header that cannot be read")
     return 8 + length, slots
 
 

@@ -109,3 +109,27 @@ class Manifest:
             )
         except (zlib.error, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def blobs_named(body: bytes) -> frozenset[str]:
+    """Return the blobs that a stored manifest names, without reading the rest of it; none if it is no manifest.
+
+    They stand at its beginning.
+    """
+    try:
+        for length in (1 << 12, 0):
+            text = zlib.decompressobj().decompress(body, length).decode(errors="ignore")
+            try:
+                if text.startswith(_BLOBS):
+                    found, _ = json.JSONDecoder().raw_decode(text, len(_BLOBS))
+                else:
+                    found = json.loads(text)["blobs"]
+                return frozenset(blob for blob in found if isinstance(blob, str))
+            except ValueError:
+                continue
+    except (zlib.error, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    return frozenset()
+
+
+_BLOBS = '{"blobs":'

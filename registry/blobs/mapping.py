@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from registry.blobs.files import Places, opened
-from registry.blobs.manifest import Location, Manifest, StoredTensor
+from registry.blobs.manifest import Manifest, StoredTensor
 from registry.blobs.verification import WORKERS
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 
@@ -73,16 +73,16 @@ def tensors_of(manifest: Manifest, place: Callable[[StoredTensor], torch.Tensor]
     """
     tied = {name: group[0] for group in manifest.ties for name in group}
     made: dict[str, torch.Tensor] = {}
-    used: set[Location] = set()
+    used: set[StoredTensor] = set()
     tensors: dict[str, torch.Tensor] = {}
     for name, stored in manifest.tensors.items():
         first = tied.get(name, name)
         tensor = made.get(first)
         if tensor is None or manifest.tensors[first].digest != stored.digest:
             tensor = place(stored)
-            if stored.location in used:
+            if stored in used and stored.spec.numel:
                 tensor = tensor.clone()
-            used.add(stored.location)
+            used.add(stored)
             made.setdefault(first, tensor)
         tensors[name] = tensor
     return tensors
@@ -104,23 +104,23 @@ class Copies:
 
     def __init__(self, places: Places, manifest: Manifest) -> None:
         self.status: dict[str, os.stat_result] = {}
-        self._tensors: dict[tuple[Location, str], torch.Tensor] = {}
+        self._tensors: dict[StoredTensor, torch.Tensor] = {}
         by_blob: dict[str, list[StoredTensor]] = {}
         for stored in manifest.tensors.values():
             by_blob.setdefault(stored.location.blob, []).append(stored)
         for blob, tensors in by_blob.items():
             path = places.blob(blob)
             with opened(path, blob) as (handle, self.status[blob]), ThreadPoolExecutor(WORKERS) as workers:
-                once = {(stored.location, stored.digest): stored for stored in tensors}
+                once = list(dict.fromkeys(tensors))
                 try:
-                    read = list(workers.map(partial(_read, handle), once.values()))
+                    read = list(workers.map(partial(_read, handle), once))
                 except OSError as error:
                     raise StoreUnreadable(path, error.strerror or str(error)) from error
                 self._tensors.update(zip(once, read, strict=True))
 
     def tensor(self, stored: StoredTensor) -> torch.Tensor:
         """Return what was read for a stored tensor."""
-        return self._tensors[stored.location, stored.digest]
+        return self._tensors[stored]
 
     def content(self, stored: StoredTensor) -> memoryview:
         """Return the bytes of that memory."""
@@ -173,11 +173,8 @@ def regions(
 ) -> Iterator[tuple[StoredTensor, list[str], memoryview]]:
     """Yield each tensor that is stored in one of the blobs that are wanted once, with its names and bytes."""
     inside = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in wanted}
-    names: dict[Location, list[str]] = {}
+    names: dict[StoredTensor, list[str]] = {}
     for name, stored in inside.items():
-        names.setdefault(stored.location, []).append(name)
-    seen: set[tuple[Location, str]] = set()
-    for stored in inside.values():
-        if (stored.location, stored.digest) not in seen:
-            seen.add((stored.location, stored.digest))
-            yield stored, names[stored.location], content(stored)
+        names.setdefault(stored, []).append(name)
+    for stored, its in names.items():
+        yield stored, its, content(stored)

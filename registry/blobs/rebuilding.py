@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs.files import Places, blob_files, opened, sync_folder
-from registry.blobs.layout import Slot, blob_digest, header, read_header
-from registry.blobs.manifest import Manifest, StoredTensor
+from registry.blobs.layout import Slot, blob_digest, header, ordered, read_header, read_slots
+from registry.blobs.manifest import Location, Manifest, StoredTensor
 from registry.blobs.verification import is_intact, tensor_digest
-from registry.blobs.writer import Source, make_blob_folder, write_pieces
+from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
 from registry.canonical.signature import TensorSpec
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
@@ -31,8 +31,16 @@ class StoredCopy:
     def identity(self) -> Hashable:
         return id(self)
 
+    @property
+    def is_streamed(self) -> bool:
+        return True
+
     def buffer(self) -> memoryview:
-        return self.content
+        return memoryview(bytes(self.content))
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        for begin in range(0, len(self.content), PIECE):
+            yield memoryview(bytes(self.content[begin : begin + PIECE]))
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,11 @@ class Layout:
     start: int
     slots: tuple[Slot, ...]
     digests: tuple[str, ...]
+
+    def tensors(self, blob: str) -> Iterator[StoredTensor]:
+        """Yield what the blob holds."""
+        for slot, digest in zip(self.slots, self.digests, strict=True):
+            yield StoredTensor(slot.spec, digest, Location(blob, self.start + slot.offset))
 
     def is_of(self, blob: str) -> bool:
         return blob_digest(header(self.slots, self.start), self.digests) == blob
@@ -81,26 +94,54 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(b"")
 
 
-def layout_of(blob: str, manifests: Iterable[Manifest]) -> Layout | None:
-    """Return how a blob was laid out, as far as the versions that use it tell; None if they do not tell all of it.
+def layout_of(places: Places, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+    """Return how a blob was laid out, as far as its header or the versions that use it tell; None where none does.
 
-    The push that wrote it named each tensor in it by the first name that the tensor had, and its version, or one that
-    shares all of the file, still has these names. Whether that is so, the blob's own name proves.
+    The push that wrote it named each tensor in it by a name that the tensor had, and its version, or one that shares
+    all of the file, still has these names. Whether a reading is right, the blob's own name proves.
     """
-    for manifest in manifests:
-        first: dict[int, tuple[str, StoredTensor]] = {}
-        for name, stored in manifest.tensors.items():
-            if stored.location.blob == blob:
-                first.setdefault(stored.location.offset, (name, stored))
-        if not first:
-            continue
-        start = min(first)
-        slots = tuple(Slot(name, stored.spec, offset - start) for offset, (name, stored) in sorted(first.items()))
-        layout = Layout(start, slots, tuple(stored.digest for _, (_, stored) in sorted(first.items())))
+    for layout in (*_by_header(places, blob, manifests), *_by_names(blob, manifests)):
         with contextlib.suppress(ValueError, OverflowError):
             if layout.is_of(blob):
                 return layout
     return None
+
+
+def _by_header(places: Places, blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
+    """Read what is left of the file; digests are those of the versions, or, of a tensor that none has, of its bytes."""
+    content = _mapped(places.blob(blob))
+    with contextlib.suppress(ValueError):
+        start, slots = read_slots(content)
+        known = {
+            (stored.location.offset, stored.spec): stored.digest
+            for manifest in manifests
+            for stored in manifest.tensors.values()
+            if stored.location.blob == blob
+        }
+        digests = []
+        for slot in slots:
+            begin = start + slot.offset
+            digest = known.get((begin, slot.spec))
+            digests.append(digest or tensor_digest(slot.spec, content[begin : begin + slot.spec.nbytes]))
+        yield Layout(start, tuple(slots), tuple(digests))
+
+
+def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
+    for manifest in manifests:
+        inside = [(name, stored) for name, stored in manifest.tensors.items() if stored.location.blob == blob]
+        # Which of several names of one content it was depends on the program that wrote it.
+        first = {stored: name for name, stored in reversed(inside)}
+        last = {stored: name for name, stored in inside}
+        names = [name for name, stored in inside if first[stored] == name]
+        order = [names[position] for position in ordered([manifest.tensors[name].spec for name in names])]
+        place = {manifest.tensors[name]: position for position, name in enumerate(order)}
+        # A tensor without elements begins where the one behind it does.
+        laid = sorted(place, key=lambda stored: (stored.location.offset, stored.spec.nbytes > 0, place[stored]))
+        if laid:
+            start = laid[0].location.offset
+            for chosen in (first, last):
+                slots = [Slot(chosen[stored], stored.spec, stored.location.offset - start) for stored in laid]
+                yield Layout(start, tuple(slots), tuple(stored.digest for stored in laid))
 
 
 def rebuild(

@@ -6,8 +6,8 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,11 +16,12 @@ from registry.blobs.collection import Garbage
 from registry.blobs.files import Places, blob_files, is_file, make_folder, opened, sync_folder, viewed
 from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
-from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, rebuild
+from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, tensor_digest
 from registry.blobs.writer import Progress, Source, Stored, store_tensors
+from registry.canonical.signature import TensorSpec
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
 
 Verify = Literal["always", "once", "never"]
+
+
+Known = dict[str, dict[tuple[int, TensorSpec], str]]
+"""By blob: the digests of tensors that were found intact, by where they begin and what they are.
+
+Where they begin is not enough: tensors without elements take no room, so the next one begins there, too.
+"""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a blob's file is."""
+
+    fault: str | None
+    tensors: Mapping[str, int] = field(default_factory=dict)
+    """Where each begins in the file, by digest; of a sound one."""
+    nbytes: int = 0
 
 
 class BlobStore:
@@ -99,18 +117,19 @@ class BlobStore:
 
         return OpenedWeights(tensors_of(manifest, place), check)
 
-    def faults(self, manifest: Manifest, known: set[tuple[str, int, str]]) -> dict[str, list[str]]:
+    def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         """Check a version's bytes without torch, and return what is wrong, by blob: sentences.
 
         Args:
-            known: (blob, offset, digest) of tensors that were found intact before, and are now, for the next version.
+            known: what was found intact before; what is found now is added, for the next version.
         """
         by_blob: dict[str, list[tuple[str, StoredTensor]]] = {}
         for name, stored in manifest.tensors.items():
             by_blob.setdefault(stored.location.blob, []).append((name, stored))
         found: dict[str, list[str]] = {}
         for blob, tensors in by_blob.items():
-            left = [(n, t) for n, t in tensors if (blob, t.location.offset, t.digest) not in known]
+            intact = known.setdefault(blob, {})
+            left = [(n, t) for n, t in tensors if intact.get((t.location.offset, t.spec)) != t.digest]
             if not left:
                 continue
             try:
@@ -118,22 +137,23 @@ class BlobStore:
                     for name, stored in left:
                         begin = stored.location.offset
                         with content[begin : begin + stored.spec.nbytes] as part:
-                            intact = len(part) == stored.spec.nbytes and is_intact(stored, part)
-                        if intact:
-                            known.add((blob, begin, stored.digest))
+                            is_whole = len(part) == stored.spec.nbytes and is_intact(stored, part)
+                        if is_whole:
+                            intact[begin, stored.spec] = stored.digest
                         else:
                             found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
             except RegistryError as error:
                 found.setdefault(blob, []).append(str(error))
         return found
 
-    def name_fault(self, blob: str, known: Collection[tuple[str, int, str]]) -> str | None:
-        """Return what is wrong with a blob's header, size and name taken together, or None; then stamp it.
+    def examine(self, blob: str, known: Known) -> Examined:
+        """Say what is wrong with a blob's header, size and name taken together; stamp it where nothing is.
 
         Args:
-            known: (blob, offset, digest) of tensors that were found intact; only the others are hashed.
+            known: what was found intact; only other tensors are hashed.
         """
-        hashed = {offset: digest for of, offset, digest in known if of == blob}
+        intact = known.get(blob, {})
+        tensors: dict[str, int] = {}
         try:
             with opened(self._places.blob(blob), blob) as (_, status), viewed(self._places.blob(blob), blob) as content:
                 start, slots = read_header(content)
@@ -141,28 +161,26 @@ class BlobStore:
                 for slot in slots:
                     begin = start + slot.offset
                     with content[begin : begin + slot.spec.nbytes] as part:
-                        digests.append(hashed.get(begin) or tensor_digest(slot.spec, part))
+                        digests.append(intact.get((begin, slot.spec)) or tensor_digest(slot.spec, part))
+                    tensors.setdefault(digests[-1], begin)
                 with content[:start] as head:
                     named = blob_digest(bytes(head), digests)
                 if start + sum(slot.spec.nbytes for slot in slots) != len(content):
-                    return "is longer than its header says"
+                    return Examined("is longer than its header says")
         except (ValueError, RegistryError) as error:
-            return str(error)
+            return Examined(str(error))
         if named != blob:
-            return "does not hold what its name says"
+            return Examined("does not hold what its name says")
         stamp(self._places, blob, status)
-        return None
+        return Examined(None, tensors, status.st_size)
 
-    def contents(self, blob: str) -> dict[int, set[str]]:
-        """Return the digests of the tensors in a blob's file, by offset; nothing of a file that cannot be read."""
-        found: dict[int, set[str]] = {}
-        with contextlib.suppress(ValueError, RegistryError), viewed(self._places.blob(blob), blob) as content:
-            start, slots = read_header(content)
-            for slot in slots:
-                begin = start + slot.offset
-                with content[begin : begin + slot.spec.nbytes] as part:
-                    found.setdefault(begin, set()).add(tensor_digest(slot.spec, part))
-        return found
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+        """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
+        return layout_of(self._places, blob, manifests)
+
+    def is_in_place(self, blob: str) -> bool:
+        """Whether a blob's name is that of a regular file, whatever is in it and whoever may read it."""
+        return is_file(self._places.blob(blob))
 
     def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
         """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""

@@ -1,5 +1,9 @@
 """Storing tensors: each is hashed, and those that no blob has yet become a new one.
 
+What is hashed is what is written, also where a training writes to the tensors meanwhile: a source gives its values in
+memory of their own. What is large is not held but read twice, to find out whether it is stored and to write it, and its
+digest is that of what was written; to hash it again takes less than the memory to hold it.
+
 Order: temporary file; data; header; fsync; the push's own record names the blob; rename; fsync of the folders. Only
 then does the caller commit the version. Killed at any point, what is left is garbage that a collection finds.
 """
@@ -23,8 +27,11 @@ from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
 from registry.canonical.signature import TensorSpec, tensor_hasher
 
-PIECE = 8 << 20
-"""Bytes written at a time; the kernel is told to start writing each out at once."""
+PIECE = 1 << 20
+"""Bytes up to which a tensor is held from its hashing to its writing, and which are written at a time."""
+
+STRETCH = 8 << 20
+"""Bytes after which the kernel is told to start writing them out."""
 
 BATCH_BYTES = 64 << 20
 BATCH_TENSORS = 500
@@ -48,7 +55,10 @@ class Source(Protocol):
     def spec(self) -> TensorSpec: ...
     @property
     def identity(self) -> Hashable: ...
+    @property
+    def is_streamed(self) -> bool: ...
     def buffer(self) -> memoryview: ...
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]: ...
 
 
 Progress = Callable[[int, int], None]
@@ -66,12 +76,18 @@ class Stored:
     """Blobs that could have been shared, were they not missing or damaged."""
 
 
+class _TooLate(Exception):
+    """A tensor has to be written for which the header has no room."""
+
+
 @dataclass(frozen=True)
 class _Hashed:
     key: str
     spec: TensorSpec
     digest: str
-    content: memoryview
+    content: memoryview | None
+    """None where it is not held, and is read again."""
+    source: Source
 
 
 def store_tensors(
@@ -81,6 +97,8 @@ def store_tensors(
     sharing: Sharing,
     announce: Announce,
     progress: Progress | None,
+    *,
+    hold: bool = False,
 ) -> Stored:
     """Store tensors by name; what may be shared is not written again.
 
@@ -88,6 +106,7 @@ def store_tensors(
         temporary: where the new blob grows.
         announce: called before the first byte is written, and with the blob's digest before it gets its name.
         progress: called with (bytes done, bytes in all).
+        hold: hold all tensors from their hashing to their writing.
 
     Raises:
         OSError: nothing was stored, and the temporary file is gone.
@@ -105,43 +124,57 @@ def store_tensors(
     blob = _NewBlob(temporary, room, total, announce)
     done = 0
     try:
-        for batch in _batches(_hashed(names, tensors, total), whole=small):
+        for batch in _batches(_hashed(names, tensors, total, hold), whole=small):
             known.update(sharing.find([(item.digest, item.spec) for item in batch]))
-            fresh = _fresh(batch, known, blob)
-            blob.append(fresh)
+            changed: dict[str, str] = {}
+            left = batch
+            while fresh := _fresh(left, known, blob):
+                if changed and small:
+                    raise _TooLate
+                changed.update(blob.append(fresh))
+                # What was to be stored once for two tensors may have changed in one of them.
+                left = [item for item in left if item.key not in changed]
             for item in batch:
-                digests[item.key] = item.digest
+                digests[item.key] = changed.get(item.key, item.digest)
                 done += item.spec.nbytes
                 if progress is not None:
                     progress(done, total)
-        written = blob.finish(places)
+        new = blob.finish(places)
+    except _TooLate:
+        blob.discard()
+        return store_tensors(places, temporary, tensors, sharing, announce, progress, hold=True)
     except BaseException:
         blob.discard()
         raise
-    if written is not None:
-        known.update(blob.locations(written.digest))
+    if new is not None:
+        known.update(blob.locations(new.digest))
     stored = {
         name: StoredTensor(source.spec, digest, known[digest])
         for name, source in tensors.items()
         for digest in [digests[first[source.identity]]]
     }
-    return Stored(stored, (written,) if written is not None else (), frozenset(sharing.unsound))
+    return Stored(stored, (new,) if new is not None else (), frozenset(sharing.unsound))
 
 
 def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBlob) -> list[_Hashed]:
     """Return what has to be written, each content once."""
-    fresh = {item.digest: item for item in batch if item.digest not in known and item.digest not in blob}
+    fresh: dict[str, _Hashed] = {}
+    for item in batch:
+        if item.digest not in known and item.digest not in blob:
+            fresh.setdefault(item.digest, item)
     return list(fresh.values())
 
 
-def _hashed(names: Sequence[str], tensors: Mapping[str, Source], total: int) -> Iterator[_Hashed]:
+def _hashed(names: Sequence[str], tensors: Mapping[str, Source], total: int, hold: bool) -> Iterator[_Hashed]:
     """Yield tensors with their digests, in order."""
 
     def hashed(name: str) -> _Hashed:
         source = tensors[name]
-        content, hasher = source.buffer(), tensor_hasher(source.spec)
-        hasher.update(content)
-        return _Hashed(name, source.spec, hasher.hexdigest(), content)
+        hasher = tensor_hasher(source.spec)
+        content = None if not hold and source.is_streamed and source.spec.nbytes > PIECE else source.buffer()
+        for piece in source.pieces(own=False) if content is None else (content,):
+            hasher.update(piece)
+        return _Hashed(name, source.spec, hasher.hexdigest(), content, source)
 
     if total <= TINY:
         yield from map(hashed, names)
@@ -190,36 +223,50 @@ class _NewBlob:
         self._largest = largest
         self._announce = announce
         self._handle: int | None = None
-        self._slots: dict[str, Slot] = {}
-        """By digest, in the order of the data."""
+        self._slots: list[Slot] = []
+        self._digests: list[str] = []
+        self._places: dict[str, Slot] = {}
+        """By digest."""
         self._nbytes = 0
+        self._announced = ""
         self._head = b""
         self._start = 0
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._slots
+        return digest in self._places
 
-    def append(self, items: Sequence[_Hashed]) -> None:
-        """Write tensors behind those that are there."""
-        for item in items:
-            self._slots[item.digest] = Slot(item.key, item.spec, self._nbytes)
-            self._nbytes += item.spec.nbytes
+    def append(self, items: Sequence[_Hashed]) -> dict[str, str]:
+        """Write tensors behind those that are there; return, by key, the digests of those that have changed."""
         if not items:
-            return
-        if self._handle is None:
-            self._open()
-        assert self._handle is not None
+            return {}
+        first = len(self._slots)
         for item in items:
-            write_pieces(self._handle, item.content)
+            self._slots.append(Slot(item.key, item.spec, self._nbytes))
+            self._nbytes += item.spec.nbytes
+        if self._handle is None:
+            self._open([item.digest for item in items])
+        assert self._handle is not None
+        changed = {}
+        for item, slot in zip(items, self._slots[first:], strict=True):
+            if item.content is not None:
+                write_pieces(self._handle, item.content)
+                digest = item.digest
+            else:
+                digest = _write_hashed(self._handle, item)
+            self._digests.append(digest)
+            self._places.setdefault(digest, slot)
+            if digest != item.digest:
+                changed[item.key] = digest
+        return changed
 
     def finish(self, places: Places) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
         if self._handle is None:
             return None
         if self._room is not None:
-            self._head = header(list(self._slots.values()), self._room)
-        digest = blob_digest(self._head, self._slots)
-        if self._room is not None:
+            self._head = header(self._slots, self._room)
+        digest = blob_digest(self._head, self._digests)
+        if digest != self._announced:
             self._announce(digest)
         os.pwrite(self._handle, self._head, 0)
         os.ftruncate(self._handle, self._start + self._nbytes)
@@ -236,7 +283,7 @@ class _NewBlob:
 
     def locations(self, blob: str) -> dict[str, Location]:
         """Return where the tensors are in the finished blob, by digest."""
-        return {digest: Location(blob, self._start + slot.offset) for digest, slot in self._slots.items()}
+        return {digest: Location(blob, self._start + slot.offset) for digest, slot in self._places.items()}
 
     def discard(self) -> None:
         if self._handle is not None:
@@ -244,10 +291,11 @@ class _NewBlob:
             self._handle = None
         self._path.unlink(missing_ok=True)
 
-    def _open(self) -> None:
+    def _open(self, digests: Sequence[str]) -> None:
         if self._room is None:
-            self._head = header(list(self._slots.values()))
-            self._announce(blob_digest(self._head, self._slots))
+            self._head = header(self._slots)
+            self._announced = blob_digest(self._head, digests)
+            self._announce(self._announced)
         else:
             self._announce(None)
         self._start = self._room if self._room is not None else len(self._head)
@@ -265,15 +313,35 @@ def make_blob_folder(places: Places, digest: str) -> None:
     make_folder(places.blob(digest).parent)
 
 
+def _write_hashed(handle: int, item: _Hashed) -> str:
+    """Write a tensor that was not held, and return the digest of what was written."""
+    hasher = tensor_hasher(item.spec)
+    with ThreadPoolExecutor(1, thread_name_prefix="blake3") as pool:
+        left = 0
+        for piece in item.source.pieces():
+            hashing = pool.submit(hasher.update, piece)
+            left = _write(handle, piece, left)
+            hashing.result()
+    return hasher.hexdigest()
+
+
 def write_pieces(handle: int, content: memoryview) -> None:
-    """Write bytes, and have the kernel send each piece to the disk while the next one is prepared."""
+    """Write bytes, and have the kernel send each stretch to the disk while the next one is prepared."""
+    left = 0
     for begin in range(0, len(content), PIECE):
-        piece = content[begin : begin + PIECE]
-        written = 0
-        while written < len(piece):
-            written += os.write(handle, piece[written:])
-        if len(piece) == PIECE:
-            _start_writing_out(handle, PIECE)
+        left = _write(handle, content[begin : begin + PIECE], left)
+
+
+def _write(handle: int, piece: memoryview, left: int) -> int:
+    """Write a piece, and return how many bytes the kernel has not been told yet to write out."""
+    written = 0
+    while written < len(piece):
+        written += os.write(handle, piece[written:])
+    left += len(piece)
+    if left >= STRETCH:
+        _start_writing_out(handle, left)
+        left = 0
+    return left
 
 
 @functools.cache

@@ -127,6 +127,46 @@ def encode(value: Any, where: str = "the value", *, exact: bool = False) -> Any:
     return _Encoder(exact).encode(value, where, MOST_LEVELS)
 
 
+def encode_all(values: Mapping[str, Any], exact: Callable[[str], bool] = lambda name: False) -> dict[str, Any]:
+    """Return the JSON forms of several values, which together may not be larger than one.
+
+    Args:
+        exact: whether the value of a name has to come back with its types.
+
+    Raises:
+        UnencodableValue: as ``encode`` does, with the value's name.
+    """
+    encoder = _Encoder(exact=False)
+    encoded = {}
+    for name, value in values.items():
+        encoder.exact = exact(name)
+        encoded[name] = encoder.encode(value, name, MOST_LEVELS)
+    return encoded
+
+
+def encode_metadata(metadata: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the JSON form of a state dict's ``_metadata``; versions by number, which is all that most have, stay.
+
+    Raises:
+        UnencodableValue: a module kept something in it that is no plain data, or too much.
+    """
+    encoder = _Encoder(exact=False)
+    return {
+        path: encoder.encode(facts if type(facts) is dict else dict(facts), f"_metadata of '{path}'", MOST_LEVELS)
+        for path, facts in metadata.items()
+    }
+
+
+def decode_metadata(raw: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]] | None:
+    """Return the ``_metadata`` that ``encode_metadata`` was given."""
+    return None if raw is None else {path: decode(facts) for path, facts in raw.items()}
+
+
+def _inside(where: str, key: object) -> str:
+    """Name a place inside of another, which is done for every value: a long key or a deep place would be copied."""
+    return f"{where}/{key!s:.60}" if len(where) < 500 else where
+
+
 class _Encoder:
     def __init__(self, exact: bool) -> None:
         self.exact = exact
@@ -151,7 +191,7 @@ class _Encoder:
         if isinstance(value, dict):
             return self._dict(value, where, levels)
         if isinstance(value, list):
-            return [self.encode(item, f"{where}/{i}", levels - 1) for i, item in enumerate(value)]
+            return [self.encode(item, _inside(where, i), levels - 1) for i, item in enumerate(value)]
         return self._tagged(value, where, levels)
 
     @staticmethod
@@ -172,7 +212,7 @@ class _Encoder:
     def _dict(self, value: dict[Any, Any], where: str, levels: int) -> Any:
         ordered = isinstance(value, OrderedDict)
         if not ordered and all(isinstance(key, str) for key in value) and TAG not in value:
-            return {self._text(k, where): self.encode(v, f"{where}/{k}", levels - 1) for k, v in value.items()}
+            return {self._text(k, where): self.encode(v, _inside(where, k), levels - 1) for k, v in value.items()}
         return {TAG: "odict" if ordered else "dict", "v": self._pairs(value, where, levels)}
 
     def _tagged_exactly(self, value: Any, where: str, levels: int) -> Any:
@@ -209,8 +249,7 @@ class _Encoder:
 
     def _pairs(self, value: Mapping[Any, Any], where: str, levels: int) -> list[list[Any]]:
         return [
-            [self.encode(k, where, levels - 1), self.encode(v, f"{where}/{k!s:.60}", levels - 1)]
-            for k, v in value.items()
+            [self.encode(k, where, levels - 1), self.encode(v, _inside(where, k), levels - 1)] for k, v in value.items()
         ]
 
     def _tagged(self, value: Any, where: str, levels: int) -> Any:
@@ -218,7 +257,7 @@ class _Encoder:
         if isinstance(value, Size) or name == "torch.Size":
             return {TAG: "size", "v": [int(n) for n in value]}
         if isinstance(value, tuple):
-            return {TAG: "tuple", "v": [self.encode(v, f"{where}/{i}", levels - 1) for i, v in enumerate(value)]}
+            return {TAG: "tuple", "v": [self.encode(v, _inside(where, i), levels - 1) for i, v in enumerate(value)]}
         if isinstance(value, (set, frozenset)):
             items = [self.encode(v, where, levels - 1) for v in value]
             return {TAG: "frozenset" if isinstance(value, frozenset) else "set", "v": sorted(items, key=repr)}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest
+from registry.blobs.manifest import BlobRecord, Location, Manifest, blobs_named
 from registry.catalog import sql
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import Vanished
+
+_AT_ONCE = 500
+"""Versions whose manifests are read at a time."""
 
 
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
@@ -59,12 +62,45 @@ def need(connection: Connection, version: int, blobs: Collection[int]) -> None:
 
 def referenced(database: Database) -> frozenset[str]:
     """Return the digests of the blobs that a version needs, in the trash or out of it."""
-    return frozenset(row.digest for row in database.rows(sql.NEEDED_BLOBS))
+    return frozenset(row.digest for row in database.rows(sql.NEEDED_BLOBS)) | named(database)
+
+
+def named(database: Database, before: str = "") -> frozenset[str]:
+    """Return the blobs that are named by what versions hold; not by those that were trashed before a time.
+
+    What a version needs stands in a table, too. Where the two differ, a row was lost, and nothing of either may go.
+    """
+    found: set[str] = set()
+    last = database.rows(sql.LAST_VERSION)[0].last or 0
+    for after in range(0, last, _AT_ONCE):
+        for row in database.rows(sql.DOCUMENTS_AFTER, {"after": after, "last": after + _AT_ONCE}):
+            if row.trashed_at is None or row.trashed_at >= before:
+                found |= blobs_named(row.body)
+    return frozenset(found)
+
+
+def needed_by(database: Database, name: str, number: int) -> frozenset[str]:
+    """Return the blobs that the table says a version needs."""
+    return frozenset(row.digest for row in database.rows(sql.BLOBS_OF_VERSION, {"name": name, "number": number}))
+
+
+def tensors_in(database: Database, blob: str) -> dict[str, int]:
+    """Return the tensors that pushes find in a blob, by digest, with where they begin."""
+    return {row.digest: row.offset for row in database.rows(sql.TENSORS_OF_BLOB, {"blob": blob})}
 
 
 def known(database: Database) -> Mapping[str, int]:
     """Return the bytes of every blob that the catalog knows, by digest."""
     return {row.digest: row.nbytes for row in database.rows(sql.KNOWN_BLOBS)}
+
+
+def restate(connection: Connection, version: int, sizes: Mapping[str, int], at: str) -> None:
+    """Write again that a version needs blobs, given with their bytes, and how large these are."""
+    connection.run_all(
+        sql.ADD_BLOB, [{"id": None, "digest": blob, "nbytes": size, "created_at": at} for blob, size in sizes.items()]
+    )
+    connection.run_all(sql.SET_BLOB_SIZE, [{"blob": blob, "size": size} for blob, size in sizes.items()])
+    need(connection, version, ids(connection, sizes))
 
 
 def forget(connection: Connection, digests: Iterable[str]) -> frozenset[str]:

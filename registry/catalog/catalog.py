@@ -168,8 +168,16 @@ class Catalog:
         return bookkeeping.places(self._database)
 
     def referenced_blobs(self) -> frozenset[str]:
-        """Return the digests of the blobs that some version needs, be it in the trash."""
+        """Return the digests of the blobs that some version needs, be it in the trash, by its manifest or the table."""
         return blobs.referenced(self._database)
+
+    def needed_by(self, entry: Entry) -> frozenset[str]:
+        """Return the blobs that a version needs by the table alone; its manifest says it, too."""
+        return blobs.needed_by(self._database, entry.name, entry.version)
+
+    def tensors_in(self, blob: str) -> Mapping[str, int]:
+        """Return the tensors that a push would share of a blob: by digest, where each begins."""
+        return blobs.tensors_in(self._database, blob)
 
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
@@ -286,7 +294,8 @@ class Catalog:
     def forget_unneeded_blobs(self) -> frozenset[str]:
         """Forget the blobs that no version needs, and return which these were: their files may go."""
         with self._change() as change:
-            return blobs.forget(change.connection, blobs.known(self._database))
+            named = blobs.named(self._database)
+            return blobs.forget(change.connection, blobs.known(self._database).keys() - named)
 
     def distrust_blobs(self, digests: Iterable[str]) -> None:
         """Let no later push share the tensors of damaged blobs."""
@@ -302,6 +311,13 @@ class Catalog:
         """
         with self._change() as change:
             admission.move(change, hold(change, entry), manifest, new_blobs)
+
+    def restate(self, entry: Entry, sizes: Mapping[str, int]) -> None:
+        """Write the rows again that say which blobs a version needs; they are given with their bytes."""
+        with self._change() as change:
+            version = hold(change, entry)
+            blobs.restate(change.connection, version.id, sizes, change.at)
+            trail.append(change, "repair", version)
 
     def record_event(self, verb: str, entry: Entry | None = None, details: Mapping[str, Any] | None = None) -> None:
         """Add an event of something that happened outside the catalog (``repair``, ``gc``)."""

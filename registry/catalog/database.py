@@ -173,8 +173,12 @@ class Database:
         held = self._connections.get(thread)
         # SQLite would go on with a file that no longer has a name, and what it commits there nobody finds again.
         if held is not None and not held.driver.in_transaction and held.file != self._identity():
-            del self._connections[thread]
+            self._connections.pop(thread).driver.close()
             held = None
+            # The home was deleted, and perhaps made again by somebody: what is there now is brought up as at first.
+            self._make_home()
+            self.read_only = not _is_writable(self.home, self.path)
+            self._bring_to_head()
         if held is None:
             held = self._connections[thread] = self._connect()
         return held

@@ -405,6 +405,30 @@ KNOWN_BLOBS = """
 SELECT blobs.digest, blobs.nbytes FROM blobs
 """
 
+BLOBS_OF_VERSION = """
+SELECT blobs.digest FROM blobs JOIN version_blobs ON version_blobs.blob_id = blobs.id JOIN versions ON
+versions.id = version_blobs.version_id WHERE versions.model_id = (SELECT models.id FROM models WHERE
+models.name = :name) AND versions.number = :number
+"""
+
+TENSORS_OF_BLOB = """
+SELECT stored_tensors.digest, stored_tensors."offset" FROM stored_tensors JOIN blobs ON blobs.id =
+stored_tensors.blob_id WHERE blobs.digest = :blob
+"""
+
+DOCUMENTS_AFTER = """
+SELECT documents.version_id, documents.body, versions.trashed_at FROM documents JOIN versions ON versions.id =
+documents.version_id WHERE documents.version_id > :after AND documents.version_id <= :last
+"""
+
+LAST_VERSION = """
+SELECT max(versions.id) AS last FROM versions
+"""
+
+SET_BLOB_SIZE = """
+UPDATE blobs SET nbytes=:size WHERE blobs.digest = :blob
+"""
+
 ADD_BLOB = """
 INSERT OR IGNORE INTO blobs (id, digest, nbytes, created_at) VALUES (:id, :digest, :nbytes, :created_at)
 """

@@ -240,6 +240,24 @@ PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.off
     _BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id
 )
 KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes)
+BLOBS_OF_VERSION = (
+    select(_BLOBS.c.digest)
+    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
+    .join(_VERSIONS, _VERSIONS.c.id == _NEEDS.c.version_id)
+    .where(_VERSIONS.c.model_id == _MODEL_ID, _same("number", _VERSIONS.c.number))
+)
+TENSORS_OF_BLOB = (
+    select(_TENSORS.c.digest, _TENSORS.c.offset)
+    .join(_BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id)
+    .where(_same("blob", _BLOBS.c.digest))
+)
+DOCUMENTS_AFTER = (
+    select(_DOCUMENTS.c.version_id, _DOCUMENTS.c.body, _VERSIONS.c.trashed_at)
+    .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
+    .where(_DOCUMENTS.c.version_id > bindparam("after"), _DOCUMENTS.c.version_id <= bindparam("last"))
+)
+LAST_VERSION = select(func.max(_VERSIONS.c.id).label("last"))
+SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest)).values(nbytes=bindparam("size"))
 ADD_BLOB = insert(_BLOBS).prefix_with("OR IGNORE")
 ADD_TENSOR = insert(_TENSORS).prefix_with("OR IGNORE")
 ADD_NEED = insert(_NEEDS).prefix_with("OR IGNORE")

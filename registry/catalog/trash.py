@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.catalog import aliases, sql, trail
+from registry.catalog import aliases, blobs, sql, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
@@ -41,7 +41,8 @@ def due(database: Database, before: str) -> tuple[tuple[str, ...], frozenset[str
     """Return what a purge would take, and the blobs that the other versions need."""
     rows = database.rows(sql.TRASHED_BEFORE, {"before": before})
     needed = database.rows(sql.NEEDED_BY_OTHERS, {"before": before})
-    return tuple(f"{row.name}:v{row.number}" for row in rows), frozenset(row.digest for row in needed)
+    stay = frozenset(row.digest for row in needed) | blobs.named(database, before)
+    return tuple(f"{row.name}:v{row.number}" for row in rows), stay
 
 
 def purge(change: Change, before: str) -> tuple[str, ...]:

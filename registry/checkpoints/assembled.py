@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
@@ -60,14 +60,28 @@ class AssembledTensor:
                 target[region] = piece
         return memoryview(out)
 
+    @property
+    def is_streamed(self) -> bool:
+        return len(self.chunks) == 1
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        """Yield the values; all at once where they are gathered."""
+        if len(self.chunks) == 1 and self.spec.numel:
+            yield from self._tensor(self.chunks[0]).pieces()
+        else:
+            yield self.buffer()
+
     def _read(self, chunk: Chunk) -> memoryview:
+        return self._tensor(chunk).buffer()
+
+    def _tensor(self, chunk: Chunk) -> FileTensor:
         tensor = chunk.read()
         if tensor.spec != TensorSpec(self.spec.dtype, chunk.shape):
             raise DamagedCheckpoint(
                 self.source,
                 f"a piece of '{self.name}' is {tensor.spec} and should be {TensorSpec(self.spec.dtype, chunk.shape)}",
             )
-        return tensor.buffer()
+        return tensor
 
 
 TENSORS = (FileTensor, AssembledTensor)

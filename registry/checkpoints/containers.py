@@ -92,7 +92,7 @@ def examine(value: Any, source: str, nbytes: int | None) -> Contents:
         UnstorableTensor, ShardedTensors, ZeroShards: weights of a kind that cannot be stored, or a part of them.
         OversizedCheckpoint: expanded tensors out of proportion to the file.
     """
-    settled = settle(value, source)
+    settled = settle(value, source, nbytes)
     if nbytes is not None:
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
@@ -310,10 +310,19 @@ def _overlap_note(weights: WeightSet) -> str:
 
 
 def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
-    distinct = {tensor.identity: tensor.spec for tensor in settled.tensors}
-    claimed = sum(spec.numel * ALL_ITEM_SIZES.get(spec.dtype, 1) for spec in distinct.values())
+    distinct = {tensor.identity: tensor for tensor in settled.tensors}
+    claimed = sum(max(_stored_for(tensor), _read_for(tensor)) for tensor in distinct.values())
     if claimed > MOST_EXPANSION * nbytes + SMALL:
         raise OversizedCheckpoint(source, f"its tensors claim {claimed} bytes in a file of {nbytes}")
+
+
+def _stored_for(tensor: TensorSource) -> int:
+    return tensor.spec.numel * ALL_ITEM_SIZES.get(tensor.spec.dtype, 1)
+
+
+def _read_for(tensor: TensorSource) -> int:
+    """Return the bytes that are read to gather a tensor: of two elements at both ends of a storage, all of it."""
+    return tensor.end - tensor.start if isinstance(tensor, FileTensor) else 0
 
 
 def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:

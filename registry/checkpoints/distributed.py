@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from registry.canonical.budget import Budget
 from registry.canonical.signature import TensorSpec
 from registry.canonical.values import Foreign, Symbol
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import examine
-from registry.checkpoints.mapping import map_file
+from registry.checkpoints.mapping import OpenedFile, Span, open_span
 from registry.checkpoints.parts import METADATA
+from registry.checkpoints.settling import settle
 from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.torch_vocabulary import CHECKPOINT
 from registry.checkpoints.torch_zip import MAGIC as ZIP
@@ -37,7 +39,7 @@ def open_distributed(path: Path) -> Checkpoint:
         DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
     """
     source = str(path)
-    value, nbytes = read_distributed(path)
+    value, nbytes, files = read_distributed(path)
     found = examine(value, source, nbytes)
     return Checkpoint(
         source,
@@ -48,33 +50,48 @@ def open_distributed(path: Path) -> Checkpoint:
         found.init,
         found.facts,
         contents=found.value,
+        files=files,
         notes=found.notes,
     )
 
 
-def read_distributed(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the nested value that was saved in a directory, and the size of all its files.
+def read_distributed(path: Path) -> tuple[dict[str, Any], int, tuple[OpenedFile, ...]]:
+    """Return the nested value that was saved in a directory, the size of all its files, and the files.
 
     Raises:
         DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
     """
+    source = str(path)
     try:
-        return _Directory(path, _state(unpickle(map_file(path / METADATA), CHECKPOINT)[0])).value()
+        metadata = open_span(path / METADATA)
+        described = unpickle(metadata.read(), CHECKPOINT)[0]
+        directory = _Directory(path, _state(settle(described, source, len(metadata), through=True).value), metadata)
+        return *directory.value(), directory.files
     except (BadPickle, _Faulty) as fault:
-        raise DamagedCheckpoint(str(path), f"its .metadata: {fault}") from None
+        raise DamagedCheckpoint(source, f"its .metadata: {fault}") from None
 
 
 class _Directory:
-    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, metadata: Mapping[str, Any], content: Span) -> None:
         self._path = path
+        self._content = content
         self._source = str(path)
         self._entries = _mapping(metadata.get("state_dict_metadata"))
         self._paths = metadata.get("planner_data")
         self._places = {}
         for key, value in _mapping(metadata.get("storage_data")).items():
             index = _state(key)
-            self._places[(index.get("fqn"), _counts(index.get("offset")))] = _state(value)
-        self._files: dict[str, memoryview] = {}
+            self._places[_place(index.get("fqn"), _counts(index.get("offset")))] = _state(value)
+        self._files: dict[str, Span] = {}
+        self._values: dict[tuple[str, int, int], Any] = {}
+        """What was read of a file's part, so that none is read twice."""
+        self._budget: Budget | None = None
+
+    @property
+    def files(self) -> tuple[OpenedFile, ...]:
+        """All that were opened."""
+        spans = (self._content, *self._files.values())
+        return tuple(span.file for span in spans if isinstance(span.file, OpenedFile))
 
     def value(self) -> tuple[dict[str, Any], int]:
         """Return the nested value that was saved, and the size of all files."""
@@ -84,8 +101,7 @@ class _Directory:
 
     def _entry(self, name: str, entry: Foreign) -> Any:
         if entry.name.endswith(".BytesStorageMetadata"):
-            content = self._slice(name, None)
-            return read_torch_zip(content, self._source) if content[:4] == ZIP else Foreign("a pickle of its own")
+            return self._value(self._slice(name, None))
         if not entry.name.endswith(".TensorStorageMetadata"):
             raise _Faulty(f"'{name[:60]}' is a {entry.name[:60]}")
         state = _state(entry)
@@ -94,6 +110,16 @@ class _Directory:
         if fault := faulty(shape, chunks):
             raise _Faulty(f"'{name[:60]}': {fault}")
         return AssembledTensor(self._source, name, TensorSpec(dtype, shape), chunks)
+
+    def _value(self, content: Span) -> Any:
+        if content.read(0, 4) != ZIP:
+            return Foreign("a pickle of its own")
+        if self._budget is None:
+            self._budget = Budget(sum(map(len, self._files.values())))
+        place = (str(content.file.path) if isinstance(content.file, OpenedFile) else "", content.begin, content.size)
+        if place not in self._values:
+            self._values[place] = read_torch_zip(content, self._source, self._budget)
+        return self._values[place]
 
     def _chunk(self, name: str, state: Mapping[str, Any]) -> Chunk:
         offsets, sizes = _counts(state.get("offsets")) or (), _counts(state.get("sizes")) or ()
@@ -107,11 +133,11 @@ class _Directory:
 
         return Chunk(offsets, sizes, read)
 
-    def _slice(self, name: str, offsets: tuple[int, ...] | None) -> memoryview:
+    def _slice(self, name: str, offsets: tuple[int, ...] | None) -> Span:
         """Return the bytes of one piece; where there is one piece only, its offset may be left out."""
-        place = self._places.get((name, offsets))
+        place = self._places.get(_place(name, offsets))
         if place is None and offsets is not None and not any(offsets):
-            place = self._places.get((name, None))
+            place = self._places.get(_place(name, None))
         if place is None:
             raise _Faulty(f"a piece of '{name[:60]}' has no place")
         if place.get("transform_descriptors"):
@@ -123,15 +149,20 @@ class _Directory:
         content = self._file(file)
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(content):
             raise _Faulty(f"a piece of '{name[:60]}' lies beyond the end of {file}")
-        return content[offset : offset + length]
+        return content.part(offset, offset + length)
 
-    def _file(self, name: str) -> memoryview:
+    def _file(self, name: str) -> Span:
         if name not in self._files:
             if not (self._path / name).exists():
                 held = sum(place.get("relative_path") == name for place in self._places.values())
                 raise MissingShard(self._source, name, held)
-            self._files[name] = map_file(self._path / name)
+            self._files[name] = open_span(self._path / name)
         return self._files[name]
+
+
+def _place(name: Any, offsets: tuple[int, ...] | None) -> str:
+    """Return a key for a piece; as text, since numbers can be chosen so that all of them collide."""
+    return f"{offsets} {name}"
 
 
 def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from registry.canonical.values import Array, Foreign, Record
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.containers import examine
+from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
 from registry.checkpoints.settling import DEEPEST
 from registry.checkpoints.torch_vocabulary import Unstorable
@@ -50,11 +51,32 @@ class LiveTensor:
         t = self._tensor
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
 
+    @property
+    def is_streamed(self) -> bool:
+        t = self._tensor
+        return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
+
     def buffer(self) -> memoryview:
-        dense = self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
-        array = (ctypes.c_ubyte * self.spec.nbytes).from_address(dense.data_ptr() if self.spec.nbytes else id(dense))
-        array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
-        return memoryview(array).cast("B")
+        dense = self._dense()
+        if self.spec.nbytes <= PIECE:
+            return memoryview(bytes(_view(dense)))
+        return _view(dense.clone() if self.is_streamed else dense)
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        content = _view(self._dense())
+        for begin in range(0, len(content), PIECE):
+            piece = content[begin : begin + PIECE]
+            yield memoryview(bytes(piece)) if own and self.is_streamed else piece
+
+    def _dense(self) -> torch.Tensor:
+        return self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
+
+
+def _view(dense: torch.Tensor) -> memoryview:
+    nbytes = dense.numel() * dense.element_size()
+    array = (ctypes.c_ubyte * nbytes).from_address(dense.data_ptr() if nbytes else id(dense))
+    array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
+    return memoryview(array).cast("B")
 
 
 def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:

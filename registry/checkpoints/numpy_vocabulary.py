@@ -10,6 +10,7 @@ from typing import Any
 from registry.canonical.signature import TensorSpec
 from registry.canonical.values import Array, Foreign
 from registry.checkpoints.plain_vocabulary import raw_bytes
+from registry.checkpoints.tensors import swapped
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Handler, Machine, Vocabulary
 
 _CODES = {
@@ -73,10 +74,11 @@ def _array(machine: Machine, data: Any, dtype: Any, shape: Any, column_major: bo
         raise BadPickle("the bytes of an array of numpy do not fit its shape")
     item = 4 if name == "complex64" else spec.nbytes // max(spec.numel, 1)
     if dtype.big_endian and item > 1:
-        content = b"".join(content[i : i + item][::-1] for i in range(0, len(content), item))
+        content = swapped(content, item)
     if column_major and len(shape) > 1:
         if spec.numel > LARGEST_COLUMN_MAJOR:
             return Foreign("numpy.ndarray in column-major order", (shape, name))
+        machine.charge(120 * spec.numel)
         content = _row_major(content, shape, spec.nbytes // max(spec.numel, 1))
     return Array(spec, content)
 
@@ -114,6 +116,7 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
     if not isinstance(dtype, ArrayType):
         return Foreign("numpy.scalar", args)
     if dtype.code.startswith(("U", "S")):
+        machine.charge(4 * len(raw_bytes(data)))
         return raw_bytes(data).decode("utf-32-le" if dtype.code.startswith("U") else "latin-1").rstrip("\0")
     content = raw_bytes(data)
     order = ">" if dtype.big_endian else "<"

@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.checkpoints.containers import examine
 from registry.checkpoints.folders import open_folder
-from registry.checkpoints.mapping import map_file, unopenable
+from registry.checkpoints.mapping import OpenedFile, Span, open_span, unopenable
 from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
 from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.settling import settle
@@ -52,16 +52,26 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def open_file(path: Path) -> Checkpoint:
     """Read one file, also one that is a part of a folder."""
-    content, source = map_file(path), str(path)
-    if begins_safetensors(content):
+    content, source = open_span(path), str(path)
+    head = content.read(0, 4096)
+    if begins_safetensors(head):
         return _from_safetensors(content, source, path)
     if is_index(content):
         return open_index(path, open_file)
-    value, form = _pickled(content, source)
+    value, form = _pickled(content, head, source)
     found = examine(value, source, len(content))
     refuse_spread(found.value, source)
     return Checkpoint(
-        source, path, form, found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
+        source,
+        path,
+        form,
+        found.weight_sets,
+        found.training,
+        found.init,
+        found.facts,
+        found.value,
+        files=_files(content),
+        notes=found.notes,
     )
 
 
@@ -71,34 +81,40 @@ def read_file(path: Path) -> Any:
     Raises:
         RegistryError: it is of one, or of another program's, and cannot be read.
     """
-    content, source = map_file(path), str(path)
-    if begins_safetensors(content):
+    content, source = open_span(path), str(path)
+    head = content.read(0, 4096)
+    if begins_safetensors(head):
         return dict(read_safetensors(content, source)[0].tensors)
-    if content[:4] == ZIP or begins_legacy(content):
-        return settle(_pickled(content, source)[0], source).value
-    head = bytes(content[:4096])
+    if head[:4] == ZIP or begins_legacy(head):
+        return settle(_pickled(content, head, source)[0], source, len(content)).value
     if head.startswith(_OF_OTHERS) or _PICKLE.match(head) or _ONNX.match(head):
-        raise _unknown(content, source)
+        raise _unknown(head, source)
     return None
 
 
-def _pickled(content: memoryview, source: str) -> tuple[Any, str]:
+def _pickled(content: Span, head: bytes, source: str) -> tuple[Any, str]:
     """Return what torch.save wrote, and in which of its formats."""
-    if content[:4] == ZIP:
+    if head[:4] == ZIP:
         return read_torch_zip(content, source), "torch-zip"
-    if begins_legacy(content):
+    if begins_legacy(head):
         return read_torch_legacy(content, source), "torch-legacy"
-    raise _unknown(content, source)
+    raise _unknown(head, source)
 
 
-def _from_safetensors(content: memoryview, source: str, path: Path) -> Checkpoint:
+def _files(content: Span) -> tuple[OpenedFile, ...]:
+    return (content.file,) if isinstance(content.file, OpenedFile) else ()
+
+
+def _from_safetensors(content: Span, source: str, path: Path) -> Checkpoint:
     weights, metadata = read_safetensors(content, source)
     if SHARDING in metadata:
         raise ShardedTensors(source, next(iter(weights.tensors), ""), "piece written by torch.distributed.checkpoint")
     if not weights.tensors:
         raise EmptyCheckpoint(source, "a safetensors file without tensors")
     facts = {key: metadata[key] for key in ("format",) if key in metadata}
-    return Checkpoint(source, path, "safetensors", (weights,), facts=facts, contents=dict(weights.tensors))
+    return Checkpoint(
+        source, path, "safetensors", (weights,), facts=facts, contents=dict(weights.tensors), files=_files(content)
+    )
 
 
 _SIGNATURES = (
@@ -126,9 +142,8 @@ _ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x32\x3a\x42]")
 _READABLE = "give a file that torch.save or safetensors wrote"
 
 
-def _unknown(content: memoryview, source: str) -> NotACheckpoint:
-    """Return the error that says what the file is instead of a checkpoint."""
-    head = bytes(content[:4096])
+def _unknown(head: bytes, source: str) -> NotACheckpoint:
+    """Return the error that says what the file is instead of a checkpoint, by its first bytes."""
     for signature, what, remedy in _SIGNATURES:
         if head.startswith(signature):
             return NotACheckpoint(source, what, remedy or _READABLE)

@@ -108,12 +108,12 @@ def _filled(machine: Machine, target: _Mapping, args: tuple[Any, ...]) -> _Mappi
     for pair in items.items() if isinstance(items, dict) else items:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise BadPickle("a dict is made of something that is no pair")
-        target[machine.key(pair[0])] = pair[1]
+        machine.put(target, pair[0], pair[1])
     return target
 
 
 def _set(machine: Machine, args: tuple[Any, ...]) -> set[Any]:
-    return {machine.key(item) for item in _items(machine, args, 80)}
+    return machine.add_all(set(), _items(machine, args, 80))
 
 
 def _frozenset(machine: Machine, args: tuple[Any, ...]) -> frozenset[Any]:

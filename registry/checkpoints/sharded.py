@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from registry.canonical.header import BadHeader, read_table
 from registry.checkpoints.inventory import identities, left_out
-from registry.checkpoints.mapping import map_file
+from registry.checkpoints.mapping import OpenedFile, Span, open_span
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard
 
 LARGEST_INDEX = 100_000_000
 
 
-def is_index(content: memoryview) -> bool:
+def is_index(content: Span) -> bool:
     """Return whether a file is the index of shards."""
-    return content[0] == ord("{") and len(content) <= LARGEST_INDEX and b'"weight_map"' in bytes(content)
+    return content.read(0, 1) == b"{" and len(content) <= LARGEST_INDEX and b'"weight_map"' in content.read()
 
 
 def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
@@ -28,7 +28,8 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
         MissingShard: one of its files is not there.
     """
     source = str(path)
-    weight_map = _weight_map(map_file(path), source)
+    index = OpenedFile(path)
+    weight_map = _weight_map(Span(index, 0, index.size), source)
     by_shard: dict[str, list[str]] = {}
     for name, shard in weight_map.items():
         by_shard.setdefault(shard, []).append(name)
@@ -56,8 +57,9 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     notes = tuple(note for part in parts.values() for note in part.notes)
     used = identities(tensors.values())
     rest = {f"{shard}": part.contents for shard, part in parts.items() if left_out({(): part.contents}, used)}
+    files = (index, *(file for part in parts.values() for file in part.files))
     whole = WeightSet("", tensors, values, aliases=aliases)
-    return Checkpoint(source, path, form, (whole,), contents={**tensors, **rest}, notes=notes)
+    return Checkpoint(source, path, form, (whole,), contents={**tensors, **rest}, files=files, notes=notes)
 
 
 def shards_of(path: Path) -> set[str]:
@@ -66,14 +68,14 @@ def shards_of(path: Path) -> set[str]:
     Raises:
         DamagedCheckpoint: the index is none.
     """
-    return set(_weight_map(map_file(path), str(path)).values())
+    return set(_weight_map(open_span(path), str(path)).values())
 
 
-def _weight_map(content: memoryview, source: str) -> dict[str, str]:
+def _weight_map(content: Span, source: str) -> dict[str, str]:
     try:
-        raw = json.loads(bytes(content))["weight_map"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise DamagedCheckpoint(source, "it is no index of shards") from None
-    if not isinstance(raw, dict) or not raw or not all(isinstance(shard, str) for shard in raw.values()):
-        raise DamagedCheckpoint(source, "its weight_map is no table of names and files")
-    return raw
+        found = read_table(content.read(), "weight_map") if len(content) <= LARGEST_INDEX else None
+    except BadHeader as fault:
+        raise DamagedCheckpoint(source, f"it is no index of shards: {fault}") from None
+    if not found:
+        raise DamagedCheckpoint(source, "it is no index of shards")
+    return found

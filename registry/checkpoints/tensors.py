@@ -1,14 +1,15 @@
-"""Tensors inside of mapped files: where their bytes are, and the bytes themselves."""
+"""Tensors inside of files: where their bytes are, and the bytes themselves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from isal import isal_zlib
 
 from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.checkpoints.mapping import Span
 from registry.errors.checkpoints import DamagedCheckpoint
 
 ALL_ITEM_SIZES = {
@@ -35,25 +36,53 @@ class Storage:
     """The file, as it is named to the user."""
     key: str
     nbytes: int
-    content: memoryview | None = None
-    """Its bytes in the mapped file; None until they are located (the legacy format puts them last)."""
+    content: Span | None = None
+    """Its bytes; None until they are located (the legacy format puts them last)."""
     crc: int | None = None
     """CRC-32 that the file has for them, until it was checked."""
     big_endian: bool = False
 
-    def read(self) -> memoryview:
-        """Return the bytes, after checking them once.
+    def read(self, begin: int, end: int) -> bytes:
+        """Return a part of the bytes, after checking all of them once.
 
         Raises:
             DamagedCheckpoint: they were never located, or their CRC is another one.
+            ChangedCheckpoint: the file was cut short meanwhile.
         """
+        content = self._located()
+        is_whole = begin == 0 and end == self.nbytes
+        if self.crc is not None and not is_whole:
+            self._check(content.crc32())
+        part = content.read(begin, end)
+        if self.crc is not None:
+            self._check(isal_zlib.crc32(part))
+        return part
+
+    def pieces(self, begin: int, end: int) -> Iterator[bytes]:
+        """Yield a part of the bytes; that they fit the CRC is known when the last one was yielded.
+
+        Raises:
+            DamagedCheckpoint, ChangedCheckpoint: as ``read`` does.
+        """
+        content = self._located()
+        if self.crc is not None and (begin != 0 or end != self.nbytes):
+            self._check(content.crc32())
+        crc = 0
+        for piece in content.part(begin, end).pieces():
+            crc = isal_zlib.crc32(piece, crc) if self.crc is not None else 0
+            yield piece
+        if self.crc is not None:
+            self._check(crc)
+
+    def _located(self) -> Span:
         if self.content is None:
             raise DamagedCheckpoint(self.source, f"the bytes of storage '{self.key}' are missing")
-        if self.crc is not None:
-            if isal_zlib.crc32(self.content) != self.crc:
-                raise DamagedCheckpoint(self.source, f"the checksum of storage '{self.key}' does not fit its bytes")
-            self.crc = None
         return self.content
+
+    def _check(self, crc: int) -> None:
+        if self.crc is not None and crc != self.crc:
+            raise DamagedCheckpoint(self.source, f"the checksum of storage '{self.key}' does not fit its bytes")
+        self.crc = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +119,38 @@ class FileTensor:
         return is_contiguous(self.shape, self.stride)
 
     def buffer(self) -> memoryview:
-        """Return the values: a view of the mapping where they lie as they should, else gathered into memory.
+        """Return the values, in memory of their own.
 
         Raises:
             DamagedCheckpoint: the storage's CRC does not fit.
+            ChangedCheckpoint: the file was cut short meanwhile.
         """
-        content = self.storage.read()[self.start : self.end]
+        if 0 in self.shape:
+            return memoryview(b"")
+        content = memoryview(self.storage.read(self.start, self.end))
         if not self.is_contiguous:
             content = _gathered(content, self.shape, self.stride, ALL_ITEM_SIZES[self.dtype])
         if self.storage.big_endian:
-            content = _swapped(content, SWAPPED_ITEM_SIZES.get(self.dtype, ALL_ITEM_SIZES[self.dtype]))
+            content = memoryview(swapped(content, SWAPPED_ITEM_SIZES.get(self.dtype, ALL_ITEM_SIZES[self.dtype])))
         if self.conjugated or self.negated:
             content = _resolved(content, self.dtype, self.conjugated, self.negated)
         return content
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.is_contiguous and not (self.storage.big_endian or self.conjugated or self.negated)
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        """Yield the values in pieces where they lie as they should, and else all at once.
+
+        Raises:
+            DamagedCheckpoint, ChangedCheckpoint: as ``buffer`` does.
+        """
+        if 0 in self.shape or not self.is_streamed:
+            yield self.buffer()
+        else:
+            for piece in self.storage.pieces(self.start, self.end):
+                yield memoryview(piece)
 
 
 def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
@@ -149,12 +197,12 @@ def _gathered(content: memoryview, shape: tuple[int, ...], stride: tuple[int, ..
     return memoryview(out)
 
 
-def _swapped(content: memoryview, item: int) -> memoryview:
-    """Return the numbers of a big-endian file in little-endian order."""
+def swapped(content: bytes | memoryview, item: int) -> bytes:
+    """Return the numbers of a big-endian file in little-endian order; ``item`` is the bytes of one."""
     source, out = bytes(content), bytearray(len(content))
     for i in range(item):
         out[i::item] = source[item - 1 - i :: item]
-    return memoryview(out)
+    return bytes(out)
 
 
 def _resolved(content: memoryview, dtype: str, conjugated: bool, negated: bool) -> memoryview:

@@ -9,46 +9,59 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from registry.checkpoints.mapping import Span
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, Storage
 from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.unpickling import unpickle
-from registry.checkpoints.vocabulary import BadPickle
+from registry.checkpoints.vocabulary import BadPickle, Truncated
 from registry.errors.checkpoints import DamagedCheckpoint
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
+LARGEST_PICKLES = 1 << 30
+_REACHES = (1 << 18, 1 << 22, 1 << 26)
+"""Bytes of the file that are looked at for its pickles, until they end inside."""
 
-def begins_legacy(content: memoryview) -> bool:
+
+def begins_legacy(head: bytes) -> bool:
     """Return whether the first pickle is the magic number (its bytes depend on the pickle protocol)."""
     try:
-        return bool(unpickle(content[:64], CHECKPOINT)[0] == MAGIC_NUMBER)
+        return bool(unpickle(head[:64], CHECKPOINT)[0] == MAGIC_NUMBER)
     except BadPickle:
         return False
 
 
-def read_torch_legacy(content: memoryview, source: str) -> Any:
+def read_torch_legacy(content: Span, source: str) -> Any:
     """Return the inert value of a file that ``torch.save`` wrote in its old format.
 
     Raises:
         DamagedCheckpoint: the file contradicts itself or ends too early.
     """
-    try:
-        return _read(content, source)
-    except BadPickle as error:
-        raise DamagedCheckpoint(source, str(error)) from error
+    # Where the pickles end and the storages begin is known only at the end of the pickles.
+    for reach in (*_REACHES, len(content)):
+        head = content.read(0, min(reach, LARGEST_PICKLES))
+        try:
+            return _read(head, content, source)
+        except Truncated as error:
+            if len(head) < min(len(content), LARGEST_PICKLES):
+                continue
+            raise DamagedCheckpoint(source, str(error)) from error
+        except BadPickle as error:
+            raise DamagedCheckpoint(source, str(error)) from error
+    raise AssertionError("unreachable")
 
 
-def _read(content: memoryview, source: str) -> Any:
-    _, position = unpickle(content, CHECKPOINT)
-    protocol, position = unpickle(content, CHECKPOINT, position=position)
+def _read(head: bytes, content: Span, source: str) -> Any:
+    _, position = unpickle(head, CHECKPOINT)
+    protocol, position = unpickle(head, CHECKPOINT, position=position)
     if protocol != PROTOCOL:
         raise BadPickle("it has an unknown version of the format")
-    machine, position = unpickle(content, CHECKPOINT, position=position)
+    machine, position = unpickle(head, CHECKPOINT, position=position)
     little = machine.get("little_endian", True) if isinstance(machine, Mapping) else True
     storages = _Storages(source, big_endian=little is False)
-    value, position = unpickle(content, CHECKPOINT, storages.resolve, position)
-    keys, position = unpickle(content, CHECKPOINT, position=position)
+    value, position = unpickle(head, CHECKPOINT, storages.resolve, position)
+    keys, position = unpickle(head, CHECKPOINT, position=position)
     if not isinstance(keys, list):
         raise BadPickle("the list of its storages is missing")
     storages.locate(keys, content, position)
@@ -89,17 +102,17 @@ class _Storages:
                 raise BadPickle(f"a view of storage '{key}' reaches beyond its end")
         return TypedStorage(storage, kind.dtype, start, length)
 
-    def locate(self, keys: list[Any], content: memoryview, position: int) -> None:
+    def locate(self, keys: list[Any], content: Span, position: int) -> None:
         """Give each storage its bytes, in the order of ``keys``."""
         for key in keys:
             storage, dtype = self._found.get(str(key), (None, ""))
             if storage is None or storage.content is not None:
                 raise BadPickle(f"storage '{str(key)[:40]}' is listed twice or not used")
-            count = int.from_bytes(content[position : position + 8], "little", signed=True)
+            count = int.from_bytes(content.read(position, position + 8), "little", signed=True)
             position += 8
             if count * ALL_ITEM_SIZES[dtype] != storage.nbytes:
                 raise BadPickle(f"storage '{key}' has another size than the pickle says")
-            storage.content = content[position : position + storage.nbytes]
+            storage.content = content.part(position, position + storage.nbytes)
             if len(storage.content) != storage.nbytes:
                 raise BadPickle(f"it ends inside of storage '{key}'")
             position += storage.nbytes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.canonical.values import Array, Foreign, Size, Symbol
+from registry.checkpoints.mapping import held
 from registry.checkpoints.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.plain_vocabulary import PLAIN
 from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor, Storage, extent, whole
@@ -74,7 +75,8 @@ def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any,
             raise BadPickle("a tensor has an offset, size or stride that is none")
     item = ALL_ITEM_SIZES[dtype]
     start = offset * item
-    if start + extent(shape, stride) * item > stored.nbytes:
+    # A view of no elements may begin anywhere: `x[len(x):]` begins behind the end.
+    if 0 not in shape and start + extent(shape, stride) * item > stored.nbytes:
         raise BadPickle(f"a tensor of shape {list(shape)[:8]} reaches beyond the end of its storage")
     machine.charge(200)
     return FileTensor(stored.storage, dtype, stored.start + start, tuple(shape), tuple(stride))
@@ -146,7 +148,7 @@ def _from_numpy(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 def in_memory(array: Array) -> FileTensor:
     """Return a tensor whose bytes are in the pickle itself."""
-    storage = Storage("the file", "an array of numpy", len(array.data), memoryview(array.data))
+    storage = Storage("the file", "an array of numpy", len(array.data), held(array.data))
     return whole(storage, array.spec.dtype, array.spec.shape)
 
 

@@ -13,21 +13,19 @@ from __future__ import annotations
 import pickle
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from registry.canonical.budget import MANY_NUMBERS, Budget, Spent
 from registry.canonical.values import Foreign, Record, Size, Symbol
 from registry.checkpoints.cursor import Cursor
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Vocabulary
+from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Truncated, Vocabulary
 
 LARGEST_INTEGER = 512
 """Bytes; the largest that any writer of checkpoints uses is the magic number, of 10."""
 
-MOST_MEMORY = 640 << 20
-"""Bytes that the objects of one pickle may take, by the estimates below; one byte of pickle can ask for 216."""
-
-MOST_NUMERIC_TUPLES = 20_000
-"""Keys that are tuples of numbers: their hashes are not secret, so a file could make them all collide."""
+LONGEST_NAME = 1000
+"""Characters of the name of a class; a pickle can repeat one with two bytes."""
 
 _LIGHT = 40
 _COSTS = {
@@ -68,23 +66,27 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 def unpickle(
-    content: memoryview | bytes,
+    content: bytes,
     vocabulary: Vocabulary,
     persistent: Callable[[Any], Any] | None = None,
     position: int = 0,
+    budget: Budget | None = None,
 ) -> tuple[Any, int]:
     """Read one pickle that begins at ``position``; return its value and where it ends.
 
-    ``persistent`` gives what the format keeps outside of the pickle (storages).
+    ``persistent`` gives what the format keeps outside of the pickle (storages); ``budget`` is for what several
+    pickles may become together, by default one for the content.
 
     Raises:
         BadPickle: it is no pickle, or asks for what no checkpoint asks for.
     """
     cursor = Cursor(content, position)
     try:
-        value = _Unpickler(cursor, vocabulary, persistent).load()
+        value = _Unpickler(cursor, vocabulary, persistent, budget or Budget(len(content) - position)).load()
     except BadPickle:
         raise
+    except Spent as spent:
+        raise BadPickle(f"the pickle is a bomb: {spent}") from None
     except (ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, AssertionError) as error:
         raise BadPickle(f"the pickle contradicts itself ({type(error).__name__}: {str(error)[:80]})") from error
     except (struct.error, pickle.UnpicklingError, RecursionError) as error:
@@ -100,12 +102,15 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(_Base.dispatch)
 
-    def __init__(self, cursor: Cursor, vocabulary: Vocabulary, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self, cursor: Cursor, vocabulary: Vocabulary, persistent: Callable[[Any], Any] | None, budget: Budget
+    ) -> None:
         super().__init__(cursor)
         self.vocabulary = vocabulary
         self.persistent = persistent
-        self.memory = MOST_MEMORY
-        self.numeric_tuples = MOST_NUMERIC_TUPLES
+        self.budget = budget
+        self.numbers_left = MANY_NUMBERS
+        self.left_out = Foreign(f"a table of more than {MANY_NUMBERS} numbers far apart")
         self.cursor = cursor
 
     def load(self) -> Any:
@@ -116,26 +121,26 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
         self.append = self.stack.append
-        dispatch, costs = self.dispatch, _COST_OF
+        dispatch, costs, budget = self.dispatch, _COST_OF, self.budget
         try:
             while True:
                 if cursor.position >= cursor.size:
-                    raise BadPickle("it ends in the middle of the pickle")
+                    raise Truncated("it ends in the middle of the pickle")
                 code = content[cursor.position]
                 cursor.position += 1
-                self.memory -= costs[code]
-                if self.memory < 0:
-                    raise BadPickle(f"the pickle unfolds to more than {MOST_MEMORY >> 20} MiB of objects")
+                budget.left -= costs[code]
+                if budget.left < 0:
+                    raise Spent(budget.sentence)
                 dispatch[code](self)
         except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
 
     def charge(self, nbytes: int) -> None:
-        self.memory -= nbytes
-        if self.memory < 0:
-            raise BadPickle(f"the pickle unfolds to more than {MOST_MEMORY >> 20} MiB of objects")
+        self.budget.charge(nbytes)
 
     def find_class(self, module: str, name: str) -> Any:
+        if len(module) + len(name) > LONGEST_NAME:
+            raise BadPickle(f"the name of a class has {len(module) + len(name)} characters")
         module = _RENAMED.get(module, module)
         if module.startswith("numpy._core"):
             module = "numpy.core" + module.removeprefix("numpy._core")
@@ -158,29 +163,46 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
             return Foreign(name, args) if handler is None else handler(self, args)
         return Foreign(f"a call of {target if isinstance(target, Foreign) else type(target).__name__}", args)
 
-    def key(self, key: Any) -> Any:
-        """Return a dict key or set item that is cheap to hash and cannot be made to collide."""
+    def put(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+        key = self.key(key, len(target))
+        target[key] = self.left_out if key is self.left_out else value
+
+    def add_all(self, target: set[Any], items: Iterable[Any]) -> set[Any]:
+        for item in items:
+            target.add(self.key(item, len(target)))
+        return target
+
+    def key(self, key: Any, size: int) -> Any:
+        """Return a dict key or set item that is cheap to hash and cannot be made to collide.
+
+        Numbers far apart can: beyond so many of them, one object stands for all the others.
+        """
         kind = type(key)
-        if kind is str or key is None or isinstance(key, (bool, float, bytes, Python2Text, Global, Symbol, Foreign)):
+        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, Symbol, Foreign)):
             return key
         if kind is int and key.bit_length() <= 64:
-            return key
+            # A table has more places than items, so that numbers which are no larger have a place each.
+            return key if 0 <= key <= size + 1000 else self._counted(key)
+        if isinstance(key, float):
+            return self._counted(key)
         if (kind is tuple or kind is Size) and len(key) <= 16:
             if any(type(item) not in (str, int, bool, type(None)) for item in key):
                 raise BadPickle("a dict has keys that are no plain values")
-            if not all(type(item) is str for item in key):
-                self.numeric_tuples -= 1
-                if self.numeric_tuples < 0 or any(type(i) is int and i.bit_length() > 64 for i in key):
-                    raise BadPickle("a dict has too many tuples of numbers for keys")
-            return key
+            if any(type(item) is int and item.bit_length() > 64 for item in key):
+                raise BadPickle("a dict has tuples of long integers for keys")
+            return key if all(type(item) is str for item in key) else self._counted(key)
         if kind is frozenset and all(type(item) in (str, int) for item in key):
             return Foreign("builtins.frozenset", tuple(key))
         raise BadPickle(f"a dict has keys of type {kind.__name__}")
 
+    def _counted(self, key: Any) -> Any:
+        self.numbers_left -= 1
+        return key if self.numbers_left >= 0 else self.left_out
+
     def set_items(self, target: Any, items: list[Any]) -> None:
         if isinstance(target, dict):
             for i in range(0, len(items) - 1, 2):
-                target[self.key(items[i])] = items[i + 1]
+                self.put(target, items[i], items[i + 1])
         elif isinstance(target, Foreign):
             target.items.extend(items)
         else:
@@ -263,14 +285,15 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
 
     def load_frozenset(self) -> None:
         items = self.pop_mark()  # before self.append is looked up: it changes where that appends to
-        self.append(frozenset([self.key(item) for item in items]))
+        self.append(frozenset(self.add_all(set(), items)))
 
     def load_additems(self) -> None:
         items = self.pop_mark()
-        if isinstance(self.stack[-1], set):
-            self.stack[-1].update([self.key(item) for item in items])
+        target = self.stack[-1]
+        if isinstance(target, set):
+            self.add_all(target, items)
         else:
-            self.extend(self.stack[-1], items)
+            self.extend(target, items)
 
     def load_dict(self) -> None:
         items, target = self.pop_mark(), dict[Any, Any]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ from registry.canonical.values import Text
 
 class BadPickle(Exception):
     """The bytes are no pickle that can be read; the reader of the format words the error."""
+
+
+class Truncated(BadPickle):
+    """The bytes end inside of the pickle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,12 @@ class Machine:
         """Do what calling ``target`` stands for."""
         raise NotImplementedError
 
-    def key(self, key: Any) -> Any:
-        """Return a dict key or set item, after checking that it is cheap to hash."""
+    def put(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set an item, after checking that its key is cheap to hash."""
+        raise NotImplementedError
+
+    def add_all(self, target: set[Any], items: Iterable[Any]) -> set[Any]:
+        """Add items to a set and return it, after checking that they are cheap to hash."""
         raise NotImplementedError
 
 

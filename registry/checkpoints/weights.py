@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from registry.canonical.owned import Met
 from registry.canonical.signature import TensorSpec
+from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
 
 
@@ -23,11 +24,19 @@ class TensorSource(Protocol):
     def identity(self) -> Hashable:
         """Equal for two names of one checkpoint that are the same memory seen the same way: tied tensors."""
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its values lie in order where they are, so that they need not be held to be read again."""
+
     def buffer(self) -> memoryview:
         """Its values: C-contiguous, little-endian, as a flat ``memoryview`` of bytes (format ``B``).
 
-        A contiguous tensor in a file is handed out as a view of the mapped file, without a copy.
+        They are in memory of their own: what is hashed is what is written, whoever writes to the file or to the live
+        tensor meanwhile.
         """
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        """Its values in order, each piece in memory of its own; without ``own`` perhaps in that of a live tensor."""
 
 
 @dataclass(frozen=True)
@@ -78,5 +87,7 @@ class Checkpoint:
     """For a live module: the wrappers in it, outermost first, known from the types of the objects."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """What the other files of its folder hold, by their path in it."""
+    files: tuple[OpenedFile, ...] = ()
+    """What its tensors are read from; where ``path`` is a file, that is the first."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: partial overlaps stored by value, objects that were not read."""

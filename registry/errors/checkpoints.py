@@ -60,10 +60,11 @@ class PickledModule(RegistryError):
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            "building it would run code: if you trust it, in the project that wrote it run\n"
+            "building it would run code: if you trust it, in the project that wrote it run",
+            snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
-            "and push weights.pth"
+            "and push weights.pth",
         )
 
 
@@ -73,10 +74,11 @@ class ArraysOfNumpy(RegistryError):
     def __init__(self, source: str, place: Sequence[object], arrays: int) -> None:
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
         super().__init__(
-            f"{source} holds {arrays} arrays of numpy{inside} and no tensors; if they are the weights, run\n"
+            f"{source} holds {arrays} arrays of numpy{inside} and no tensors; if they are the weights, run",
+            snippet="\n"
             f"    arrays = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save({name: torch.as_tensor(value) for name, value in arrays.items()}, "weights.pth")\n'
-            "and push weights.pth"
+            "and push weights.pth",
         )
 
 
@@ -85,10 +87,10 @@ class TorchScriptArchive(RegistryError):
 
     def __init__(self, source: str) -> None:
         super().__init__(
-            f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run\n"
-            f"    model = torch.jit.load({source!r})\n"
+            f"{source} is a TorchScript archive, a program and no state dict; if you trust it, run",
+            snippet=f"\n    model = torch.jit.load({source!r})\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
-            "and push weights.pth"
+            "and push weights.pth",
         )
 
 

@@ -1,4 +1,4 @@
-"""The root of the error tree, and how an error travels to another process."""
+"""The root of the error tree: how what strangers named is shown, and how an error travels to another process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 
+def shown(text: str, *, keep_lines: bool = False) -> str:
+    """Return a text that comes from users or files with everything escaped that could act on a terminal.
+
+    That is what is not printable: control characters, line feeds, overrides of the writing direction.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if keep_lines else ""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
 class RegistryError(Exception):
     """The root of every error that a user can cause or meet.
 
-    The message is one paragraph: what is wrong, then what to do about it. Between processes it travels as its
-    ``code`` and its ``fields``, from which ``rebuild`` makes it again, and so it can be pickled.
+    The message is one paragraph: what is wrong, then what to do about it. Names in it come from files, so it is escaped
+    here, for all: a line feed in one would otherwise begin a line that looks like one of ours.
+
+    Between processes an error travels as its ``code`` and its ``fields``, from which ``rebuild`` makes it again, and so
+    it can be pickled.
     """
 
     code = "registry-error"
@@ -28,8 +42,14 @@ class RegistryError(Exception):
         error._given = arguments, named
         return error
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, snippet: str = "") -> None:
+        """Word it.
+
+        Args:
+            message: one paragraph.
+            snippet: lines to run, below it; names in them are quoted as Python quotes them.
+        """
+        super().__init__(shown(message) + shown(snippet, keep_lines=True))
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,19 @@ class Slice:
         part = local(self.tensor)
         return (part.data_ptr(), part.shape) if part.numel() else id(self.tensor)
 
+    @property
+    def is_streamed(self) -> bool:
+        return self._part.is_streamed
+
     def buffer(self) -> memoryview:
-        return LiveTensor("", "", local(self.tensor)).buffer()
+        return self._part.buffer()
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        return self._part.pieces(own=own)
+
+    @property
+    def _part(self) -> LiveTensor:
+        return LiveTensor("", "", local(self.tensor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +63,15 @@ class Blank:
     def identity(self) -> Hashable:
         return id(self)
 
+    @property
+    def is_streamed(self) -> bool:
+        return True
+
     def buffer(self) -> memoryview:
         return memoryview(b"")
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        return iter(())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from registry.errors.root import shown
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -71,7 +73,7 @@ class LoadReport:
             lines.append(f"cast {len(self.cast)} tensors from {' and from '.join(pairs)}")
         if self.untied:
             lines.append(f"tied in the entry and separate in the class: {_some([' = '.join(g) for g in self.untied])}")
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -79,5 +81,5 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+    first = ", ".join(names[:3])
+    return f"{first} and {len(names) - 3} more" if len(names) > 3 else first

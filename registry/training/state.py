@@ -6,12 +6,16 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from registry.canonical.values import Place, encode
+from registry.canonical.values import MOST_LEVELS, MOST_NODES, Place, encode_all
 from registry.checkpoints.weights import TensorSource
 from registry.enclosure import Enclosure
+from registry.errors.checkpoints import UnencodableValue
 
 SEPARATOR = "/"
 """Between the steps of a path in the training state; canonical names use dots."""
+
+LONGEST_KEY = 1000
+"""Characters; the path of each value inside repeats it."""
 
 SourceOf = Callable[[Any, str], "TensorSource | None"]
 """Returns a value of a state as a tensor to store, or None if it is something else; called with its path, too."""
@@ -24,8 +28,15 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
         UnencodableValue: a value is no plain data; nothing was stored yet.
     """
     tensors: dict[str, TensorSource] = {}
+    left = MOST_NODES
 
-    def walk(value: Any, path: str) -> Any:
+    def walk(value: Any, path: str, levels: int = MOST_LEVELS) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or levels < 0:
+            raise UnencodableValue(
+                path, f"it is deeper than {MOST_LEVELS} levels or unfolds to over {MOST_NODES} parts"
+            )
         source = source_of(value, path)
         if source is not None:
             while path in tensors:  # the keys 1 and "1" have one text
@@ -33,18 +44,19 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
             tensors[path] = source
             return Place(path)
         if isinstance(value, Mapping):
-            items = {key: walk(item, f"{path}{SEPARATOR}{key}") for key, item in value.items()}
+            if any(isinstance(key, str) and len(key) > LONGEST_KEY for key in value):
+                raise UnencodableValue(path, f"it has a key of more than {LONGEST_KEY} characters")
+            items = {key: walk(item, f"{path}{SEPARATOR}{key}", levels - 1) for key, item in value.items()}
             return OrderedDict(items) if isinstance(value, OrderedDict) else items
         if isinstance(value, (list, tuple)):
-            parts = [walk(item, f"{path}{SEPARATOR}{i}") for i, item in enumerate(value)]
+            parts = [walk(item, f"{path}{SEPARATOR}{i}", levels - 1) for i, item in enumerate(value)]
             if isinstance(value, list):
                 return parts
             return value if all(new is old for new, old in zip(parts, value, strict=True)) else tuple(parts)
         return value
 
     values = {key: walk(item, key) for key, item in state.items()}
-    for key, value in values.items():
-        encode(value, key)
+    encode_all(values)
     return Enclosure(tensors, values)
 
 

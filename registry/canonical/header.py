@@ -1,0 +1,216 @@
+"""Headers of safetensors files and other tables in JSON, read entry by entry. Pure.
+
+``json.loads`` would first make an object of every value, of which two bytes can ask for a hundred: here one entry is
+made at a time, and only what an entry may be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from registry.canonical.budget import Budget, Spent
+
+LARGEST_HEADER = 100_000_000
+"""Bytes; what the safetensors library accepts."""
+
+LONGEST_ENTRY = 4096
+"""Characters of one tensor's dtype, shape and place; 64 dimensions take 1,400."""
+
+_EACH = 8
+"""Bytes of objects for each byte of a table."""
+_COST_OF_TENSOR = 300
+_COST_OF_TEXT = 200
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRUCTURE = re.compile(r'[\[\]{}"]')
+_SCALAR = re.compile(r"[-+.\w]+")
+
+
+class BadHeader(Exception):
+    """What is wrong with a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a header says of a tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    """Bytes from the beginning of the data; to ``end``."""
+    end: int
+
+
+def read_header(content: bytes) -> tuple[dict[str, Declared], dict[str, str]]:
+    """Return what the text of a header says of each tensor, in its order, and its ``__metadata__``.
+
+    Raises:
+        BadHeader: it is not exactly what the format allows, or describes out of proportion to its length.
+    """
+    tensors: dict[str, Declared] = {}
+    metadata: dict[str, str] | None = None
+    reader, budget = _Reader(content), Budget(len(content), _EACH)
+    try:
+        for name in reader.names():
+            if name in tensors or (name == "__metadata__" and metadata is not None):
+                raise BadHeader("a name stands twice in it")
+            if name == "__metadata__":
+                metadata = reader.texts(budget, "its metadata is no table of texts")
+            else:
+                budget.charge(_COST_OF_TENSOR)
+                tensors[name] = _declared(name, reader.flat_object(name))
+        reader.end()
+    except Spent as spent:
+        raise BadHeader(str(spent)) from None
+    return tensors, metadata or {}
+
+
+def read_table(content: bytes, key: str) -> dict[str, str] | None:
+    """Return one table of texts of a JSON object, or None where there is none of this name; the rest is skipped.
+
+    Raises:
+        BadHeader: it is no JSON object, or no table of texts.
+    """
+    reader, found = _Reader(content), None
+    try:
+        for name in reader.names():
+            if name == key:
+                found = reader.texts(Budget(len(content), _EACH), f"its {key} is no table of texts")
+            else:
+                reader.skip()
+        reader.end()
+    except Spent as spent:
+        raise BadHeader(str(spent)) from None
+    return found
+
+
+class _Reader:
+    """A place in a text, moving forward."""
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            self._text = content.decode()
+        except UnicodeDecodeError as error:
+            raise BadHeader(f"it is no JSON ({str(error)[:60]})") from None
+        self._at = 0
+
+    def names(self) -> Iterator[str]:
+        """Yield the keys of an object; after each, the caller reads its value."""
+        self._expect("{")
+        if self._next() == "}":
+            self._at += 1
+            return
+        while True:
+            key = self._string()
+            self._expect(":")
+            yield key
+            if self._next() == "}":
+                self._at += 1
+                return
+            self._expect(",")
+
+    def texts(self, budget: Budget, fault: str) -> dict[str, str]:
+        """Return an object whose values are texts."""
+        found: dict[str, str] = {}
+        if self._next() != "{":
+            raise BadHeader(fault)
+        for key in self.names():
+            if key in found:
+                raise BadHeader("a name stands twice in it")
+            if self._next() != '"':
+                raise BadHeader(fault)
+            budget.charge(_COST_OF_TEXT)
+            found[key] = self._string()
+        return found
+
+    def flat_object(self, name: str) -> dict[str, Any]:
+        """Return an object without objects in it, which is short."""
+        self._next()
+        close = self._text.find("}", self._at, self._at + LONGEST_ENTRY) + 1
+        try:
+            entry = json.loads(self._text[self._at : close], object_pairs_hook=_distinct)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise BadHeader(f"the entry of '{name[:60]}' is not one of a tensor")
+        self._at = close
+        return entry
+
+    def skip(self) -> None:
+        """Go behind a value of any kind, without making it."""
+        depth = 0
+        if self._next() not in '{["':
+            found = _SCALAR.match(self._text, self._at)
+            if found is None:
+                raise BadHeader("it is no JSON (a value is missing)")
+            self._at = found.end()
+            return
+        while True:
+            found = _STRUCTURE.search(self._text, self._at)
+            if found is None:
+                raise BadHeader("it is no JSON (it ends too early)")
+            self._at = found.start()
+            if found[0] == '"':
+                self._string()
+            else:
+                self._at += 1
+                depth += 1 if found[0] in "{[" else -1
+            if depth <= 0:
+                return
+
+    def end(self) -> None:
+        if self._next():
+            raise BadHeader("it is no JSON (something follows the object)")
+
+    def _next(self) -> str:
+        """Go behind white space, and return the next character."""
+        space = _SPACE.match(self._text, self._at)
+        self._at = space.end() if space else self._at
+        return self._text[self._at : self._at + 1]
+
+    def _expect(self, mark: str) -> None:
+        if self._next() != mark:
+            raise BadHeader(f"it is no JSON object (no '{mark}' at character {self._at})")
+        self._at += 1
+
+    def _string(self) -> str:
+        if self._next() != '"':
+            raise BadHeader(f"it is no JSON object (no text at character {self._at})")
+        try:
+            text, self._at = scanstring(self._text, self._at + 1, True)
+            text.encode()
+        except UnicodeEncodeError:
+            raise BadHeader("a name is not valid Unicode") from None
+        except ValueError as error:
+            raise BadHeader(f"it is no JSON ({str(error)[:60]})") from None
+        return str(text)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _declared(name: str, entry: dict[str, Any]) -> Declared:
+    if set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise BadHeader(f"the entry of '{name[:60]}' is not one of a tensor")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+        raise BadHeader(f"the shape or place of '{name[:60]}' is none")
+    if not isinstance(dtype, str):
+        raise BadHeader(f"'{name[:60]}' has the unknown dtype {str(dtype)[:20]!r}")
+    begin, end = offsets
+    if begin > end:
+        raise BadHeader(f"the place of '{name[:60]}' ends before it begins")
+    return Declared(dtype, tuple(shape), begin, end)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= 64 and all(type(n) is int and 0 <= n < 1 << 62 for n in value)
