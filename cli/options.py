@@ -172,7 +172,7 @@ def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, s
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise typer.BadParameter(f"{option} '{item}' is not of the form {example}")
-        pairs.append((key.strip(), value.strip()))
+        pairs.append((key.strip(), value))
     return pairs
 
 

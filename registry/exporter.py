@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
-from registry.canonical.values import decode
+from registry.canonical.values import decode, decode_metadata
 from registry.errors.exports import CannotExport, UnknownFormat
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _renamed(
     manifest: Manifest,
     unwrapping: Unwrapping,
 ) -> OrderedDict[str, Any]:
-    metadata = manifest.metadata
+    metadata = decode_metadata(manifest.metadata)
     if format == "as-saved":
         state = {
             unwrapping.wrapped(name): value

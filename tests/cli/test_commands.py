@@ -16,6 +16,7 @@ from invocation import run
 from nets import PointNet
 
 import registry
+from registry.catalog.migration import HEAD
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_way_of_a_version_through_every_command(best: Path, home: Path, tmp_
     verbs = {event["verb"] for event in json.loads(run("log", "--json", home=home).stdout)}
     assert {"push", "alias", "rm", "restore", "gc"} <= verbs
     assert "file system" in run("doctor", home=home).stdout
-    assert "0001" in run("db", "current", home=home).stdout
+    assert HEAD in run("db", "current", home=home).stdout
     assert "current" in run("db", "upgrade", home=home).stdout
 
 

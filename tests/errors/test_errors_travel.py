@@ -17,6 +17,8 @@ CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and 
 SAMPLES = {
     "differences": [["weight", [1], [2]]],
     "failures": [[1, "it is gone"]],
+    "faults": [["other values", ["weight"]]],
+    "around": {"model": ["first"]},
     "Mapping[str, int]": {"model": 3},
     "Sequence[str]": ["first", "second", "third", "fourth"],
     "int": 7,
