@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from registry.checkpoints import anatomy
 from registry.models.bits import same_bits
 from registry.models.exchange import exchange
-from registry.models.shards import local
+from registry.models.shards import is_shard, local
 from registry.models.slots import Layout, layout, owned
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
@@ -75,8 +75,7 @@ class Snapshot:
             parts = [part for _, part in anatomy.parts(module)]
             self._modules = [_attributes(part) for part in parts]
             self._traits = [_traits(tensor) for tensor in tensors.values()]
-            loose = [value for part in parts for value in part.__dict__.values() if isinstance(value, torch.Tensor)]
-            tensors |= {id(tensor): tensor for tensor in loose}
+            tensors |= {id(v): v for part in parts for v in part.__dict__.values() if _has_memory(v)}
         self._tensors = [_remembered(local(tensor)) for tensor in tensors.values() if not is_lazy(tensor)]
         self._extra_states = [
             (owner, copy.deepcopy(anatomy.method(owner, "get_extra_state")())) for owner in extra_states
@@ -115,6 +114,13 @@ def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
 
 def _tensors(module: nn.Module) -> dict[int, torch.Tensor]:
     return {id(tensor): tensor for tensor in anatomy.tensors(module)}
+
+
+def _has_memory(value: object) -> bool:
+    """Whether an attribute is a tensor that can be read; FSDP keeps views of memory that it has given up."""
+    if not isinstance(value, torch.Tensor) or is_lazy(value) or value.layout != torch.strided:
+        return False
+    return value.is_meta or is_shard(value) or not value.numel() or value.untyped_storage().nbytes() > 0
 
 
 def _extra_states_of_wrappers(found: Layout) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 import registry
 from registry import errors
 
-FIXTURES = Path(__file__).parents[1] / "durability" / "fixtures"
+FIXTURES = Path(__file__).with_name("fixtures")
 
 
 class Teacher(nn.Module):
