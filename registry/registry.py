@@ -59,21 +59,27 @@ class Registry:
     @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
         self.home = settings.home(home)
+        self._catalog: Catalog | None = None
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
 
-    @cached_property
+    @property
     def catalog(self) -> Catalog:
-        """What is known of the versions; opened, and migrated if need be, when it is first used."""
-        return Catalog(self.home)
+        """What is known of the versions; opened, and migrated if need be, when it is first used.
+
+        A home that was deleted is made again by the next verb, never in the middle of one.
+        """
+        if self._catalog is None or not self._catalog.is_there:
+            self._catalog = Catalog(self.home)
+        return self._catalog
 
     @cached_property
     def store(self) -> BlobStore:
         """The bytes."""
         return BlobStore(self.home)
 
-    @cached_property
+    @property
     def contents(self) -> Contents:
         """What the versions hold."""
         return Contents(self.catalog, self.store)

@@ -74,7 +74,8 @@ def named(database: Database, before: str = "") -> frozenset[str]:
     last = database.rows(sql.LAST_VERSION)[0].last or 0
     for after in range(0, last, _AT_ONCE):
         for row in database.rows(sql.DOCUMENTS_AFTER, {"after": after, "last": after + _AT_ONCE}):
-            if row.trashed_at is None or row.trashed_at >= before:
+            # An edited row may hold anything; what it names is kept.
+            if not isinstance(row.trashed_at, str) or row.trashed_at >= before:
                 found |= blobs_named(row.body)
     return frozenset(found)
 

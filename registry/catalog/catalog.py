@@ -48,6 +48,11 @@ class Catalog:
         return self._database.path
 
     @property
+    def is_there(self) -> bool:
+        """Whether the home is still the one that was opened; where it was deleted, a new catalog makes it again."""
+        return self._database.is_there
+
+    @property
     def file_system(self) -> FileSystem:
         return self._database.file_system
 

@@ -54,6 +54,12 @@ class Database:
         self._connections: dict[int, Connection] = {}
         with self._worded():
             self._bring_to_head()
+        self._file = _identity(self.path)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file that was opened still has its name: the home was neither deleted nor moved nor replaced."""
+        return self._file is not None and self._file == _identity(self.path)
 
     def _make_home(self) -> None:
         try:
@@ -175,10 +181,6 @@ class Database:
         if held is not None and not held.driver.in_transaction and held.file != self._identity():
             self._connections.pop(thread).driver.close()
             held = None
-            # The home was deleted, and perhaps made again by somebody: what is there now is brought up as at first.
-            self._make_home()
-            self.read_only = not _is_writable(self.home, self.path)
-            self._bring_to_head()
         if held is None:
             held = self._connections[thread] = self._connect()
         return held

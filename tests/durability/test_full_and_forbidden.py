@@ -257,16 +257,26 @@ def test_a_home_that_vanishes_under_a_push_is_not_called_stored(folder: Path, ho
     check_collected(hub)
 
 
-def test_a_home_that_was_removed_takes_no_more_changes(home: Path) -> None:
+def test_a_catalog_whose_home_was_removed_takes_no_more_changes(home: Path) -> None:
     hub = Registry(home)
-    assert hub.get("net").ref == "net:v1"
+    catalog, entry = hub.catalog, hub.get("net")
     shutil.rmtree(home)
     for act in (
-        lambda: hub.alias("net:v1", "other"),
-        lambda: push(hub, 2),
-        lambda: hub.catalog.record_event("note"),
-        lambda: hub.gc(),
+        lambda: catalog.set_alias(entry, "other"),
+        lambda: catalog.record_event("note"),
+        lambda: catalog.forget_unneeded_blobs(),
     ):
         with pytest.raises(RegistryError):
             act()
     assert not home.exists()
+
+
+def test_a_home_that_was_removed_is_made_again_by_the_next_verb(home: Path) -> None:
+    hub = Registry(home)
+    assert hub.get("net").ref == "net:v1"
+    shutil.rmtree(home)
+    with pytest.raises(RegistryError, match="net"):
+        hub.alias("net:v1", "other")
+    shutil.rmtree(home)
+    assert push(hub, 2).ref == "net:v1"
+    check_collected(hub)

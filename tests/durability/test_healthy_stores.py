@@ -189,7 +189,7 @@ def test_rows_that_differ_from_the_manifests_are_found_and_cost_no_weights(tmp_p
     with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
         assert connection.execute(LOST_ROWS[lost]).rowcount >= 1
     kept = readable(hub)
-    assert {fault.kind for fault in hub.audit().faults} == {"table"}
+    assert "table" in {fault.kind for fault in hub.audit().faults} <= {"table", "row"}
     hub.gc(grace=AT_ONCE, dry_run=True)
     hub.gc(grace=AT_ONCE)
     assert readable(hub) == kept and len(kept) == 4
