@@ -97,6 +97,11 @@ def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> Path | None:
 def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterator[str]:
     """Let the tables say again what the manifests say."""
     wrong = {fault.ref for fault in report.faults if fault.kind == "table"}
+    if wrong:
+        shared = {blob: store.examine(blob, {}).tensors for blob, _ in catalog.places().values()}
+        catalog.distrust_blobs(
+            b for b, tensors in shared.items() if not catalog.tensors_in(b).items() <= tensors.items()
+        )
     for patient in _patients(catalog) if wrong else ():
         if patient.entry.ref not in wrong:
             continue
@@ -107,8 +112,6 @@ def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterato
         sizes |= {blob: nbytes for blob, nbytes in catalog.known_blobs().items() if blob in sizes}
         examined = {blob: store.examine(blob, {}) for blob in sizes}
         sound = {blob: file for blob, file in examined.items() if file.fault is None}
-        others = {blob for blob, file in sound.items() if not catalog.tensors_in(blob).items() <= file.tensors.items()}
-        catalog.distrust_blobs(others)
         catalog.restate(patient.entry, {**sizes, **{blob: file.nbytes for blob, file in sound.items()}})
         yield f"wrote again which files {patient.entry.ref} needs"
 

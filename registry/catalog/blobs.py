@@ -114,9 +114,11 @@ def forget(connection: Connection, digests: Iterable[str]) -> frozenset[str]:
 
 
 def distrust(connection: Connection, digests: Iterable[str]) -> None:
-    """Let no later push share the tensors of blobs that are damaged."""
+    """Let no later push share the tensors of blobs that are damaged, or of rows that are gone."""
     rows = connection.rows(sql.BLOB_IDS, {"digests": _array(digests)})
     connection.run_all(sql.FORGET_TENSORS, [{"blob": row.id} for row in rows])
+    for statement in (sql.FORGET_LOST_TENSORS, sql.FORGET_LOST_NEEDS):
+        connection.run(statement, {})
 
 
 def _array(digests: Iterable[str]) -> str:

@@ -54,12 +54,12 @@ class Database:
         self._connections: dict[int, Connection] = {}
         with self._worded():
             self._bring_to_head()
-        self._file = _identity(self.path)
+        self._file = self._name()
 
     @property
     def is_there(self) -> bool:
         """Whether the file that was opened still has its name: the home was neither deleted nor moved nor replaced."""
-        return self._file is not None and self._file == _identity(self.path)
+        return self._file is not None and self._file == self._name()
 
     def _make_home(self) -> None:
         try:
@@ -185,15 +185,23 @@ class Database:
             held = self._connections[thread] = self._connect()
         return held
 
-    def _identity(self) -> tuple[int, ...] | None:
-        """Return what the file is, whatever its name, and where a change may be unseen, of when; None if it is gone."""
+    def _name(self) -> tuple[int, int] | None:
+        """Return which file has the database's name; None if there is none."""
         try:
             status = self.path.stat()
         except OSError:
             return None
-        same = (status.st_dev, status.st_ino)
-        if not self.read_only:
+        return status.st_dev, status.st_ino
+
+    def _identity(self) -> tuple[int, ...] | None:
+        """Return what the file is, whatever its name, and where a change may be unseen, of when; None if it is gone."""
+        same = self._name()
+        if same is None or not self.read_only:
             return same
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
         return (*same, status.st_size, status.st_mtime_ns, status.st_ctime_ns, bool(self._logs()))
 
     @contextlib.contextmanager

@@ -445,6 +445,14 @@ FORGET_TENSORS = """
 DELETE FROM stored_tensors WHERE stored_tensors.blob_id = :blob
 """
 
+FORGET_LOST_TENSORS = """
+DELETE FROM stored_tensors WHERE (stored_tensors.blob_id NOT IN (SELECT blobs.id FROM blobs))
+"""
+
+FORGET_LOST_NEEDS = """
+DELETE FROM version_blobs WHERE (version_blobs.blob_id NOT IN (SELECT blobs.id FROM blobs))
+"""
+
 FORGET_BLOB = """
 DELETE FROM blobs WHERE blobs.id = :blob
 """

@@ -262,6 +262,8 @@ ADD_BLOB = insert(_BLOBS).prefix_with("OR IGNORE")
 ADD_TENSOR = insert(_TENSORS).prefix_with("OR IGNORE")
 ADD_NEED = insert(_NEEDS).prefix_with("OR IGNORE")
 FORGET_TENSORS = delete(_TENSORS).where(_same("blob", _TENSORS.c.blob_id))
+FORGET_LOST_TENSORS = delete(_TENSORS).where(_TENSORS.c.blob_id.not_in(select(_BLOBS.c.id)))
+FORGET_LOST_NEEDS = delete(_NEEDS).where(_NEEDS.c.blob_id.not_in(select(_BLOBS.c.id)))
 FORGET_BLOB = delete(_BLOBS).where(_same("blob", _BLOBS.c.id))
 
 # The trail, and what an audit compares with it

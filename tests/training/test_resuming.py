@@ -109,6 +109,8 @@ def test_a_state_that_is_no_plain_data_is_refused_by_name(hub: registry.Registry
         def state_dict(self) -> dict[str, object]:
             return {"callback": print}
 
+        def load_state_dict(self, state: dict[str, object]) -> None: ...
+
     with pytest.raises(errors.UnencodableValue, match="callback"):
         hub.push(Pair(), "net", scheduler=Odd())
     assert hub.list() == ()
