@@ -135,8 +135,8 @@ def test_arguments_without_a_class_are_refused_for_a_file(hub: registry.Registry
         ({"init": [1]}, errors.UnusableInit, "a list"),
         ({"init": "value=1"}, errors.UnusableInit, "a str"),
         ({"init": {1: 2}}, errors.UnusableInit, "key 1"),
-        ({"init": {}, "init_as": "unknown"}, errors.UnknownInitStyle, "kwargs, namespace, dict"),
-        ({"init": {}, "init_as": 3}, errors.UnknownInitStyle, "kwargs, namespace, dict"),
+        ({"init": {}, "init_as": "unknown"}, errors.InvalidArgument, "'kwargs', 'namespace', 'dict'"),
+        ({"init": {}, "init_as": 3}, errors.InvalidArgument, "'kwargs', 'namespace', 'dict'"),
         ({"model": 3}, errors.UnusableModel, "an int"),
         ({"model": nn.Linear(2, 2)}, errors.UnusableModel, "give its class"),
         (
@@ -260,7 +260,7 @@ def test_a_load_may_say_how_the_class_takes_them(hub: registry.Registry, tmp_pat
     assert hub.load("net", init={"dropout": 0.5}).args.dropout == 0.5
     hub.push(saved(Scaled(), tmp_path), "scaled", model=Scaled, init={"value": 2})
     assert hub.load("scaled", init_as="dict").value == {"value": 2}
-    with pytest.raises(errors.UnknownInitStyle):
+    with pytest.raises(errors.InvalidArgument):
         hub.load("scaled", init_as="list")
 
 
