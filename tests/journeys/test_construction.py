@@ -142,7 +142,7 @@ def test_arguments_without_a_class_are_refused_for_a_file(hub: registry.Registry
         (
             {"model": type("Local", (nn.Module,), {"__module__": "__main__"})},
             errors.UnusableModel,
-            "cannot be its name",
+            "no other process",
         ),
         ({"model": lambda: None}, errors.UnusableModel, "be its name"),
         ({"model": type("Scaled", (nn.Module,), {"__module__": "constructed"})}, errors.UnusableModel, "does not lead"),
