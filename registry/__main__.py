@@ -2,4 +2,5 @@
 
 from registry.cli import main  # type: ignore[import-not-found]  # mypy sees it as cli/
 
-main()
+if __name__ == "__main__":
+    main()

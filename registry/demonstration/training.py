@@ -95,6 +95,7 @@ def _start(rank: int, work: Callable[..., None], store: str, folder: str, done: 
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE)
     try:
         work(rank, Path(folder), done, *rest)
+        dist.barrier()  # a rank that leaves while another is still talking to it may abort that one
     finally:
         dist.destroy_process_group()
 

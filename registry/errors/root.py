@@ -42,7 +42,7 @@ class RegistryError(Exception):
         error._given = arguments, named
         return error
 
-    def __init__(self, message: str, *, snippet: str = "") -> None:
+    def __init__(self, message: str = "", *, snippet: str = "") -> None:
         """Word it.
 
         Args:

@@ -95,8 +95,8 @@ def test_weights_that_differ_on_one_rank_stop_all(stocked: registry.Registry, tm
     spawn(beginning, 2, tmp_path)
 
 
+@pytest.mark.ecosystem
 def test_lightning_does_not_start_from_noise(stocked: registry.Registry, tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
     from lightning.pytorch import LightningModule, Trainer
     from torch.utils.data import DataLoader
 
@@ -134,9 +134,9 @@ def test_lightning_does_not_start_from_noise(stocked: registry.Registry, tmp_pat
     train(job, check_weights=False)
 
 
+@pytest.mark.ecosystem
 def test_the_other_callbacks_do_not_start_from_noise_either(stocked: registry.Registry, tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
-    accelerate = pytest.importorskip("accelerate")
+    import accelerate
     from transformers import Trainer, TrainingArguments
 
     from registry.integrations.accelerate import RegistrySaver

@@ -51,7 +51,11 @@ def test_no_error_hands_on_what_acts_on_a_terminal(cls: type[RegistryError]) -> 
     ]
     error = cls(*given)  # type: ignore[arg-type]
     for text in (str(error), *map(str, error.args)):
-        lines = FORBIDDEN - {"\n"} if cls.__name__ in ("PickledModule", "TorchScriptArchive") else FORBIDDEN
+        lines = (
+            FORBIDDEN - {"\n"}
+            if cls.__name__ in ("ArraysOfNumpy", "PickledModule", "TorchScriptArchive")
+            else FORBIDDEN
+        )
         assert not lines & set(text), text
 
 
