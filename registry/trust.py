@@ -15,6 +15,7 @@ import sysconfig
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,11 @@ def _is_standard(module: str) -> bool:
         return True
     # Python's list leaves out some that it ships, such as its own tests. Imported, they are known by where they are.
     file = getattr(sys.modules.get(module), "__file__", None)
-    if not isinstance(file, str):
-        return False
+    return isinstance(file, str) and _is_of_the_library(file)
+
+
+@cache
+def _is_of_the_library(file: str) -> bool:
     found, library = Path(file).resolve(), Path(sysconfig.get_path("stdlib")).resolve()
     installed = ("site-packages", "dist-packages")
     return found.is_relative_to(library) and found.relative_to(library).parts[0] not in installed

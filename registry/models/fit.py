@@ -78,7 +78,7 @@ def fit(
     )
     allowed = Allowances(allow_missing, allow_unexpected, allow_shape, _cast_name(cast))
     plan = make_plan(type(module).__name__, wanted, content, allowed)
-    if no_values := on_meta(module):
+    if no_values := on_meta(module, found):
         raise reported(MetaOutside(type(module).__name__, no_values), plan.report)
     try:
         check_lazy(found, content.tensors, type(module).__name__, allowed.cast)

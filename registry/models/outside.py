@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from registry.models.bits import same_bits
-from registry.models.slots import layout
+from registry.models.slots import Layout, layout
 
 _MOST_OBJECTS = 1_000_000
 """A module that refers to more is looked at as far as that."""
@@ -51,9 +51,9 @@ def drawn_anew(module: nn.Module, other: nn.Module) -> tuple[str, ...]:
     return tuple(path for path, value in first.items() if path not in second or not _agree(value, second[path]))
 
 
-def on_meta(module: nn.Module) -> tuple[str, ...]:
+def on_meta(module: nn.Module, found: Layout) -> tuple[str, ...]:
     """Return the paths of tensors outside of a module's state dict that have no values, being on the meta device."""
-    parts = layout(module).parts
+    parts = found.parts
     if not any(b is not None and b.is_meta for _, part in parts for b in part.__dict__["_buffers"].values()):
         return ()
     return tuple(path for path, value in outside(module).items() if isinstance(value, torch.Tensor) and value.is_meta)
