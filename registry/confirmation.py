@@ -311,6 +311,8 @@ def _selected(names: Collection[str], patterns: Sequence[str] | None) -> set[str
     if patterns is None:
         return set(names)
     found: set[str] = set()
+    if not patterns:
+        raise NothingToCheck("", tuple(names))
     for pattern in patterns:
         matching = {name for name in names if fnmatchcase(name, pattern)}
         if not matching:

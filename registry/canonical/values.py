@@ -255,7 +255,7 @@ class _Encoder:
     def _tagged(self, value: Any, where: str, levels: int) -> Any:
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if isinstance(value, Size) or name == "torch.Size":
-            return {TAG: "size", "v": [int(n) for n in value]}
+            return self._of_torch({TAG: "size", "v": [int(n) for n in value]}, where)
         if isinstance(value, tuple):
             return {TAG: "tuple", "v": [self.encode(v, _inside(where, i), levels - 1) for i, v in enumerate(value)]}
         if isinstance(value, (set, frozenset)):
@@ -277,10 +277,19 @@ class _Encoder:
         if isinstance(value, Place):
             return {TAG: "place", "v": value.name}
         if isinstance(value, Symbol):
-            return {TAG: value.kind, "v": value.name}
+            return self._of_torch({TAG: value.kind, "v": value.name}, where)
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
             return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}
         return self._array(value, name, where, levels)
+
+    def _of_torch(self, raw: dict[str, Any], where: str) -> dict[str, Any]:
+        """Refuse what a file calls one of torch's constants and torch could not give back."""
+        if raw[TAG] != "dtype":  # of which the reader knows the names; the others are rare, and torch is asked
+            try:
+                _torch_constant(raw)
+            except (RuntimeError, ValueError, TypeError) as error:
+                raise UnencodableValue(where, f"torch has no {raw[TAG]} {raw['v']!s:.40}") from error
+        return raw
 
     def _array(self, value: Any, name: str, where: str, levels: int) -> Any:
         torch = sys.modules.get("torch")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
@@ -163,6 +164,8 @@ def _class_name(value: Any) -> str:
 def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     """Return of what kind a tensor is that cannot be stored, and what to do about it; nothing of one that can."""
     dtype = str(tensor.dtype).removeprefix("torch.")
+    if is_lazy(tensor):
+        return "of a lazy layer that has not run yet", "run the model once first"
     if hasattr(tensor, "__tensor_flatten__"):
         return f"a {type(tensor).__name__}", "make it a plain tensor first"
     if tensor.layout != torch.strided:

@@ -240,3 +240,10 @@ def test_all_else_is_a_reference_whatever_the_disk_holds(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net").touch()
     assert not is_path(text)
+
+
+def test_a_check_of_no_names_confirms_nothing(hub: registry.Registry) -> None:
+    model = nn.Linear(2, 2)
+    hub.push(model, "net")
+    with pytest.raises(errors.NothingToCheck):
+        hub.check(model, "net", names=[])

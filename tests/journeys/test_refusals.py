@@ -99,3 +99,24 @@ def test_a_blob_that_cannot_be_read_is_named(hub: registry.Registry) -> None:
     blob.unlink()
     with pytest.raises(errors.DamagedBlob, match=r"missing.*audit --repair"):
         hub.state_dict("net")
+
+
+def test_a_lazy_layer_that_never_ran_is_refused_in_words(hub: registry.Registry) -> None:
+    with pytest.raises(errors.UnstorableTensor, match="run the model once"):
+        hub.push(torch.nn.Sequential(torch.nn.LazyLinear(2)), "net")
+
+
+class Laid(torch.nn.Linear):
+    def get_extra_state(self) -> object:
+        return torch.strided
+
+    def set_extra_state(self, state: object) -> None:
+        self.laid = state
+
+
+def test_a_layout_in_an_extra_state_comes_back_from_a_file(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save(Laid(2, 2).state_dict(), tmp_path / "net.pth")
+    hub.push(tmp_path / "net.pth", "net")
+    model = Laid(2, 2)
+    hub.load("net", model=model)
+    assert model.laid is torch.strided
