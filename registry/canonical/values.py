@@ -277,7 +277,7 @@ class _Encoder:
         if isinstance(value, Place):
             return {TAG: "place", "v": value.name}
         if isinstance(value, Symbol):
-            return self._of_torch({TAG: value.kind, "v": value.name}, where)
+            return self._of_torch({TAG: value.kind, "v": value.name.removeprefix("torch.")}, where)
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
             return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}
         return self._array(value, name, where, levels)

@@ -212,7 +212,7 @@ def _device(machine: Machine, args: tuple[Any, ...]) -> Symbol:
 
 
 def _layout(machine: Machine, args: tuple[Any, ...]) -> Symbol:
-    return Symbol("layout", str(args[0])[:40].removeprefix("torch."))
+    return Symbol("layout", str(args[0])[:40])
 
 
 _HANDLERS: Mapping[str, Handler] = {
