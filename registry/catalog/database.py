@@ -104,7 +104,7 @@ class Database:
                 return Connection(connection, file)
             except sqlite3.OperationalError:
                 # With a log that was not yet merged, and cannot be read, the database is not all there is.
-                if any(log.stat().st_size > 0 for log in logs if log.name.endswith("-wal")):
+                if self._has_unmerged():
                     raise
         # Nobody has it open, or nothing can be written beside it. To read it as SQLite does would make a log and its
         # index that belong to this user, and lock out those who may write; so it is read as one that nobody changes,
@@ -117,6 +117,13 @@ class Database:
         """Return what SQLite has beside the database while somebody has it open, or after that was killed."""
         logs = [self.path.with_name(f"{self.path.name}-{kind}") for kind in ("wal", "shm", "journal")]
         return [log for log in logs if log.exists()]
+
+    def _has_unmerged(self) -> bool:
+        """Whether there is a log with something in it: the last one to close the database takes it away."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     def _leave_to_others(self, before: list[Path]) -> None:
         """Let those who may write write to a log that was made just now because the last of them had just gone."""
