@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -65,6 +66,9 @@ def _replacements() -> Iterator[tuple[Any, str, _Function]]:
         reset = vars(kind)["reset_parameters"]
         if _is_torchs_own(reset):  # not where somebody has put another one in its place, which may do more
             yield kind, "reset_parameters", _without_values(reset)
+    reset, statistics = vars(_NormBase)["reset_parameters"], vars(_NormBase)["reset_running_stats"]
+    if _is_torchs_own(reset) and _is_torchs_own(statistics):
+        yield _NormBase, "reset_parameters", _without_values(reset, statistics)
     truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
     if truncated is not None and _is_torchs_own(truncated):
         yield nn.init, "_no_grad_trunc_normal_", _without_truncation(truncated)
@@ -80,14 +84,22 @@ def _is_torchs_own(function: _Function) -> bool:
     return function.__code__.co_filename.startswith(torch.__path__[0])
 
 
-def _without_values(ordinary: _Function) -> _Function:
-    """Return a ``reset_parameters`` that does nothing where there is nothing but deferred parameters."""
+def _without_values(ordinary: _Function, statistics: _Function | None = None) -> _Function:
+    """Return a ``reset_parameters`` that gives deferred parameters no values.
+
+    Args:
+        statistics: what it does besides, and to buffers alone.
+    """
 
     @functools.wraps(ordinary)
     def reset_parameters(self: nn.Module) -> None:
         deferral = current()
-        if deferral is None or self._buffers or not deferral.leaves_out(self._parameters.values()):
+        kind: Any = type(self)
+        is_all = not self._buffers if statistics is None else kind.reset_running_stats is statistics
+        if deferral is None or not is_all or not deferral.leaves_out(self._parameters.values()):
             ordinary(self)
+        elif statistics is not None:
+            statistics(self)
 
     return reset_parameters
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -52,7 +53,7 @@ class ModelSpec:
         if self.cls is None:
             check_target(self.target)
 
-    @property
+    @cached_property
     def constructor(self) -> Callable[..., Any]:
         """What is called, imported if need be.
 

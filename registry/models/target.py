@@ -164,7 +164,9 @@ def current_directory_importable() -> Iterator[None]:
     if here in sys.path:
         yield
         return
-    importlib.invalidate_caches()  # a module written since the last import would not be seen
+    finder = sys.path_importer_cache.get(here)
+    if finder is not None and hasattr(finder, "invalidate_caches"):
+        finder.invalidate_caches()  # a module written since the last import would not be seen
     sys.path.append(here)
     try:
         yield
