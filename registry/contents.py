@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from registry.blobs.manifest import Manifest
@@ -13,15 +14,39 @@ from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
+from registry.trust import Recorded
 
 if TYPE_CHECKING:
     import torch
 
     from registry.blobs.mapping import OpenedWeights
-    from registry.delivery import Parcel
     from registry.enclosure import Enclosed
 
 Verify = Literal["always", "once", "never"]
+
+
+@dataclass(frozen=True)
+class OpenedVersion:
+    """An entry with its weights, mapped and being checked."""
+
+    entry: Entry
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+    check: Callable[[], None]
+    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    verified: bool
+    """Whether ``check`` checks anything."""
+    recorded: Recorded | None
+    """The class that the entry names."""
+
+
+def recorded_class(catalog: Catalog, home: Path, entry: Entry) -> Recorded | None:
+    """Return the class that an entry names, with what speaks for it; None if it names none."""
+    if entry.model_class is None:
+        return None
+    # A push from a file knows no class but a named one; of a live model the document says so, and once the proof did.
+    was_named = entry.source_format != "live" or any(catalog.document(entry, kind) for kind in ("factory", "build"))
+    return Recorded(entry.ref, entry.model_class, entry.origin, home, was_named)
 
 
 @dataclass(frozen=True)
@@ -69,18 +94,16 @@ class Contents:
         manifest = Manifest.decode(body)
         return Enclosed(self.tensors(entry, manifest, verify), values_of(manifest))
 
-    def parcel(self, entry: Entry, verify: Verify, *, resident: bool = False) -> Parcel:
+    def open(self, entry: Entry, verify: Verify, *, resident: bool = False) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
 
         Raises:
-            RegistryError: as ``tensors`` does, but for the bytes, which the parcel's ``check`` waits for.
+            RegistryError: as ``tensors`` does, but for the bytes, which its ``check`` waits for.
         """
-        from registry.delivery import Parcel, recorded_class
-
         manifest = self.manifest(entry)
         opened = self._open(entry, manifest, verify, resident)
         recorded = recorded_class(self.catalog, self.store.home, entry)
-        return Parcel(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
+        return OpenedVersion(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 
     def _open(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         try:

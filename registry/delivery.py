@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.blobs.manifest import Manifest
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
-from registry.canonical.owned import Owner, stored_values
+from registry.canonical.owned import stored_values
 from registry.canonical.values import decode, decode_metadata
-from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.checkpoints.anatomy import set_mode
 from registry.checkpoints.live import is_fsdp1, model_class
+from registry.contents import OpenedVersion
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
 from registry.models import parallel, ranks
@@ -32,6 +31,7 @@ from registry.models.slots import Layout, bare, layout
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
 from registry.recipe import read_init
+from registry.tensors.wrapper_value import Owner
 from registry.trust import BUILDERS, Recorded, imports_of, require_trusted
 
 
@@ -50,21 +50,6 @@ class Order:
     allow_unexpected: Sequence[str] = ()
     allow_shape: Sequence[str] = ()
     cast: torch.dtype | None = None
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """An entry with its weights, mapped and being checked."""
-
-    entry: Entry
-    manifest: Manifest
-    tensors: Mapping[str, torch.Tensor]
-    check: Callable[[], None]
-    """Waits until every byte is checked, and raises if one is not as it was stored."""
-    verified: bool
-    """Whether ``check`` checks anything."""
-    recorded: Recorded | None
-    """The class that the entry names."""
 
 
 def order_for(
@@ -92,15 +77,6 @@ def order_for(
     if isinstance(model, type) and issubclass(model, nn.Module):
         return Order(None, model, *rest)
     raise NeitherModelNorClass(described(model))
-
-
-def recorded_class(catalog: Catalog, home: Path, entry: Entry) -> Recorded | None:
-    """Return the class that an entry names, with what speaks for it; None if it names none."""
-    if entry.model_class is None:
-        return None
-    # A push from a file knows no class but a named one; of a live model the document says so, and once the proof did.
-    was_named = entry.source_format != "live" or any(catalog.document(entry, kind) for kind in ("factory", "build"))
-    return Recorded(entry.ref, entry.model_class, entry.origin, home, was_named)
 
 
 def specification(entry: Entry, order: Order, recorded: Recorded | None) -> ModelSpec:
@@ -134,7 +110,7 @@ def specification(entry: Entry, order: Order, recorded: Recorded | None) -> Mode
 
 def deliver_to_ranks(
     resolve: Callable[[], Entry],
-    open_parcel: Callable[[Entry], Parcel],
+    open_version: Callable[[Entry], OpenedVersion],
     order: Order,
     *,
     fsdp: bool,
@@ -156,7 +132,7 @@ def deliver_to_ranks(
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
         device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
-        return device, *deliver(open_parcel(entry), replace(order, device=None), device if fsdp else None)
+        return device, *deliver(open_version(entry), replace(order, device=None), device if fsdp else None)
 
     with undone_on_failure(order.model):  # around the ranks: another's failure undoes this one
         device, module, report = ranks.together(f"loading {entry.ref}", here)
@@ -177,7 +153,7 @@ def require_unflattened(model: nn.Module) -> None:
         raise FlattenedParameters(model_class(model).__name__)
 
 
-def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) -> tuple[nn.Module, LoadReport]:
+def deliver(version: OpenedVersion, order: Order, shard_on: torch.device | None = None) -> tuple[nn.Module, LoadReport]:
     """Put the weights into the caller's module, or into one built from the entry's class.
 
     Args:
@@ -186,11 +162,11 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     Raises:
         RegistryError: of ``models`` (the class, the fit) and ``blobs`` (the bytes); a caller's module is unchanged.
     """
-    entry = parcel.entry
+    entry = version.entry
     device = ranks.usable_device(order.device) if order.device is not None else None
     built: Built | None = None
     if order.model is None:
-        built = build(specification(entry, order, parcel.recorded))
+        built = build(specification(entry, order, version.recorded))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=order.cast)
     else:
@@ -204,43 +180,43 @@ def deliver(parcel: Parcel, order: Order, shard_on: torch.device | None = None) 
     found = built.found if built is not None and built.found is not None else layout(module)
     # Asking such a class for its state dict runs code of its own already.
     with undone_on_failure(order.model if found.custom else None):
-        correction, notices = _corrected(parcel, module, found)
+        correction, notices = _corrected(version, module, found)
         renamed = correction.renamed
         report = fit(
             target,
             {
                 renamed.get(name, name): tensor
-                for name, tensor in parcel.tensors.items()
+                for name, tensor in version.tensors.items()
                 if name not in correction.owned
             },
-            ties=[[renamed.get(name, name) for name in tie] for tie in parcel.manifest.ties],
+            ties=[[renamed.get(name, name) for name in tie] for tie in version.manifest.ties],
             values={
                 renamed.get(name, name): decode(value)
-                for name, value in parcel.manifest.values.items()
+                for name, value in version.manifest.values.items()
                 if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
             },
-            metadata=decode_metadata(parcel.manifest.metadata),
+            metadata=decode_metadata(version.manifest.metadata),
             allow_missing=order.allow_missing,
             allow_unexpected=order.allow_unexpected,
             allow_shape=order.allow_shape,
-            wrapped=_wrapper_values(parcel, correction.owned),
+            wrapped=_wrapper_values(version, correction.owned),
             cast=order.cast,
             device=device,
-            check=parcel.check,
+            check=version.check,
         )
     module = built.module if built is not None else order.model
     assert module is not None
     return module, replace(
-        report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=parcel.verified
+        report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=version.verified
     )
 
 
-def _corrected(parcel: Parcel, module: nn.Module, found: Layout) -> tuple[Correction, tuple[str, ...]]:
+def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tuple[Correction, tuple[str, ...]]:
     """Return what this class puts right about the names, and what to say of it."""
-    names = [*parcel.tensors, *(n for n in parcel.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
+    names = [*version.tensors, *(n for n in version.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
     if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
         return Correction(), ()
-    correction = reconcile(names, parcel.entry.unwrapping, expect_of(bare(module), found)) or Correction()
+    correction = reconcile(names, version.entry.unwrapping, expect_of(bare(module), found)) or Correction()
     changed = {name: new for name, new in correction.renamed.items() if name != new}
     if not changed:
         return correction, ()
@@ -249,13 +225,13 @@ def _corrected(parcel: Parcel, module: nn.Module, found: Layout) -> tuple[Correc
     return correction, (notice,)
 
 
-def _wrapper_values(parcel: Parcel, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
+def _wrapper_values(version: OpenedVersion, corrected: Mapping[str, Owner]) -> dict[Owner, Any]:
     """Return what the wrappers of an entry own, also what only the class at hand has told to be of a wrapper."""
-    stored = stored_values(parcel.entry.unwrapping, parcel.manifest.wrappers)
+    stored = stored_values(version.entry.unwrapping, version.manifest.wrappers)
     return {
         **{owner: decode(value) for owner, value in stored.items()},
         **{
-            owner: parcel.tensors[name] if name in parcel.tensors else decode(parcel.manifest.values[name])
+            owner: version.tensors[name] if name in version.tensors else decode(version.manifest.values[name])
             for name, owner in corrected.items()
         },
     }

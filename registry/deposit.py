@@ -13,7 +13,6 @@ from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
-from registry.canonical.owned import WrapperValue
 from registry.canonical.values import encode, encode_all, encode_metadata
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
@@ -23,6 +22,7 @@ from registry.errors.intake import ChangedCheckpoint, NameNeeded
 from registry.intake import Inspection
 from registry.provenance import FileDigest, creator, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
+from registry.tensors.wrapper_value import WrapperValue
 
 _ATTEMPTS = 10
 """What a push found stored may be collected between its look and its commit; it then looks and writes again."""

@@ -243,7 +243,8 @@ def _check_class(
     if entry.model_class is None:
         return
     from registry.canonical.match import unmet
-    from registry.delivery import Order, recorded_class, specification
+    from registry.contents import recorded_class
+    from registry.delivery import Order, specification
     from registry.models.build import build
     from registry.models.expectation import expect
 

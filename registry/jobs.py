@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.util import Finalize
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-from registry.catalog.entry import Entry
 from registry.errors.models import OtherRankFailed, RankUnreachable, first_line
 
 T = TypeVar("T")
+Result = TypeVar("Result")
 
 _LONGEST_PAUSE = 0.25
 """Seconds between two looks into the store."""
@@ -26,14 +26,14 @@ _LONGEST_PAUSE = 0.25
 _LINGER = 3.0
 """Seconds that a process, which may hold the job's store, stays at its end for ranks that have yet to read there."""
 
-_shared: list[Meeting] = []
+_shared: list[Meeting[Any]] = []
 """The last result that this process left."""
 
 _calls: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
 """By process group: how often this process met at each place of its program."""
 
 
-class Meeting:
+class Meeting(Generic[Result]):
     """What the ranks have of each other during one push.
 
     It is known on every rank by the model's name, what was asked, and the number of collectives that the job has run.
@@ -62,27 +62,27 @@ class Meeting:
         """Whether this is the rank that stores."""
         return self._rank == 0
 
-    def share(self, work: Callable[[], Entry]) -> Entry:
+    def share(self, work: Callable[[], Result]) -> Result:
         """Do the work, on rank 0, and leave what comes of it for the others.
 
         Raises:
             BaseException: what the work raised; the others are told.
         """
         try:
-            entry = work()
+            result = work()
         except BaseException as error:
             self.give_up(error)
             raise
-        self._leave("result", ("", entry))
+        self._leave("result", ("", result))
         _shared[:] = [self]
-        return entry
+        return result
 
     def give_up(self, error: BaseException) -> None:
-        """Tell the others that there is no entry to wait for."""
+        """Tell the others that there is no result to wait for."""
         self._leave("result", (_worded(error), None))
 
-    def receive(self) -> Entry:
-        """Return what rank 0 stored.
+    def receive(self) -> Result:
+        """Return what came of it on rank 0.
 
         Raises:
             OtherRankFailed: it failed there.
@@ -92,13 +92,13 @@ class Meeting:
             lambda: bool(self._store.check([f"{self._key}/result"])),
             "rank 0 has left no result of a push like this one",
         )
-        message, entry = self._read("result")
+        message, result = self._read("result")
         with suppress(RuntimeError):
             self._store.add(f"{self._key}/read", 1)
         if message:
             raise OtherRankFailed(self._doing, [(0, message)])
-        stored: Entry = entry
-        return stored
+        received: Result = result
+        return received
 
     def linger(self) -> None:
         """Wait a little for ranks that have not read the result yet."""

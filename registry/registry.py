@@ -16,7 +16,7 @@ from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
-from registry.contents import Contents, Verify
+from registry.contents import Contents, OpenedVersion, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
 from registry.reference import check_new_model_name, is_named_like_a_file, is_path, parse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from registry.catalog.trail import Event
     from registry.comparison import Difference
     from registry.confirmation import CheckReport
-    from registry.delivery import Parcel
     from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
@@ -211,7 +210,7 @@ class Registry:
             model,
             Job(optimizer, scheduler, scaler),
             lambda: self.get(ref),
-            lambda entry: self.contents.parcel(entry, verify),
+            lambda entry: self.contents.open(entry, verify),
             lambda entry: self.contents.enclosed(entry, "training", verify),
         )
 
@@ -382,15 +381,15 @@ class Registry:
         from registry.models.origin import set_origin
         from registry.models.rollback import undone_on_failure
 
-        def open_parcel(entry: Entry) -> Parcel:
-            return self.contents.parcel(entry, "always" if verify == "outputs" else verify, resident=resident)
+        def open_version(entry: Entry) -> OpenedVersion:
+            return self.contents.open(entry, "always" if verify == "outputs" else verify, resident=resident)
 
         order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, allow_shape, cast)
         with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
             if ddp or fsdp:
-                loaded = deliver_to_ranks(lambda: self.get(ref), open_parcel, order, fsdp=fsdp, rank=rank)
+                loaded = deliver_to_ranks(lambda: self.get(ref), open_version, order, fsdp=fsdp, rank=rank)
             else:
-                loaded = deliver(open_parcel(self.get(ref)), order)
+                loaded = deliver(open_version(self.get(ref)), order)
                 if order.model is None:
                     set_mode(loaded[0], training=False)
             if verify == "outputs":

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from registry.catalog.entry import Entry
-from registry.delivery import Order, Parcel, deliver, require_unflattened
+from registry.contents import OpenedVersion
+from registry.delivery import Order, deliver, require_unflattened
 from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
@@ -44,7 +45,7 @@ def resume(
     model: nn.Module,
     job: Job,
     resolve: Callable[[], Entry],
-    open_parcel: Callable[[Entry], Parcel],
+    open_version: Callable[[Entry], OpenedVersion],
     open_training: Callable[[Entry], Enclosed | None],
 ) -> Resumed:
     """Put a version's weights and training state into a job; in one of several ranks, into all or none.
@@ -60,7 +61,7 @@ def resume(
         state = _stored(job, open_training(entry), entry.ref)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)
-        _, report = deliver(open_parcel(entry), Order(model=model))
+        _, report = deliver(open_version(entry), Order(model=model))
         # The generators of one process: ranks that all went on with them would draw the same numbers.
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])

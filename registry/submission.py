@@ -116,7 +116,7 @@ def submit_later(catalog: Callable[[], Catalog], store: BlobStore, submission: S
     return pending
 
 
-def _meeting(submission: Submission) -> Meeting | None:
+def _meeting(submission: Submission) -> Meeting[Entry] | None:
     """Return what joins the ranks, if this is a live model in a job of several; anything else is pushed alone."""
     if isinstance(submission.source, (str, os.PathLike, Mapping)):
         return None
@@ -130,7 +130,7 @@ def _meeting(submission: Submission) -> Meeting | None:
     return Meeting(draft.name, str(asked), submission.timeout.total_seconds())
 
 
-def _gathered(submission: Submission, meeting: Meeting) -> Gathered:
+def _gathered(submission: Submission, meeting: Meeting[Entry]) -> Gathered:
     """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
     from registry.checkpoints.live import is_sharded, open_live
     from registry.errors.models import first_line

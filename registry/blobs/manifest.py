@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from registry.canonical.owned import WrapperValue
 from registry.canonical.signature import TensorSpec, weights_digest
+from registry.tensors.wrapper_value import WrapperValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from registry.canonical.assume import RESERVED, assume
 from registry.canonical.expectation import Expectation
 from registry.canonical.match import match, unmet
-from registry.canonical.owned import Met, Owner, owners_beside, owners_met
+from registry.canonical.owned import Met, owners_beside, owners_met
 from registry.canonical.signature import Signature
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
@@ -23,6 +23,7 @@ from registry.errors.canonical import (
     ShardedNames,
     WrongDeclaration,
 )
+from registry.tensors.wrapper_value import Owner
 
 EXTRA_STATE = "_extra_state"
 """What ``torch.nn.Module`` calls the entry of ``get_extra_state``; it is wrapped as tensors are."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.canonical.owned import Owner
 from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
 from registry.models import assignment
@@ -27,6 +26,7 @@ from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
 from registry.models.slots import Layout, bare, layout
 from registry.models.wrapping import WrapperPlan, give_back, plan_wrappers
+from registry.tensors.wrapper_value import Owner
 
 
 @uncollected()

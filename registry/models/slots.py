@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from registry.canonical.owned import Owner, levels_of
+from registry.canonical.owned import levels_of
 from registry.checkpoints.live import wrapper_of
+from registry.tensors.wrapper_value import Owner
 
 EXTRA_STATE = "_extra_state"
 """Last component of the name under which torch stores what ``get_extra_state()`` returns."""

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.canonical.owned import Owner
 from registry.errors.models import DtypeMismatch, ExtraStateRefused, ShapeMismatch, first_line
 from registry.models.assignment import write
 from registry.models.expectation import dtype_name, spec_of
 from registry.models.plan import Allowances, is_real_float, matches
 from registry.models.report import LoadReport
 from registry.models.slots import Layout, Slot, owned
+from registry.tensors.wrapper_value import Owner
 
 
 @dataclass(frozen=True)
