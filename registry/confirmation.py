@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from registry.blobs.manifest import StoredTensor
 from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
-from registry.canonical.signature import ITEM_SIZES, tensor_hasher
+from registry.canonical.signature import tensor_hasher
 from registry.canonical.values import encode
 from registry.checkpoints.weights import TensorSource
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
+from registry.tensors.dtypes import ITEM_SIZES
 
 if TYPE_CHECKING:
     import torch

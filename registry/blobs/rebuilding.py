@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs.files import Places, blob_files, opened, sync_folder
-from registry.blobs.layout import Slot, blob_digest, header, ordered, read_header, read_slots
+from registry.blobs.layout import blob_digest, ordered, read_header, read_slots
 from registry.blobs.manifest import Location, Manifest, StoredTensor
 from registry.blobs.verification import is_intact, tensor_digest
 from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
+from registry.canonical.header import Slot, header
 from registry.canonical.signature import TensorSpec
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.blobs.files import Places, make_folder, sync_folder
-from registry.blobs.layout import Slot, blob_digest, header, ordered, reserve
+from registry.blobs.layout import blob_digest, ordered, reserve
 from registry.blobs.manifest import BlobRecord, Location, StoredTensor
 from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
+from registry.canonical.header import Slot, header
 from registry.canonical.signature import TensorSpec, tensor_hasher
 
 PIECE = 1 << 20

@@ -1,19 +1,27 @@
-"""Headers of safetensors files and other tables in JSON, read entry by entry. Pure.
+"""Headers of safetensors files, written and read, and other tables in JSON. Pure.
 
-``json.loads`` would first make an object of every value, of which two bytes can ask for a hundred: here one entry is
-made at a time, and only what an entry may be.
+Read entry by entry: ``json.loads`` would first make an object of every value, of which two bytes can ask for a
+hundred; here one entry is made at a time, and only what an entry may be.
+
+Source of the format: github.com/huggingface/safetensors, README, "Format".
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from registry.canonical.budget import Budget, Spent
+from registry.canonical.signature import TensorSpec
+from registry.tensors.dtypes import BY_TOKEN, TOKENS
+
+ALIGNMENT = 64
+"""The data of a file begins at a multiple of it."""
 
 LARGEST_HEADER = 100_000_000
 """Bytes; what the safetensors library accepts."""
@@ -26,6 +34,8 @@ _EACH = 8
 _COST_OF_TENSOR = 300
 _COST_OF_TEXT = 200
 
+_PACKED = ("F4", "F6_E2M3", "F6_E3M2")
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRUCTURE = re.compile(r'[\[\]{}"]')
 _SCALAR = re.compile(r"[-+.\w]+")
@@ -35,24 +45,71 @@ class BadHeader(Exception):
     """What is wrong with a header."""
 
 
+class PackedDtype(BadHeader):
+    """A tensor has less than a byte an element."""
+
+    def __init__(self, name: str, token: str) -> None:
+        super().__init__(f"'{name[:60]}' has the packed dtype {token}")
+        self.name, self.token = name, token
+
+
 @dataclass(frozen=True, slots=True)
-class Declared:
-    """What a header says of a tensor."""
+class Slot:
+    """One tensor of a file."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    """Bytes from the beginning of the data; to ``end``."""
-    end: int
+    key: str
+    spec: TensorSpec
+    offset: int
+    """Bytes from the beginning of the data."""
+
+    @property
+    def end(self) -> int:
+        """Bytes from the beginning of the data to behind it."""
+        return self.offset + self.spec.nbytes
 
 
-def read_header(content: bytes) -> tuple[dict[str, Declared], dict[str, str]]:
+def data_start(text: int) -> int:
+    """Return where the data begins behind a header text of so many bytes."""
+    return -(-(8 + text) // ALIGNMENT) * ALIGNMENT
+
+
+def header(slots: Sequence[Slot], nbytes: int | None = None, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the length and the header of a file, padded to ``nbytes``, or to where data may begin."""
+    body: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    body |= {
+        slot.key: {
+            "dtype": TOKENS[slot.spec.dtype],
+            "shape": list(slot.spec.shape),
+            "data_offsets": [slot.offset, slot.end],
+        }
+        for slot in slots
+    }
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    whole = nbytes if nbytes is not None else data_start(len(text))
+    return struct.pack("<Q", whole - 8) + text.ljust(whole - 8)
+
+
+def header_length(head: bytes, nbytes: int) -> int:
+    """Return the length of the header of a file of ``nbytes``, as its first eight bytes say it.
+
+    Raises:
+        BadHeader: there can be none of that length.
+    """
+    if len(head) < 8:
+        raise BadHeader("it is shorter than a header")
+    (length,) = struct.unpack("<Q", head[:8])
+    if length > min(LARGEST_HEADER, nbytes - 8):
+        raise BadHeader(f"it claims {length} bytes")
+    return int(length)
+
+
+def read_header(content: bytes) -> tuple[list[Slot], dict[str, str]]:
     """Return what the text of a header says of each tensor, in its order, and its ``__metadata__``.
 
     Raises:
         BadHeader: it is not exactly what the format allows, or describes out of proportion to its length.
     """
-    tensors: dict[str, Declared] = {}
+    tensors: dict[str, Slot] = {}
     metadata: dict[str, str] | None = None
     reader, budget = _Reader(content), Budget(len(content), _EACH)
     try:
@@ -63,11 +120,11 @@ def read_header(content: bytes) -> tuple[dict[str, Declared], dict[str, str]]:
                 metadata = reader.texts(budget, "its metadata is no table of texts")
             else:
                 budget.charge(_COST_OF_TENSOR)
-                tensors[name] = _declared(name, reader.flat_object(name))
+                tensors[name] = _slot(name, reader.flat_object(name))
         reader.end()
     except Spent as spent:
         raise BadHeader(str(spent)) from None
-    return tensors, metadata or {}
+    return [*tensors.values()], metadata or {}
 
 
 def read_table(content: bytes, key: str) -> dict[str, str] | None:
@@ -198,18 +255,20 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _declared(name: str, entry: dict[str, Any]) -> Declared:
+def _slot(name: str, entry: dict[str, Any]) -> Slot:
     if set(entry) != {"dtype", "shape", "data_offsets"}:
         raise BadHeader(f"the entry of '{name[:60]}' is not one of a tensor")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    token, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
         raise BadHeader(f"the shape or place of '{name[:60]}' is none")
-    if not isinstance(dtype, str):
-        raise BadHeader(f"'{name[:60]}' has the unknown dtype {str(dtype)[:20]!r}")
-    begin, end = offsets
-    if begin > end:
-        raise BadHeader(f"the place of '{name[:60]}' ends before it begins")
-    return Declared(dtype, tuple(shape), begin, end)
+    if token in _PACKED:
+        raise PackedDtype(name, token)
+    if not isinstance(token, str) or token not in BY_TOKEN:
+        raise BadHeader(f"'{name[:60]}' has the unknown dtype {str(token)[:20]!r}")
+    slot = Slot(name, TensorSpec(BY_TOKEN[token], tuple(shape)), offsets[0])
+    if slot.end != offsets[1]:
+        raise BadHeader(f"the size of '{name[:60]}' does not fit its shape")
+    return slot
 
 
 def _are_counts(value: Any) -> bool:

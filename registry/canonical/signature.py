@@ -8,28 +8,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-ITEM_SIZES: Mapping[str, int] = {
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "float8_e4m3fn": 1,
-    "float8_e5m2": 1,
-    "float8_e8m0fnu": 1,
-    "float8_e4m3fnuz": 1,
-    "float8_e5m2fnuz": 1,
-    "uint16": 2,
-    "int16": 2,
-    "float16": 2,
-    "bfloat16": 2,
-    "uint32": 4,
-    "int32": 4,
-    "float32": 4,
-    "uint64": 8,
-    "int64": 8,
-    "float64": 8,
-    "complex64": 8,
-}
-"""Bytes an element, for every dtype that can be stored; the names are torch's."""
+from registry.tensors.dtypes import ITEM_SIZES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from pathlib import Path, PosixPath
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.canonical.signature import TensorSpec
 from registry.errors.checkpoints import UnencodableValue
+from registry.tensors.dtypes import ITEM_SIZES
 
 TAG = "$"
 """The key that marks an object of the JSON as an encoded value and not as a dict."""

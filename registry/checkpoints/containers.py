@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
-from registry.canonical.signature import ITEM_SIZES
 from registry.canonical.values import Array, Foreign
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
 from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.states import kind_of_state
-from registry.checkpoints.tensors import ALL_ITEM_SIZES, FileTensor
+from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import TensorSource, WeightSet
 from registry.errors.checkpoints import (
@@ -37,6 +36,7 @@ from registry.errors.checkpoints import (
     ZeroShards,
 )
 from registry.errors.root import RegistryError
+from registry.tensors.dtypes import ALL_ITEM_SIZES, ITEM_SIZES
 
 LIKELIEST = (
     "",

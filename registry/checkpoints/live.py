@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
-from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.canonical.signature import TensorSpec
 from registry.canonical.values import Array, Foreign, Record
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
@@ -27,6 +27,7 @@ from registry.checkpoints.settling import DEEPEST
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
+from registry.tensors.dtypes import ITEM_SIZES
 
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 _HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")

@@ -8,21 +8,10 @@ from dataclasses import dataclass, field
 
 from isal import isal_zlib
 
-from registry.canonical.signature import ITEM_SIZES, TensorSpec
+from registry.canonical.signature import TensorSpec
 from registry.checkpoints.mapping import Span
 from registry.errors.checkpoints import DamagedCheckpoint
-
-ALL_ITEM_SIZES = {
-    **ITEM_SIZES,
-    "complex32": 4,
-    "complex128": 16,
-    "qint8": 1,
-    "quint8": 1,
-    "qint32": 4,
-    "quint4x2": 1,
-    "quint2x4": 1,
-}
-"""Bytes an element, also for the dtypes that are only recognised so that they can be refused by name."""
+from registry.tensors.dtypes import ALL_ITEM_SIZES
 
 SWAPPED_ITEM_SIZES = {"complex32": 2, "complex64": 4, "complex128": 8}
 """Bytes of one number, where an element consists of two."""

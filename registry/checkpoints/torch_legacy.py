@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.checkpoints.mapping import Span
-from registry.checkpoints.tensors import ALL_ITEM_SIZES, Storage
+from registry.checkpoints.tensors import Storage
 from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.unpickling import unpickle
 from registry.checkpoints.vocabulary import BadPickle, Truncated
 from registry.errors.checkpoints import DamagedCheckpoint
+from registry.tensors.dtypes import ALL_ITEM_SIZES
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

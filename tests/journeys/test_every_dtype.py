@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import registry
-from registry.canonical.signature import ITEM_SIZES
 from registry.errors import UnstorableTensor
+from registry.tensors.dtypes import ITEM_SIZES
 
 DTYPES = [name for name in ITEM_SIZES if hasattr(torch, name)]
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.canonical.signature import ITEM_SIZES
+from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.statistics import PIECE, distance, statistics
 
 
