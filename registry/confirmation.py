@@ -15,7 +15,7 @@ from registry.blobs.manifest import StoredTensor
 from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
 from registry.canonical.signature import tensor_hasher
-from registry.canonical.values import encode
+from registry.canonical.values import encode, plain
 from registry.checkpoints.weights import TensorSource
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
@@ -330,10 +330,10 @@ def _source(name: str, stored: Side, twins: Mapping[str, Sequence[str]]) -> str 
 
 
 def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
-    """Whether two extra states are equal; a tensor on one side alone is another value."""
+    """Whether two extra states are equal, as plain values; a tensor on one side alone is another value."""
     if name in here.tensors or source in stored.tensors:
         return False
-    return _canonical(here.values[name]) == _canonical(stored.values[source])
+    return _canonical(plain(here.values[name])) == _canonical(plain(stored.values[source]))
 
 
 def _is_zero(held: Held) -> bool:

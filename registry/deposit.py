@@ -113,17 +113,22 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
     form, weights = inspection.form, inspection.weights
     # An extra state goes back to the class that gave it; other values of a file are only shown.
     kept = {name: value for name, value in weights.values.items() if name in form.values}
-    encoded = encode_all(kept, exact=lambda name: name.rpartition(".")[2] == EXTRA_STATE)
+    encoded = encode_all(kept, exact=_has_types)
+    owned = {name: weights.tensors.get(name, weights.values.get(name)) for name in form.owned}
     return Manifest(
         tensors=stored,
         ties=inspection.ties,
         values={form.values[name]: value for name, value in encoded.items()},
         metadata=encode_metadata(form.metadata) if form.metadata is not None else None,
         wrappers=tuple(
-            WrapperValue(owner, encode(weights.tensors.get(name, weights.values.get(name)), name))
-            for name, owner in form.owned.items()
+            WrapperValue(owner, encode(owned[name], name, exact=_has_types(name))) for name, owner in form.owned.items()
         ),
     )
+
+
+def _has_types(name: str) -> bool:
+    """Whether a value goes back into an object, which may ask for the very types."""
+    return name.rpartition(".")[2] == EXTRA_STATE
 
 
 def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:

@@ -27,7 +27,7 @@ class Enclosure:
         Raises:
             UnencodableValue: a value has no plain form.
         """
-        return Manifest(stored, values=encode_all(self.values))
+        return Manifest(stored, values=encode_all(self.values, typed=True))
 
 
 @dataclass(frozen=True)

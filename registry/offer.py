@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from registry.canonical.numpy_values import Scalar
+
 MOST_CHARACTERS = 400
 """How long the options may be in a message."""
 
@@ -38,6 +40,8 @@ def _text(value: Any) -> str | None:
             return value
         except RecursionError:
             return None
+    if isinstance(value, Scalar):
+        value = value.plain
     try:
         text = json.dumps(value)
         return text if json.loads(text) == (list(value) if isinstance(value, tuple) else value) else None

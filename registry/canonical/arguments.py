@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from registry.canonical.values import TAG, decode, encode
+from registry.canonical.values import MOST_LEVELS, TAG, decode, encode
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.intake import UnstorableInit
 
@@ -78,26 +78,38 @@ class Arguments(Mapping[str, Any]):
 
 
 def without_secrets(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the arguments without those that look like secrets, and the paths of these: ``args.api_key``."""
+    """Return the arguments without those that look like secrets, and the paths of these: ``args.api_key``.
+
+    What is nested more deeply than can be stored comes back as it is; every object is visited once.
+    """
     found: list[str] = []
-    return _withheld(dict(init), "", found), tuple(found)
+    done: dict[int, Any] = {}
 
+    def kept(value: Any, path: str, levels: int = MOST_LEVELS) -> Any:
+        if levels < 0 or type(value) not in (Namespace, dict, list, tuple):
+            return value
+        if id(value) not in done:
+            done[id(value)] = value  # found by what it holds, if it holds itself
+            done[id(value)] = visited(value, path, levels - 1)
+        return done[id(value)]
 
-def _withheld(value: Any, path: str, found: list[str]) -> Any:
-    if type(value) is Namespace:
-        return Namespace(**_withheld(vars(value), path, found))
-    if type(value) is dict:
-        kept = {}
-        for key, item in value.items():
-            where = f"{path}.{key}" if path else str(key)
-            if isinstance(key, str) and _is_secret(key, item):
-                found.append(where)
-            else:
-                kept[key] = _withheld(item, where, found)
-        return kept
-    if type(value) in (list, tuple):
-        return type(value)(_withheld(item, f"{path}.{i}", found) for i, item in enumerate(value))
-    return value
+    def visited(value: Any, path: str, levels: int) -> Any:
+        if isinstance(value, Namespace):
+            copied = Namespace()
+            vars(copied).update(visited(vars(value), path, levels))  # whose keys need not be names
+            return copied
+        if isinstance(value, dict):
+            items = {}
+            for key, item in value.items():
+                where = (f"{path}.{key}" if path else key) if isinstance(key, str) else path
+                if isinstance(key, str) and _is_secret(key, item):
+                    found.append(where)
+                else:
+                    items[key] = kept(item, where, levels)
+            return items
+        return type(value)(kept(item, f"{path}.{i}", levels) for i, item in enumerate(value))
+
+    return visited(dict(init), "", MOST_LEVELS), tuple(found)
 
 
 def _is_secret(key: str, value: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from functools import cache
 from typing import Any
 
-from registry.canonical.values import Array, Foreign
+from registry.canonical.values import Array, Foreign, Symbol
 from registry.checkpoints.torch_vocabulary import Unstorable
 
 Path = tuple[str, ...]
@@ -128,8 +128,13 @@ def _parts(value: Any) -> Sequence[tuple[Path, Any]] | None:
     return None
 
 
+_WORDED = (str, int, float, bytes, tuple, type(None), Symbol)
+
+
 def _steps(key: Any, item: Any) -> Path:
+    if not isinstance(key, _WORDED):
+        return (f"/{type(key).__name__}",)  # whose own words would be code that runs
     if not isinstance(key, str) or not is_tensor(item):
-        return (f"/{key}",)
+        return (f"/{key!s}",)
     first, *rest = key.split(".")
     return (f"/{first}", *(f".{component}" for component in rest))

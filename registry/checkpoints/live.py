@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import types
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
 from registry.canonical.signature import TensorSpec
-from registry.canonical.values import Array, Foreign, Record
+from registry.canonical.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.containers import examine
@@ -41,6 +41,7 @@ class LiveTensor:
         if fault := _unstorable(tensor):
             raise UnstorableTensor(source, name, *fault)
         self._tensor = tensor.detach()
+        self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
         self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
     @property
@@ -130,25 +131,26 @@ def inert(value: Any, source: str) -> Any:
             fault = _unstorable(value)
             new = Unstorable(*fault) if fault else LiveTensor(source, "", value)
         elif isinstance(value, Mapping):
-            new = made[id(value)] = OrderedDict() if isinstance(value, OrderedDict) else {}
-            new.update((copied(key, levels - 1), copied(item, levels - 1)) for key, item in value.items())
+            new = made[id(value)] = _emptied(value)
+            for key, item in value.items():
+                new[copied(key, levels - 1)] = copied(item, levels - 1)
             if isinstance(new, OrderedDict) and hasattr(value, "_metadata"):
                 new.__dict__["_metadata"] = value._metadata
         elif isinstance(value, (argparse.Namespace, types.SimpleNamespace)):
-            new = made[id(value)] = Record()
+            new = made[id(value)] = _RECORDS.get(type(value), Record)()
             new.update((key, copied(item, levels - 1)) for key, item in vars(value).items())
         elif isinstance(value, list):
-            new = made[id(value)] = []
+            new = made[id(value)] = [] if type(value) is list else Items()
             new.extend(copied(item, levels - 1) for item in value)
         elif isinstance(value, tuple) and not isinstance(value, torch.Size):
-            new = tuple(copied(item, levels - 1) for item in value)
-        elif isinstance(value, (set, frozenset)):
+            new = (tuple if type(value) is tuple else Row)(copied(item, levels - 1) for item in value)
+        elif type(value) in (set, frozenset):
             new = type(value)(copied(item, levels - 1) for item in value)
         elif isinstance(value, nn.Module):
             new = Foreign(_class_name(value), state={"_parameters": copied(value.state_dict(), levels - 1)})
         elif _class_name(value) == "numpy.ndarray" and value.dtype.name in ITEM_SIZES:
             little = value.astype(value.dtype.newbyteorder("<"))
-            new = Array(TensorSpec(value.dtype.name, value.shape), little.tobytes())
+            new = Array(TensorSpec(value.dtype.name, value.shape), little.tobytes(), not value.dtype.isnative)
         elif isinstance(getattr(value, "__dict__", None), dict) and vars(value):
             new = made[id(value)] = Foreign(_class_name(value))
             new.state = copied(vars(value), levels - 1)
@@ -156,6 +158,20 @@ def inert(value: Any, source: str) -> Any:
         return new
 
     return copied(value, DEEPEST)
+
+
+_RECORDS: Mapping[type, type[Record]] = {
+    argparse.Namespace: NamespaceRecord,
+    types.SimpleNamespace: SimpleNamespaceRecord,
+}
+
+
+def _emptied(value: Any) -> dict[Any, Any]:
+    """Return an empty mapping of the same kind; one of a class that cannot be made again is a record."""
+    if type(value) is defaultdict:
+        return defaultdict(value.default_factory)
+    made = next((kind for kind in (dict, OrderedDict, Counter) if type(value) is kind), Record)
+    return made()
 
 
 def _class_name(value: Any) -> str:
@@ -169,6 +185,8 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
         return "of a lazy layer that has not run yet", "run the model once first"
     if hasattr(tensor, "__tensor_flatten__"):
         return f"a {type(tensor).__name__}", "make it a plain tensor first"
+    if tensor.is_nested:
+        return "a nested tensor", "call .to_padded_tensor(0) on it first"
     if tensor.layout != torch.strided:
         return f"sparse ({tensor.layout})", "call .to_dense() first"
     if tensor.is_meta:

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from registry.canonical import numpy_values
+from registry.canonical.numpy_values import NAMES
 from registry.canonical.signature import TensorSpec
-from registry.canonical.values import Array, Foreign
+from registry.canonical.values import ARRAY, Array, Foreign, Symbol
 from registry.checkpoints.plain_vocabulary import raw_bytes
 from registry.checkpoints.tensors import swapped
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Handler, Machine, Vocabulary
-
-_CODES = {
-    "b1": "bool",
-    "i1": "int8",
-    "i2": "int16",
-    "i4": "int32",
-    "i8": "int64",
-    "u1": "uint8",
-    "u2": "uint16",
-    "u4": "uint32",
-    "u8": "uint64",
-    "f2": "float16",
-    "f4": "float32",
-    "f8": "float64",
-    "c8": "complex64",
-}
-_FORMATS = {
-    **{"bool": "?", "int8": "b", "int16": "h", "int32": "i", "int64": "q", "uint8": "B", "uint16": "H"},
-    **{"uint32": "I", "uint64": "Q", "float16": "e", "float32": "f", "float64": "d"},
-}
+from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
+from registry.tensors.dtypes import ITEM_SIZES
 
 LARGEST_COLUMN_MAJOR = 1 << 20
 """Elements; they are reordered in Python, and no model has such arrays beside its weights."""
@@ -44,6 +27,12 @@ class ArrayType(Buildable):
         self.code = code.lstrip("<>=|")
         self.big_endian = code.startswith(">")
 
+    @property
+    def value(self) -> Symbol | Foreign:
+        """The dtype as a value of its own; one that has more to it than its code, such as a record's, is not read."""
+        kept = numpy_values.SPELLING.fullmatch(f"<{self.code}") and self.code[0] not in "mM"
+        return Symbol("numpy.dtype", f"{'<>'[self.big_endian]}{self.code}") if kept else Foreign("numpy.dtype")
+
     def build(self, machine: Machine, state: Any) -> None:
         self.big_endian = isinstance(state, tuple) and len(state) > 1 and state[1] in (">", b">")
 
@@ -51,18 +40,21 @@ class ArrayType(Buildable):
 class PickledArray(Buildable):
     """Stands for a ``numpy.ndarray`` while the pickle makes it; ``value`` is the array, where it is a plain one."""
 
-    def __init__(self) -> None:
-        self.value: Array | Foreign = Foreign("numpy.ndarray")
+    def __init__(self, kind: str = ARRAY) -> None:
+        self.kind = kind
+        self.value: Array | Foreign = Foreign(kind)
 
     def build(self, machine: Machine, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise BadPickle("an array of numpy has an unknown state")
         _, shape, dtype, column_major, data = state
         self.value = _array(machine, data, dtype, shape, bool(column_major))
+        if isinstance(self.value, Array):
+            self.value = replace(self.value, kind=self.kind)
 
 
 def _array(machine: Machine, data: Any, dtype: Any, shape: Any, column_major: bool) -> Array | Foreign:
-    name = _CODES.get(dtype.code) if isinstance(dtype, ArrayType) else None
+    name = NAMES.get(dtype.code) if isinstance(dtype, ArrayType) else None
     if name is None or isinstance(data, list):
         return Foreign("numpy.ndarray", (shape, getattr(dtype, "code", dtype)))
     if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape) or len(shape) > 64:
@@ -72,15 +64,16 @@ def _array(machine: Machine, data: Any, dtype: Any, shape: Any, column_major: bo
     machine.charge(2 * len(content))
     if len(content) != spec.nbytes:
         raise BadPickle("the bytes of an array of numpy do not fit its shape")
-    item = 4 if name == "complex64" else spec.nbytes // max(spec.numel, 1)
-    if dtype.big_endian and item > 1:
+    item = 4 if name == "complex64" else ITEM_SIZES[name]
+    is_swapped = dtype.big_endian and item > 1
+    if is_swapped:
         content = swapped(content, item)
     if column_major and len(shape) > 1:
         if spec.numel > LARGEST_COLUMN_MAJOR:
             return Foreign("numpy.ndarray in column-major order", (shape, name))
         machine.charge(120 * spec.numel)
         content = _row_major(content, shape, spec.nbytes // max(spec.numel, 1))
-    return Array(spec, content)
+    return Array(spec, content, is_swapped)
 
 
 def _row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:
@@ -93,7 +86,7 @@ def _row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:
 
 
 def _reconstruct(machine: Machine, args: tuple[Any, ...]) -> PickledArray:
-    return PickledArray()
+    return PickledArray(str(args[0])[:200] if args and isinstance(args[0], Global) else ARRAY)
 
 
 def _dtype(machine: Machine, args: tuple[Any, ...]) -> ArrayType:
@@ -111,21 +104,14 @@ def _from_buffer(machine: Machine, args: tuple[Any, ...]) -> Array | Foreign:
 
 
 def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
-    """Return the Python number that a scalar of numpy is."""
+    """Return what stands for a scalar of numpy: the plain value that it is, which knows its dtype."""
     dtype, data = args
     if not isinstance(dtype, ArrayType):
         return Foreign("numpy.scalar", args)
-    if dtype.code.startswith(("U", "S")):
-        machine.charge(4 * len(raw_bytes(data)))
-        return raw_bytes(data).decode("utf-32-le" if dtype.code.startswith("U") else "latin-1").rstrip("\0")
     content = raw_bytes(data)
-    order = ">" if dtype.big_endian else "<"
-    name = _CODES.get(dtype.code, "")
-    if name == "complex64":
-        return complex(*struct.unpack(order + "ff", content))
-    if name not in _FORMATS:
-        return Foreign("numpy.scalar", (dtype.code,))
-    return struct.unpack(order + _FORMATS[name], content)[0]
+    machine.charge(200 + 4 * len(content))
+    found = numpy_values.scalar(dtype.code, content, dtype.big_endian)
+    return Foreign("numpy.scalar", (dtype.code,)) if found is None else found
 
 
 _HANDLERS: Mapping[str, Handler] = {

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from registry.canonical.values import (
     FACTORIES,
+    Duration,
     Foreign,
     NamespaceRecord,
     PathText,
@@ -173,8 +174,8 @@ def _complex(machine: Machine, args: tuple[Any, ...]) -> complex:
     return complex(*_numbers(args, (int, float)))
 
 
-def _slice(machine: Machine, args: tuple[Any, ...]) -> slice:
-    return slice(*_numbers(args, (int, type(None))))
+def _slice(machine: Machine, args: tuple[Any, ...]) -> slice | Foreign:
+    return slice(*args) if all(item is None or isinstance(item, int) for item in args) else Foreign("builtins.slice")
 
 
 def _range(machine: Machine, args: tuple[Any, ...]) -> range:
@@ -203,7 +204,7 @@ def _moment(kind: type[datetime.datetime] | type[datetime.date] | type[datetime.
 
 
 def _duration(machine: Machine, args: tuple[Any, ...]) -> float:
-    return datetime.timedelta(*_numbers(args, (int,))).total_seconds()
+    return Duration(datetime.timedelta(*_numbers(args, (int,))).total_seconds())
 
 
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")

@@ -113,11 +113,11 @@ class _Walk:
         elif isinstance(value, (set, frozenset)):
             cost += sum(map(self._key, value))
             self.result.foreign += [item for item in value if isinstance(item, Foreign)]
-        elif isinstance(value, PickledArray):
+        elif isinstance(value, (PickledArray, ArrayType)):
             return self.settled(value.value, levels)
         elif isinstance(value, Array):
             cost += len(value.data)
-        elif isinstance(value, (Global, ArrayType, StorageType, TypedStorage)):
+        elif isinstance(value, (Global, StorageType, TypedStorage)):
             return self.settled(Foreign(str(value) if isinstance(value, Global) else type(value).__name__), levels)
         elif isinstance(value, Foreign):
             self.result.foreign.append(value)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from isal import isal_zlib
 
 from registry.canonical.signature import TensorSpec
+from registry.canonical.values import TENSOR
 from registry.checkpoints.mapping import Span
 from registry.errors.checkpoints import DamagedCheckpoint
 from registry.tensors.dtypes import ALL_ITEM_SIZES
@@ -87,6 +88,9 @@ class FileTensor:
     """In elements."""
     conjugated: bool = field(default=False)
     negated: bool = field(default=False)
+    requires_grad: bool = field(default=False, compare=False)
+    kind: str = field(default=TENSOR, compare=False)
+    """Its class, where it is one of its own: ``"torch.nn.parameter.Parameter"``."""
 
     @property
     def spec(self) -> TensorSpec:

@@ -6,10 +6,10 @@ Sources: torch/_utils.py, torch/_tensor.py, torch/storage.py and torch/serializa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from registry.canonical.values import Array, Foreign, Size, Symbol
+from registry.canonical.values import PARAMETER, Array, Foreign, Size, Symbol
 from registry.checkpoints.mapping import held
 from registry.checkpoints.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.plain_vocabulary import PLAIN
@@ -86,15 +86,7 @@ def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any,
 def _with_bits(tensor: FileTensor, metadata: Any) -> FileTensor:
     if not isinstance(metadata, dict) or not (metadata.get("conj") or metadata.get("neg")):
         return tensor
-    return FileTensor(
-        tensor.storage,
-        tensor.dtype,
-        tensor.start,
-        tensor.shape,
-        tensor.stride,
-        conjugated=bool(metadata.get("conj")),
-        negated=bool(metadata.get("neg")),
-    )
+    return replace(tensor, conjugated=bool(metadata.get("conj")), negated=bool(metadata.get("neg")))
 
 
 def _tensor(machine: Machine, args: tuple[Any, ...]) -> FileTensor:
@@ -102,6 +94,8 @@ def _tensor(machine: Machine, args: tuple[Any, ...]) -> FileTensor:
     if not isinstance(stored, TypedStorage):
         raise BadPickle("a tensor has no storage")
     tensor = strided(machine, stored, offset, shape, stride, stored.dtype)
+    if len(args) > 4 and args[4] is True:
+        tensor = replace(tensor, requires_grad=True)
     return _with_bits(tensor, args[6]) if len(args) > 6 else tensor
 
 
@@ -112,12 +106,22 @@ def _tensor_of_dtype(machine: Machine, args: tuple[Any, ...]) -> Any:
         return Unstorable(f"of dtype {dtype}", "convert it to a dtype that safetensors has before saving")
     stored, offset, shape, stride = args[:4]
     tensor = strided(machine, stored, offset, shape, stride, dtype)
+    if args[4] is True:
+        tensor = replace(tensor, requires_grad=True)
     return _with_bits(tensor, args[7]) if len(args) > 7 else tensor
 
 
 def _parameter(machine: Machine, args: tuple[Any, ...]) -> Any:
     if not args:
-        return Foreign("torch.nn.parameter.Parameter")
+        return Foreign(PARAMETER)
+    if not isinstance(args[0], FileTensor):
+        return args[0]
+    machine.charge(200)
+    return replace(args[0], kind=PARAMETER, requires_grad=args[1:2] != (False,))
+
+
+def _from_host(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """A tensor of an accelerator that was written as one in host memory."""
     return args[0]
 
 
@@ -229,7 +233,7 @@ _HANDLERS: Mapping[str, Handler] = {
     "torch._utils._rebuild_nested_tensor": _nested,
     "torch._utils._rebuild_meta_tensor_no_storage": _meta,
     "torch._utils._rebuild_device_tensor_from_numpy": _from_numpy,
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _parameter,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _from_host,
     "torch._utils._rebuild_xla_tensor": _from_numpy,
     "torch._utils._rebuild_wrapper_subclass": _wrapper_subclass,
     "torch._tensor._rebuild_from_type": _of_type,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from registry.canonical.budget import MANY_NUMBERS, Budget, Spent
+from registry.canonical.numpy_values import Scalar
 from registry.canonical.values import Foreign, Record, Size, Symbol
 from registry.checkpoints.cursor import Cursor
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Truncated, Vocabulary
@@ -183,10 +184,10 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         if kind is int and key.bit_length() <= 64:
             # A table has more places than items, so that numbers which are no larger have a place each.
             return key if 0 <= key <= size + 1000 else self._counted(key)
-        if isinstance(key, float):
+        if isinstance(key, (float, Scalar)):
             return self._counted(key)
         if (kind is tuple or kind is Size) and len(key) <= 16:
-            if any(type(item) not in (str, int, bool, type(None)) for item in key):
+            if any(type(item) not in (str, int, bool, type(None)) and not isinstance(item, Scalar) for item in key):
                 raise BadPickle("a dict has keys that are no plain values")
             if any(type(item) is int and item.bit_length() > 64 for item in key):
                 raise BadPickle("a dict has tuples of long integers for keys")

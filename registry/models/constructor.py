@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from registry.canonical.arguments import POSITIONAL, Arguments
+from registry.canonical.values import MOST_LEVELS
 from registry.errors.models import InitRefused
 
 INIT_STYLES = ("kwargs", "namespace", "dict")
@@ -99,19 +100,39 @@ def by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
 
 
 def fresh(value: Any) -> Any:
-    """Return a value whose containers are new, and whose other parts (a module, a function) are the given ones."""
+    """Return a value whose containers are new, and whose other parts (a module, a function) are the given ones.
+
+    What is nested more deeply than can be stored is a given one, too; every object is visited once.
+    """
+    done: dict[int, Any] = {}
+
+    def renewed(value: Any, levels: int) -> Any:
+        if id(value) not in done:
+            done[id(value)] = value  # found by what it holds, if it holds itself
+            done[id(value)] = _renewed(value, lambda item: renewed(item, levels - 1)) if levels else value
+        return done[id(value)]
+
+    return renewed(value, MOST_LEVELS)
+
+
+def _renewed(value: Any, renewed: Callable[[Any], Any]) -> Any:
     kind = type(value)
-    if kind in (dict, OrderedDict):
-        return kind((key, fresh(item)) for key, item in value.items())
-    if kind is defaultdict:
-        return defaultdict(value.default_factory, ((key, fresh(item)) for key, item in value.items()))
+    if kind in (dict, OrderedDict, defaultdict):
+        made: Any = defaultdict(value.default_factory) if kind is defaultdict else kind()
+        for key, item in value.items():
+            made[key] = renewed(item)
+        if kind is OrderedDict:
+            vars(made).update(vars(value))
+        return made
     if kind in (list, tuple):
-        return kind(fresh(item) for item in value)
+        return kind([renewed(item) for item in value])
     if kind is argparse.Namespace:
-        return argparse.Namespace(**{key: fresh(item) for key, item in vars(value).items()})
+        copied = argparse.Namespace()
+        vars(copied).update({key: renewed(item) for key, item in vars(value).items()})  # whose keys need not be names
+        return copied
     if kind in (set, bytearray):
         return kind(value)
-    return value.detach().clone() if kind is torch.Tensor else value
+    return value.detach().clone().requires_grad_(value.requires_grad) if kind is torch.Tensor else value
 
 
 def note(module: nn.Module, init: Arguments | str) -> None:

@@ -56,7 +56,7 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
         return value
 
     values = {key: walk(item, key) for key, item in state.items()}
-    encode_all(values)
+    encode_all(values, typed=True)
     return Enclosure(tensors, values)
 
 

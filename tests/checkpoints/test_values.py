@@ -85,6 +85,7 @@ def test_arrays_of_numpy_survive_from_memory_and_from_a_file(tmp_path):
     path = saved(tmp_path / "a.pth", {"w": torch.zeros(1), "mean": array, "acc": numpy.float32(0.5)})
     read = open_checkpoint(path).weight_sets[0].values
     assert isinstance(read["mean"], Array) and encode(numpy.float32(0.5)) == read["acc"] == 0.5
+    assert type(decode(encode(read["acc"], exact=True))) is numpy.float32
     for source in (array, read["mean"]):
         assert numpy.array_equal(decode(json.loads(json.dumps(encode(source)))), array)
 
