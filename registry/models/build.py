@@ -15,7 +15,7 @@ from registry.errors.models import ConstructorFailed, KeptConstruction
 from registry.models import generators
 from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
 from registry.models.exchange import exchange
-from registry.models.outside import drawn_anew, outside
+from registry.models.outside import drawn, outside
 from registry.models.shortcuts import deferring
 from registry.models.slots import Layout, layout
 from registry.models.specification import ModelSpec
@@ -38,8 +38,10 @@ class Built:
     """Ids of its tensors that have no values, or none that anything needs."""
     suspect: bool = False
     """Whether something outside of its state dict may come from random generators."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """Where the random generators stood before it was built plainly."""
     after: Mapping[str, Any] = field(default_factory=dict)
-    """Where the random generators stood when it had been built plainly."""
+    """Where they stood then."""
     _random: tuple[str, ...] | None = None
 
     def keep_initial_values(self, reason: str) -> None:
@@ -65,13 +67,11 @@ class Built:
     def random_outside(self) -> tuple[str, ...]:
         """Return what the module holds outside of its state dict that comes from random generators, by path.
 
-        The class is built once more where that may be: what has another value then was drawn, or computed from initial
-        weights that were.
+        The class is built again where that may be, to tell what was drawn, or computed from initial weights that were.
         """
         if self.suspect and self._random is None:
             with generators.preserved():
-                generators.restore(self.after)
-                self._random = drawn_anew(self.module, self.spec.construct())
+                self._random = drawn(self.module, self.spec.construct, self.before)
         return self._random or ()
 
 
@@ -97,7 +97,7 @@ def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be bui
         generators.restore(before)
         module = _plainly(spec, attempt.deferral)
         why = attempt.obstacle if fast else reason
-        return Built(spec, module, False, why, suspect=attempt.suspect, after=generators.state())
+        return Built(spec, module, False, why, suspect=attempt.suspect, before=before, after=generators.state())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Parameters are deferred as torch registers them. torch's own initializers, known to do nothing but give one tensor or
 one layer values, need not go through the dispatcher: that is a third of making a layer, and ``trunc_normal_`` looks at
-its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral.
+its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral; so does what draws
+random numbers where no generator of the process shows it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from registry.models.deferral import Deferral, current
+from registry.models.entropy import replaced, sources
 
 _Function = Callable[..., Any]
 
@@ -36,22 +38,19 @@ _TO_THREADS = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"))
 @contextmanager
 def deferring() -> Iterator[Deferral]:
     """Construct what is constructed inside without values. Not to be entered by two threads at once."""
-    replacements = list(_replacements())
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in replacements]
     deferral = Deferral()
     registration = register_module_parameter_registration_hook(_adopt)
     try:
-        for owner, name, function in replacements:
-            setattr(owner, name, function)
-        with deferral:
+        with replaced([*_replacements(), *sources(_stop)]), deferral:
             yield deferral
     finally:
-        for owner, name, function in before:
-            if function is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, function)
         registration.remove()
+
+
+def _stop(reason: str) -> None:
+    deferral = current()
+    if deferral is not None:
+        deferral.stop(reason)
 
 
 def _adopt(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
@@ -137,9 +136,7 @@ def _importing(ordinary: _Function) -> _Function:
 def _stopping(ordinary: _Function) -> _Function:
     @functools.wraps(ordinary)
     def to_thread(*args: Any, **kwargs: Any) -> Any:
-        deferral = current()
-        if deferral is not None:
-            deferral.stop("the constructor starts a thread")
+        _stop("the constructor starts a thread")
         return ordinary(*args, **kwargs)
 
     return to_thread
