@@ -59,7 +59,7 @@ def is_unrepeatable(generator: torch.Generator) -> bool:
 @contextmanager
 def replaced(replacements: Sequence[_Replacement]) -> Iterator[None]:
     """Have functions in the places of others. Not to be entered by two threads at once."""
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in replacements]
+    before: list[tuple[Any, str, Any]] = [(owner, name, vars(owner).get(name)) for owner, name, _ in replacements]
     try:
         for owner, name, function in replacements:
             setattr(owner, name, function)

@@ -11,8 +11,8 @@ from torch import nn
 
 from registry.models import generators
 from registry.models.entropy import noticed
-from registry.models.prints import fingerprint
-from registry.models.reachable import is_array, is_flat, reachable
+from registry.models.prints import fingerprint, is_array, is_flat
+from registry.models.reachable import reachable
 from registry.models.slots import Layout, layout
 
 
@@ -89,9 +89,13 @@ def _random(
     third: Mapping[str, _Note],
     asked_elsewhere: bool,
 ) -> Iterator[str]:
+    is_alike = first.keys() == third.keys()
     for path in differing:
-        note = first.get(path) or second[path]
-        # A tensor of the model's own that is another every time is nothing that a counter or a clock gives.
-        is_own_tensor = path in first and note.is_tensor and not note.is_shared
-        if first.get(path) == third.get(path) or is_own_tensor or asked_elsewhere:
+        if path not in first:  # a longer list; or a name that only this one has, as every one has another
+            is_random = is_alike
+        else:
+            # A tensor of the model's own that is another every time is nothing that a counter or a clock gives.
+            is_own_tensor = first[path].is_tensor and not first[path].is_shared
+            is_random = first[path] == third.get(path) or is_own_tensor or asked_elsewhere
+        if is_random:
             yield path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import ctypes
 import types
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +14,32 @@ from blake3 import blake3
 from torch.nn.parameter import is_lazy
 
 from registry.models.bits import digest
-from registry.models.reachable import BUFFERS, is_array, is_flat
 
+SCALARS = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType, torch.dtype, torch.device)
+SEQUENCES = (list, tuple, set, frozenset, deque)
+_BUFFERS = (bytearray, array.array, memoryview, ctypes.Array)
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
     torch.sparse_bsr: ("crow_indices", "col_indices"),
     torch.sparse_csc: ("ccol_indices", "row_indices"),
     torch.sparse_bsc: ("ccol_indices", "row_indices"),
 }
+
+
+def is_a_leaf(value: Any) -> bool:
+    """Whether a value is a tensor, an array, a number, a text, or a list of such, and refers to nothing else."""
+    simple = (torch.Tensor, *SCALARS, *_BUFFERS)
+    return isinstance(value, simple) or is_array(value) or is_flat(value)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is of numpy and holds nothing but bytes."""
+    return type(value).__module__ == "numpy" and hasattr(value, "tobytes") and not value.dtype.hasobject
+
+
+def is_flat(value: Any) -> bool:
+    """Whether a value is a sequence or a set of scalars."""
+    return isinstance(value, SEQUENCES) and all(isinstance(element, SCALARS) for element in value)
 
 
 def fingerprint(value: Any, *, is_leaf: bool) -> str:
@@ -34,7 +55,7 @@ def _parts(value: Any) -> Iterator[str]:
     elif is_array(value):
         yield f"{value.dtype} {value.shape}"
         yield blake3(value.tobytes()).hexdigest()
-    elif isinstance(value, BUFFERS):
+    elif isinstance(value, _BUFFERS):
         yield blake3(bytes(value)).hexdigest()
     elif is_flat(value):
         texts = map(_scalar, value)
@@ -73,11 +94,18 @@ def _of_tensor(tensor: torch.Tensor) -> Iterator[str]:
         else:
             parts = [tensor.int_repr(), tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()]
     else:
-        yield f"{list(tensor.shape)}" if tensor.is_meta else digest(tensor)
+        yield _digest(tensor)
         return
     yield f"{list(tensor.shape)}" if not tensor.is_nested else ""
     for part in parts:
         yield from _of_tensor(part)
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    try:
+        return digest(tensor)
+    except (RuntimeError, NotImplementedError):  # on meta, or left without values by a construction that was given up
+        return f"{list(tensor.shape)}"
 
 
 def _kind(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import ctypes
 import functools
 import gc
 import random
@@ -17,14 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from registry.models.prints import SCALARS, SEQUENCES, fingerprint, is_a_leaf
 from registry.models.slots import Layout
 
 _MOST_OBJECTS = 1_000_000
 """A module that refers to more is looked at as far as that."""
 
-SCALARS = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType, torch.dtype, torch.device)
-BUFFERS = (bytearray, array.array, memoryview, ctypes.Array)
-_SEQUENCES = (list, tuple, set, frozenset, deque)
 _MAPPINGS = (dict, types.MappingProxyType)
 _CLOSED = (types.ModuleType, types.FrameType, types.CodeType, types.TracebackType, torch.Generator, random.Random)
 """Not looked into: the world at large, and generators, which are no values but make some later."""
@@ -65,23 +61,12 @@ def reachable(module: nn.Module, found: Layout, *, shared: bool = False) -> Iter
         if id(value) in seen or isinstance(value, _CLOSED) or type(value).__module__.startswith("numpy.random"):
             continue
         seen[id(value)] = value
-        is_leaf = isinstance(value, torch.Tensor) or is_array(value) or isinstance(value, BUFFERS) or is_flat(value)
-        yield Found(path, value, is_leaf, is_shared)
+        yield Found(path, value, is_leaf := is_a_leaf(value), is_shared)
         within = f"{path}." if path else ""
         members = _attributes(value) if is_leaf else _members(value, packages)
         queue.extend((within + name, member, is_shared) for name, member in members)
         if packages:
             queue.extend((path, member, True) for path, member in _surroundings(value, packages))
-
-
-def is_array(value: Any) -> bool:
-    """Whether a value is of numpy and holds nothing but bytes."""
-    return type(value).__module__ == "numpy" and hasattr(value, "tobytes") and not value.dtype.hasobject
-
-
-def is_flat(value: Any) -> bool:
-    """Whether a value is a sequence or a set of scalars."""
-    return isinstance(value, _SEQUENCES) and all(isinstance(element, SCALARS) for element in value)
 
 
 def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -115,12 +100,20 @@ def _contents(value: Any) -> Iterator[tuple[str, Any]]:
             # Not by other keys, such as those of hooks, which are numbered through the process.
             yield key if isinstance(key, str) else str(index), member
         yield "keys()", list(value)
-    elif isinstance(value, _SEQUENCES):
-        yield from _numbered(value)
+    elif isinstance(value, SEQUENCES):
+        yield from _numbered(sorted(value, key=_alike) if isinstance(value, (set, frozenset)) else value)
     elif type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         yield from _numbered(value.reshape(-1).tolist())
     elif type(value).__module__.partition(".")[0] in sys.stdlib_module_names and not hasattr(value, "__dict__"):
         yield from _numbered([*_reduced(value), *gc.get_referents(value)])
+
+
+def _alike(value: Any) -> str:
+    """Return a text by which the members of a set come in the same order at every construction."""
+    if is_a_leaf(value):
+        return fingerprint(value, is_leaf=True)
+    plain = sorted((k, v) for k, v in getattr(value, "__dict__", {}).items() if isinstance(v, (bool, int, float, str)))
+    return f"{fingerprint(value, is_leaf=False)} {plain!r}"
 
 
 def _reduced(value: Any) -> list[Any]:
@@ -135,7 +128,8 @@ def _reduced(value: Any) -> list[Any]:
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
-    yield from getattr(value, "__dict__", {}).items()
+    flattened = value.__tensor_flatten__()[0] if hasattr(value, "__tensor_flatten__") else ()
+    yield from (pair for pair in getattr(value, "__dict__", {}).items() if pair[0] not in flattened)
     if isinstance(value, torch.Tensor):
         if value._backward_hooks:
             yield "hooks", list(value._backward_hooks.values())

@@ -70,7 +70,10 @@ def _replacements() -> Iterator[tuple[Any, str, _Function]]:
     for name in _WAYS_OUT:
         yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
     for owner, name in _TO_THREADS:
-        yield owner, name, _stopping(getattr(owner, name))
+        yield owner, name, _stopping(getattr(owner, name), "starts a thread")
+    disabling = getattr(torch.utils._python_dispatch, "_disable_current_modes", None)
+    if disabling is not None:  # in which a tensor prints itself, and the dispatcher sees nothing
+        yield torch.utils._python_dispatch, "_disable_current_modes", _stopping(disabling, "steps past the dispatcher")
     imports: Any = importlib._bootstrap
     yield imports, "_load_unlocked", _importing(imports._load_unlocked)
 
@@ -133,10 +136,10 @@ def _importing(ordinary: _Function) -> _Function:
     return load
 
 
-def _stopping(ordinary: _Function) -> _Function:
+def _stopping(ordinary: _Function, what: str) -> _Function:
     @functools.wraps(ordinary)
-    def to_thread(*args: Any, **kwargs: Any) -> Any:
-        _stop("the constructor starts a thread")
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        _stop(f"the constructor {what}")
         return ordinary(*args, **kwargs)
 
-    return to_thread
+    return stopping
