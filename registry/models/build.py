@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from registry.errors.models import ConstructorFailed, KeptConstruction
 from registry.models import generators
+from registry.models.constructor import note_tensors
 from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
 from registry.models.exchange import exchange
 from registry.models.outside import drawn, outside
@@ -54,6 +55,7 @@ class Built:
             return
         with generators.defaults_preserved():
             self.module = self.spec.construct()
+        note_tensors(self.module, layout(self.module))
         self.fast, self.reason, self.found, self.deferred = False, reason, None, frozenset()
         self.prepare(self.module)
 
@@ -92,10 +94,12 @@ def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be bui
         outer.stop("the constructor loads a version")
     with generators.preserved() as before:
         attempt = _attempt(spec, before)
-        if fast and attempt.module is not None:
+        if fast and attempt.module is not None and attempt.found is not None:
+            note_tensors(attempt.module, attempt.found)
             return Built(spec, attempt.module, True, "", found=attempt.found, deferred=attempt.deferred)
         generators.restore(before)
         module = _plainly(spec, attempt.deferral)
+        note_tensors(module, layout(module))
         why = attempt.obstacle if fast else reason
         return Built(spec, module, False, why, suspect=attempt.suspect, before=before, after=generators.state())
 
