@@ -24,7 +24,7 @@ from registry.models.slots import Layout
 INIT_STYLES = ("kwargs", "namespace", "dict")
 """How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
 
-_ATTRIBUTE = "_registry_init"
+NOTED = "_registry_init"
 """On the instance, since copies of a model (``AveragedModel`` makes one) have to know it too. Plain data, since a
 pickled module may be opened where this package is not installed: the JSON of the arguments, or why they are unknown;
 with the tensors that the constructor made, where they were looked at, in a list of two."""
@@ -130,12 +130,12 @@ def fresh(value: Any) -> Any:
 
 def note(module: nn.Module, init: Arguments | str) -> None:
     """Let a module know its constructor arguments, or why they are not known."""
-    module.__dict__[_ATTRIBUTE] = init if isinstance(init, str) else init.raw
+    module.__dict__[NOTED] = init if isinstance(init, str) else init.raw
 
 
 def noted(module: nn.Module) -> Arguments | str | None:
     """Return what a module knows of its constructor arguments."""
-    found = module.__dict__.get(_ATTRIBUTE)
+    found = module.__dict__.get(NOTED)
     init = found[0] if isinstance(found, list) else found
     return Arguments(init) if isinstance(init, dict) else init
 
@@ -145,16 +145,16 @@ def note_tensors(module: nn.Module, found: Layout) -> None:
 
     A class that reads its state dict in its own way would have to be asked for one, so of that nothing is noted.
     """
-    init = module.__dict__.get(_ATTRIBUTE)
+    init = module.__dict__.get(NOTED)
     if isinstance(init, dict) and not found.custom:
         made = {n: (s.tensor.dtype, s.tensor.shape) for n, s in found.slots.items() if not is_lazy(s.tensor)}
         lazy = [name for name in found.slots if name not in made] if len(made) != len(found.slots) else []
-        module.__dict__[_ATTRIBUTE] = [init, {"tensors": made, "lazy": lazy, "ties": _ties(found)}]
+        module.__dict__[NOTED] = [init, {"tensors": made, "lazy": lazy, "ties": _ties(found)}]
 
 
 def noted_tensors(module: nn.Module) -> Constructed | None:
     """Return what a module knows of the tensors that its constructor made."""
-    found = module.__dict__.get(_ATTRIBUTE)
+    found = module.__dict__.get(NOTED)
     if not isinstance(found, list):
         return None
     tensors = {n: TensorSpec(str(d).removeprefix("torch."), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from registry.models.constructor import NOTED
 from registry.models.prints import SCALARS, SEQUENCES, fingerprint, is_a_leaf
 from registry.models.slots import Layout
 
@@ -71,7 +72,7 @@ def reachable(module: nn.Module, found: Layout, *, shared: bool = False) -> Iter
 
 def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, nn.Module):
-        recomputed = _recomputed(value)
+        recomputed = _recomputed(value) | {NOTED}
         for registry in _REGISTRIES:
             yield from vars(value)[registry].items()
         yield from (pair for pair in vars(value).items() if pair[0] not in _REGISTRIES and pair[0] not in recomputed)
