@@ -43,8 +43,9 @@ def is_flat(value: Any) -> bool:
 
 
 def fingerprint(value: Any, *, is_leaf: bool) -> str:
-    """Return a digest of a leaf's value; of anything else, whose members are values of their own, what it is."""
-    return blake3("\0".join(_parts(value) if is_leaf else [_kind(value)]).encode("utf-8", "surrogatepass")).hexdigest()
+    """Return a text of a leaf's value; of anything else, whose members are values of their own, what it is."""
+    text = "\0".join(_parts(value)) if is_leaf else _kind(value)
+    return text if len(text) < 100 else blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _parts(value: Any) -> Iterator[str]:

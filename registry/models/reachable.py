@@ -137,8 +137,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         if value.is_leaf and value.grad is not None:
             yield "grad", value.grad
         return
-    slots = [slot for kind in type(value).__mro__ for slot in _listed(kind.__dict__.get("__slots__"))]
-    yield from ((name, getattr(value, name)) for name in slots if hasattr(value, name))
+    yield from ((name, getattr(value, name)) for name in _slots(type(value)) if hasattr(value, name))
 
 
 def _surroundings(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -185,6 +184,11 @@ def _recomputed(module: nn.Module) -> set[str]:
 
 def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     return ((str(index), value) for index, value in enumerate(values))
+
+
+@functools.cache
+def _slots(kind: type) -> tuple[str, ...]:
+    return tuple(slot for parent in kind.__mro__ for slot in _listed(parent.__dict__.get("__slots__")))
 
 
 def _listed(slots: Any) -> list[str]:
