@@ -137,7 +137,8 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         if value.is_leaf and value.grad is not None:
             yield "grad", value.grad
         return
-    yield from ((name, getattr(value, name)) for name in _slots(type(value)) if hasattr(value, name))
+    kind: Any = type(value)  # mypy takes it for unhashable
+    yield from ((name, getattr(value, name)) for name in _slots(kind) if hasattr(value, name))
 
 
 def _surroundings(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
