@@ -15,6 +15,8 @@ from registry.recipe import described
 if TYPE_CHECKING:
     from torch import nn
 
+    from registry.models.constructor import Constructed
+
     M = TypeVar("M", bound=nn.Module)
 
 _RECORDS = "_registry_records"
@@ -35,7 +37,8 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
         class PointNet(nn.Module): ...
 
     On an instance it takes them as the constructor did: ``registry.remember(model, args, num_classes=40)``. What a
-    recorded constructor was given and cannot be stored leaves the arguments unknown, which a push says.
+    recorded constructor was given and cannot be stored leaves the arguments unknown, which a push says. The names and
+    shapes of the tensors are remembered, too: a push says what was changed since, which the class would not make again.
 
     Raises:
         UnstorableInit: an argument given here could not be given back as it is.
@@ -56,6 +59,7 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     signature = signature_of(cls)
     named = by_name(signature.bind(*args, **init)) if signature is not None else init
     note(unwrapped(model), Arguments.of(named, cls.__qualname__))
+    _record_tensors(unwrapped(model))
     return model
 
 
@@ -73,6 +77,13 @@ def forgotten(model: nn.Module) -> str:
 
     found = noted(model)
     return found if isinstance(found, str) else ""
+
+
+def constructed(model: nn.Module) -> Constructed | None:
+    """Return the tensors that a model had when its constructor arguments were remembered, or None."""
+    from registry.models.constructor import noted_tensors
+
+    return noted_tensors(model)
 
 
 def remember_if_possible(model: nn.Module, init: dict[str, Any]) -> None:
@@ -110,9 +121,12 @@ def _recording(construct: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(construct)
     def recorded(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         # Only of the constructor that was called from outside: one that a subclass calls has arguments of its own.
-        if type(self).__init__ is recorded:
+        is_outermost = type(self).__init__ is recorded
+        if is_outermost:
             _record(self, signature, args, kwargs)
         construct(self, *args, **kwargs)
+        if is_outermost:
+            _record_tensors(self)
 
     setattr(recorded, _RECORDS, id(recorded))  # a wrapper around it copies its attributes and is another one
     return recorded
@@ -130,6 +144,13 @@ def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...
         note(model, Arguments.of(by_name(_without_self(bound)), owner))
     except UnstorableInit as error:
         note(model, str(error))
+
+
+def _record_tensors(model: nn.Module) -> None:
+    from registry.models.constructor import note_tensors
+    from registry.models.slots import layout
+
+    note_tensors(model, layout(model))
 
 
 def _without_self(bound: inspect.BoundArguments) -> inspect.BoundArguments:

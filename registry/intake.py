@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from registry.alteration import alterations, is_broken
 from registry.canonical.form import Facts, Form, canonicalise
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
@@ -152,7 +153,7 @@ def examine(
     notes = (*checkpoint.notes, *recipe.notes)
     inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, recipe)
     _check_ties(inspection)
-    return inspection
+    return replace(inspection, notes=(*notes, *alterations(recipe, inspection.tensors)))
 
 
 def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
@@ -235,11 +236,6 @@ def _ask_class(spec: ModelSpec | None) -> tuple[Built | None, Expectation | None
 def _check_ties(inspection: Inspection) -> None:
     """Refuse a file in which names that the class ties hold different values."""
     for tie in inspection.expectation.ties if inspection.expectation else ():
-        sources = [inspection.tensors[name] for name in tie if name in inspection.tensors]
-        if not sources:
-            continue
-        first = sources[0]
-        for other in sources[1:]:
-            if other.identity != first.identity and (other.spec != first.spec or other.buffer() != first.buffer()):
-                target = inspection.spec.target if inspection.spec else "the class"
-                raise ContradictedTie(inspection.checkpoint.source, target, tie)
+        if is_broken(tie, inspection.tensors):
+            target = inspection.spec.target if inspection.spec else "the class"
+            raise ContradictedTie(inspection.checkpoint.source, target, tie)

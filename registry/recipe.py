@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
+    from registry.models.constructor import Constructed
     from registry.models.specification import ModelSpec
 
 
@@ -33,6 +34,8 @@ class Recipe:
     notes: tuple[str, ...] = ()
     offered: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that a file says it was made with, and that were not asked for."""
+    constructed: Constructed | None = None
+    """What these arguments made of the class, where a live model remembers it."""
 
 
 def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -132,7 +135,7 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
         UnstorableInit: an argument could not be given back as it is.
     """
     from registry.checkpoints.live import model_class, unwrapped
-    from registry.construction import forgotten, remembered
+    from registry.construction import constructed, forgotten, remembered
     from registry.models.constructor import Call, takes_nothing
     from registry.models.specification import ModelSpec
     from registry.models.target import resolve_target, target_of
@@ -144,6 +147,7 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     constructor: Callable[..., Any] = resolve_target(model) if model is not None else cls
     owner = target or cls.__qualname__
     known = remembered(inner) if constructor is cls else None
+    made = constructed(inner) if known is not None and (init is None or init == dict(known)) else None
     if init is None and known is not None:
         init = dict(known)
     if init is None and takes_nothing(constructor):
@@ -160,7 +164,7 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     if model is not None:
         return _known(ModelSpec(model, init, style))
     kept, notes = _kept(init)
-    return Recipe(target, Arguments.of(kept, owner), style, notes=(*lost, *notes))
+    return Recipe(target, Arguments.of(kept, owner), style, notes=(*lost, *notes), constructed=made if target else None)
 
 
 def _known(spec: ModelSpec, notes: tuple[str, ...] = ()) -> Recipe:

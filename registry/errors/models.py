@@ -236,8 +236,9 @@ class RandomOutside(FitError):
     """The module holds values that no entry can give it, and that are others every time it is constructed."""
 
     def __init__(self, model: str, names: Sequence[str]) -> None:
+        count = "1 value" if len(names) == 1 else f"{len(names)} values"
         super().__init__(
-            f"{model} draws {_count(names)} outside of its state dict, or computes them from random initial weights: "
+            f"{model} draws {count} outside of its state dict, or computes them from random initial weights: "
             f"{some(names)}; no version holds them, so register them as buffers or modules, or name what may be random "
             f"with allow_missing=['{_pattern(names)}']"
         )

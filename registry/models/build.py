@@ -13,9 +13,10 @@ from torch.nn.parameter import is_lazy
 
 from registry.errors.models import ConstructorFailed, KeptConstruction
 from registry.models import generators
+from registry.models.constructor import note_tensors
 from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
 from registry.models.exchange import exchange
-from registry.models.outside import drawn_anew, outside
+from registry.models.outside import drawn, outside
 from registry.models.shortcuts import deferring
 from registry.models.slots import Layout, layout
 from registry.models.specification import ModelSpec
@@ -38,8 +39,10 @@ class Built:
     """Ids of its tensors that have no values, or none that anything needs."""
     suspect: bool = False
     """Whether something outside of its state dict may come from random generators."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """Where the random generators stood before it was built plainly."""
     after: Mapping[str, Any] = field(default_factory=dict)
-    """Where the random generators stood when it had been built plainly."""
+    """Where they stood then."""
     _random: tuple[str, ...] | None = None
 
     def keep_initial_values(self, reason: str) -> None:
@@ -52,6 +55,7 @@ class Built:
             return
         with generators.defaults_preserved():
             self.module = self.spec.construct()
+        note_tensors(self.module, layout(self.module))
         self.fast, self.reason, self.found, self.deferred = False, reason, None, frozenset()
         self.prepare(self.module)
 
@@ -65,13 +69,11 @@ class Built:
     def random_outside(self) -> tuple[str, ...]:
         """Return what the module holds outside of its state dict that comes from random generators, by path.
 
-        The class is built once more where that may be: what has another value then was drawn, or computed from initial
-        weights that were.
+        The class is built again where that may be, to tell what was drawn, or computed from initial weights that were.
         """
         if self.suspect and self._random is None:
             with generators.preserved():
-                generators.restore(self.after)
-                self._random = drawn_anew(self.module, self.spec.construct())
+                self._random = drawn(self.module, self.spec.construct, self.before)
         return self._random or ()
 
 
@@ -92,12 +94,14 @@ def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be bui
         outer.stop("the constructor loads a version")
     with generators.preserved() as before:
         attempt = _attempt(spec, before)
-        if fast and attempt.module is not None:
+        if fast and attempt.module is not None and attempt.found is not None:
+            note_tensors(attempt.module, attempt.found)
             return Built(spec, attempt.module, True, "", found=attempt.found, deferred=attempt.deferred)
         generators.restore(before)
         module = _plainly(spec, attempt.deferral)
+        note_tensors(module, layout(module))
         why = attempt.obstacle if fast else reason
-        return Built(spec, module, False, why, suspect=attempt.suspect, after=generators.state())
+        return Built(spec, module, False, why, suspect=attempt.suspect, before=before, after=generators.state())
 
 
 @dataclass(frozen=True)

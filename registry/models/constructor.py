@@ -14,17 +14,31 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from registry.canonical.arguments import POSITIONAL, Arguments
+from registry.canonical.signature import TensorSpec
 from registry.canonical.values import MOST_LEVELS
 from registry.errors.models import InitRefused
+from registry.models.slots import Layout
 
 INIT_STYLES = ("kwargs", "namespace", "dict")
 """How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
 
-_ATTRIBUTE = "_registry_init"
+NOTED = "_registry_init"
 """On the instance, since copies of a model (``AveragedModel`` makes one) have to know it too. Plain data, since a
-pickled module may be opened where this package is not installed: the JSON of the arguments, or why they are unknown."""
+pickled module may be opened where this package is not installed: the JSON of the arguments, or why they are unknown;
+with the tensors that the constructor made, where they were looked at, in a list of two."""
+
+
+@dataclass(frozen=True)
+class Constructed:
+    """The tensors of a state dict as a constructor made them."""
+
+    tensors: Mapping[str, TensorSpec]
+    lazy: frozenset[str]
+    """Names of those that have no shape before the model has run."""
+    ties: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -137,13 +151,42 @@ def _renewed(value: Any, renewed: Callable[[Any], Any]) -> Any:
 
 def note(module: nn.Module, init: Arguments | str) -> None:
     """Let a module know its constructor arguments, or why they are not known."""
-    module.__dict__[_ATTRIBUTE] = init if isinstance(init, str) else init.raw
+    module.__dict__[NOTED] = init if isinstance(init, str) else init.raw
 
 
 def noted(module: nn.Module) -> Arguments | str | None:
     """Return what a module knows of its constructor arguments."""
-    found = module.__dict__.get(_ATTRIBUTE)
-    return Arguments(found) if isinstance(found, dict) else found
+    found = module.__dict__.get(NOTED)
+    init = found[0] if isinstance(found, list) else found
+    return Arguments(init) if isinstance(init, dict) else init
+
+
+def note_tensors(module: nn.Module, found: Layout) -> None:
+    """Let a module that knows its constructor arguments know, too, what these made: no values, and only once.
+
+    A class that reads its state dict in its own way would have to be asked for one, so of that nothing is noted.
+    """
+    init = module.__dict__.get(NOTED)
+    if isinstance(init, dict) and not found.custom:
+        made = {n: (s.tensor.dtype, s.tensor.shape) for n, s in found.slots.items() if not is_lazy(s.tensor)}
+        lazy = [name for name in found.slots if name not in made] if len(made) != len(found.slots) else []
+        module.__dict__[NOTED] = [init, {"tensors": made, "lazy": lazy, "ties": _ties(found)}]
+
+
+def noted_tensors(module: nn.Module) -> Constructed | None:
+    """Return what a module knows of the tensors that its constructor made."""
+    found = module.__dict__.get(NOTED)
+    if not isinstance(found, list):
+        return None
+    tensors = {n: TensorSpec(str(d).removeprefix("torch."), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
+    return Constructed(tensors, frozenset(found[1]["lazy"]), tuple(map(tuple, found[1]["ties"])))
+
+
+def _ties(found: Layout) -> list[list[str]]:
+    same: dict[int, list[str]] = {}
+    for name, slot in found.slots.items():
+        same.setdefault(id(slot.tensor), []).append(name)
+    return [names for names in same.values() if len(names) > 1] if len(same) != len(found.slots) else []
 
 
 def attributes_read(constructor: Callable[..., Any]) -> list[str]:

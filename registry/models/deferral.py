@@ -21,6 +21,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch.utils._pytree import tree_map
 
+from registry.models.entropy import OWN, is_unrepeatable
+from registry.models.memory import may_overlap_itself
 from registry.models.operators import Operator, operator
 
 _storage_id: Callable[[torch.Tensor], int] | None = getattr(torch._C, "_storage_id", None)
@@ -197,6 +199,8 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         _storage(tensor)  # counts as a use from the first time on
         if _uses(memory) > self._uses_of_its_own or tensor._use_count() > 1:  # type: ignore[misc,attr-defined]
             return "its memory, which something else holds"
+        if may_overlap_itself(tensor):
+            return "that several of its elements are one place in memory"
         if not tensor.is_leaf or tensor.grad is not None or tensor.is_inference():
             return "its gradient"
         if tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None):
@@ -245,6 +249,8 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         generator = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
         is_default = generator is None or generator is torch.default_generator
         device = kwargs.get("device")
+        if generator is not None and not is_default and is_unrepeatable(generator):
+            self.stop(OWN)
         if not is_default or not _are_on_cpu(tensors, device):
             if is_void and len(tensors) == 1 and found.returns_what_it_writes:
                 func(_scratch(args[0]), *args[1:], **kwargs)  # the generator moves on, and may be kept

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from blake3 import blake3
 
 BUILDING = threading.RLock()
 """Random generators and torch's defaults belong to the process, so one module is built at a time."""
@@ -71,6 +72,16 @@ def seed(number: int) -> None:
     random.seed(number)
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed(number)
+
+
+def elsewhere(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return states in which none of the process's generators stands where these say, the same for the same ones."""
+    number = int.from_bytes(blake3(states["torch"].numpy().tobytes()).digest(length=4), "big")
+    away = {**states, "torch": torch.Generator().manual_seed(number).get_state()}
+    away["python"] = random.Random(number).getstate()
+    if "numpy" in states:
+        away["numpy"] = sys.modules["numpy.random"].RandomState(number).get_state()
+    return away
 
 
 def stand_at(states: Mapping[str, Any]) -> bool:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import types
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.models.bits import same_bits
+from registry.models import generators
+from registry.models.entropy import noticed
+from registry.models.prints import fingerprint, is_array, is_flat
+from registry.models.reachable import reachable
 from registry.models.slots import Layout, layout
-
-_MOST_OBJECTS = 1_000_000
-"""A module that refers to more is looked at as far as that."""
-
-_INERT = (bool, int, str, bytes, types.NoneType, type, types.ModuleType, torch.dtype, torch.device, torch.Size)
-_REGISTRIES = ("_modules", "_parameters", "_buffers")
 
 
 def outside(module: nn.Module) -> dict[str, Any]:
@@ -27,28 +22,13 @@ def outside(module: nn.Module) -> dict[str, Any]:
     Returns:
         ``{"rope.inverse": tensor, "target.0.weight": tensor, "scale": 0.5}``; what stands there twice, once.
     """
-    seen = {id(slot.tensor) for slot in layout(module).slots.values()}
     found: dict[str, Any] = {}
-    queue: deque[tuple[str, Any]] = deque([("", module)])
-    while queue and len(seen) < _MOST_OBJECTS:
-        path, value = queue.popleft()
-        if isinstance(value, _INERT):
-            continue
-        if isinstance(value, (float, complex)):
+    for path, value, is_leaf, _ in reachable(module, layout(module)):
+        if is_leaf and is_flat(value):
+            found.update((f"{path}.{i}", v) for i, v in enumerate(value) if isinstance(v, (float, complex)))
+        elif isinstance(value, (torch.Tensor, float, complex)) or is_array(value):
             found[path] = value
-        elif id(value) not in seen:
-            seen.add(id(value))
-            if isinstance(value, torch.Tensor) or (type(value).__module__ == "numpy" and hasattr(value, "tobytes")):
-                found[path] = value
-            else:
-                queue.extend((f"{path}.{name}" if path else name, member) for name, member in _members(value))
     return found
-
-
-def drawn_anew(module: nn.Module, other: nn.Module) -> tuple[str, ...]:
-    """Return the paths of what two builds of one class hold outside of their state dicts with different values."""
-    first, second = outside(module), outside(other)
-    return tuple(path for path, value in first.items() if path not in second or not _agree(value, second[path]))
 
 
 def on_meta(module: nn.Module, found: Layout) -> tuple[str, ...]:
@@ -59,63 +39,63 @@ def on_meta(module: nn.Module, found: Layout) -> tuple[str, ...]:
     return tuple(path for path, value in outside(module).items() if isinstance(value, torch.Tensor) and value.is_meta)
 
 
-def _agree(value: Any, other: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return isinstance(other, torch.Tensor) and _hold_the_same(value, other)
-    if isinstance(value, (float, complex)):
-        return repr(value) == repr(other)
-    return bool(type(value) is type(other) and value.tobytes() == other.tobytes())
+def drawn(module: nn.Module, construct: Callable[[], nn.Module], before: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the paths of what a module holds outside of its state dict that comes from random generators.
+
+    The class is constructed once more with the generators elsewhere. What differs then was drawn, or computed from
+    initial weights that were; or it is a number that a counter gave, a time, an address. So it is constructed a third
+    time, from where the generators stood at first: what was drawn is the same again. What a class drew from the
+    operating system never is, and it is noticed that it did.
+
+    Args:
+        construct: constructs it again.
+        before: where the generators stood when it was constructed.
+    """
+    first = _noted(module)
+    generators.restore(generators.elsewhere(before))
+    with noticed() as sources:
+        other = construct()
+    second = _noted(other)
+    differing = [path for path in {**first, **second} if first.get(path) != second.get(path)]
+    if not differing:
+        return ()
+    generators.restore(before)
+    third = _noted(construct())  # while the two others live, so that their addresses are not given out again
+    del other
+    return tuple(_random(differing, first, second, third, bool(sources)))
 
 
-def _hold_the_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
-    with torch.no_grad():
-        if tensor.is_meta or other.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
-            return True
-        return tensor.shape == other.shape and tensor.dtype == other.dtype and same_bits(tensor, other)
+@dataclass(frozen=True)
+class _Note:
+    value: str
+    is_tensor: bool
+    is_shared: bool
 
 
-def _members(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, nn.Module):
-        recomputed = _recomputed(value)
-        for registry in _REGISTRIES:
-            yield from vars(value)[registry].items()
-        yield from (pair for pair in vars(value).items() if pair[0] not in _REGISTRIES and pair[0] not in recomputed)
-    elif isinstance(value, Mapping):
-        # Not by other keys, such as those of hooks, which are numbered through the process.
-        pairs = enumerate(value.items())
-        yield from ((key if isinstance(key, str) else str(index), member) for index, (key, member) in pairs)
-    elif isinstance(value, (list, tuple, set, frozenset, deque)):
-        yield from ((str(index), member) for index, member in enumerate(value))
-    elif isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-        yield from _numbered([*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells])
-    elif isinstance(value, types.MethodType):
-        yield "__self__", value.__self__
-    elif isinstance(value, functools.partial):
-        yield from _numbered([value.func, *value.args, *value.keywords.values()])
-    else:
-        yield from getattr(value, "__dict__", {}).items()
-        slots = [slot for kind in type(value).__mro__ for slot in _listed(kind.__dict__.get("__slots__"))]
-        yield from ((name, getattr(value, name)) for name in slots if hasattr(value, name))
+def _noted(module: nn.Module) -> dict[str, _Note]:
+    """Return what a module refers to by path, as texts: another construction may write to what it shares."""
+    notes: dict[str, _Note] = {}
+    for path, value, is_leaf, is_shared in reachable(module, layout(module), shared=True):
+        before = notes[path].value if path in notes else ""
+        is_tensor = isinstance(value, torch.Tensor) or is_array(value)
+        notes[path] = _Note(before + fingerprint(value, is_leaf=is_leaf), is_tensor, is_shared)
+    return notes
 
 
-def _recomputed(module: nn.Module) -> set[str]:
-    """Return the attributes that weight normalization, spectral normalization or pruning compute at every call."""
-    hooks = [h for h in vars(module)["_forward_pre_hooks"].values() if type(h).__module__.startswith("torch.nn.utils.")]
-    return {str(getattr(hook, name)) for hook in hooks for name in ("name", "_tensor_name") if hasattr(hook, name)}
-
-
-def _numbered(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    return ((str(index), value) for index, value in enumerate(values))
-
-
-def _listed(slots: Any) -> list[str]:
-    names = [slots] if isinstance(slots, str) else list(slots or ())
-    return [name for name in names if name not in ("__dict__", "__weakref__")]
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not NotImplemented
-    except ValueError:
-        return False
+def _random(
+    differing: list[str],
+    first: Mapping[str, _Note],
+    second: Mapping[str, _Note],
+    third: Mapping[str, _Note],
+    asked_elsewhere: bool,
+) -> Iterator[str]:
+    is_alike = first.keys() == third.keys()
+    for path in differing:
+        if path not in first:  # a longer list; or a name that only this one has, as every one has another
+            is_random = is_alike
+        else:
+            # A tensor of the model's own that is another every time is nothing that a counter or a clock gives.
+            is_own_tensor = first[path].is_tensor and not first[path].is_shared
+            is_random = first[path] == third.get(path) or is_own_tensor or asked_elsewhere
+        if is_random:
+            yield path

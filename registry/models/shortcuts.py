@@ -2,7 +2,8 @@
 
 Parameters are deferred as torch registers them. torch's own initializers, known to do nothing but give one tensor or
 one layer values, need not go through the dispatcher: that is a third of making a layer, and ``trunc_normal_`` looks at
-its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral.
+its own draws. Whatever leads out of torch, to where the dispatcher sees nothing, stops the deferral; so does what draws
+random numbers where no generator of the process shows it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from registry.models.deferral import Deferral, current
+from registry.models.entropy import replaced, sources
 
 _Function = Callable[..., Any]
 
@@ -37,22 +39,19 @@ _TO_THREADS = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"))
 @contextmanager
 def deferring() -> Iterator[Deferral]:
     """Construct what is constructed inside without values. Not to be entered by two threads at once."""
-    replacements = list(_replacements())
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in replacements]
     deferral = Deferral()
     registration = register_module_parameter_registration_hook(_adopt)
     try:
-        for owner, name, function in replacements:
-            setattr(owner, name, function)
-        with deferral:
+        with replaced([*_replacements(), *sources(_stop)]), deferral:
             yield deferral
     finally:
-        for owner, name, function in before:
-            if function is None:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, function)
         registration.remove()
+
+
+def _stop(reason: str) -> None:
+    deferral = current()
+    if deferral is not None:
+        deferral.stop(reason)
 
 
 def _adopt(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
@@ -75,7 +74,10 @@ def _replacements() -> Iterator[tuple[Any, str, _Function]]:
     for name in _WAYS_OUT:
         yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
     for owner, name in _TO_THREADS:
-        yield owner, name, _stopping(getattr(owner, name))
+        yield owner, name, _stopping(getattr(owner, name), "starts a thread")
+    disabling = getattr(torch.utils._python_dispatch, "_disable_current_modes", None)
+    if disabling is not None:  # in which a tensor prints itself, and the dispatcher sees nothing
+        yield torch.utils._python_dispatch, "_disable_current_modes", _stopping(disabling, "steps past the dispatcher")
     imports: Any = importlib._bootstrap
     yield imports, "_load_unlocked", _importing(imports._load_unlocked)
 
@@ -146,12 +148,10 @@ def _importing(ordinary: _Function) -> _Function:
     return load
 
 
-def _stopping(ordinary: _Function) -> _Function:
+def _stopping(ordinary: _Function, what: str) -> _Function:
     @functools.wraps(ordinary)
-    def to_thread(*args: Any, **kwargs: Any) -> Any:
-        deferral = current()
-        if deferral is not None:
-            deferral.stop("the constructor starts a thread")
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        _stop(f"the constructor {what}")
         return ordinary(*args, **kwargs)
 
-    return to_thread
+    return stopping

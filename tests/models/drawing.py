@@ -1,0 +1,497 @@
+"""Classes that draw and keep what they drew outside of the state dict, each in another way; and some that do not."""
+
+from __future__ import annotations
+
+import array
+import collections
+import copy
+import ctypes
+import functools
+import itertools
+import os
+import random
+import secrets
+import tempfile
+import time
+import uuid
+
+import numpy as np
+import torch
+from torch import nn
+
+DRAWN: dict[str, tuple[type[nn.Module], str]] = {}
+"""With the pattern that allows what is random."""
+CONSTANT: dict[str, type[nn.Module]] = {}
+
+
+def draws(pattern: str):
+    def note(kind):
+        DRAWN[kind.__name__] = (kind, pattern)
+        return kind
+
+    return note
+
+
+def constant(kind):
+    CONSTANT[kind.__name__] = kind
+    return kind
+
+
+class Base(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.more()
+
+    def more(self) -> None: ...
+
+
+@draws("order")
+class WholeNumbers(Base):
+    def more(self):
+        self.order = torch.randperm(40).tolist()
+
+
+@draws("order")
+class Sampled(Base):
+    def more(self):
+        self.order = tuple(random.sample(range(1000), 9))
+
+
+@draws("signs")
+class SignsOfWeights(Base):
+    def more(self):
+        self.signs = [bool(w > 0) for w in self.fc.weight.flatten()]
+
+
+@draws("seed")
+class OneNumber(Base):
+    def more(self):
+        self.seed = int(torch.randint(1 << 40, ()))
+
+
+@draws("code")
+class Bytes(Base):
+    def more(self):
+        self.code = self.fc.weight.detach().numpy().tobytes()
+
+
+@draws("code")
+class ByteArray(Base):
+    def more(self):
+        self.code = bytearray(np.random.bytes(8))
+
+
+@draws("code")
+class ArrayOfC(Base):
+    def more(self):
+        self.code = (ctypes.c_int * 5)(*torch.randperm(5000)[:5].tolist())
+
+
+@draws("code")
+class ArrayOfPython(Base):
+    def more(self):
+        self.code = array.array("d", torch.rand(3).tolist())
+
+
+@draws("text")
+class Text(Base):
+    def more(self):
+        self.text = str(self.fc.weight.sum())
+
+
+@draws("sizes*")
+class Nested(Base):
+    def more(self):
+        self.sizes = {"a": [(1, {2: random.sample(range(1000), 9)})]}
+
+
+@draws("names*")
+class Keys(Base):
+    def more(self):
+        self.names = dict.fromkeys(torch.randperm(30).tolist(), "x")
+
+
+@draws("names*")
+class TextKeys(Base):
+    def more(self):
+        self.names = {str(n): n for n in torch.randperm(30).tolist()}
+
+
+@draws("chosen")
+class ASet(Base):
+    def more(self):
+        self.chosen = set(torch.randperm(10**6)[:5].tolist())
+
+
+@draws("shape")
+class AShape(Base):
+    def more(self):
+        self.shape = torch.Size(torch.randint(1, 1000, (4,)).tolist())
+
+
+@draws("noise*")
+class Iterator(Base):
+    def more(self):
+        self.noise = iter(torch.rand(5).tolist())
+
+
+@draws("noise*")
+class Cycle(Base):
+    def more(self):
+        self.noise = itertools.cycle(torch.rand(5).tolist())
+
+
+@draws("noise*")
+class Generating(Base):
+    def more(self):
+        self.noise = (x * 2 for x in torch.rand(5).tolist())
+
+
+@draws("noise*")
+class Mapped(Base):
+    def more(self):
+        self.noise = map(abs, zip(torch.rand(5).tolist(), range(5), strict=True))
+
+
+@draws("noise*")
+class Ranged(Base):
+    def more(self):
+        self.noise = iter(range(int(torch.randint(1 << 40, ()))))
+
+
+@draws("pick*")
+class BoundMethod(Base):
+    def more(self):
+        self.pick = torch.randperm(50).tolist().__getitem__
+
+
+@draws("table*")
+class InAnObject(Base):
+    def more(self):
+        self.table = collections.UserDict(order=torch.randperm(50).tolist())
+
+
+class Slotted:
+    __slots__ = ("order",)
+
+
+@draws("held*")
+class InSlots(Base):
+    def more(self):
+        self.held = Slotted()
+        self.held.order = torch.randperm(50).tolist()
+
+
+@draws("act")
+class ChosenLayer(Base):
+    def more(self):
+        self.act = [nn.Sigmoid, nn.Tanh, nn.Softsign, nn.SiLU, nn.Mish, nn.GELU][int(self.fc.weight[0, 0] * 1e6) % 6]()
+        self.order = [[nn.Sigmoid, nn.Tanh][n % 2]() for n in torch.randperm(12).tolist()]
+
+
+ChosenLayer.PATTERN = "[ao]*"
+DRAWN["ChosenLayer"] = (ChosenLayer, "[ao]*")
+
+
+@draws("fs*")
+class ChosenFunctions(Base):
+    def more(self):
+        self.fs = [[torch.relu, torch.tanh, lambda x: x, lambda x: -x][n % 4] for n in torch.randperm(24).tolist()]
+
+
+@draws("shift*")
+class Closed(Base):
+    def more(self):
+        order = torch.randperm(50).tolist()
+        self.shift = lambda x: x[order]
+
+
+@draws("fc.weight.order")
+class OnAParameter(Base):
+    def more(self):
+        self.fc.weight.order = torch.randperm(50).tolist()
+
+
+@draws("fc.weight.hooks*")
+class InAHook(Base):
+    def more(self):
+        factor = torch.rand(()).item()
+        self.fc.weight.register_hook(lambda gradient: gradient * factor)
+
+
+@draws("*.scale")
+class OnTheClass(Base):
+    def more(self):
+        type(self).scale = torch.randperm(50).tolist()
+
+
+@draws("*.table")
+class TensorOnTheClass(Base):
+    def more(self):
+        type(self).table = torch.randn(3)
+
+
+ORDER: list[int] = []
+
+
+def ordered(x):
+    return x[ORDER]
+
+
+@draws("*ORDER")
+class InAGlobal(Base):
+    def more(self):
+        ORDER[:] = torch.randperm(50).tolist()
+
+    def forward(self, x):
+        return ordered(self.fc(x))
+
+
+@draws("mask")
+class Sparse(Base):
+    def more(self):
+        self.mask = torch.randn(4, 4).to_sparse()
+
+
+@draws("mask")
+class Compressed(Base):
+    def more(self):
+        self.mask = self.fc.weight.detach().to_sparse_csr()
+
+
+@draws("mask")
+class Blocks(Base):
+    def more(self):
+        self.mask = self.fc.weight.detach().to_sparse_bsc((2, 2))
+
+
+@draws("mask")
+class Quantized(Base):
+    def more(self):
+        self.mask = torch.quantize_per_tensor(torch.randn(40), 0.1, 0, torch.qint8)
+
+
+@draws("mask")
+class QuantizedByChannel(Base):
+    def more(self):
+        scales = torch.tensor([0.1, 0.2])
+        self.mask = torch.quantize_per_channel(torch.randn(2, 40), scales, torch.zeros(2), 0, torch.qint8)
+
+
+@draws("mask")
+class NestedTensor(Base):
+    def more(self):
+        self.mask = torch.nested.nested_tensor([torch.randn(2), torch.randn(3)])
+
+
+@draws("mask")
+class Jagged(Base):
+    def more(self):
+        self.mask = torch.nested.nested_tensor([torch.randn(2), torch.randn(3)], layout=torch.jagged)
+
+
+@draws("noise")
+class StatePutBack(Base):
+    def more(self):
+        state = torch.get_rng_state()
+        self.noise = torch.randperm(50).tolist()
+        torch.set_rng_state(state)
+
+
+@draws("noise")
+class StateInAnotherGenerator(Base):
+    def more(self):
+        generator = torch.Generator()
+        generator.set_state(torch.get_rng_state())
+        self.noise = torch.randn(4, generator=generator)
+
+
+@draws("noise")
+class SeedOfTheProcess(Base):
+    def more(self):
+        self.noise = torch.randn(4, generator=torch.Generator().manual_seed(torch.initial_seed() % 1000 + 1))
+
+
+@draws("noise")
+class PythonStatePutBack(Base):
+    def more(self):
+        state = random.getstate()
+        self.noise = [random.random() for _ in range(3)]
+        random.setstate(state)
+
+
+@draws("noise")
+class NumpyStatePutBack(Base):
+    def more(self):
+        state = np.random.get_state()
+        self.noise = np.random.rand(3)
+        np.random.set_state(state)
+
+
+@draws("noise")
+class FreshGenerator(Base):
+    def more(self):
+        self.noise = np.random.default_rng().standard_normal(3)
+
+
+@draws("noise")
+class FreshOldGenerator(Base):
+    def more(self):
+        self.noise = np.random.RandomState().permutation(50).tolist()
+
+
+@draws("noise")
+class FreshSequence(Base):
+    def more(self):
+        self.noise = np.random.Generator(np.random.PCG64()).permutation(50).tolist()
+
+
+@draws("noise")
+class FreshOfPython(Base):
+    def more(self):
+        self.noise = random.Random().sample(range(1000), 9)
+
+
+@draws("noise")
+class OfTheSystem(Base):
+    def more(self):
+        self.noise = random.SystemRandom().sample(range(1000), 9)
+
+
+@draws("noise")
+class Secrets(Base):
+    def more(self):
+        self.noise = [secrets.randbelow(1000) for _ in range(9)]
+
+
+@draws("noise")
+class SecretBytes(Base):
+    def more(self):
+        self.noise = torch.frombuffer(bytearray(os.urandom(16)), dtype=torch.uint8)
+
+
+@draws("noise")
+class SeededAfresh(Base):
+    def more(self):
+        generator = torch.Generator()
+        generator.seed()
+        self.register_buffer("noise", torch.randn(4, generator=generator), persistent=False)
+
+
+@draws("noise")
+class SeededAfreshAfterAReader(Base):
+    def more(self):
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+        generator = torch.Generator()
+        generator.seed()
+        self.noise = torch.randperm(50, generator=generator).tolist()
+
+
+@draws("noise")
+class InitializedAfresh(Base):
+    def more(self):
+        generator = torch.Generator()
+        generator.seed()
+        nn.init.normal_(self.fc.weight, generator=generator)
+        self.noise = self.fc.weight.argsort().flatten().tolist()
+
+
+# What differs from one construction to the next without having been drawn
+
+
+class Reading(Base):
+    """Built plainly, since it reads a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+
+
+_numbers = itertools.count()
+
+
+@constant
+class Counting(Reading):
+    made = 0
+
+    def more(self):
+        Counting.made += 1
+        self.number, self.made_at = Counting.made, time.time()
+        self.others = {next(_numbers): "x", f"layer{next(_numbers)}": [next(_numbers)]}
+
+
+@constant
+class Named(Reading):
+    def more(self):
+        self.name, self.key = uuid.uuid4().hex, uuid.uuid4()
+        with tempfile.NamedTemporaryFile() as file:
+            self.place = file.name
+
+
+@constant
+class Addressed(Reading):
+    def more(self):
+        self.address, self.by_address = id(self.fc), {id(self.fc): 1, self.fc: 2}
+        self.objects = {nn.ReLU(), nn.Tanh(), nn.Sigmoid()}
+        self.text = object.__repr__(self.fc)
+
+
+@constant
+class Listed(Reading):
+    instances: list[nn.Module] = []  # noqa: RUF012
+
+    def more(self):
+        self.instances.append(self)
+
+
+@constant
+class Fixed(Reading):
+    def more(self):
+        generator = np.random.default_rng(3)
+        self.order = generator.permutation(9).tolist() + random.Random(3).sample(range(9), 3)
+        self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
+        self.noise = torch.randn(3, generator=self.torchs).to_sparse()
+        self.objects = np.array([None, "x", 3], dtype=object)
+        self.half = iter([1, 2, 3])
+        next(self.half)
+
+
+@constant
+class Cached(Reading):
+    @functools.cached_property
+    def table(self):
+        return torch.ones(3)
+
+    def more(self):
+        self.table  # noqa: B018
+        self.copies = copy.deepcopy({"a": self.table, "b": {1.5, "x"}})
+
+
+# What keeps the deferral, being nothing random
+
+
+class FastWithGenerators(Base):
+    def more(self):
+        self.own = random.Random(4)
+        self.order = np.random.default_rng(3).permutation(9).tolist() + self.own.sample(range(9), 3)
+        self.default = torch.Generator()
+        self.noise = torch.randn(3, generator=self.default)
+        self.name = uuid.uuid4().hex
+        with tempfile.NamedTemporaryFile() as file:
+            self.place = file.name
+
+
+class Overlapping(Base):
+    def more(self):
+        self.hankel = nn.Parameter(torch.zeros(5).as_strided((3, 3), (1, 1)))
+
+
+class Repeated(Base):
+    def more(self):
+        self.rows = nn.Parameter(torch.zeros(1, 4).expand(3, 4))
+
+
+class OverlappingAndDrawn(Base):
+    def more(self):
+        self.hankel = nn.Parameter(torch.randn(5).as_strided((3, 3), (1, 1)))

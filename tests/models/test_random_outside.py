@@ -1,0 +1,96 @@
+"""What is random and in no version is refused unless it is allowed by name, whatever holds it."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import drawing
+import numpy as np
+import numpy.random
+import pytest
+import torch
+from drawing import CONSTANT, DRAWN
+
+from registry.errors import RandomOutside
+from registry.models import generators
+from registry.models.build import build
+from registry.models.fit import fit
+from registry.models.specification import ModelSpec
+
+STATE = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+
+
+@pytest.fixture(params=["seeded", "as it comes"])
+def process(request):
+    """Generators of the process: seeded by a program, or by the operating system."""
+    before = generators.state()
+    if request.param == "seeded":
+        generators.seed(3)
+    else:
+        torch.default_generator.seed()
+    yield
+    generators.restore(before)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_a_constructor_drew_and_keeps_elsewhere_is_refused_unless_it_is_allowed(name, process):
+    before = generators.state()
+    spec = ModelSpec(f"drawing:{name}")
+    with pytest.raises(RandomOutside) as refused:
+        fit(build(spec), STATE)
+    assert generators.stand_at(before)
+
+    report = fit(build(spec), STATE, allow_missing=[DRAWN[name][1]])
+
+    assert set(refused.value.names) <= set(report.missing)
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process):
+    report = fit(build(ModelSpec(f"drawing:{name}")), {**STATE})
+
+    assert (report.built, report.missing) == ("plain", ())
+
+
+def test_generators_that_are_seeded_and_names_that_are_made_leave_a_class_fast(process):
+    if torch.initial_seed() == torch.Generator().initial_seed():
+        pytest.skip("the process's generator is the default one")
+    report = fit(build(ModelSpec("drawing:FastWithGenerators")), {**STATE})
+
+    assert (report.built, report.missing) == ("fast", ())
+
+
+def test_a_class_is_constructed_once_more_only_where_something_may_be_random(monkeypatch):
+    made = []
+    ordinary = drawing.Base.__init__
+    monkeypatch.setattr(drawing.Base, "__init__", lambda self: (made.append(type(self)), ordinary(self))[1])
+
+    fit(build(ModelSpec("drawing:FastWithGenerators")), {**STATE})
+
+    assert made == [drawing.FastWithGenerators]
+
+
+def test_the_ways_to_the_operating_system_are_as_they_were_after_a_build():
+    owners = [sys.modules[name] for name in ("os", "random", "torch", "torch.random", "numpy.random")]
+    before = [dict(vars(owner)) for owner in (*owners, random.Random)]
+    for name in ("FastWithGenerators", "FreshGenerator", "Counting"):
+        with torch.no_grad():
+            build(ModelSpec(f"drawing:{name}")).random_outside()
+
+    assert [dict(vars(owner)) for owner in (*owners, random.Random)] == before
+    assert np.random.default_rng().random() != np.random.default_rng().random()
+
+
+@pytest.mark.parametrize("name", ["Overlapping", "Repeated", "OverlappingAndDrawn"])
+def test_a_parameter_whose_elements_are_one_place_stays_so(name):
+    ordinary = getattr(drawing, name)()
+    key = next(k for k in ordinary.state_dict() if not k.startswith("fc."))
+    built = build(ModelSpec(f"drawing:{name}"))
+    weights = {**STATE, key: torch.full_like(ordinary.state_dict()[key], 2.0).contiguous()}
+
+    fit(built, weights)
+
+    loaded = built.module.get_parameter(key)
+    assert loaded.stride() == ordinary.get_parameter(key).stride()
+    assert bool((loaded == 2).all())
