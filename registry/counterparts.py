@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.nearest import leftover, nearest, set_aside
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, identical, merged
@@ -241,9 +243,11 @@ def _fits(weights: WeightSet, judge: Expectation) -> bool:
 
 def _stamp(path: Path | None) -> tuple[int, ...]:
     """Return what changes when somebody writes to a file."""
-    if path is None or not path.is_file():
+    if path is None:
         return ()
-    status = path.stat()
+    status = status_of(path)
+    if not stat.S_ISREG(status.st_mode):
+        return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
