@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,10 +17,6 @@ POSITIONAL = "*"
 """Key of the list of those arguments that a constructor takes by position alone: no parameter can be called so."""
 
 _ENVELOPE = "arguments"
-_WORDS = r"(.*_)?(pass(word|wd|phrase)|secrets?|credentials?|(api|access|secret|private|auth|account)_?key)"
-_TOKENS = r"((access|api|auth|bearer|github|gitlab|hf|hub|refresh|secret|session|wandb)_)?token"
-_OTHER_TOKENS = r".*_token"
-"""The names of words in a vocabulary, too (``cls_token="[CLS]"``): only what looks like a key of eight characters."""
 
 
 class Arguments(Mapping[str, Any]):
@@ -75,40 +69,6 @@ class Arguments(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-
-def without_secrets(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the arguments without those that look like secrets, and the paths of these: ``args.api_key``."""
-    found: list[str] = []
-    return _withheld(dict(init), "", found), tuple(found)
-
-
-def _withheld(value: Any, path: str, found: list[str]) -> Any:
-    if type(value) is Namespace:
-        return Namespace(**_withheld(vars(value), path, found))
-    if type(value) is dict:
-        kept = {}
-        for key, item in value.items():
-            where = f"{path}.{key}" if path else str(key)
-            if isinstance(key, str) and _is_secret(key, item):
-                found.append(where)
-            else:
-                kept[key] = _withheld(item, where, found)
-        return kept
-    if type(value) in (list, tuple):
-        return type(value)(_withheld(item, f"{path}.{i}", found) for i, item in enumerate(value))
-    return value
-
-
-def _is_secret(key: str, value: Any) -> bool:
-    """Whether a name and its text look like a secret; a number, a truth value or nothing never is one."""
-    if not isinstance(value, (str, bytes)) or not value:
-        return False
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
-    if re.fullmatch(_WORDS, name) or re.fullmatch(_TOKENS, name):
-        return True
-    text = value if isinstance(value, str) else value.decode("latin-1")
-    return bool(re.fullmatch(_OTHER_TOKENS, name) and re.fullmatch(r"[\w.~+/=:-]{8,}", text))
 
 
 def _has_tag(encoded: Any) -> bool:
