@@ -21,6 +21,7 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.errors.canonical import CollidingNames
+from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.intake import Question, choose, examine
 
@@ -107,7 +108,11 @@ class StoredFile:
         Raises:
             ChangedCheckpoint: it was.
         """
-        if _stamp(self.checkpoint.path) != self.stamp:
+        try:
+            is_same = _stamp(self.checkpoint.path) == self.stamp
+        except NoSuchCheckpoint:
+            is_same = False
+        if not is_same or any(file.is_changed() for file in self.checkpoint.files):
             raise ChangedCheckpoint(self.checkpoint.source)
 
     def _chosen(self, judge: Expectation) -> WeightSet:
