@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from .app import app
-
 
 def main() -> None:
     """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
+        sys.exit(130)
+
+
+def _run() -> None:
     from registry.errors import RegistryError
 
+    from .app import app
     from .rendering import shown
 
     try:

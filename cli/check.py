@@ -45,6 +45,8 @@ def check(
             table((("tensor", "what", "type"), *shown))
         if len(rows) > len(shown):
             say(f"and {len(rows) - len(shown)} more; --all shows them")
+        if report.wrappers_unmatched:
+            say(f"not compared, since one side has no such wrapper: {', '.join(report.wrappers_unmatched[:_FEW])}")
         say(f"equal: {number_of(len(report.equal), 'tensor')}; different: {len(rows)}")
     if not report.is_equal:
         raise typer.Exit(1)
@@ -57,5 +59,6 @@ def _rows(report: CheckReport) -> list[tuple[str, str, str]]:
         *((name, "differs", types.get(name, "")) for name in report.differs),
         *((name, f"only in {report.holder}", "") for name in report.missing),
         *((name, f"only in {report.against}", "") for name in report.unexpected),
+        *((name, "of a wrapper, differs", "") for name in report.wrappers_differ),
         *((" = ".join(group), f"one tensor in {report.against} only", "") for group in report.retied),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -55,7 +55,7 @@ def push(
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
-    if name is not None and Path(name).is_file():
+    if name is not None and os.path.isfile(name):  # noqa: PTH113 - Path.is_file raises where a name is too long
         from registry.errors import SecondFile
 
         raise SecondFile(name)

@@ -17,8 +17,10 @@ from registry.canonical.expectation import Expectation
 from registry.canonical.signature import tensor_hasher
 from registry.canonical.values import encode, plain
 from registry.checkpoints.weights import TensorSource
+from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     import torch
@@ -55,11 +57,20 @@ class CheckReport:
     """Groups of names that are one tensor in what was stored and several in the module: trained, they come apart."""
     types: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Dtype and shape, stored and in the module, of every tensor that differs."""
+    wrappers_equal: tuple[str, ...] = ()
+    """What a wrapper owns beside the weights (``n_averaged``), with the same value in the same wrapper of both."""
+    wrappers_differ: tuple[str, ...] = ()
+    """What the same wrapper of both owns, with another value."""
+    wrappers_unmatched: tuple[str, ...] = ()
+    """What a wrapper of one side owns that the other side does not have; the weights may be equal all the same."""
 
     @property
     def is_equal(self) -> bool:
-        """Whether the module holds what was stored, all of it and nothing else; a cast to its own dtype is no harm."""
-        return not (self.differs or self.missing or self.unexpected or self.retied)
+        """Whether the module holds what was stored, all of it and nothing else.
+
+        A cast to its own dtype is no harm, nor is what belongs to a wrapper that only one side has.
+        """
+        return not (self.differs or self.missing or self.unexpected or self.retied or self.wrappers_differ)
 
     def require(self) -> None:
         """Raise unless it is equal.
@@ -100,6 +111,7 @@ class CheckReport:
             (self.missing, "tensor", f"{{is}} not in {self.against}"),
             (self.unexpected, "tensor", f"of {self.against} {{is}} not in {self.holder}"),
             (ties, "tie", f"of {self.against} {{is}} not made in {self.holder}"),
+            (self.wrappers_differ, "value", "of a wrapper differ{s}"),
         )
         return [(_counted(names, noun, clause), names) for names, noun, clause in kinds if names]
 
@@ -125,6 +137,8 @@ class Side:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Extra states, encoded (``registry.canonical.values``)."""
     ties: Sequence[Sequence[str]] = ()
+    wrappers: Mapping[Owner, Any] = field(default_factory=dict)
+    """What wrappers own, encoded likewise."""
     defaults: Collection[str] = ()
     """Counters that old files lack, and that a load then sets to 0."""
     open: Callable[[Collection[str]], Callable[[str], torch.Tensor]] | None = None
@@ -163,7 +177,11 @@ def compare(
         NothingToCheck: a pattern matches no name.
         RegistryError: of a side, whose bytes could not be read or are not those that were stored.
     """
-    wanted = _selected(dict.fromkeys([*here.names, *stored.names]), names)
+    owned = {owner: str(owner) for owner in (*here.wrappers, *stored.wrappers)}
+    wanted = _selected(dict.fromkeys([*here.names, *stored.names, *owned.values()]), names)
+    owners = [owner for owner, name in owned.items() if name in wanted]
+    both = [owner for owner in owners if owner in here.wrappers and owner in stored.wrappers]
+    alike = {owner for owner in both if _canonical(here.wrappers[owner]) == _canonical(stored.wrappers[owner])}
     twins = {name: group for group in here.ties for name in group}
     sources = {name: _source(name, stored, twins) for name in here.names if name in wanted}
     pairs = [
@@ -195,6 +213,9 @@ def compare(
         unexpected=tuple(n for n in stored.names if n in wanted and n not in known),
         retied=_retied(here, stored, wanted),
         types={n: pair for n, pair in types.items() if verdicts[n] == "differs"},
+        wrappers_equal=tuple(owned[owner] for owner in both if owner in alike),
+        wrappers_differ=tuple(owned[owner] for owner in both if owner not in alike),
+        wrappers_unmatched=tuple(owned[owner] for owner in owners if owner not in both),
     )
 
 
@@ -223,6 +244,9 @@ def merged(reports: Sequence[CheckReport]) -> CheckReport:
         unexpected=first.unexpected,
         retied=tuple(dict.fromkeys(group for report in reports for group in report.retied)),
         types={n: pair for report in reports for n, pair in report.types.items() if verdicts[n] == "differs"},
+        wrappers_equal=tuple(n for n in first.wrappers_equal if not any(n in r.wrappers_differ for r in reports)),
+        wrappers_differ=tuple(dict.fromkeys(n for report in reports for n in report.wrappers_differ)),
+        wrappers_unmatched=first.wrappers_unmatched,
     )
 
 
@@ -281,6 +305,17 @@ def encoded(values: Mapping[str, Any]) -> dict[str, Any]:
         UnencodableValue: one is no plain data.
     """
     return {name: encode(value, name) for name, value in values.items()}
+
+
+def encoded_owners(values: Mapping[Owner, Any]) -> dict[Owner, Any]:
+    """Return what wrappers own as it is stored; what could not be stored is another value than all that was."""
+    found: dict[Owner, Any] = {}
+    for owner, value in values.items():
+        try:
+            found[owner] = encode(value, str(owner))
+        except UnencodableValue as error:
+            found[owner] = [error.reason]
+    return found
 
 
 class _Pair(NamedTuple):

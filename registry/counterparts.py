@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 from registry.blobs.manifest import Manifest
 from registry.canonical.expectation import Expectation
 from registry.canonical.form import EXTRA_STATE, reconcile
-from registry.canonical.nearest import leftover, nearest, set_aside
+from registry.canonical.nearest import leftover, nearest, owners
+from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
-from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, identical, merged
+from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.errors.canonical import CollidingNames
+from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.intake import Question, choose, examine
+from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +52,14 @@ class StoredVersion:
         correction = reconcile(names, self.entry.unwrapping, judge) if judge is not None else None
         renamed, owned = (correction.renamed, correction.owned) if correction is not None else ({}, {})
         names = [name for name in names if name not in owned]
+        wrappers = stored_values(self.entry.unwrapping, manifest.wrappers)
+        if moved := [name for name in owned if name in manifest.tensors]:
+            from registry.checkpoints.live import LiveTensor
+
+            tensors = self.open(manifest.only(moved))
+            held = {owned[name]: LiveTensor(self.entry.ref, name, tensors[name]) for name in moved}
+            wrappers.update(encoded_owners(held))
+        wrappers.update({owner: manifest.values[name] for name, owner in owned.items() if name in manifest.values})
         stored = {renamed.get(name, name): name for name in names}
 
         def opened(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
@@ -58,6 +71,7 @@ class StoredVersion:
             {new: manifest.tensors[name] for new, name in stored.items() if name in manifest.tensors},
             {new: manifest.values[name] for new, name in stored.items() if name not in manifest.tensors},
             [[renamed.get(name, name) for name in tie] for tie in manifest.ties],
+            wrappers,
             open=opened,
         )
 
@@ -83,11 +97,11 @@ class StoredFile:
         """
         if judge is None:
             inspection = examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
-            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned.keys(), None)
+            return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned, None)
         weights = self._chosen(judge)
         names = _structural(weights)
         reading = nearest(names, judge, weights.metadata or ())
-        return self._side(weights, reading, set_aside(reading, names), judge)
+        return self._side(weights, reading, owners(reading, names), judge)
 
     def confirm(self) -> None:
         """Raise if it was written to since it was opened.
@@ -95,7 +109,11 @@ class StoredFile:
         Raises:
             ChangedCheckpoint: it was.
         """
-        if _stamp(self.checkpoint.path) != self.stamp:
+        try:
+            is_same = _stamp(self.checkpoint.path) == self.stamp
+        except NoSuchCheckpoint:
+            is_same = False
+        if not is_same or any(file.is_changed() for file in self.checkpoint.files):
             raise ChangedCheckpoint(self.checkpoint.source)
 
     def _chosen(self, judge: Expectation) -> WeightSet:
@@ -106,7 +124,9 @@ class StoredFile:
             sets = tuple(fitting) if len(fitting) == 1 else sets
         return choose(replace(self.checkpoint, weight_sets=sets), self.key)
 
-    def _side(self, weights: WeightSet, reading: Unwrapping, own: Collection[str], judge: Expectation | None) -> Side:
+    def _side(
+        self, weights: WeightSet, reading: Unwrapping, own: Mapping[str, Owner], judge: Expectation | None
+    ) -> Side:
         tensors: dict[str, TensorSource] = {}
         in_file: dict[str, str] = {}
         for name, source in weights.tensors.items():
@@ -125,6 +145,7 @@ class StoredFile:
             tensors,
             encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
             identical(tensors),
+            encoded_owners({owner: _held(weights, name) for name, owner in own.items()}),
             open=lambda wanted: lambda name: _tensor(tensors[name]),
         )
 
@@ -207,7 +228,8 @@ def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> Ch
     from registry.models.holding import is_more_than_bits, verdict
 
     there = stored.side(here.expectation)
-    side = Side(here.model, here.tensors, encoded(here.values), identical(here.tensors), here.defaults)
+    owned = encoded_owners(here.wrappers)
+    side = Side(here.model, here.tensors, encoded(here.values), identical(here.tensors), owned, here.defaults)
     report = compare(side, there, names, CloserLook(is_more_than_bits, verdict))
     stored.confirm()
     return report
@@ -222,7 +244,12 @@ def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
     values = {inspection.form.values[name]: value for name, value in inspection.weights.values.items()}
     specs = {name: source.spec for name, source in inspection.tensors.items()}
     expectation = Expectation(specs, frozenset(values))
-    return Holdings(model_class(module).__name__, inspection.tensors, values, expectation)
+    owned = {owner: _held(inspection.weights, name) for name, owner in inspection.form.owned.items()}
+    return Holdings(model_class(module).__name__, inspection.tensors, values, expectation, wrappers=owned)
+
+
+def _held(weights: WeightSet, name: str) -> Any:
+    return weights.tensors[name] if name in weights.tensors else weights.values[name]
 
 
 def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
@@ -241,9 +268,11 @@ def _fits(weights: WeightSet, judge: Expectation) -> bool:
 
 def _stamp(path: Path | None) -> tuple[int, ...]:
     """Return what changes when somebody writes to a file."""
-    if path is None or not path.is_file():
+    if path is None:
         return ()
-    status = path.stat()
+    status = status_of(path)
+    if not stat.S_ISREG(status.st_mode):
+        return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from registry.checkpoints.mapping import refuse_unreadable
 from registry.errors.outputs import UnusableExample
+from registry.errors.root import RegistryError
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,10 @@ def read_example(path: str | os.PathLike[str]) -> Example:
     from safetensors.torch import load_file
 
     try:
+        refuse_unreadable(Path(path))
+    except RegistryError as error:
+        raise UnusableExample(str(error), "give a safetensors file") from error
+    try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UnusableExample(f"the safetensors file {os.fspath(path)} cannot be read ({error})") from error
@@ -88,10 +95,13 @@ def random_example(shapes: Sequence[Sequence[int]], seed: int = 0) -> Example:
     """Return normally distributed float32 inputs of these shapes; the same for the same seed, whatever else is drawn.
 
     Raises:
-        UnusableExample: there is no shape, one has a negative size, or the inputs are larger than memory.
+        UnusableExample: there is no shape, one has a negative size, the inputs are larger than memory, or the seed is
+            larger than torch takes.
     """
     if not shapes or any(size < 0 for shape in shapes for size in shape):
         raise UnusableExample("a shape is one or more sizes that are not negative, such as 1,3,1024")
+    if not -(2**63) <= seed < 2**64:
+        raise UnusableExample("its seed has more than 64 bits", "give a smaller one, such as --seed 0")
     generator = torch.Generator().manual_seed(seed)
     try:
         return Example(tuple(torch.randn(*shape, generator=generator) for shape in shapes))

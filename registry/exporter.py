@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import uuid
@@ -23,6 +24,12 @@ PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
 """Formats that torch reads, with the components that go in front of every name."""
 
 FORMATS = ("safetensors", *PREFIXES, "as-saved")
+
+_REMEDIES = {
+    errno.ENAMETOOLONG: "give a shorter name",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another folder"),
+}
+"""What to do about what the system says; else another folder will do."""
 
 SUFFIXES = {
     ".safetensors": "safetensors",
@@ -58,7 +65,13 @@ def check_export(out: str | os.PathLike[str]) -> Path:
         CannotExport: something is there already, or its folder is not.
     """
     path = Path(out)
-    if path.exists() or path.is_symlink():
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise CannotExport(str(path), _way_out(error)) from error
+    else:
         raise CannotExport(str(path), "it exists already; remove it or give another name")
     if not path.parent.is_dir():
         raise CannotExport(str(path), f"the folder {path.parent} does not exist; create it first")
@@ -83,7 +96,8 @@ def export(
     from safetensors import SafetensorError
 
     values = {name: decode(value) for name, value in manifest.values.items()}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    # Not with the file's own name in it, which may be as long as a name can be.
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         # Neither writer says in an OSError why it cannot begin.
         temporary.touch(exist_ok=False)
@@ -98,19 +112,23 @@ def export(
             os.fsync(file.fileno())
         temporary.rename(path)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise CannotExport(str(path), f"{_reason(error)}; free some space or choose another folder") from error
+        raise CannotExport(str(path), _way_out(error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
 
 
-def _reason(error: Exception) -> str:
-    """Return what the system said: safetensors wraps it in a text, and torch only finds its file too short."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    wrapped = re.search(r"I/O error: (.+?) \(os error \d+\)", str(error))
-    return wrapped[1] if wrapped else "it could not be written to its end"
+def _way_out(error: Exception) -> str:
+    """Return what the system said and what to do: safetensors wraps it in a text, and torch writes too short a file."""
+    if isinstance(error, ValueError):
+        return "its name holds a character that no file's name can have; give another name"
+    wrapped = re.search(r"I/O error: (.+?) \(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(wrapped[2]) if wrapped else None
+    if number is None:
+        return "it could not be written to its end; free some space or choose another folder"
+    remedy = _REMEDIES.get(number, "choose another folder")
+    return f"{os.strerror(number)}; {remedy}"
 
 
 def _save_safetensors(file: Path, path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from registry.checkpoints.inventory import identities, left_out, said, tensors_o
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
+from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
 from registry.errors.models import ConstructorFailed, InitRefused
 from registry.offer import as_options
@@ -177,7 +178,8 @@ def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
         if len(chosen) != 1:
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint))
+        arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
     else:
         chosen = list(sets)
     if chosen[0].fault is not None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.blobs.manifest import Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Examined, Known
+from registry.canonical.values import decode, decode_metadata
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
+from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 from registry.reference import Reference
+from registry.training.state import unflatten
 
 if TYPE_CHECKING:
     from registry.reproduction import Replay
@@ -29,7 +33,7 @@ class Fault:
     ref: str
     """The version, or ``"trail"``, ``"event 12"``, an alias, a model, ``"catalog"``."""
     kind: str
-    """``bytes``, ``row``, ``table``, ``class``, ``trail``, ``outputs``."""
+    """``bytes``, ``row``, ``value``, ``table``, ``class``, ``trail``, ``outputs``."""
     what: str
     blob: str | None = None
     """The damaged file, where there is one."""
@@ -75,7 +79,7 @@ def audit(
     classes: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
-    """Check the trail and, for each entry: its row, its manifest and every byte; with ``classes`` its class, too.
+    """Check the trail and, for each entry: row, manifest, every value and every byte; with ``classes`` the class, too.
 
     A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
 
@@ -96,6 +100,7 @@ def audit(
             nbytes.update({stored: stored.spec.nbytes for stored in manifest.tensors.values()})
         if not isinstance(read, str):
             found += files.table_faults(entry, read)
+            found += [Fault(entry.ref, "value", what) for what in undecodable(entry, read)]
             if classes:
                 _check_class(catalog, store.home, entry, read[0], found, unchecked)
         if found and not _was_collected(catalog, entry):
@@ -157,6 +162,33 @@ def manifests(catalog: Catalog, entry: Entry) -> tuple[Manifest, ...] | str:
         return str(error)
     except ValueError:
         return "what it keeps beside its weights cannot be read"
+
+
+def undecodable(entry: Entry, manifests: Sequence[Manifest]) -> list[str]:
+    """Return which values of a version a load could not read: each is decoded, which makes plain data and runs nothing.
+
+    Their digests say that they are as they were written, and not that what was written is sound.
+    """
+    weights, *documents = manifests
+    named = {f"its constructor argument '{name}'": partial(entry.init.__getitem__, name) for name in entry.init}
+    named |= {f"its value '{name}'": partial(decode, value) for name, value in weights.values.items()}
+    named |= {f"its wrapper's value '{own.owner}'": partial(decode, own.value) for own in weights.wrappers}
+    named |= {f"what it set aside as '{name}'": partial(decode, own) for name, own in entry.unwrapping.own.items()}
+    named["the metadata of its state dict"] = partial(decode_metadata, weights.metadata)
+    for document in documents:
+        for name, value in document.values.items():
+            named[f"'{name}' of what it keeps beside its weights"] = partial(_decoded, value, document)
+    faults = []
+    for what, read in named.items():
+        try:
+            read()
+        except Exception as error:  # whatever the damage makes of it
+            faults.append(f"{what} cannot be read: {first_line(error) or type(error).__name__}")
+    return faults
+
+
+def _decoded(value: Any, document: Manifest) -> None:
+    unflatten(decode(value), document.tensors)
 
 
 class _Files:

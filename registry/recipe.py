@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.arguments import UNKNOWN, Arguments, without_secrets
+from registry.canonical.arguments import UNKNOWN, Arguments
+from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
 from registry.errors.models import UnknownInitStyle
 from registry.offer import as_options

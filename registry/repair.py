@@ -16,7 +16,6 @@ from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
-from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.integrity import AuditReport, manifests
 
 
@@ -39,14 +38,13 @@ class _Patient:
 
 
 def check_sources(sources: Sequence[str | os.PathLike[str]]) -> None:
-    """Raise if a source is not there; a repair that needs none would not notice.
+    """Raise if a source cannot be read; a repair that needs none would not notice.
 
     Raises:
-        NoSuchCheckpoint: naming the first.
+        RegistryError: of the first that cannot.
     """
     for source in sources:
-        if not Path(source).exists():
-            raise NoSuchCheckpoint(os.fspath(source))
+        open_checkpoint(source)
 
 
 def repair(

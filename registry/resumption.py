@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from registry.models.rollback import undone_on_failure
 from registry.models.shards import is_shard, materialised
 from registry.models.slots import bare, layout
 from registry.training.capture import Job, kind_of, parameter_names
+from registry.training.memory import Memory
 from registry.training.optimizer import by_position
 from registry.training.state import as_in, unflatten
 
@@ -122,7 +122,8 @@ def _put_back(job: Job, state: Mapping[str, Any], positional: Mapping[str, Any],
         try:
             owner.load_state_dict(positional if part == "optimizer" else as_in(owner.state_dict(), state[part]))
         except Exception as error:
-            raise StateRefused(ref, f"the {part} raised {type(error).__name__} ({first_line(error)})") from error
+            raised = f"raised {type(error).__name__} ({first_line(error)})"
+            raise StateRefused(ref, f"the {part} at hand ({kind_of(owner)}) {raised}") from error
     if job.optimizer is not None:
         _keep_dtypes(job.optimizer, positional)
     return tuple(job.parts)
@@ -158,22 +159,15 @@ def _spread(value: Any, parameter: torch.Tensor) -> Any:
 
 @contextmanager
 def _undone_on_failure(job: Job) -> Iterator[None]:
-    """Give optimizer, scheduler and scaler back what they held if what is done inside raises."""
-    optimizer = job.optimizer
-    others = [(owner, copy.deepcopy(owner.state_dict())) for part, owner in job.parts.items() if part != "optimizer"]
-    if optimizer is not None:
-        states, groups = optimizer.state, optimizer.param_groups
-        entries, options = {key: dict(entry) for key, entry in states.items()}, [dict(group) for group in groups]
+    """Make optimizer, scheduler, scaler and random generators what they were if what is done inside raises.
+
+    Their own ``load_state_dict`` may be what raised, so it is not asked to take the old state back.
+    """
+    before, generated = Memory(job.parts.values()), generators.state()
     try:
         yield
     except BaseException:
-        if optimizer is not None:
-            states.clear()
-            states.update(entries)
-            for group, was in zip(groups, options, strict=True):
-                group.clear()
-                group.update(was)
-            optimizer.state, optimizer.param_groups = states, groups
-        for owner, state in others:
-            owner.load_state_dict(state)
+        before.restore()
+        if not generators.stand_at(generated):
+            generators.restore(generated)
         raise

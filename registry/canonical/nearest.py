@@ -12,6 +12,7 @@ from registry.canonical.owned import owners_beside
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
 from registry.errors.root import RegistryError
+from registry.tensors.wrapper_value import Owner
 
 
 def nearest(names: Sequence[str], expectation: Expectation, modules: Collection[str] = ()) -> Unwrapping:
@@ -37,7 +38,12 @@ def leftover(names: Sequence[str], reading: Unwrapping, expectation: Expectation
 
 def set_aside(reading: Unwrapping, names: Sequence[str]) -> frozenset[str]:
     """Return the names that belong to the wrappers and not to the model (``n_averaged``)."""
-    return frozenset(owners_beside([cut for cut in reading.cuts if cut.wrapper != PREFIX], names))
+    return frozenset(owners(reading, names))
+
+
+def owners(reading: Unwrapping, names: Sequence[str]) -> dict[str, Owner]:
+    """Return the same with the wrapper that each belongs to."""
+    return owners_beside([cut for cut in reading.cuts if cut.wrapper != PREFIX], names)
 
 
 def _readings(names: Sequence[str], modules: Collection[str]) -> Iterator[Unwrapping]:

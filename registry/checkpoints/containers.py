@@ -18,6 +18,7 @@ from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.values import Array, Foreign
+from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
 from registry.checkpoints.settling import Settled, first_foreign, settle
@@ -25,6 +26,7 @@ from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import TensorSource, WeightSet
+from registry.errors.canonical import some
 from registry.errors.checkpoints import (
     ArraysOfNumpy,
     EmptyCheckpoint,
@@ -106,13 +108,37 @@ def examine(value: Any, source: str, nbytes: int | None) -> Contents:
         raise sets[0].fault
     _refuse_parts(root, sets, source)
     notes = list(dict.fromkeys(note for weights in sets if (note := _overlap_note(weights))))
+    notes += filter(None, map(_arrays_note, found))
     foreign = sorted({item.name for item in settled.foreign})
     if foreign:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
+    sets = (*sets, *_arrays(root, found, source))
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
     return Contents(root, sets, _without(root, apart), init, _facts(root), tuple(notes))
+
+
+def _arrays_note(group: Group) -> str:
+    """Return a sentence on arrays that bear more than the tensors they stand among, or nothing."""
+    arrays = [name for name, item in group.value.items() if is_weight(item)]
+    if sum(group.value[name].spec.numel for name in arrays) <= group.elements:
+        return ""
+    return (
+        f"{some(arrays)} {'is an array' if len(arrays) == 1 else 'are arrays'} of numpy and kept as values, not as "
+        "weights; make them tensors with torch.as_tensor if a class is to load them"
+    )
+
+
+def _arrays(root: Any, found: Sequence[Group], source: str) -> Iterator[WeightSet]:
+    """Yield the sets of numpy's arrays that bear more than a set of tensors: nothing says which is the model."""
+    places = {group.place for group in found}
+    loose = not any(group.is_state_dict for group in found)
+    for group in array_sets(root, min(group.elements for group in found), loose=loose):
+        if group.place in places:
+            continue
+        fault = ArraysOfNumpy(source, group.place, group.arrays)
+        yield WeightSet("/".join(group.place), {}, {}, None, fault=fault, unstored=group.arrays)
 
 
 Place = tuple[str, ...]
@@ -130,6 +156,12 @@ class Group:
     def can_be_weights(self) -> bool:
         """Whether one of its tensors can be a weight: it has more than one number, and fractions or an own kind."""
         return any(_can_be_weight(item) for item in self.value.values() if is_tensor(item))
+
+    @property
+    def elements(self) -> int:
+        """The number of numbers in its tensors."""
+        tensors = (item for item in self.value.values() if is_tensor(item) and not isinstance(item, Unstorable))
+        return sum(tensor.spec.numel for tensor in tensors)
 
     @property
     def is_state_dict(self) -> bool:

@@ -15,7 +15,7 @@ from registry.canonical.signature import TensorSpec
 from registry.canonical.values import Foreign, Symbol
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import examine
-from registry.checkpoints.mapping import OpenedFile, Span, open_span
+from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
 from registry.checkpoints.settling import settle
 from registry.checkpoints.tensors import FileTensor
@@ -25,7 +25,7 @@ from registry.checkpoints.torch_zip import read_torch_zip
 from registry.checkpoints.unpickling import unpickle
 from registry.checkpoints.vocabulary import BadPickle
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, OversizedCheckpoint
+from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
 
 
 class _Faulty(Exception):
@@ -153,9 +153,11 @@ class _Directory:
 
     def _file(self, name: str) -> Span:
         if name not in self._files:
-            if not (self._path / name).exists():
+            try:
+                status_of(self._path / name)
+            except NoSuchCheckpoint as error:
                 held = sum(place.get("relative_path") == name for place in self._places.values())
-                raise MissingShard(self._source, name, held)
+                raise MissingShard(self._source, name, held) from error
             self._files[name] = open_span(self._path / name)
         return self._files[name]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.distributed import open_distributed, read_distributed
-from registry.checkpoints.mapping import unopenable
+from registry.checkpoints.mapping import is_regular, unopenable
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.sharded import open_index, shards_of
 from registry.checkpoints.states import kind_of_state
@@ -92,7 +92,7 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
 def _unpacked(path: Path, names: Sequence[str]) -> Path | None:
     """Return the folder that an archive of torch.save became when something unpacked it."""
     inside = [path, *(path / name for name in names[:1] if len(names) == 1)]
-    return next((folder.absolute() for folder in inside if (folder / "data.pkl").is_file()), None)
+    return next((folder.absolute() for folder in inside if is_regular(folder / "data.pkl")), None)
 
 
 def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], read_file: ReadFile) -> Checkpoint:
@@ -114,7 +114,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], 
             beside[name] = value
             if place.parent == path and kind_of_state(value):
                 training[name] = value
-    if (path / _TRAINER).is_file():
+    if is_regular(path / _TRAINER):
         training.update(_progress(path / _TRAINER))
     return replace(checkpoint, training=training, beside=beside, notes=(*checkpoint.notes, *notes))
 
@@ -132,7 +132,7 @@ def _files(path: Path, used: Collection[Path]) -> Iterator[Path]:
         pieces = METADATA in names or here in used
         for name in sorted(names):
             is_piece = pieces and (name == METADATA or name.endswith(".distcp"))
-            if not is_piece and here / name not in used and (here / name).is_file() and (here / name).stat().st_size:
+            if not is_piece and here / name not in used and is_regular(here / name) and (here / name).stat().st_size:
                 yield here / name
 
 

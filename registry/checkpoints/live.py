@@ -151,6 +151,10 @@ def inert(value: Any, source: str) -> Any:
         elif _class_name(value) == "numpy.ndarray" and value.dtype.name in ITEM_SIZES:
             little = value.astype(value.dtype.newbyteorder("<"))
             new = Array(TensorSpec(value.dtype.name, value.shape), little.tobytes(), not value.dtype.isnative)
+        elif _class_name(value) == "numpy.ndarray":  # of objects, texts, dates: nothing that a file would give either
+            new = made[id(value)] = Foreign(f"numpy.ndarray of {value.dtype}")
+            if value.dtype.hasobject and value.dtype.names is None:
+                new.items = [copied(item, levels - 1) for item in value.ravel().tolist()]
         elif isinstance(getattr(value, "__dict__", None), dict) and vars(value):
             new = made[id(value)] = Foreign(_class_name(value))
             new.state = copied(vars(value), levels - 1)

@@ -18,6 +18,7 @@ from isal import isal_zlib
 
 from registry.errors.checkpoints import NoSuchCheckpoint, NotACheckpoint, UnopenableCheckpoint
 from registry.errors.intake import ChangedCheckpoint
+from registry.errors.root import RegistryError
 
 PIECE = 1 << 20
 """Bytes that are read at a time; what was read is still in the processor's cache when it is hashed and written."""
@@ -197,12 +198,42 @@ def open_span(path: Path) -> Span:
     return Span(file, 0, file.size)
 
 
+def status_of(path: Path) -> os.stat_result:
+    """Return what the system says of a path that a user gave, or that a file names; nothing is opened.
+
+    Raises:
+        NoSuchCheckpoint, UnopenableCheckpoint: it leads nowhere, or the system refuses it.
+    """
+    try:
+        return path.stat()
+    except (OSError, ValueError) as error:
+        raise unopenable(path, error) from error
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path leads to a regular file; one that the system refuses does not, whatever its reason."""
+    try:
+        return stat.S_ISREG(status_of(path).st_mode)
+    except RegistryError:
+        return False
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Refuse what is neither a folder nor a file with something in it, such as a named pipe, without reading it.
+
+    Raises:
+        NoSuchCheckpoint, UnopenableCheckpoint, NotACheckpoint: as ``open_span``.
+    """
+    if not stat.S_ISDIR(status_of(path).st_mode):
+        open_span(path)
+
+
 def unopenable(path: Path, error: OSError | ValueError) -> NoSuchCheckpoint | UnopenableCheckpoint:
     """Word what the operating system said when a path was opened."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return NoSuchCheckpoint(str(path))
     if isinstance(error, ValueError):
-        return UnopenableCheckpoint(repr(str(path)), "its name holds a NUL character")
+        return UnopenableCheckpoint(repr(str(path)), "its name holds a character that no file's name can have")
     reason = (error.strerror or "unknown reason").lower()
     return UnopenableCheckpoint(str(path), f"{reason} (error {error.errno} of the operating system)")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.checkpoints.containers import examine
 from registry.checkpoints.folders import open_folder
-from registry.checkpoints.mapping import OpenedFile, Span, open_span, unopenable
+from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
 from registry.checkpoints.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.settling import settle
@@ -36,11 +36,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         UnstorableTensor, ShardedTensors, ZeroShards, MissingShard, OneShard, PartOfModel: its weights are not whole.
     """
     place = Path(path)
-    try:
-        mode = place.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise unopenable(place, error) from error
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status_of(place).st_mode):
         return open_folder(place, open_file, read_file)
     if place.name == METADATA:
         return open_folder(place.parent, open_file, read_file)

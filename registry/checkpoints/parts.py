@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from registry.checkpoints.mapping import is_regular
 from registry.errors.checkpoints import NotACheckpoint, OneShard, PartOfModel, ZeroShards
 
 METADATA = ".metadata"
@@ -45,7 +46,7 @@ def refuse_part(path: Path) -> None:
     """
     name = path.name
     if path.suffix == ".distcp":
-        there = (path.parent / METADATA).exists()
+        there = is_regular(path.parent / METADATA)
         remedy = "give its folder" if there else f"get the whole folder with its {METADATA}, which is not beside it"
         raise NotACheckpoint(str(path), "one rank's part of a torch.distributed.checkpoint", remedy)
     shard = _SHARD.search(name)

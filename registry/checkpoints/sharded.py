@@ -8,9 +8,9 @@ from typing import Any
 
 from registry.canonical.header import BadHeader, read_table
 from registry.checkpoints.inventory import identities, left_out
-from registry.checkpoints.mapping import OpenedFile, Span, open_span
+from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
-from registry.errors.checkpoints import DamagedCheckpoint, MissingShard
+from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint
 
 LARGEST_INDEX = 100_000_000
 
@@ -36,8 +36,10 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     for shard, names in by_shard.items():
         if Path(shard).name != shard or shard in ("", ".", ".."):
             raise DamagedCheckpoint(source, f"it names the shard {shard[:60]!r}, which is no file beside it")
-        if not (path.parent / shard).exists():
-            raise MissingShard(source, shard, len(names))
+        try:
+            status_of(path.parent / shard)
+        except NoSuchCheckpoint as error:
+            raise MissingShard(source, shard, len(names)) from error
     parts = {shard: open_file(path.parent / shard) for shard in by_shard}
     tensors: dict[str, TensorSource] = {}
     values: dict[str, Any] = {}

@@ -74,7 +74,7 @@ class ArraysOfNumpy(RegistryError):
     def __init__(self, source: str, place: Sequence[object], arrays: int) -> None:
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
         super().__init__(
-            f"{source} holds {arrays} arrays of numpy{inside} and no tensors; if they are the weights, run",
+            f"{source} holds {arrays} arrays of numpy{inside} where tensors should be; if they are the weights, run",
             snippet="\n"
             f"    arrays = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save({name: torch.as_tensor(value) for name, value in arrays.items()}, "weights.pth")\n'

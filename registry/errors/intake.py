@@ -15,10 +15,19 @@ class SeveralWeightSets(RegistryError):
     """The file holds more than one set of weights, and which one is meant is the user's to say."""
 
     def __init__(
-        self, source: str, counts: Mapping[str, int], around: Mapping[str, Sequence[str]] | None = None
+        self,
+        source: str,
+        counts: Mapping[str, int],
+        around: Mapping[str, Sequence[str]] | None = None,
+        arrays: Sequence[str] = (),
     ) -> None:
-        listed = _sets(counts, around or {})
-        together = "" if "." in counts else "; --weights . stores all of them as one set"
+        """Word it.
+
+        Args:
+            arrays: which of them are of numpy's arrays, which have to be made tensors first.
+        """
+        listed = _sets(counts, around or {}, arrays)
+        together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"
@@ -143,14 +152,17 @@ class ChangedCheckpoint(RegistryError):
         )
 
 
-def _sets(counts: Mapping[str, int], around: Mapping[str, Sequence[str]]) -> str:
-    listed = [_set(key, count, around.get(key)) for key, count in list(counts.items())[:_MOST_SETS]]
+def _sets(counts: Mapping[str, int], around: Mapping[str, Sequence[str]], arrays: Sequence[str] = ()) -> str:
+    listed = [
+        _set(key, count, around.get(key), "array" if key in arrays else "tensor")
+        for key, count in list(counts.items())[:_MOST_SETS]
+    ]
     more = len(counts) - len(listed)
     return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
-def _set(key: str, count: int, around: Sequence[str] | None = None) -> str:
-    tensors = f"{count} tensor{'s' * (count != 1)}"
+def _set(key: str, count: int, around: Sequence[str] | None = None, noun: str = "tensor") -> str:
+    tensors = f"{count} {noun}{'s' * (count != 1)}{' of numpy' * (noun == 'array')}"
     if around is None:
         return f"'{key[:_LONGEST]}' ({tensors})"
     return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"

@@ -10,10 +10,10 @@ from registry.errors.root import RegistryError
 class UnusableExample(RegistryError):
     """What was given as an example is nothing that a model can be called with."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"the example cannot be used: {why}; give a tensor, a tuple of tensors, or a dict of keyword tensors"
-        )
+    def __init__(
+        self, why: str, remedy: str = "give a tensor, a tuple of tensors, or a dict of keyword tensors"
+    ) -> None:
+        super().__init__(f"the example cannot be used: {why}; {remedy}")
 
 
 class ExampleFailed(RegistryError):

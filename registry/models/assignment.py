@@ -113,6 +113,12 @@ def load_as_the_class_does(
             state[in_module] = values[name] if name in values else weights[name]
         else:
             state[in_module] = value
+    kept = {
+        name: value.detach().clone()
+        for in_module, value in own.items()
+        if (name := names.bare(in_module)) in plan.report.reshaped or name in plan.report.missing
+        if in_module not in names.set_aside and isinstance(value, torch.Tensor) and not is_lazy(value)
+    }
     if metadata is not None:
         facts = {names.wrapped(path): dict(of_module) for path, of_module in metadata.items()}
         state._metadata = facts  # type: ignore[attr-defined]
@@ -137,6 +143,8 @@ def load_as_the_class_does(
     ]
     if wrong:
         raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
+    if lost := [name for name, was in kept.items() if name not in loaded or not _has_values(loaded[name], was)]:
+        raise UntouchedTensor(model, lost, "were to keep their own values, and share memory with what was loaded")
 
 
 def _has_values(tensor: torch.Tensor, values: torch.Tensor) -> bool:

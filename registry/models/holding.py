@@ -20,7 +20,8 @@ from registry.models.expectation import counters, dtype_name, expect_of, own_sta
 from registry.models.generators import uncollected
 from registry.models.plan import is_real_float
 from registry.models.shards import is_shard, local, part_of
-from registry.models.slots import bare, layout
+from registry.models.slots import bare, layout, owned
+from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     from registry.confirmation import Held, Verdict
@@ -85,6 +86,8 @@ class Holdings:
     expectation: Expectation = field(default_factory=lambda: Expectation({}))
     """What judges the names of a file."""
     defaults: Collection[str] = ()
+    wrappers: Mapping[Owner, Any] = field(default_factory=dict)
+    """What the wrappers around and inside of it own."""
 
 
 def must_be_gathered(module: nn.Module) -> bool:
@@ -95,8 +98,12 @@ def must_be_gathered(module: nn.Module) -> bool:
 @uncollected()
 def holdings(module: nn.Module) -> Holdings:
     """Return what a module holds; nothing is copied, and nothing is sent to or awaited from other ranks."""
-    module = bare(module)
     found = layout(module)
+    wrappers = {
+        owner: place.get_extra_state() if isinstance(place, nn.Module) else _whole(place.tensor)
+        for owner, place in (owned(found) if found.wrappers else {}).items()
+    }
+    module = bare(module)
     state: dict[str, Any] = (
         own_state(module, keep_vars=True)
         if found.custom
@@ -111,7 +118,7 @@ def holdings(module: nn.Module) -> Holdings:
             tensors[name] = _holding(named, name, value)
         else:
             values[name] = value
-    return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found))
+    return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found), wrappers)
 
 
 def is_more_than_bits(here: Held, stored: Held) -> bool:
@@ -132,6 +139,12 @@ def verdict(here: Held, stored: Held, values: torch.Tensor) -> Verdict:
         return "equal" if same_bits(mine, part) else "differs"
     castable = _castable(here.spec, stored.spec)
     return "cast" if castable and same_bits(mine, part.to(mine.dtype)) else "differs"
+
+
+def _whole(tensor: torch.Tensor) -> Any:
+    """Return a tensor of a wrapper as a source; what has no plain values is nothing that was stored."""
+    held = _holding("", "", tensor)
+    return held if isinstance(held, LiveTensor) else str(held.spec)
 
 
 def _castable(one: TensorSpec, other: TensorSpec) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 from argparse import Namespace
+from collections import OrderedDict, defaultdict
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.canonical.arguments import Arguments, without_secrets
+from registry.canonical.arguments import Arguments
+from registry.canonical.secrets import without_secrets
 from registry.errors import UnstorableInit
 
 plain = st.recursive(
@@ -80,6 +83,69 @@ def test_what_looks_like_a_secret_is_left_out(init, kept, secrets):
     before = copy.deepcopy(init)
     assert without_secrets(init) == (kept, secrets)
     assert init == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pwd", "passwd", "dbPasswd", "Authorization", "Proxy-Authorization", "passphrase", "user.password",
+     "aws_secret_access_key", "X-Api-Key", "cookie", "credentials", "SSH_PRIVATE_KEY"],
+)  # fmt: skip
+def test_the_last_words_of_a_name_tell_a_secret(name):
+    assert without_secrets({"net": {name: "sesame", "width": 2}}) == ({"net": {"width": 2}}, (f"net.{name}",))
+
+
+SHAPES = [
+    "Bearer abc.def-123", "bearer  eyabc", "Authorization: Bearer abcd", "Authorization: Basic dXNlcjpwdw==",
+    "https://user:sesame@example.org/data", "postgresql+psycopg://me:s3same@db:5432/runs", "redis://:sesame@cache",
+    "hf_AbCdEfGhIjKlMnOpQrStUv", "ghp_0123456789abcdefghijABCDEFGHIJ012345", "github_pat_11ABCDEFG0123456789_abcdef",
+    "glpat-abcdEFGH0123456789xy", "sk-proj-abcdEFGH0123456789abcd", "xoxb-123456789012-abcdef", "AKIAIOSFODNN7EXAMPLE",
+    "AIzaSyA0123456789abcdefghijklmnopqrstuv", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl", "--token=hf_AbCdEfGhIjKlMnOpQrStUv --quiet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_a_secret_is_known_by_its_shape_under_any_name(text):
+    init = {"where": text, "bytes": text.encode(), "width": 2}
+    assert without_secrets(init) == ({"width": 2}, ("where", "bytes"))
+
+
+def test_a_list_goes_with_the_secret_in_it():
+    init = {"command": ["train", "--key", "hf_AbCdEfGhIjKlMnOpQrStUv"], "pwd": ("a", "b"), "widths": [1, 2]}
+    assert without_secrets(init) == ({"widths": [1, 2]}, ("command", "pwd"))
+
+
+def test_secrets_are_found_in_everything_that_has_names():
+    init = {
+        "ordered": OrderedDict(pwd="x", n=1),
+        "simple": SimpleNamespace(pwd="x", n=1),
+        "default": defaultdict(list, pwd="x", n=[1]),
+    }
+    kept, found = without_secrets(init)
+    assert found == ("ordered.pwd", "simple.pwd", "default.pwd")
+    assert kept == {
+        "ordered": OrderedDict(n=1), "simple": SimpleNamespace(n=1), "default": defaultdict(list, n=[1]),
+    }  # fmt: skip
+    assert all(type(kept[name]) is type(init[name]) and "pwd" in (getattr(init[name], "__dict__", None) or init[name])
+               for name in init)  # fmt: skip
+
+
+HARMLESS = {
+    "token_dim": "64", "num_tokens": "128", "tokenizer": "bert-base-uncased", "keypoints": "coco", "password_dim": "8",
+    "tokens": ["[CLS]", "[SEP]"], "special_tokens": ["<s>"], "key_dim": "64", "query_key_value": "fused",
+    "token_type": "word_piece", "secret_size": "4", "authorization_dim": "3", "pwd_encoder": "gru",
+    "passthrough": "all",
+    "compass": "north", "bypass": "yes", "keys": ["a"], "url": "https://example.org:8080/a@b", "git": "ssh://git@host/x",
+    "image": "docker://pytorch:2.6@sha256:0a1b", "hub": "hf-hub:timm/vit_base_patch16_224.augreg_in21k",
+    "name": "hf_internal_testing_tiny_random_bert_model", "commit": "0123456789abcdef0123456789abcdef01234567",
+    "sklearn": "sk-learn-style-random-forest", "text": "the bearer of this letter", "init": "tcp://localhost:29500",
+    "mail": "someone@example.org", "norm": "sync_batch_norm_with_affine_parameters", "basic": "Basic BlockWithStride",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_only_sounds_like_a_secret_is_kept(name):
+    assert without_secrets({name: HARMLESS[name]}) == ({name: HARMLESS[name]}, ())
 
 
 def test_words_of_a_vocabulary_and_numbers_are_no_secrets():

@@ -144,3 +144,10 @@ def test_an_export_can_be_read_by_whom_the_umask_lets(net: Path, home: Path, tmp
 
 def test_the_version_is_said(home: Path) -> None:
     assert run("--version", home=home).stdout.startswith("registry 0.")
+
+
+def test_an_interrupt_while_the_command_is_still_imported_is_exit_code_130(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*COMMAND, "list"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

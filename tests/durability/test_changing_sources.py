@@ -16,6 +16,7 @@ from torch import nn
 from registry import Registry
 from registry.checkpoints import live
 from registry.checkpoints.opening import open_checkpoint
+from registry.counterparts import open_file
 from registry.errors import ChangedCheckpoint, RegistryError
 
 
@@ -140,3 +141,21 @@ def test_more_files_than_may_be_open_are_read(tmp_path: Path, monkeypatch: pytes
     save_file({"w3": torch.zeros(2, 2)}, folder / names["w3"])
     with pytest.raises(RegistryError, match="changed"):
         checkpoint.weight_sets[0].tensors["w3"].buffer()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "cut short", "deleted"])
+def test_a_folder_that_changes_during_its_check_is_not_judged(tmp_path: Path, how: str) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_file({"a.weight": torch.ones(64, 64)}, weights)
+    stored = open_file(tmp_path if how != "deleted" else weights, None)
+    stored.side(None)
+    if how == "rewritten":
+        with weights.open("r+b") as file:
+            file.seek(-4, 2)
+            file.write(b"else")
+    elif how == "cut short":
+        os.truncate(weights, weights.stat().st_size - 8)
+    else:
+        weights.unlink()
+    with pytest.raises(ChangedCheckpoint):
+        stored.confirm()

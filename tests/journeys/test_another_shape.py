@@ -124,6 +124,52 @@ def test_a_class_with_its_own_loading_keeps_what_has_another_shape(hub: registry
     assert same_bits(values(model)["1.weight"], before["1.weight"])
 
 
+class SharedMemory(nn.Module):
+    """Two parameters see one memory, which is no tie that the state dict shows; somebody loads it in a way of his."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(12, 4)
+        self.head = OwnLoading(4, 12, bias=False)
+        self.head.weight = nn.Parameter(self.embedding.weight.detach())
+
+
+@pytest.mark.parametrize(("tokens", "allowed"), [(10, {"allow_shape": "embedding.*"}), (0, {"allow_missing": "emb*"})])
+def test_what_keeps_its_own_values_does_not_get_those_of_a_twin(
+    hub: registry.Registry, tokens: int, allowed: dict[str, str]
+) -> None:
+    entry = {"embedding.weight": torch.ones(tokens, 4), "head.weight": torch.ones(12, 4)}
+    hub.push({name: tensor for name, tensor in entry.items() if tensor.numel()}, "net")
+    model = SharedMemory()
+    before = values(model)
+
+    with pytest.raises(errors.UntouchedTensor, match=r"embedding\.weight"):
+        hub.load("net", model=model, **allowed)
+
+    assert all(same_bits(tensor, before[name]) for name, tensor in values(model).items())
+
+
+class ThreeNames(Language):
+    """One tensor under three names, and a fourth under its own."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(tokens)
+        self.second = nn.Linear(4, tokens, bias=False)
+        self.second.weight = self.embedding.weight
+
+
+@pytest.mark.parametrize("pattern", ["embedding.*", "head.*", "second.*"])
+def test_every_name_of_a_tie_is_reported_whichever_is_allowed(hub: registry.Registry, pattern: str) -> None:
+    source = ThreeNames(10)
+    names = ("head.weight", "body.weight", "body.bias")
+    hub.push({name: tensor for name, tensor in source.state_dict().items() if name in names}, "net")
+
+    _, report = hub.load("net", model=ThreeNames(12), allow_shape=[pattern], allow_missing="counts", report=True)
+
+    assert set(report.reshaped) == {"embedding.weight", "head.weight", "second.weight"}
+    assert all(name in str(report) for name in report.reshaped)
+
+
 def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_path: Path) -> None:
     torch.save(PointNet().state_dict(), tmp_path / "net.pth")
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")

@@ -58,6 +58,67 @@ def test_what_belongs_to_a_wrapper_is_not_the_models(hub: registry.Registry, net
         assert hub.check("net", against).is_equal
 
 
+def averaged(net: nn.Module, count: int) -> nn.Module:
+    model = torch.optim.swa_utils.AveragedModel(net)
+    model.n_averaged.fill_(count)
+    return model
+
+
+@pytest.mark.parametrize("form", ["version", "file", "version of a file"])
+def test_what_a_wrapper_owns_is_compared_in_the_same_wrapper(
+    form: str, hub: registry.Registry, net: PointNet, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path, averaged(net, 7).state_dict())
+    against = {"version": "averaged", "file": path}.get(form, "of-a-file")
+    hub.push(averaged(net, 7), "averaged")
+    hub.push(path, "of-a-file")
+    same, other, bare = (hub.check(m, against) for m in (averaged(net, 7), averaged(net, 8), net))
+    assert same.is_equal and same.wrappers_equal == ("n_averaged",)
+    assert not other.is_equal and other.wrappers_differ == ("n_averaged",) and not other.differs
+    with pytest.raises(errors.WeightsDiffer, match="n_averaged"):
+        other.require()
+    assert bare.is_equal and bare.wrappers_unmatched == ("n_averaged",)
+
+
+def test_what_wrappers_own_is_compared_between_stored_things(
+    hub: registry.Registry, net: PointNet, tmp_path: Path
+) -> None:
+    hub.push(averaged(net, 7), "averaged")
+    for count, is_equal in ((7, True), (8, False)):
+        path = file_of(tmp_path, averaged(net, count).state_dict(), f"{count}.pth")
+        assert hub.check("averaged", path).is_equal is is_equal
+        assert hub.check(path, "averaged").is_equal is is_equal
+    assert hub.check(tmp_path / "7.pth", tmp_path / "8.pth").wrappers_differ == ("n_averaged",)
+    assert hub.check("net", "averaged").wrappers_unmatched == ("n_averaged",)
+
+
+class Tempered(nn.DataParallel):
+    """A wrapper of somebody's own, with a parameter and an extra state."""
+
+    def __init__(self, module: nn.Module, temperature: float, schedule: str) -> None:
+        super().__init__(module)
+        self.temperature = nn.Parameter(torch.tensor([temperature]))
+        self.schedule = schedule
+
+    def get_extra_state(self) -> object:
+        return {"schedule": self.schedule}
+
+    def set_extra_state(self, state: object) -> None: ...
+
+
+def test_what_a_wrapper_inside_a_model_owns_is_compared_by_its_path(hub: registry.Registry) -> None:
+    model = nn.ModuleDict({"head": Tempered(nn.Linear(2, 2), 0.5, "cosine")})
+    hub.push(model, "tempered")
+    assert hub.check(model, "tempered").wrappers_equal == ("head.temperature", "head._extra_state")
+    model["head"].schedule = "linear"
+    assert hub.check(model, "tempered").wrappers_differ == ("head._extra_state",)
+    assert hub.check(model, "tempered", names=["head.weight"]).is_equal
+    assert hub.check(model, "tempered", names="head.temp*").wrappers_equal == ("head.temperature",)
+    with torch.no_grad():
+        model["head"].temperature.fill_(0.25)
+    assert hub.check(model, "tempered").wrappers_differ == ("head.temperature", "head._extra_state")
+
+
 def test_a_wrapped_part_is_known_by_its_type(hub: registry.Registry, net: PointNet) -> None:
     net.features = nn.DataParallel(net.features)
     assert hub.check(net, "net").is_equal

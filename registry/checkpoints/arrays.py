@@ -1,0 +1,80 @@
+"""Sets of numpy arrays in a file's value: what cannot be stored as weights, and may be what was meant.
+
+Pure. A set is a dict, list or tuple of nothing but arrays and plain facts, at any depth. It counts where it bears more
+than the weights that would be taken for the model; arrays that lie loose count only where those lie loose, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registry.canonical.values import Array
+from registry.checkpoints.states import kind_of_state
+
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArraySet:
+    """Arrays that stand together."""
+
+    place: Place
+    arrays: int
+    elements: int
+
+
+def array_sets(root: Any, least: int, *, loose: bool) -> list[ArraySet]:
+    """Return the sets of arrays in a value that have more than ``least`` elements.
+
+    Args:
+        loose: count arrays that stand beside other things, too, by the dict or list that they stand in.
+    """
+    memo: dict[int, tuple[bool, int, int]] = {}
+    found = list(_found(root, (), memo, set(), loose))
+    return [group for group in found if group.elements > least]
+
+
+def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
+    """Yield the outermost sets, each object once."""
+    if not isinstance(value, (dict, list, tuple)) or id(value) in seen or kind_of_state(value):
+        return
+    seen.add(id(value))
+    is_pure, arrays, elements = _measured(value, memo)
+    if is_pure and arrays:
+        yield ArraySet(place, arrays, elements)
+        return
+    parts = _parts(value)
+    if loose:
+        own = [item for _, item in parts if is_weight(item)]
+        if own:
+            yield ArraySet(place, len(own), sum(item.spec.numel for item in own))
+    for key, item in parts:
+        yield from _found(item, (*place, str(key)), memo, seen, loose)
+
+
+def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
+    """Return whether a value is arrays and plain facts alone, how many arrays that could be weights, and elements."""
+    if isinstance(value, Array):
+        return True, int(is_weight(value)), value.spec.numel if is_weight(value) else 0
+    if not isinstance(value, (dict, list, tuple)):
+        return value is None or isinstance(value, (str, int, float)), 0, 0
+    if id(value) not in memo:
+        memo[id(value)] = (False, 0, 0)  # of what contains itself
+        inside = [_measured(item, memo) for _, item in _parts(value)]
+        is_pure = all(pure for pure, _, _ in inside) and not kind_of_state(value)
+        memo[id(value)] = (is_pure, sum(n for _, n, _ in inside), sum(n for _, _, n in inside))
+    measured: tuple[bool, int, int] = memo[id(value)]
+    return measured
+
+
+def _parts(value: Any) -> Sequence[tuple[Any, Any]]:
+    return list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+
+
+def is_weight(value: Any) -> bool:
+    """Whether a value is an array that can be a weight: of several numbers with fractions."""
+    return (
+        isinstance(value, Array) and value.spec.numel > 1 and not value.spec.dtype.startswith(("int", "uint", "bool"))
+    )

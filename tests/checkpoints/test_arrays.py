@@ -1,0 +1,81 @@
+"""Arrays of numpy beside tensors: what bears more than the tensors is offered, and a small dict is never the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+import registry
+from registry import errors
+
+BIG = {"w": numpy.ones((20, 20), "f4"), "b": numpy.zeros(20, "f4")}
+SMALL = {"mean": torch.zeros(3), "std": torch.ones(3)}
+
+FORMS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
+    "in memory": lambda contents, folder: contents,
+    "in a file": lambda contents, folder: [torch.save(contents, folder / "a.pth"), folder / "a.pth"][1],
+}
+FILES = {
+    "a dict of arrays": ({"model": BIG, "mean": torch.zeros(3)}, "model"),
+    "beside statistics": ({"model": BIG, "statistics": SMALL}, "model"),
+    "nested as in JAX": ({"params": {"a": {"kernel": numpy.ones((9, 9))}, "b": BIG}, "norm": SMALL}, "params"),
+    "a list of arrays": ({"layers": [numpy.ones(50), numpy.ones(60)], "norm": SMALL}, "layers"),
+    "deep in a list": ({"runs": [{"net": BIG, "lr": 0.1}], "norm": SMALL}, "runs"),
+    "one array": ({"model": {"weight": numpy.ones((9, 9))}, "norm": SMALL}, "model"),
+    "beside a state dict": ({"net": BIG, "head": {"fc.weight": torch.ones(2, 2)}}, "net"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize(("contents", "named"), FILES.values(), ids=FILES.keys())
+def test_a_set_of_arrays_that_bears_more_is_offered(
+    contents: dict[str, Any], named: str, form: Any, hub: registry.Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.SeveralWeightSets, match=rf"'{named}[^']*' \(\d+ arrays? of numpy\)") as refused:
+        hub.push(form(contents, tmp_path), "net")
+    assert hub.list() == ()
+    assert named in "".join(refused.value.counts)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_the_choice_is_the_users_and_what_is_left_is_named(form: Any, hub: registry.Registry, tmp_path: Path) -> None:
+    source = form({"model": BIG, "statistics": SMALL}, tmp_path)
+    with pytest.raises(errors.ArraysOfNumpy, match=r"torch\.as_tensor"):
+        hub.push(source, "net", weights="model")
+    entry = hub.push(source, "net", weights="statistics")
+    assert any("'model'" in notice for notice in entry.notices)
+
+
+def test_small_arrays_beside_a_model_are_named_and_no_question(hub: registry.Registry) -> None:
+    contents = {"model": {"fc.weight": torch.ones(9, 9)}, "history": {"loss": numpy.ones(8)}}
+    entry = hub.push(contents, "net")
+    assert any("'history'" in notice for notice in entry.notices)
+
+
+def test_a_model_that_fits_is_checked_against_the_tensors(hub: registry.Registry, tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    torch.save({"old": BIG, "new": model.state_dict()}, tmp_path / "both.pth")
+    assert hub.check(model, tmp_path / "both.pth").is_equal
+
+
+def test_arrays_among_the_weights_are_values_and_said_to_be(hub: registry.Registry) -> None:
+    entry = hub.push({"a.weight": numpy.ones(50), "a.bias": torch.zeros(3)}, "net")
+    assert any("'a.weight' is an array of numpy" in notice for notice in entry.notices)
+
+
+def test_an_array_of_a_kind_that_is_not_read_is_said(hub: registry.Registry) -> None:
+    odd = {"z": numpy.ones(4, "complex128"), "o": numpy.array([torch.ones(3), None], dtype=object)}
+    entry = hub.push({"model": {"fc.weight": torch.ones(9, 9)}, "odd": odd, "dates": numpy.zeros(3, "M8[D]")}, "net")
+    assert any("complex128" in notice and "datetime64" in notice for notice in entry.notices)
+    assert any("'odd'" in notice for notice in entry.notices)
+
+
+def test_a_list_that_contains_itself_is_no_set_of_arrays(hub: registry.Registry) -> None:
+    endless: list[Any] = [numpy.ones(500)]
+    endless.append(endless)
+    assert hub.push({"model": {"fc.weight": torch.ones(2, 2)}, "endless": endless}, "net").tensor_count == 1
