@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .app import app
+from .app import build
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     from .rendering import shown
 
     try:
-        app(prog_name="registry")
+        build(*sys.argv[1:2])(prog_name="registry")
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         sys.exit(1)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from registry.blobs.manifest import Manifest
-from registry.blobs.store import BlobStore
+from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
@@ -17,7 +16,9 @@ from registry.errors.catalog import ChangedVersion
 if TYPE_CHECKING:
     import torch
 
+    from registry.blobs.manifest import Manifest
     from registry.blobs.mapping import OpenedWeights
+    from registry.blobs.store import BlobStore
     from registry.delivery import Parcel
     from registry.enclosure import Enclosed
 
@@ -66,7 +67,7 @@ class Contents:
         body = self.catalog.document(entry, kind)
         if body is None:
             return None
-        manifest = Manifest.decode(body)
+        manifest = decode(body)
         return Enclosed(self.tensors(entry, manifest, verify), values_of(manifest))
 
     def parcel(self, entry: Entry, verify: Verify, *, resident: bool = False) -> Parcel:

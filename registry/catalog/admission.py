@@ -6,19 +6,22 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import BlobRecord, Manifest
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog import aliases, blobs, statements, trail
+from registry.catalog.blobs import decode
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import Draft, Vanished, check_metrics, check_note, encode_init, storable
 from registry.catalog.record import DECISIVE, canonical_json, record_digest, seal
 from registry.errors.catalog import ChangedVersion
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Manifest
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
     for row in connection.rows(statements.SAME_WEIGHTS, model=model_id, weights=weights):
         if row.record != candidate.columns["record"]:
             documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
-            manifest = Manifest.decode(documents["manifest"])
+            manifest = decode(documents["manifest"])
             init = json.loads(candidate.columns["init"]), draft.init_as
             if (
                 (draft.model_class is not None and draft.model_class != row.model_class)
@@ -212,7 +215,7 @@ def _has_wrapper_values(unwrapping: Unwrapping, manifest: Manifest, candidate: C
 def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
     """Let a version use the files that a push of its weights uses: that has seen to it that they are sound."""
     places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
-    manifest = Manifest.decode(_documents(change, version)["manifest"])
+    manifest = decode(_documents(change, version)["manifest"])
     tensors = {name: replace(stored, location=places[stored.digest]) for name, stored in manifest.tensors.items()}
     if tensors != dict(manifest.tensors):
         move(change, version, replace(manifest, tensors=tensors), new_blobs)
@@ -243,7 +246,7 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
     change.connection.run(statements.REPLACE_MANIFEST, version=version.id, body=manifest.encode())
     documents = _documents(change, version)
-    beside = {blob for kind in DECISIVE if kind in documents for blob in Manifest.decode(documents[kind]).blobs}
+    beside = {blob for kind in DECISIVE if kind in documents for blob in decode(documents[kind]).blobs}
     change.connection.run(statements.PURGE_NEEDS, version=version.id)
     blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})
     trail.append(change, "repair", version)

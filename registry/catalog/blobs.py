@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest, blobs_named
 from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import Vanished
 
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Location, Manifest
+
 _AT_ONCE = 500
 """Versions whose manifests are read at a time."""
 
 
+def decode(body: bytes) -> Manifest:
+    """Read a manifest as it is stored.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from registry.blobs.manifest import Manifest
+
+    return Manifest.decode(body)
+
+
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
     """Return where tensors are stored, those that are."""
+    from registry.blobs.manifest import Location
+
     rows = database.rows(statements.LOCATE, digests=_array(digests))
     return {row.digest: Location(row.blob, row.offset) for row in rows}
 
@@ -68,6 +84,8 @@ def named(database: Database, before: str = "") -> frozenset[str]:
 
     What a version needs stands in a table, too. Where the two differ, a row was lost, and nothing of either may go.
     """
+    from registry.blobs.manifest import blobs_named
+
     found: set[str] = set()
     last = database.rows(statements.LAST_VERSION)[0].last or 0
     for after in range(0, last, _AT_ONCE):

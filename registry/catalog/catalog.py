@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest
 from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
@@ -25,6 +24,9 @@ from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event, Fault
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Location, Manifest
 
 
 class Catalog:
@@ -129,7 +131,7 @@ class Catalog:
         """
         body = self.document(entry, "manifest")
         try:
-            return Manifest.decode(body or b"")
+            return blobs.decode(body or b"")
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
 
