@@ -45,7 +45,12 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     """
     _add(connection, {blob.digest: blob.nbytes for blob in new}, at)
     needed = {blob for manifest in manifests for blob in manifest.blobs} | {blob.digest for blob in new}
-    ids = {row.digest: row.id for row in connection.rows(statements.BLOB_IDS, digests=_array(needed))}
+    rows = connection.rows(statements.BLOB_IDS, digests=_array(needed))
+    ids = {row.digest: row.id for row in rows}
+    # An id that is given out again, after somebody took the row of the last one out, has what led to that one.
+    added_now = [{"blob": row.id} for row in rows if row.created_at == at]
+    for statement in (statements.FORGET_TENSORS, statements.FORGET_NEEDS):
+        connection.run_all(statement, added_now)
     tensors = [tensor for manifest in manifests for tensor in manifest.tensors.values()]
     vanished = {tensor.digest for tensor in tensors if tensor.location.blob not in ids}
     if vanished:

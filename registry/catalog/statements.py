@@ -256,7 +256,7 @@ PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.off
 )
 LOCATE = PLACES.where(_TENSORS.c.digest.in_(_DIGESTS))
 TENSORS_OF_BLOB = PLACES.where(_same("blob", _BLOBS.c.digest))
-BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id).where(_BLOBS.c.digest.in_(_DIGESTS))
+BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at).where(_BLOBS.c.digest.in_(_DIGESTS))
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
 NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
 KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
@@ -269,7 +269,7 @@ DOCUMENTS_AFTER = (
 LAST_VERSION = select(func.max(_VERSIONS.c.id).label("last"))
 SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest))
 ADD_BLOB, ADD_TENSOR, ADD_NEED = (_AddUnlessThere(table).inline() for table in (_BLOBS, _TENSORS, _NEEDS))
-FORGET_TENSORS = delete(_TENSORS).where(_same("blob", _TENSORS.c.blob_id))
+FORGET_TENSORS, FORGET_NEEDS = (delete(table).where(_same("blob", table.c.blob_id)) for table in (_TENSORS, _NEEDS))
 FORGET_LOST_TENSORS, FORGET_LOST_NEEDS = (
     delete(table).where(table.c.blob_id.not_in(select(_BLOBS.c.id))) for table in (_TENSORS, _NEEDS)
 )
