@@ -16,11 +16,11 @@ def main() -> None:
 def _run() -> None:
     from registry.errors import RegistryError
 
-    from .app import app
+    from .app import build
     from .rendering import shown
 
     try:
-        app(prog_name="registry")
+        build(*sys.argv[1:2])(prog_name="registry")
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         sys.exit(1)

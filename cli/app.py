@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from . import (
-    alias,
-    audit,
-    check,
-    database,
-    demo,
-    diff,
-    doctor,
-    export,
-    gc,
-    inspect,
-    list_versions,
-    load,
-    log,
-    push,
-    restore,
-    rm,
-    show,
+COMMANDS = (
+    *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
+    *("gc", "demo", "doctor"),
 )
+"""Each is a function of the same name in the module of that name."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    # Plain help: importing rich would take a third of the time of a short command.
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_ELSEWHERE = {"list": "list_versions"}
+"""But for a name that would hide a builtin from the other modules."""
+
+GROUPS = {"db": "database"}
+"""The module of each group of commands, with an ``app`` of its own."""
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """Return the command line; with ``only`` the name of a command, without the others.
+
+    To import all of them and to read their signatures takes as long as a short command.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        # Plain help: importing rich would take a third of the time of a short command.
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(registry)
+    wanted = [only] if only in (*COMMANDS, *GROUPS) else [*COMMANDS, *GROUPS]
+    for name in wanted:
+        module = GROUPS.get(name) or _ELSEWHERE.get(name, name)
+        found = import_module(f".{module}", __package__)
+        if name in GROUPS:
+            app.add_typer(found.app, name=name)
+        else:
+            app.command(name)(getattr(found, module))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -43,29 +52,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
 def registry(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """A versioned registry of PyTorch checkpoints, every one in a single canonical, unwrapped form."""
-
-
-app.command("push")(push.push)
-app.command("list")(list_versions.list_versions)
-app.command("show")(show.show)
-app.command("inspect")(inspect.inspect)
-app.command("load")(load.load)
-app.command("check")(check.check)
-app.command("audit")(audit.audit)
-app.command("log")(log.log)
-app.command("diff")(diff.diff)
-app.command("export")(export.export)
-app.command("alias")(alias.alias)
-app.command("rm")(rm.rm)
-app.command("restore")(restore.restore)
-app.command("gc")(gc.gc)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.add_typer(database.app, name="db")

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 import typer.main
 
-from registry.cli.app import app
+from registry.cli.app import build
 
 PAGE = Path(__file__).parent / "commands.md"
 
 
 def page() -> str:
     """Return the reference of every command, as ``--help`` prints it."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(build())
     parts = ["# Commands\n\nGenerated from `--help` by `python docs/generate_commands.py`.\n"]
     parts += [_section(name, command) for name, command in _commands(root, "registry")]
     return "\n".join(parts)

@@ -10,13 +10,13 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from sqlalchemy import Connection, create_engine
 
-from registry.catalog.schema import Table
+from registry.catalog.schema import METADATA
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Table.metadata,
+        target_metadata=METADATA,
         render_as_batch=True,
         transactional_ddl=True,
     )

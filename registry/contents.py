@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from registry.blobs.manifest import Manifest
-from registry.blobs.store import BlobStore
+from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
@@ -19,7 +18,9 @@ from registry.trust import Recorded
 if TYPE_CHECKING:
     import torch
 
+    from registry.blobs.manifest import Manifest
     from registry.blobs.mapping import OpenedWeights
+    from registry.blobs.store import BlobStore
     from registry.enclosure import Enclosed
 
 Verify = Literal["always", "once", "never"]
@@ -91,7 +92,7 @@ class Contents:
         body = self.catalog.document(entry, kind)
         if body is None:
             return None
-        manifest = Manifest.decode(body)
+        manifest = decode(body)
         return Enclosed(self.tensors(entry, manifest, verify), values_of(manifest))
 
     def open(self, entry: Entry, verify: Verify, *, resident: bool = False) -> OpenedVersion:

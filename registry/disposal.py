@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
-from registry.blobs.collection import Garbage
-from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
+
+if TYPE_CHECKING:
+    from registry.blobs.collection import Garbage
+    from registry.blobs.store import BlobStore
 
 GRACE = timedelta(days=7)
 """How long a version stays in the trash before a collection may take it."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry import settings
 from registry.arguments import checked
-from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
     from registry.comparison import Difference
     from registry.confirmation import CheckReport
@@ -76,6 +76,8 @@ class Registry:
     @cached_property
     def store(self) -> BlobStore:
         """The bytes."""
+        from registry.blobs.store import BlobStore
+
         return BlobStore(self.home)
 
     @property

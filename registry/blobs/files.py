@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from registry.catalog.filesystem import share
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -150,21 +151,6 @@ def make_folder(folder: Path) -> None:
         folder.mkdir()
         share(folder)
     sync_folder(folder.parent)
-
-
-def share(path: Path) -> None:
-    """Give the group what it may do in the folder above, if that is a team's: one that hands its group on (setgid).
-
-    A colleague whose umask takes that away would make folders and a database that the others cannot write to.
-    """
-    try:
-        above, own = path.parent.stat().st_mode, path.lstat().st_mode
-        if above & stat.S_ISGID and not stat.S_ISLNK(own):
-            wanted = own | (above & (stat.S_IRWXG if stat.S_ISDIR(own) else stat.S_IRGRP | stat.S_IWGRP))
-            if wanted != own:
-                path.chmod(stat.S_IMODE(wanted))
-    except OSError:
-        pass  # it is somebody else's, who alone may change that
 
 
 def sync_folder(folder: Path) -> None:

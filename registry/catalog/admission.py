@@ -6,19 +6,22 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import BlobRecord, Manifest
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
-from registry.catalog import aliases, blobs, sql, trail
+from registry.catalog import aliases, blobs, statements, trail
+from registry.catalog.blobs import decode
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import Draft, Vanished, check_metrics, check_note, encode_init, storable
 from registry.catalog.record import DECISIVE, canonical_json, record_digest, seal
 from registry.errors.catalog import ChangedVersion
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Manifest
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,9 @@ def admit(
         Vanished: tensors that the push did not write are not stored any more, or the version is not there any more.
     """
     draft, connection = candidate.draft, change.connection
-    blobs.distrust(connection, unsound)
-    model = connection.row(sql.MODEL, {"name": draft.name})
+    if unsound:
+        blobs.distrust(connection, unsound)
+    model = connection.row(statements.MODEL, name=draft.name)
     if model is not None and not force_new:
         same = _same(connection, model.id, candidate)
         if same is not None:
@@ -114,22 +118,20 @@ def admit(
         raise Vanished(f"the version of '{draft.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
-        model_id, number = connection.run(sql.ADD_MODEL, {"id": None, "name": draft.name, "next_number": 2}), 1
+        model_id, number = connection.add(statements.ADD_MODEL, name=draft.name, next_number=2), 1
     else:
         model_id, number = model.id, model.next_number
-        connection.run(sql.TAKE_NUMBER, {"model": model_id})
+        connection.run(statements.TAKE_NUMBER, model=model_id)
     own = {
-        "id": None,
         "model_id": model_id,
         "number": number,
         "seal": seal(draft.name, number, candidate.columns["record"]),
         "created_at": change.at,
     }
-    version_id = connection.run(sql.ADD_VERSION, {**candidate.columns, **own, "trashed_at": None, "purged_at": None})
+    version_id = connection.add(statements.ADD_VERSION, **candidate.columns, **own)
     documents = {"manifest": candidate.body, **draft.documents}
-    connection.run_all(
-        sql.ADD_DOCUMENT, [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
-    )
+    rows = [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
+    connection.run_all(statements.ADD_DOCUMENT, rows)
     blobs.need(connection, version_id, ids.values())
     _set_metrics(connection, version_id, candidate.metrics)
     version = Held(version_id, model_id, draft.name, number, candidate.columns["weights"])
@@ -142,24 +144,24 @@ def admit(
 
 def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
     """Whether the name has a version already that is what the push would make."""
-    models = database.rows(sql.MODEL, {"name": draft.name})
-    if not models or not database.rows(sql.SAME_WEIGHTS, {"model": models[0].id, "weights": manifest.weights_digest}):
+    models = database.rows(statements.MODEL, name=draft.name)
+    if not models or not database.rows(statements.SAME_WEIGHTS, model=models[0].id, weights=manifest.weights_digest):
         return False
     return _same(database, models[0].id, prepare(draft, manifest, ())) is not None
 
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
     """Add metrics and a note to a version that is there, and return what was new, and what metrics were before."""
-    figures = {row.key: row.value for row in change.connection.rows(sql.METRICS, {"version": version.id})}
+    figures = {row.key: row.value for row in change.connection.rows(statements.METRICS, version=version.id)}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
     _set_metrics(change.connection, version.id, new)
     details: dict[str, Any] = {"metrics": new} if new else {}
     if old := {key: figures[key] for key in new if key in figures}:
         details["were"] = old
-    old_note = change.connection.rows(sql.NOTE, {"version": version.id})[0].note
+    old_note = change.connection.rows(statements.NOTE, version=version.id)[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
-        change.connection.run(sql.SET_NOTE, {"version": version.id, "text": text})
+        change.connection.run(statements.CHANGE_VERSION, version=version.id, note=text)
         details["note"] = note
     return details
 
@@ -185,10 +187,10 @@ def _same(connection: Connection | Database, model_id: int, candidate: Candidate
     """
     draft, weights = candidate.draft, candidate.columns["weights"]
     says_init = draft.model_class is not None and draft.init_as != UNKNOWN
-    for row in connection.rows(sql.SAME_WEIGHTS, {"model": model_id, "weights": weights}):
+    for row in connection.rows(statements.SAME_WEIGHTS, model=model_id, weights=weights):
         if row.record != candidate.columns["record"]:
-            documents = {d.kind: d.body for d in connection.rows(sql.DOCUMENTS, {"version": row.id})}
-            manifest = Manifest.decode(documents["manifest"])
+            documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
+            manifest = decode(documents["manifest"])
             init = json.loads(candidate.columns["init"]), draft.init_as
             if (
                 (draft.model_class is not None and draft.model_class != row.model_class)
@@ -213,14 +215,14 @@ def _has_wrapper_values(unwrapping: Unwrapping, manifest: Manifest, candidate: C
 def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
     """Let a version use the files that a push of its weights uses: that has seen to it that they are sound."""
     places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
-    manifest = Manifest.decode(_documents(change, version)["manifest"])
+    manifest = decode(_documents(change, version)["manifest"])
     tensors = {name: replace(stored, location=places[stored.digest]) for name, stored in manifest.tensors.items()}
     if tensors != dict(manifest.tensors):
         move(change, version, replace(manifest, tensors=tensors), new_blobs)
 
 
 def _documents(change: Change, version: Held) -> dict[str, bytes]:
-    return {row.kind: row.body for row in change.connection.rows(sql.DOCUMENTS, {"version": version.id})}
+    return {row.kind: row.body for row in change.connection.rows(statements.DOCUMENTS, version=version.id)}
 
 
 def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
@@ -229,7 +231,7 @@ def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
 
 def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
     rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
-    connection.run_all(sql.SET_METRIC, rows)
+    connection.run_all(statements.SET_METRIC, rows)
 
 
 def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
@@ -242,9 +244,9 @@ def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[
     if manifest.weights_digest != version.weights:
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
-    change.connection.run(sql.REPLACE_MANIFEST, {"version": version.id, "text": manifest.encode()})
+    change.connection.run(statements.REPLACE_MANIFEST, version=version.id, body=manifest.encode())
     documents = _documents(change, version)
-    beside = {blob for kind in DECISIVE if kind in documents for blob in Manifest.decode(documents[kind]).blobs}
-    change.connection.run(sql.PURGE_NEEDS, {"version": version.id})
+    beside = {blob for kind in DECISIVE if kind in documents for blob in decode(documents[kind]).blobs}
+    change.connection.run(statements.PURGE_NEEDS, version=version.id)
     blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})
     trail.append(change, "repair", version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.catalog import sql, trail
+from registry.catalog import statements, trail
 from registry.catalog.change import Change, Held
 from registry.errors.catalog import TrashedVersion, UnknownVersion
 
@@ -15,10 +15,10 @@ def point(change: Change, version: Held, alias: str) -> None:
     """
     if version.is_trashed:
         raise TrashedVersion(version.ref)
-    was = change.connection.row(sql.ALIASED, {"name": version.name, "alias": alias})
+    was = change.connection.row(statements.ALIASED, name=version.name, alias=alias)
     if was is not None and was.id == version.id:
         return
-    change.connection.run(sql.POINT_ALIAS, {"model_id": version.model_id, "name": alias, "version_id": version.id})
+    change.connection.run(statements.POINT_ALIAS, model_id=version.model_id, name=alias, version_id=version.id)
     details = {"alias": alias, "was": f"{version.name}:v{was.number}" if was else None}
     trail.append(change, "alias", version, details)
 
@@ -29,7 +29,7 @@ def drop(change: Change, name: str, alias: str) -> None:
     Raises:
         UnknownVersion: there is none.
     """
-    was = change.connection.row(sql.ALIASED, {"name": name, "alias": alias})
+    was = change.connection.row(statements.ALIASED, name=name, alias=alias)
     if was is None:
         raise UnknownVersion(f"{name}:{alias}", f"{name} has no alias '{alias}'", ())
     _remove(change, Held(was.id, was.model_id, name, was.number, was.weights), alias)
@@ -43,9 +43,9 @@ def drop_all(change: Change, version: Held) -> None:
 
 def of(change: Change, version: Held) -> list[str]:
     """Return the aliases that point to a version."""
-    return [row.name for row in change.connection.rows(sql.ALIASES_OF_VERSION, {"version": version.id})]
+    return [row.name for row in change.connection.rows(statements.ALIASES_OF_VERSION, version=version.id)]
 
 
 def _remove(change: Change, version: Held, alias: str) -> None:
-    change.connection.run(sql.DROP_ALIAS, {"model": version.model_id, "alias": alias})
+    change.connection.run(statements.DROP_ALIAS, model=version.model_id, alias=alias)
     trail.append(change, "unalias", version, {"alias": alias})

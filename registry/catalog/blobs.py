@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest, blobs_named
-from registry.catalog import sql
+from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.draft import Vanished
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Location, Manifest
 
 _AT_ONCE = 500
 """Versions whose manifests are read at a time."""
 
 
+def decode(body: bytes) -> Manifest:
+    """Read a manifest as it is stored.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from registry.blobs.manifest import Manifest
+
+    return Manifest.decode(body)
+
+
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
     """Return where tensors are stored, those that are."""
-    rows = database.rows(sql.LOCATE, {"digests": _array(digests)})
+    from registry.blobs.manifest import Location
+
+    rows = database.rows(statements.LOCATE, digests=_array(digests))
     return {row.digest: Location(row.blob, row.offset) for row in rows}
 
 
@@ -27,11 +43,14 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     Raises:
         Vanished: a blob that is not new is not known any more.
     """
-    connection.run_all(
-        sql.ADD_BLOB, [{"id": None, "digest": b.digest, "nbytes": b.nbytes, "created_at": at} for b in new]
-    )
+    _add(connection, {blob.digest: blob.nbytes for blob in new}, at)
     needed = {blob for manifest in manifests for blob in manifest.blobs} | {blob.digest for blob in new}
-    ids = {row.digest: row.id for row in connection.rows(sql.BLOB_IDS, {"digests": _array(needed)})}
+    rows = connection.rows(statements.BLOB_IDS, digests=_array(needed))
+    ids = {row.digest: row.id for row in rows}
+    # An id that is given out again, after somebody took the row of the last one out, has what led to that one.
+    added_now = [{"blob": row.id} for row in rows if row.created_at == at]
+    for statement in (statements.FORGET_TENSORS, statements.FORGET_NEEDS):
+        connection.run_all(statement, added_now)
     tensors = [tensor for manifest in manifests for tensor in manifest.tensors.values()]
     vanished = {tensor.digest for tensor in tensors if tensor.location.blob not in ids}
     if vanished:
@@ -46,23 +65,23 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
         for tensor in tensors
         if tensor.location.blob in fresh
     }
-    connection.run_all(sql.ADD_TENSOR, list(added.values()))
+    connection.run_all(statements.ADD_TENSOR, list(added.values()))
     return ids
 
 
 def ids(connection: Connection, digests: Iterable[str]) -> frozenset[int]:
     """Return the ids of blobs, of those that are known."""
-    return frozenset(row.id for row in connection.rows(sql.BLOB_IDS, {"digests": _array(digests)}))
+    return frozenset(row.id for row in connection.rows(statements.BLOB_IDS, digests=_array(digests)))
 
 
 def need(connection: Connection, version: int, blobs: Collection[int]) -> None:
     """Note that a version needs blobs."""
-    connection.run_all(sql.ADD_NEED, [{"version_id": version, "blob_id": blob} for blob in blobs])
+    connection.run_all(statements.ADD_NEED, [{"version_id": version, "blob_id": blob} for blob in blobs])
 
 
 def referenced(database: Database) -> frozenset[str]:
     """Return the digests of the blobs that a version needs, in the trash or out of it."""
-    return frozenset(row.digest for row in database.rows(sql.NEEDED_BLOBS)) | named(database)
+    return frozenset(row.digest for row in database.rows(statements.NEEDED_BLOBS)) | named(database)
 
 
 def named(database: Database, before: str = "") -> frozenset[str]:
@@ -70,10 +89,12 @@ def named(database: Database, before: str = "") -> frozenset[str]:
 
     What a version needs stands in a table, too. Where the two differ, a row was lost, and nothing of either may go.
     """
+    from registry.blobs.manifest import blobs_named
+
     found: set[str] = set()
-    last = database.rows(sql.LAST_VERSION)[0].last or 0
+    last = database.rows(statements.LAST_VERSION)[0].last or 0
     for after in range(0, last, _AT_ONCE):
-        for row in database.rows(sql.DOCUMENTS_AFTER, {"after": after, "last": after + _AT_ONCE}):
+        for row in database.rows(statements.DOCUMENTS_AFTER, after=after, last=after + _AT_ONCE):
             # An edited row may hold anything; what it names is kept.
             if not isinstance(row.trashed_at, str) or row.trashed_at >= before:
                 found |= blobs_named(row.body)
@@ -82,43 +103,46 @@ def named(database: Database, before: str = "") -> frozenset[str]:
 
 def needed_by(database: Database, name: str, number: int) -> frozenset[str]:
     """Return the blobs that the table says a version needs."""
-    return frozenset(row.digest for row in database.rows(sql.BLOBS_OF_VERSION, {"name": name, "number": number}))
+    return frozenset(row.digest for row in database.rows(statements.BLOBS_OF_VERSION, name=name, number=number))
 
 
 def tensors_in(database: Database, blob: str) -> dict[str, int]:
     """Return the tensors that pushes find in a blob, by digest, with where they begin."""
-    return {row.digest: row.offset for row in database.rows(sql.TENSORS_OF_BLOB, {"blob": blob})}
+    return {row.digest: row.offset for row in database.rows(statements.TENSORS_OF_BLOB, blob=blob)}
 
 
 def known(database: Database) -> Mapping[str, int]:
     """Return the bytes of every blob that the catalog knows, by digest."""
-    return {row.digest: row.nbytes for row in database.rows(sql.KNOWN_BLOBS)}
+    return {row.digest: row.nbytes for row in database.rows(statements.KNOWN_BLOBS)}
 
 
 def restate(connection: Connection, version: int, sizes: Mapping[str, int], at: str) -> None:
     """Write again that a version needs blobs, given with their bytes, and how large these are."""
-    connection.run_all(
-        sql.ADD_BLOB, [{"id": None, "digest": blob, "nbytes": size, "created_at": at} for blob, size in sizes.items()]
-    )
-    connection.run_all(sql.SET_BLOB_SIZE, [{"blob": blob, "size": size} for blob, size in sizes.items()])
+    _add(connection, sizes, at)
+    connection.run_all(statements.SET_BLOB_SIZE, [{"blob": blob, "nbytes": size} for blob, size in sizes.items()])
     need(connection, version, ids(connection, sizes))
 
 
 def forget(connection: Connection, digests: Iterable[str]) -> frozenset[str]:
     """Forget blobs that no version needs, and return which these were; the others stay."""
-    rows = connection.rows(sql.UNNEEDED_BLOB_IDS, {"digests": _array(digests)})
+    rows = connection.rows(statements.UNNEEDED_BLOB_IDS, digests=_array(digests))
     blobs = [{"blob": row.id} for row in rows]
-    connection.run_all(sql.FORGET_TENSORS, blobs)
-    connection.run_all(sql.FORGET_BLOB, blobs)
+    connection.run_all(statements.FORGET_TENSORS, blobs)
+    connection.run_all(statements.FORGET_BLOB, blobs)
     return frozenset(row.digest for row in rows)
 
 
 def distrust(connection: Connection, digests: Iterable[str]) -> None:
     """Let no later push share the tensors of blobs that are damaged, or of rows that are gone."""
-    rows = connection.rows(sql.BLOB_IDS, {"digests": _array(digests)})
-    connection.run_all(sql.FORGET_TENSORS, [{"blob": row.id} for row in rows])
-    for statement in (sql.FORGET_LOST_TENSORS, sql.FORGET_LOST_NEEDS):
-        connection.run(statement, {})
+    rows = connection.rows(statements.BLOB_IDS, digests=_array(digests))
+    connection.run_all(statements.FORGET_TENSORS, [{"blob": row.id} for row in rows])
+    for statement in (statements.FORGET_LOST_TENSORS, statements.FORGET_LOST_NEEDS):
+        connection.run(statement)
+
+
+def _add(connection: Connection, sizes: Mapping[str, int], at: str) -> None:
+    rows = [{"digest": blob, "nbytes": size, "created_at": at} for blob, size in sizes.items()]
+    connection.run_all(statements.ADD_BLOB, rows)
 
 
 def _array(digests: Iterable[str]) -> str:

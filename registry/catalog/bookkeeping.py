@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.catalog import facts, sql, trail
+from registry.catalog import facts, statements, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
+from registry.catalog.sqlite import DANGLING
 from registry.catalog.trail import Fault
 
 
@@ -85,9 +86,9 @@ def _versions(database: Database, name: str | None, history: History) -> Iterato
 
 
 def _rows(database: Database, name: str | None) -> Iterator[Any]:
-    statement = sql.ROWS_AFTER if name is None else sql.ROWS_OF_MODEL_AFTER
+    statement = statements.facts_after(name)
     after = 0
-    while rows := database.rows(statement, {"after": after, "name": name}):
+    while rows := database.rows(statement, after=after):
         yield from rows
         after = rows[-1].id
 
@@ -103,8 +104,7 @@ def _differences(database: Database, row: Any, told: Told) -> list[str]:
 
 
 def _aliases(database: Database, name: str | None, history: History, wanted: str | None) -> Iterator[Fault]:
-    statement = sql.ALIASES if name is None else sql.ALIASES_OF_MODEL
-    rows = database.rows(statement, {"name": name})
+    rows = database.rows(statements.aliases(name))
     here = {(row.name, row.alias): f"{row.name}:v{row.number}" for row in rows}
     for key in sorted(here.keys() | history.aliases.keys(), key=str):
         found, told = here.get(key), history.aliases.get(key)
@@ -122,8 +122,7 @@ def _next_numbers(database: Database, name: str | None, history: History) -> Ite
     for reference in history.versions:
         model, _, number = reference.rpartition(":v")
         newest[model] = max(newest.get(model, 0), int(number))
-    statement = sql.NEXT_NUMBERS if name is None else sql.NEXT_NUMBER_OF_MODEL
-    for row in database.rows(statement, {"name": name}):
+    for row in database.rows(statements.next_numbers(name)):
         if row.name not in newest:
             yield Fault(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
         elif row.next_number != newest[row.name] + 1:
@@ -132,7 +131,7 @@ def _next_numbers(database: Database, name: str | None, history: History) -> Ite
 
 
 def _blobs(database: Database, history: History) -> Iterator[Fault]:
-    for row in database.rows(sql.BLOB_TIMES):
+    for row in database.rows(statements.KNOWN_BLOBS):
         if row.created_at not in history.times:
             yield Fault("catalog", f"the file {row.digest:.12}… came at {row.created_at!r}, when nothing was pushed")
 
@@ -140,7 +139,7 @@ def _blobs(database: Database, history: History) -> Iterator[Fault]:
 def _foreign_keys(database: Database) -> Iterator[Fault]:
     """Yield the tables in which rows refer to rows that are not there."""
     dangling: dict[str, int] = {}
-    for row in database.rows("PRAGMA foreign_key_check"):
+    for row in database.rows(DANGLING):
         dangling[row.table] = dangling.get(row.table, 0) + 1
     for table, count in dangling.items():
         yield Fault("catalog", f"{count} rows of the table {table} refer to rows that are not there")
@@ -148,4 +147,4 @@ def _foreign_keys(database: Database) -> Iterator[Fault]:
 
 def places(database: Database) -> Mapping[str, tuple[str, int]]:
     """Return blob and offset of every tensor that a push would find stored, by digest."""
-    return {row.digest: (row.blob, row.offset) for row in database.rows(sql.PLACES)}
+    return {row.digest: (row.blob, row.offset) for row in database.rows(statements.PLACES)}

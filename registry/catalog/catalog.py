@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest
-from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, sql, trail, trash
+from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
@@ -21,9 +20,13 @@ from registry.catalog.filesystem import FileSystem
 from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
+from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event, Fault
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import BlobRecord, Location, Manifest
 
 
 class Catalog:
@@ -45,30 +48,30 @@ class Catalog:
 
     @property
     def path(self) -> Path:
-        return self._database.path
+        return self._database.file.path
 
     @property
     def is_there(self) -> bool:
         """Whether the home is still the one that was opened; where it was deleted, a new catalog makes it again."""
-        return self._database.is_there
+        return self._database.file.is_there
 
     @property
     def file_system(self) -> FileSystem:
-        return self._database.file_system
+        return self._database.file.file_system
 
     @property
     def read_only(self) -> bool:
-        return self._database.read_only
+        return self._database.file.read_only
 
     @property
     def journal_mode(self) -> str:
         """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
-        return str(self._database.rows("PRAGMA journal_mode")[0][0])
+        return str(self._database.rows(JOURNAL_MODE)[0][0])
 
     @property
     def migration(self) -> Migration | None:
         """What opening it did to the schema, with the path of the backup."""
-        return self._database.migration
+        return self._database.file.migration
 
     @property
     def revision(self) -> str:
@@ -128,13 +131,13 @@ class Catalog:
         """
         body = self.document(entry, "manifest")
         try:
-            return Manifest.decode(body or b"")
+            return blobs.decode(body or b"")
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
-        rows = self._database.rows(sql.DOCUMENT, {"name": entry.name, "number": entry.version, "kind": kind})
+        rows = self._database.rows(statements.DOCUMENT, name=entry.name, number=entry.version, kind=kind)
         return rows[0].body if rows else None
 
     def documents(self, entry: Entry) -> dict[str, bytes]:
@@ -152,7 +155,7 @@ class Catalog:
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        return int(self._database.rows(sql.PUSHES, {"name": entry.name, "reference": entry.ref})[0].pushes)
+        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].pushes)
 
     def check_trail(self) -> tuple[Fault, ...]:
         """Return what is wrong with the trail: edited, inserted, removed or cut off."""
@@ -192,7 +195,7 @@ class Catalog:
 
     def knows(self, name: str) -> bool:
         """Whether there has ever been a version of this name."""
-        return bool(self._database.rows(sql.MODEL, {"name": name}))
+        return bool(self._database.rows(statements.MODEL, name=name))
 
     def holds(self, draft: Draft, manifest: Manifest) -> bool:
         """Whether ``add_version`` would find that the name has this version already.
@@ -233,7 +236,7 @@ class Catalog:
                 change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
             )
             confirm()
-        rows = self._database.rows(sql.BY_NUMBER, {"name": draft.name, "number": admitted.number})
+        rows = self._database.rows(statements.BY_NUMBER, name=draft.name, number=admitted.number)
         entry = listing.read(rows)[0]
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from registry.catalog import sql
+from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.entry import Entry
 from registry.errors.catalog import ChangedVersion, PurgedVersion
@@ -18,6 +18,8 @@ class Change:
     actor: str
     at: str
     """ISO 8601, in UTC."""
+    told: dict[int, str] = field(default_factory=dict)
+    """Digests of the facts of versions, by their ids, as the events of this change told them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def hold(change: Change, entry: Entry) -> Held:
         ChangedVersion: its row has other weights, or is not there.
         PurgedVersion: it was collected meanwhile.
     """
-    row = change.connection.row(sql.VERSION, {"name": entry.name, "number": entry.version})
+    row = change.connection.row(statements.VERSION, name=entry.name, number=entry.version)
     if row is None or row.weights != entry.digest:
         raise ChangedVersion(entry.ref)
     if row.purged_at is not None:

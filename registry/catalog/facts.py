@@ -9,7 +9,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import sql
+from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 
@@ -19,7 +19,7 @@ _PLACES = ("id", "model_id")
 
 def of(connection: Connection | Database, version: int) -> str:
     """Digest the facts of a version as the tables have them now."""
-    row = connection.rows(sql.FACTS, {"version": version})[0]
+    row = connection.rows(statements.FACTS, version=version)[0]
     return digest(row._asdict(), beside(connection, version))
 
 
@@ -35,11 +35,10 @@ class Beside:
 
 def beside(connection: Connection | Database, version: int) -> Beside:
     """Read what other tables say of a version."""
-    key = {"version": version}
     return Beside(
-        {str(row.key): row.value for row in connection.rows(sql.METRICS, key)},
-        {str(row.kind): row.body for row in connection.rows(sql.DOCUMENTS, key)},
-        [row.digest for row in connection.rows(sql.NEEDS, key)],
+        {str(row.key): row.value for row in connection.rows(statements.METRICS, version=version)},
+        {str(row.kind): row.body for row in connection.rows(statements.DOCUMENTS, version=version)},
+        [row.digest for row in connection.rows(statements.NEEDS, version=version)],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from registry.catalog import sql
+from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
@@ -24,17 +24,17 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     """Return the entry that a reference names, outside the trash or inside it."""
     parameters: dict[str, Any] = {"name": reference.name}
     if reference.version is not None:
-        statement = sql.BY_NUMBER
+        statement = statements.BY_NUMBER
         parameters["number"] = reference.version
     elif reference.alias is not None:
-        statement = sql.BY_ALIAS
+        statement = statements.BY_ALIAS
         parameters["alias"] = reference.alias
     elif reference.digest is not None:
-        statement = sql.BY_DIGEST_IN_TRASH if trashed else sql.BY_DIGEST
+        statement = statements.BY_DIGEST_IN_TRASH if trashed else statements.BY_DIGEST
         parameters |= {"low": reference.digest, "high": f"{reference.digest}g"}
     else:
-        statement = sql.NEWEST_IN_TRASH if trashed else sql.NEWEST
-    rows = database.rows(statement, parameters)
+        statement = statements.NEWEST_IN_TRASH if trashed else statements.NEWEST
+    rows = database.rows(statement, **parameters)
     found = read(rows)
     if not found:
         _refuse(database, reference, trashed)
@@ -53,7 +53,7 @@ def check_known(database: Database, name: str) -> None:
     Raises:
         UnknownModel
     """
-    names = [row.name for row in database.rows(sql.MODEL_NAMES)]
+    names = [row.name for row in database.rows(statements.MODEL_NAMES)]
     if name not in names:
         raise UnknownModel(name, get_close_matches(name, names, n=3))
 
@@ -64,7 +64,7 @@ def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn
     check_known(database, name)
     if trashed and reference.version is None and reference.alias is None:
         raise UnknownVersion(str(reference), f"no such version of {name} is in the trash", ())
-    versions = database.rows(sql.VERSIONS_OF_MODEL, {"name": name})
+    versions = database.rows(statements.VERSIONS_OF_MODEL, name=name)
     live = [row.number for row in versions if row.trashed_at is None]
     if reference.digest is not None:
         for row in versions:
@@ -72,7 +72,7 @@ def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn
                 raise TrashedVersion(f"{name}:v{row.number}")
         raise UnknownVersion(str(reference), f"no version of {name} has such a digest", ())
     if reference.alias is not None:
-        aliases = [row.name for row in database.rows(sql.ALIAS_NAMES, {"name": name})]
+        aliases = [row.name for row in database.rows(statements.ALIAS_NAMES, name=name)]
         near = get_close_matches(reference.alias, aliases, n=3)
         raise UnknownVersion(
             str(reference), f"{name} has no alias '{reference.alias}'", [f"{name}:{alias}" for alias in near]

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from registry.blobs.files import make_folder, share
+from registry.catalog.filesystem import share
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
 HEAD = "0002"
@@ -37,7 +37,16 @@ class Migration:
     """Copy of what it was; None for a new one, which had nothing to lose."""
 
 
-def connect(path: Path, mode: str, busy_seconds: float = _PATIENCE_SECONDS) -> sqlite3.Connection:
+class Driver(sqlite3.Connection):
+    """A connection of the driver."""
+
+    file: tuple[int, ...] | None = None
+    """Which file it has open, and, where others may change that unseen, as of when."""
+    is_unlocked = False
+    """It takes no locks, and sees no change."""
+
+
+def connect(path: Path, mode: str, busy_seconds: float = _PATIENCE_SECONDS) -> Driver:
     """Return a connection in autocommit mode: transactions begin where we say so, and pragmas take effect."""
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
@@ -46,6 +55,7 @@ def connect(path: Path, mode: str, busy_seconds: float = _PATIENCE_SECONDS) -> s
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,
+        factory=Driver,
     )
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=FULL")
@@ -204,6 +214,8 @@ def _set_wal(connection: sqlite3.Connection) -> None:
 
 def _back_up(connection: sqlite3.Connection, path: Path, revision: str) -> Path:
     """Copy a database while others may write to it; a plain copy of the file would miss what is in the log."""
+    from registry.blobs.files import make_folder
+
     folder = path.with_name(BACKUPS)
     make_folder(folder)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from blake3 import blake3
 
-from registry.blobs.manifest import Manifest
 from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+
+if TYPE_CHECKING:
+    from registry.blobs.manifest import Manifest
 
 DECISIVE = ("training", "example", "factory")
 """Documents that belong to what a version is."""

@@ -2,183 +2,191 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, LargeBinary, MetaData, UniqueConstraint
-from sqlalchemy import Table as CoreTable
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
-Key = Annotated[int, mapped_column(primary_key=True)]
+METADATA = MetaData(
+    # Every constraint has a name, so that a migration can change it.
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
 
-
-class Table(DeclarativeBase):
-    """The parent of all tables; every constraint has a name, so that a migration can change it."""
-
-    metadata = MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-        }
-    )
-
-
-class Model(Table):
-    """A name."""
-
-    __tablename__ = "models"
-
-    id: Mapped[Key]
-    name: Mapped[str] = mapped_column(unique=True)
-    next_number: Mapped[int]
-    """The number of the version to come: it only grows, so no number is used twice."""
+# SQLite's integers have 64 bits whatever their name, and only an INTEGER is a key that counts by itself.
+_WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 
 
-class Version(Table):
-    """One checkpoint; its facts never change, but for the note and its way through the trash."""
+class _Body(LargeBinary):
+    """Bytes as the driver gives them: in an edited row, which an audit shall name, there may be a text."""
 
-    __tablename__ = "versions"
-    __table_args__ = (
-        UniqueConstraint("model_id", "number"),
-        Index("ix_versions_model_id_weights", "model_id", "weights"),
-        Index("ix_versions_trashed_at", "trashed_at"),
-        CheckConstraint("number > 0", name="number_is_positive"),
-    )
+    cache_ok = True
 
-    id: Mapped[Key]
-    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
-    number: Mapped[int]
-    weights: Mapped[str]
-    """Digest of the canonical weights."""
-    record: Mapped[str]
-    """Digest of everything that decides what is loaded."""
-    seal: Mapped[str]
-    """Digest of name, number and record."""
-    wrapper: Mapped[str]
-    saved_as: Mapped[str]
-    unwrapping: Mapped[str]
-    world_size: Mapped[int | None]
-    model_class: Mapped[str | None]
-    init: Mapped[str]
-    init_as: Mapped[str]
-    source_name: Mapped[str]
-    source_sha256: Mapped[str | None]
-    source_format: Mapped[str]
-    weights_key: Mapped[str]
-    tensor_count: Mapped[int]
-    parameter_count: Mapped[int]
-    byte_count: Mapped[int]
-    dtypes: Mapped[str]
-    parent: Mapped[str | None]
-    note: Mapped[str]
-    torch_version: Mapped[str | None]
-    git_commit: Mapped[str | None]
-    creator: Mapped[str]
-    created_at: Mapped[str]
-    trashed_at: Mapped[str | None]
-    purged_at: Mapped[str | None]
-    """When its weights were deleted; the row stays, so that the number keeps its meaning."""
-    origin: Mapped[str | None]
-    """Where it was copied from, as JSON; null for one that was pushed here."""
+    def result_processor(self, dialect: Any, coltype: object) -> None:
+        return None
 
 
-class Document(Table):
-    """What is too large for a listing: the manifest, the training state, the example."""
-
-    __tablename__ = "documents"
-
-    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+def _text(name: str, *, null: bool = False, **options: Any) -> Column[str]:
+    return Column(name, String(), nullable=null, **options)
 
 
-class Blob(Table):
-    """A file of tensors."""
-
-    __tablename__ = "blobs"
-
-    id: Mapped[Key]
-    digest: Mapped[str] = mapped_column(unique=True)
-    nbytes: Mapped[int]
-    created_at: Mapped[str]
+def _whole(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, _WHOLE, nullable=null)
 
 
-class StoredTensor(Table):
-    """Where a push finds a tensor that is stored already."""
-
-    __tablename__ = "stored_tensors"
-    __table_args__ = (Index("ix_stored_tensors_blob_id", "blob_id"), {"sqlite_with_rowid": False})
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
-    offset: Mapped[int]
+def _key() -> Column[int]:
+    return Column("id", _WHOLE, primary_key=True)
 
 
-class VersionBlob(Table):
-    """A version needs a blob."""
-
-    __tablename__ = "version_blobs"
-    __table_args__ = (Index("ix_version_blobs_blob_id", "blob_id"), {"sqlite_with_rowid": False})
-
-    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
-    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
+def _of(name: str, row: str, *, key: bool = False) -> Column[int]:
+    return Column(name, _WHOLE, ForeignKey(row), primary_key=key, nullable=False)
 
 
-class Metric(Table):
-    """A figure of a version."""
+MODELS = Table(
+    "models",
+    METADATA,
+    _key(),
+    _text("name", unique=True),
+    _whole("next_number"),  # of the version to come: it only grows, so no number is used twice
+)
+"""The names."""
 
-    __tablename__ = "metrics"
-    __table_args__ = (Index("ix_metrics_key_value", "key", "value"), {"sqlite_with_rowid": False})
+VERSIONS = Table(
+    "versions",
+    METADATA,
+    _key(),
+    _of("model_id", "models.id"),
+    _whole("number"),
+    _text("weights"),  # digest of the canonical weights
+    _text("record"),  # digest of everything that decides what is loaded
+    _text("seal"),  # digest of name, number and record
+    _text("wrapper"),
+    _text("saved_as"),
+    _text("unwrapping"),
+    _whole("world_size", null=True),
+    _text("model_class", null=True),
+    _text("init"),
+    _text("init_as"),
+    _text("source_name"),
+    _text("source_sha256", null=True),
+    _text("source_format"),
+    _text("weights_key"),
+    _whole("tensor_count"),
+    _whole("parameter_count"),
+    _whole("byte_count"),
+    _text("dtypes"),
+    _text("parent", null=True),
+    _text("note"),
+    _text("torch_version", null=True),
+    _text("git_commit", null=True),
+    _text("creator"),
+    _text("created_at"),
+    _text("trashed_at", null=True),
+    _text("purged_at", null=True),  # when its weights were deleted; the row stays, so that the number keeps its meaning
+    _text("origin", null=True),  # where it was copied from, as JSON; null for one that was pushed here
+    UniqueConstraint("model_id", "number"),
+    Index("ix_versions_model_id_weights", "model_id", "weights"),
+    Index("ix_versions_trashed_at", "trashed_at"),
+    CheckConstraint("number > 0", name="number_is_positive"),
+)
+"""One checkpoint a row; its facts never change, but for the note and its way through the trash."""
 
-    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[float] = mapped_column(Double)
+DOCUMENTS = Table(
+    "documents",
+    METADATA,
+    _of("version_id", "versions.id", key=True),
+    _text("kind", primary_key=True),
+    Column("body", _Body(), nullable=False),
+)
+"""What is too large for a listing: the manifest, the training state, the example."""
 
+BLOBS = Table("blobs", METADATA, _key(), _text("digest", unique=True), _whole("nbytes"), _text("created_at"))
+"""Files of tensors."""
 
-class Alias(Table):
-    """A movable name of a version; its history is in the trail."""
+STORED_TENSORS = Table(
+    "stored_tensors",
+    METADATA,
+    _text("digest", primary_key=True),
+    _of("blob_id", "blobs.id"),
+    _whole("offset"),
+    Index("ix_stored_tensors_blob_id", "blob_id"),
+    sqlite_with_rowid=False,
+)
+"""Where a push finds a tensor that is stored already."""
 
-    __tablename__ = "aliases"
-    __table_args__ = (Index("ix_aliases_version_id", "version_id"), {"sqlite_with_rowid": False})
+VERSION_BLOBS = Table(
+    "version_blobs",
+    METADATA,
+    _of("version_id", "versions.id", key=True),
+    _of("blob_id", "blobs.id", key=True),
+    Index("ix_version_blobs_blob_id", "blob_id"),
+    sqlite_with_rowid=False,
+)
+"""Which blobs a version needs."""
 
-    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
-    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"))
+METRICS = Table(
+    "metrics",
+    METADATA,
+    _of("version_id", "versions.id", key=True),
+    _text("key", primary_key=True),
+    Column("value", Double(), nullable=False),
+    Index("ix_metrics_key_value", "key", "value"),
+    sqlite_with_rowid=False,
+)
+"""Figures of versions."""
 
+ALIASES = Table(
+    "aliases",
+    METADATA,
+    _of("model_id", "models.id", key=True),
+    _text("name", primary_key=True),
+    _of("version_id", "versions.id"),
+    Index("ix_aliases_version_id", "version_id"),
+    sqlite_with_rowid=False,
+)
+"""Movable names of versions; their history is in the trail."""
 
-class Event(Table):
-    """Who did what, when; each row's hash covers the row and the hash before it. Triggers refuse changes."""
+EVENTS = Table(
+    "events",
+    METADATA,
+    _key(),
+    _text("at"),
+    _text("actor"),
+    _text("verb"),
+    _text("name", null=True),
+    _text("reference", null=True),
+    _text("digest", null=True),
+    _text("details"),
+    _text("previous"),
+    _text("hash"),
+    _text("facts", null=True),  # of the version after it; null where it is about none, or older than that
+    Index("ix_events_name", "name"),
+)
+"""Who did what, when; each row's hash covers the row and the hash before it. Triggers refuse changes."""
 
-    __tablename__ = "events"
-    __table_args__ = (Index("ix_events_name", "name"),)
-
-    id: Mapped[Key]
-    at: Mapped[str]
-    actor: Mapped[str]
-    verb: Mapped[str]
-    name: Mapped[str | None]
-    reference: Mapped[str | None]
-    digest: Mapped[str | None]
-    details: Mapped[str]
-    previous: Mapped[str]
-    hash: Mapped[str]
-    facts: Mapped[str | None]
-    """Digest of all that the catalog says of the version after it; null where it is about none, or older than that."""
-
-
-class Trail(Table):
-    """The trail's end, in one row: with it a trail that was cut short is noticed."""
-
-    __tablename__ = "trail"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: Mapped[Key]
-    length: Mapped[int]
-    hash: Mapped[str]
-
-
-def table(mapped: type[Table]) -> CoreTable:
-    """Return a class's table: statements on tables skip the ORM's own compilation, which costs more than SQLite."""
-    return Table.metadata.tables[mapped.__tablename__]
+TRAIL = Table(
+    "trail",
+    METADATA,
+    _key(),
+    _whole("length"),
+    _text("hash"),
+    CheckConstraint("id = 1", name="one_row"),
+)
+"""The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""

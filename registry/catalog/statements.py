@@ -1,66 +1,108 @@
-"""Every statement of the catalog, in SQLAlchemy, on the tables of ``schema``; ``sql`` is what they compile to.
+"""Every statement of the catalog, on the tables of ``schema``: one set, which the dialect of each engine compiles.
 
-``python -m registry.catalog.statements`` writes ``sql.py`` anew, and a test compares. It is done beforehand because to
-import SQLAlchemy's ORM takes longer than ``registry list`` may, and to execute by it five times what SQLite takes,
-while every other process waits for the write lock. No column needs its conversions.
+A statement is made once, with parameters, and so compiled once. Where a filter may be absent, a function joins the
+conditions that there are.
 """
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Mapping
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
+    Delete,
     Select,
     String,
+    Table,
     bindparam,
     column,
     delete,
     func,
     insert,
-    literal,
+    literal_column,
     select,
     update,
 )
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.functions import FunctionElement
 
-from registry.catalog.schema import (
-    Alias,
-    Blob,
-    Document,
-    Event,
-    Metric,
-    Model,
-    StoredTensor,
-    Trail,
-    Version,
-    VersionBlob,
-    table,
-)
+from registry.catalog import schema
+from registry.catalog.draft import Condition
 
-_MODELS, _VERSIONS, _METRICS, _ALIASES = table(Model), table(Version), table(Metric), table(Alias)
-_DOCUMENTS, _EVENTS, _TRAIL = table(Document), table(Event), table(Trail)
-_BLOBS, _TENSORS, _NEEDS = table(Blob), table(StoredTensor), table(VersionBlob)
+_MODELS, _VERSIONS, _DOCUMENTS, _METRICS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.METRICS
+_ALIASES, _EVENTS, _TRAIL = schema.ALIASES, schema.EVENTS, schema.TRAIL
+_BLOBS, _TENSORS, _NEEDS = schema.BLOBS, schema.STORED_TENSORS, schema.VERSION_BLOBS
+
+
+# What SQLAlchemy words for one dialect at a time, of which the second need not be imported
+
+
+class _AddUnlessThere(Insert):
+    """Insert a row unless one has its key."""
+
+    inherit_cache = True
+
+
+class _AddOrReplace(Insert):
+    """Insert a row, or say in the one with its key what this one says."""
+
+    inherit_cache = True
+
+
+@compiles(_AddUnlessThere)
+def _add_unless_there(statement: _AddUnlessThere, compiler: Any, **options: Any) -> str:
+    return f"{compiler.visit_insert(statement, **options)} ON CONFLICT DO NOTHING"
+
+
+@compiles(_AddOrReplace)
+def _add_or_replace(statement: _AddOrReplace, compiler: Any, **options: Any) -> str:
+    table = statement.table
+    assert isinstance(table, Table)
+    quote = compiler.preparer.quote
+    key = ", ".join(quote(part.name) for part in table.primary_key)
+    rest = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in table.c if not c.primary_key)
+    return f"{compiler.visit_insert(statement, **options)} ON CONFLICT ({key}) DO UPDATE SET {rest}"
+
+
+class _Elements(FunctionElement[Any]):
+    """The texts of a JSON array as rows of the column ``value``: any number of them in one parameter."""
+
+    inherit_cache = True
+
+
+@compiles(_Elements)
+def _elements(array: _Elements, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(array.clauses, **options)})"
+
+
+@compiles(_Elements, "postgresql")
+def _elements_of_jsonb(array: _Elements, compiler: Any, **options: Any) -> str:
+    return f"jsonb_array_elements_text(CAST({compiler.process(array.clauses, **options)} AS JSONB))"
+
+
+def _same(name: str, of: ColumnElement[Any]) -> ColumnElement[bool]:
+    return of == bindparam(name)
+
+
+# Whole entries
 
 _IS_LIVE = _VERSIONS.c.trashed_at.is_(None)
 _IN_TRASH = _VERSIONS.c.trashed_at.is_not(None) & _VERSIONS.c.purged_at.is_(None)
 
 
-def _same(name: str, of: Any) -> Any:
-    return of == bindparam(name)
+# As a parameter it would be written into the text anew whenever the statement runs.
+_COMMA: Any = literal_column("','")
 
 
 def _whole(chosen: Select[Any]) -> Select[Any]:
     """Return the statement for the entries whose version ids another one selects, newest first.
 
-    One row a metric, so that one statement is enough and the floats come as SQLite has them.
+    One row a metric, so that one statement is enough and the floats come as the database has them.
     """
     ids = chosen.subquery("chosen")
-    aliases = select(func.group_concat(_ALIASES.c.name)).where(_ALIASES.c.version_id == _VERSIONS.c.id)
+    aliases = select(func.aggregate_strings(_ALIASES.c.name, _COMMA)).where(_ALIASES.c.version_id == _VERSIONS.c.id)
     return (
         select(
             _MODELS.c.name,
@@ -78,50 +120,43 @@ def _whole(chosen: Select[Any]) -> Select[Any]:
 
 
 _MODEL_ID = select(_MODELS.c.id).where(_same("name", _MODELS.c.name)).scalar_subquery()
-_OF_MODEL = select(_VERSIONS.c.id).where(_VERSIONS.c.model_id == _MODEL_ID)
+_IS_OF_MODEL = _VERSIONS.c.model_id == _MODEL_ID
+_OF_MODEL = select(_VERSIONS.c.id).where(_IS_OF_MODEL)
 # 'g' sorts after every hexadecimal digit, so from `prefix` to `prefixg` is the prefix, by the index.
 _HAS_DIGEST = (_VERSIONS.c.weights >= bindparam("low")) & (_VERSIONS.c.weights < bindparam("high"))
-
-
-def _newest(state: Any) -> Select[Any]:
-    return _whole(_OF_MODEL.where(state).order_by(_VERSIONS.c.number.desc()).limit(1))
-
+_NEWEST = _OF_MODEL.order_by(_VERSIONS.c.number.desc()).limit(1)
 
 BY_NUMBER = _whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
 BY_ALIAS = _whole(
     select(_ALIASES.c.version_id.label("id")).where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
-NEWEST = _newest(_IS_LIVE)
-NEWEST_IN_TRASH = _newest(_IN_TRASH)
-BY_DIGEST = _whole(_OF_MODEL.where(_IS_LIVE, _HAS_DIGEST))
-BY_DIGEST_IN_TRASH = _whole(_OF_MODEL.where(_IN_TRASH, _HAS_DIGEST))
+NEWEST, NEWEST_IN_TRASH = (_whole(_NEWEST.where(state)) for state in (_IS_LIVE, _IN_TRASH))
+BY_DIGEST, BY_DIGEST_IN_TRASH = (_whole(_OF_MODEL.where(state, _HAS_DIGEST)) for state in (_IS_LIVE, _IN_TRASH))
 
 
-def _listing(of_one_name: bool, trashed: bool, by_metric: bool) -> Select[Any]:
-    chosen = select(_VERSIONS.c.id).where(_IN_TRASH if trashed else _IS_LIVE)
-    if of_one_name:
-        chosen = chosen.where(_VERSIONS.c.model_id == _MODEL_ID).order_by(_VERSIONS.c.number.desc())
-    else:
-        chosen = chosen.order_by(_VERSIONS.c.id.desc())
-    if by_metric:
-        chosen = chosen.join(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id).where(
-            _same("key", _METRICS.c.key), _METRICS.c.value.between(bindparam("low"), bindparam("high"))
-        )
-    return _whole(chosen.limit(bindparam("limit")))
+def _are(name: str | None, trashed: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions of versions in the trash or out of it, of a model (the parameter ``name``) or of all."""
+    return [_IN_TRASH if trashed else _IS_LIVE, *([] if name is None else [_IS_OF_MODEL])]
 
 
-_YES_NO = (False, True)
-LISTINGS = {
-    (of_one_name, trashed, by_metric): _listing(of_one_name, trashed, by_metric)
-    for of_one_name in _YES_NO
-    for trashed in _YES_NO
-    for by_metric in _YES_NO
-}
-COUNTS = {
-    trashed: select(func.count().label("versions")).select_from(_VERSIONS).where(_IN_TRASH if trashed else _IS_LIVE)
-    for trashed in _YES_NO
-}
-COUNTS_OF_MODEL = {trashed: count.where(_VERSIONS.c.model_id == _MODEL_ID) for trashed, count in COUNTS.items()}
+@lru_cache(maxsize=64)
+def listing(name: str | None, trashed: bool, limit: int | None, metric: Condition | None) -> Select[Any]:
+    """Return the statement for the newest entries; of a model it goes by the index of its numbers."""
+    newest = _VERSIONS.c.id if name is None else _VERSIONS.c.number
+    chosen = select(_VERSIONS.c.id).where(*_are(name, trashed)).order_by(newest.desc()).limit(limit)
+    if metric is not None:
+        has_figure = (_METRICS.c.key == metric.key) & _METRICS.c.value.between(*metric.bounds)
+        chosen = chosen.join(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id).where(has_figure)
+    return _whole(chosen)
+
+
+def count(name: str | None, trashed: bool) -> Select[Any]:
+    """Return the statement for the number of versions."""
+    return select(func.count().label("versions")).select_from(_VERSIONS).where(*_are(name, trashed))
+
+
+# Names
+
 MODEL_NAMES = select(_MODELS.c.name)
 MODELS = (
     select(
@@ -135,29 +170,19 @@ MODELS = (
     .group_by(_MODELS.c.id)
     .order_by(_MODELS.c.name)
 )
-ALIASES = (
-    select(_MODELS.c.name, _ALIASES.c.name.label("alias"), _VERSIONS.c.number)
-    .join(_ALIASES, _ALIASES.c.model_id == _MODELS.c.id)
-    .join(_VERSIONS, _VERSIONS.c.id == _ALIASES.c.version_id)
-    .order_by(_MODELS.c.name, _ALIASES.c.name)
-)
 ALIAS_NAMES = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
 VERSIONS_OF_MODEL = (
     select(_VERSIONS.c.number, _VERSIONS.c.weights, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at)
-    .where(_VERSIONS.c.model_id == _MODEL_ID)
+    .where(_IS_OF_MODEL)
     .order_by(_VERSIONS.c.number)
 )
 VERSION = select(
     _VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at, _VERSIONS.c.weights
-).where(_VERSIONS.c.model_id == _MODEL_ID, _same("number", _VERSIONS.c.number))
+).where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
 DOCUMENT = (
     select(_DOCUMENTS.c.body)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
-    .where(
-        _VERSIONS.c.model_id == _MODEL_ID,
-        _same("number", _VERSIONS.c.number),
-        _same("kind", _DOCUMENTS.c.kind),
-    )
+    .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number), _same("kind", _DOCUMENTS.c.kind))
 )
 
 # A new version, or more about one
@@ -179,17 +204,14 @@ SAME_WEIGHTS = (
     .order_by(_VERSIONS.c.number.desc())
 )
 ADD_VERSION = insert(_VERSIONS)
+CHANGE_VERSION = update(_VERSIONS).where(_same("version", _VERSIONS.c.id))
+"""The other parameters are the columns that change."""
+NOTE = select(_VERSIONS.c.note).where(_same("version", _VERSIONS.c.id))
 ADD_DOCUMENT = insert(_DOCUMENTS)
 DOCUMENTS = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body).where(_same("version", _DOCUMENTS.c.version_id))
-REPLACE_MANIFEST = (
-    update(_DOCUMENTS)
-    .where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == literal("manifest"))
-    .values(body=bindparam("text"))
-)
+REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
 METRICS = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
-SET_METRIC = insert(_METRICS).prefix_with("OR REPLACE")
-NOTE = select(_VERSIONS.c.note).where(_same("version", _VERSIONS.c.id))
-SET_NOTE = update(_VERSIONS).where(_same("version", _VERSIONS.c.id)).values(note=bindparam("text"))
+SET_METRIC = _AddOrReplace(_METRICS).inline()
 
 # Aliases
 
@@ -198,140 +220,117 @@ ALIASED = (
     .join(_ALIASES, _ALIASES.c.version_id == _VERSIONS.c.id)
     .where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
-POINT_ALIAS = insert(_ALIASES).prefix_with("OR REPLACE")
+POINT_ALIAS = _AddOrReplace(_ALIASES).inline()
 DROP_ALIAS = delete(_ALIASES).where(_same("model", _ALIASES.c.model_id), _same("alias", _ALIASES.c.name))
 ALIASES_OF_VERSION = select(_ALIASES.c.name).where(_same("version", _ALIASES.c.version_id)).order_by(_ALIASES.c.name)
 
 # The trash
 
-MARK_TRASHED = update(_VERSIONS).where(_same("version", _VERSIONS.c.id)).values(trashed_at=bindparam("at"))
-MARK_PURGED = update(_VERSIONS).where(_same("version", _VERSIONS.c.id)).values(purged_at=bindparam("at"))
 TRASHED_BEFORE = (
     select(_VERSIONS.c.id, _VERSIONS.c.model_id, _MODELS.c.name, _VERSIONS.c.number, _VERSIONS.c.weights)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .where(_IN_TRASH, _VERSIONS.c.trashed_at < bindparam("before"))
     .order_by(_VERSIONS.c.id)
 )
-NEEDED_BY_OTHERS = (
+_BLOBS_OF_VERSIONS = (
     select(_BLOBS.c.digest)
-    .distinct()
     .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
     .join(_VERSIONS, _VERSIONS.c.id == _NEEDS.c.version_id)
-    .where(_VERSIONS.c.trashed_at.is_(None) | (_VERSIONS.c.trashed_at >= bindparam("before")))
 )
-PURGE_NEEDS = delete(_NEEDS).where(_same("version", _NEEDS.c.version_id))
-PURGE_DOCUMENTS = delete(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id))
-PURGE_METRICS = delete(_METRICS).where(_same("version", _METRICS.c.version_id))
+NEEDED_BY_OTHERS = _BLOBS_OF_VERSIONS.distinct().where(
+    _VERSIONS.c.trashed_at.is_(None) | (_VERSIONS.c.trashed_at >= bindparam("before"))
+)
+
+
+def _purge(table: Table) -> Delete:
+    return delete(table).where(_same("version", table.c.version_id))
+
+
+PURGE_NEEDS, PURGE_DOCUMENTS, PURGE_METRICS = _purge(_NEEDS), _purge(_DOCUMENTS), _purge(_METRICS)
 
 # Blobs
 
-# Any number of digests as one parameter, a JSON array.
-_DIGESTS: Select[Any] = select(column("value", String)).select_from(func.json_each(bindparam("digests")))
-LOCATE = (
-    select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset)
-    .join(_BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id)
-    .where(_TENSORS.c.digest.in_(_DIGESTS))
-)
-BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id).where(_BLOBS.c.digest.in_(_DIGESTS))
-UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
-NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
-BLOB_TIMES = select(_BLOBS.c.digest, _BLOBS.c.created_at)
+_DIGESTS: Select[Any] = select(column("value", String)).select_from(_Elements(bindparam("digests", type_=String)))
 PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset).join(
     _BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id
 )
-KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes)
-BLOBS_OF_VERSION = (
-    select(_BLOBS.c.digest)
-    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
-    .join(_VERSIONS, _VERSIONS.c.id == _NEEDS.c.version_id)
-    .where(_VERSIONS.c.model_id == _MODEL_ID, _same("number", _VERSIONS.c.number))
-)
-TENSORS_OF_BLOB = (
-    select(_TENSORS.c.digest, _TENSORS.c.offset)
-    .join(_BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id)
-    .where(_same("blob", _BLOBS.c.digest))
-)
+LOCATE = PLACES.where(_TENSORS.c.digest.in_(_DIGESTS))
+TENSORS_OF_BLOB = PLACES.where(_same("blob", _BLOBS.c.digest))
+BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at).where(_BLOBS.c.digest.in_(_DIGESTS))
+UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
+NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
+KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
+BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
 DOCUMENTS_AFTER = (
     select(_DOCUMENTS.c.version_id, _DOCUMENTS.c.body, _VERSIONS.c.trashed_at)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
     .where(_DOCUMENTS.c.version_id > bindparam("after"), _DOCUMENTS.c.version_id <= bindparam("last"))
 )
 LAST_VERSION = select(func.max(_VERSIONS.c.id).label("last"))
-SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest)).values(nbytes=bindparam("size"))
-ADD_BLOB = insert(_BLOBS).prefix_with("OR IGNORE")
-ADD_TENSOR = insert(_TENSORS).prefix_with("OR IGNORE")
-ADD_NEED = insert(_NEEDS).prefix_with("OR IGNORE")
-FORGET_TENSORS = delete(_TENSORS).where(_same("blob", _TENSORS.c.blob_id))
-FORGET_LOST_TENSORS = delete(_TENSORS).where(_TENSORS.c.blob_id.not_in(select(_BLOBS.c.id)))
-FORGET_LOST_NEEDS = delete(_NEEDS).where(_NEEDS.c.blob_id.not_in(select(_BLOBS.c.id)))
+SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest))
+ADD_BLOB, ADD_TENSOR, ADD_NEED = (_AddUnlessThere(table).inline() for table in (_BLOBS, _TENSORS, _NEEDS))
+FORGET_TENSORS, FORGET_NEEDS = (delete(table).where(_same("blob", table.c.blob_id)) for table in (_TENSORS, _NEEDS))
+FORGET_LOST_TENSORS, FORGET_LOST_NEEDS = (
+    delete(table).where(table.c.blob_id.not_in(select(_BLOBS.c.id))) for table in (_TENSORS, _NEEDS)
+)
 FORGET_BLOB = delete(_BLOBS).where(_same("blob", _BLOBS.c.id))
 
-# The trail, and what an audit compares with it
+# The trail, and what an audit compares with it; each of all models, or of the one that is named
 
-FACTS = (
-    select(_MODELS.c.name, *_VERSIONS.c)
-    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-    .where(_same("version", _VERSIONS.c.id))
-)
+_FACTS = select(_MODELS.c.name, *_VERSIONS.c).join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+FACTS = _FACTS.where(_same("version", _VERSIONS.c.id))
 NEEDS = (
     select(_BLOBS.c.digest)
     .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
     .where(_same("version", _NEEDS.c.version_id))
     .order_by(_BLOBS.c.digest)
 )
-ROWS_AFTER = (
-    select(_MODELS.c.name, *_VERSIONS.c)
-    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-    .where(_VERSIONS.c.id > bindparam("after"))
-    .order_by(_VERSIONS.c.id)
-    .limit(1000)
-)
-ROWS_OF_MODEL_AFTER = ROWS_AFTER.where(_VERSIONS.c.model_id == _MODEL_ID)
-NEXT_NUMBERS = select(_MODELS.c.name, _MODELS.c.next_number)
-NEXT_NUMBER_OF_MODEL = NEXT_NUMBERS.where(_same("name", _MODELS.c.name))
-ALIASES_OF_MODEL = ALIASES.where(_same("name", _MODELS.c.name))
 TRAIL_END = select(_TRAIL.c.length, _TRAIL.c.hash)
+LOCKED_TRAIL_END = TRAIL_END.with_for_update()
+"""The lock row of a database whose transactions do not lock it whole."""
+MOVE_TRAIL_END = update(_TRAIL)
 ADD_EVENT = insert(_EVENTS)
-MOVE_TRAIL_END = update(_TRAIL).values(length=bindparam("length"), hash=bindparam("hash"))
-EVENTS = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(bindparam("limit"))
-EVENTS_OF_MODEL = EVENTS.where(_same("name", _EVENTS.c.name))
-EVENTS_AFTER = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
-EVENTS_OF_MODEL_AFTER = EVENTS_AFTER.where(_same("name", _EVENTS.c.name))
 PUSHES = (
     select(func.count().label("pushes"))
     .select_from(_EVENTS)
-    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == literal("push"))
+    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == "push")
 )
 EVENT_COUNT = select(func.count().label("length")).select_from(_EVENTS)
 LAST_EVENT = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
-def generate() -> str:
-    """Return the source of ``sql.py``."""
-    parts = [
-        '"""What ``statements`` compiles to; written by ``python -m registry.catalog.statements``, not by hand."""',
-        "# fmt: off",
-    ]
-    for name, statement in globals().items():
-        if not name.isupper() or name.startswith("_"):
-            continue
-        if isinstance(statement, Mapping):
-            inner = "\n".join(f"{key!r}: {_source(part)}," for key, part in statement.items())
-            parts.append(f"{name} = {{\n{inner}\n}}")
-        else:
-            parts.append(f"{name} = {_source(statement)}")
-    return "\n\n".join(parts) + "\n"
+def _of_name(statement: Select[Any], of: ColumnElement[Any], name: str | None) -> Select[Any]:
+    return statement if name is None else statement.where(of == name)
 
 
-def _source(statement: ClauseElement) -> str:
-    """Compile a statement, its constants written out, as a literal of Python."""
-    compiled = statement.compile(dialect=SQLiteDialect_pysqlite(paramstyle="named"))
-    text = textwrap.fill(" ".join(str(compiled).split()), 110, break_long_words=False, break_on_hyphens=False)
-    for name, value in compiled.params.items():
-        if value is not None:
-            text = re.sub(rf":{name}\b", repr(value), text)
-    return f'"""\n{text}\n"""'
+def events(name: str | None, limit: int | None) -> Select[Any]:
+    """Return the statement for the newest events."""
+    return _of_name(select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit), _EVENTS.c.name, name)
 
 
-if __name__ == "__main__":
-    Path(__file__).with_name("sql.py").write_text(generate(), encoding="utf-8")
+def events_after(name: str | None) -> Select[Any]:
+    """Return the statement for the next events after one (the parameter ``after``)."""
+    some = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
+    return _of_name(some, _EVENTS.c.name, name)
+
+
+def facts_after(name: str | None) -> Select[Any]:
+    """Return the statement for the facts of the next versions after one (the parameter ``after``)."""
+    some = _FACTS.where(_VERSIONS.c.id > bindparam("after")).order_by(_VERSIONS.c.id).limit(1000)
+    return _of_name(some, _MODELS.c.name, name)
+
+
+def next_numbers(name: str | None) -> Select[Any]:
+    """Return the statement for the numbers to come."""
+    return _of_name(select(_MODELS.c.name, _MODELS.c.next_number), _MODELS.c.name, name)
+
+
+def aliases(name: str | None = None) -> Select[Any]:
+    """Return the statement for the aliases and where they point."""
+    all_of_them = (
+        select(_MODELS.c.name, _ALIASES.c.name.label("alias"), _VERSIONS.c.number)
+        .join(_ALIASES, _ALIASES.c.model_id == _MODELS.c.id)
+        .join(_VERSIONS, _VERSIONS.c.id == _ALIASES.c.version_id)
+        .order_by(_MODELS.c.name, _ALIASES.c.name)
+    )
+    return _of_name(all_of_them, _MODELS.c.name, name)

@@ -14,7 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import facts, sql
+from registry.catalog import facts, statements
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.catalog.record import canonical_json
@@ -52,7 +52,13 @@ class Fault:
 
 def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
     """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
-    length, previous = change.connection.rows(sql.TRAIL_END)[0]
+    told = None
+    if version is not None:
+        # An alias belongs to the model: to move it leaves the facts as they were.
+        if verb not in ("alias", "unalias") or version.id not in change.told:
+            change.told[version.id] = facts.of(change.connection, version.id)
+        told = change.told[version.id]
+    length, previous = change.connection.rows(statements.LOCKED_TRAIL_END)[0]
     row = {
         "id": length + 1,
         "at": change.at,
@@ -63,17 +69,16 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         "digest": version.weights if version else None,
         "details": canonical_json(details or {}),
         "previous": previous,
-        "facts": facts.of(change.connection, version.id) if version else None,
+        "facts": told,
     }
     row["hash"] = _hash(row)
-    change.connection.run(sql.ADD_EVENT, row)
-    change.connection.run(sql.MOVE_TRAIL_END, {"length": row["id"], "hash": row["hash"]})
+    change.connection.run(statements.ADD_EVENT, **row)
+    change.connection.run(statements.MOVE_TRAIL_END, length=row["id"], hash=row["hash"])
 
 
 def events(database: Database, name: str | None, limit: int | None) -> tuple[Event, ...]:
     """Return the newest events first, of one model or of all."""
-    statement = sql.EVENTS if name is None else sql.EVENTS_OF_MODEL
-    rows = database.rows(statement, {"limit": -1 if limit is None else limit, "name": name})
+    rows = database.rows(statements.events(name, limit))
     return tuple(
         Event(
             row.id,
@@ -100,8 +105,8 @@ def check(
         tell: called with every event's row, in their order.
     """
     number, previous = 0, ""
-    statement = sql.EVENTS_AFTER if name is None else sql.EVENTS_OF_MODEL_AFTER
-    while rows := database.rows(statement, {"after": number, "name": name}):
+    statement = statements.events_after(name)
+    while rows := database.rows(statement, after=number):
         for row in rows:
             if name is None and row.id != number + 1:
                 yield Fault(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
@@ -111,9 +116,9 @@ def check(
                 yield Fault(f"event {row.id}", "it was changed after it was written")
             number, previous = row.id, row.hash
             tell(row)
-    last = database.rows(sql.LAST_EVENT)
+    last = database.rows(statements.LAST_EVENT)
     number, previous = tuple(last[0]) if last else (0, "")
-    length = database.rows(sql.EVENT_COUNT)[0].length
+    length = database.rows(statements.EVENT_COUNT)[0].length
     expected = end(database)
     if (number, previous) != expected:
         what = f"it ends with event {number}, where the catalog's last is {expected[0]}: it was cut or extended"
@@ -124,7 +129,7 @@ def check(
 
 def end(database: Database) -> tuple[int, str]:
     """Return the number and the hash of the last event, as the catalog notes them."""
-    rows = database.rows(sql.TRAIL_END)
+    rows = database.rows(statements.TRAIL_END)
     return (rows[0].length, rows[0].hash) if rows else (0, "")
 
 

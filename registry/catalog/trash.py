@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.catalog import aliases, blobs, sql, trail
+from registry.catalog import aliases, blobs, statements, trail
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
@@ -21,7 +21,7 @@ def trash(change: Change, version: Held, force: bool) -> None:
     if pointing and not force:
         raise AliasedVersion(version.ref, pointing)
     aliases.drop_all(change, version)
-    change.connection.run(sql.MARK_TRASHED, {"version": version.id, "at": change.at})
+    change.connection.run(statements.CHANGE_VERSION, version=version.id, trashed_at=change.at)
     trail.append(change, "rm", version)
 
 
@@ -33,14 +33,14 @@ def restore(change: Change, version: Held) -> None:
     """
     if not version.is_trashed:
         raise NotInTrash(version.ref)
-    change.connection.run(sql.MARK_TRASHED, {"version": version.id, "at": None})
+    change.connection.run(statements.CHANGE_VERSION, version=version.id, trashed_at=None)
     trail.append(change, "restore", version)
 
 
 def due(database: Database, before: str) -> tuple[tuple[str, ...], frozenset[str]]:
     """Return what a purge would take, and the blobs that the other versions need."""
-    rows = database.rows(sql.TRASHED_BEFORE, {"before": before})
-    needed = database.rows(sql.NEEDED_BY_OTHERS, {"before": before})
+    rows = database.rows(statements.TRASHED_BEFORE, before=before)
+    needed = database.rows(statements.NEEDED_BY_OTHERS, before=before)
     stay = frozenset(row.digest for row in needed) | blobs.named(database, before)
     return tuple(f"{row.name}:v{row.number}" for row in rows), stay
 
@@ -51,11 +51,11 @@ def purge(change: Change, before: str) -> tuple[str, ...]:
     Their rows stay, so that their numbers are never used again; the blobs that nobody else needs can be forgotten.
     """
     purged = []
-    for row in change.connection.rows(sql.TRASHED_BEFORE, {"before": before}):
+    for row in change.connection.rows(statements.TRASHED_BEFORE, before=before):
         version = Held(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
-        for statement in (sql.PURGE_NEEDS, sql.PURGE_DOCUMENTS, sql.PURGE_METRICS):
-            change.connection.run(statement, {"version": row.id})
-        change.connection.run(sql.MARK_PURGED, {"version": row.id, "at": change.at})
+        for statement in (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS):
+            change.connection.run(statement, version=row.id)
+        change.connection.run(statements.CHANGE_VERSION, version=row.id, purged_at=change.at)
         trail.append(change, "gc", version)
         purged.append(version.ref)
     return tuple(purged)

@@ -52,7 +52,8 @@ def _released(barrier: Any, work: Callable[..., None], *given: Any) -> None:
     work(*given)
 
 
-def push_many(home: Path, who: int, count: int) -> None:
+def push_many(home: Path, who: int, count: int, pushed: Callable[[], object] = lambda: None) -> None:
     catalog = Catalog(home, actor=f"racer{who}")
     for i in range(count):
         push(catalog, "raced", (who, i), metrics={"acc": i / count}, aliases=["last"])
+        pushed()

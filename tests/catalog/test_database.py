@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from drafts import push, push_many, race
 
+from registry.catalog import sqlite
 from registry.catalog.catalog import Catalog
 from registry.catalog.filesystem import FileSystem, detect, find
 from registry.errors import (
@@ -62,13 +65,18 @@ def test_eight_processes_that_push_the_same_make_one_version(home):
 def test_a_push_killed_at_any_moment_is_there_or_not(home):
     push(Catalog(home), "net", "first")
     for attempt in range(12):
+        seen, told = os.pipe()
         child = os.fork()
         if child == 0:
-            push_many(home, attempt, 1000)
+            push_many(home, attempt, 1000, partial(os.write, told, b"."))
             os._exit(0)
-        time.sleep(0.02 + 0.01 * attempt)
+        os.close(told)
+        for _ in range(2 + attempt % 2):
+            os.read(seen, 1)
+        time.sleep(0.0005 * attempt)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(seen)
         catalog = Catalog(home)
         versions = [entry.version for entry in catalog.entries("raced")] if catalog.count() > 1 else []
         assert versions == list(range(len(versions), 0, -1))
@@ -217,12 +225,51 @@ def _outsider(folder):
     return 3
 
 
-def test_reading_imports_neither_torch_nor_alembic_nor_sqlalchemy(home):
+def test_reading_imports_neither_torch_nor_alembic_nor_an_orm(home):
     push(Catalog(home), "net", 1)
     script = (
         "import sys; from pathlib import Path; from registry.catalog.catalog import Catalog\n"
         "catalog = Catalog(Path(sys.argv[1])); catalog.entries(); catalog.events(); catalog.resolve('net')\n"
-        "print({'torch', 'alembic', 'sqlalchemy', 'numpy'} & set(sys.modules))"
+        "print({'torch', 'alembic', 'numpy', 'sqlalchemy.orm', 'sqlalchemy.dialects.postgresql'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", script, str(home)], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_what_was_compiled_for_one_home_is_compiled_for_all(tmp_path):
+    def work(home):
+        catalog = Catalog(home)
+        push(catalog, "net", 1, metrics={"acc": 1}, aliases=["last"])
+        catalog.entries("net", limit=3)
+        catalog.events()
+        return len(sqlite._COMPILED)
+
+    assert work(tmp_path / "one") == work(tmp_path / "two") > 20
+    assert work(tmp_path / "two") < 100
+
+
+def test_threads_that_share_a_catalog_push_at_once_and_a_change_of_one_is_none_of_another(home):
+    catalog = Catalog(home)
+    push(catalog, "net", 0)
+    with ThreadPoolExecutor(4) as threads:
+        with catalog.write_lock():
+            entry = push(catalog, "net", 1)
+            read = threads.submit(lambda: catalog.resolve("net").ref)
+            assert (read.result(), catalog.resolve("net").ref) == ("net:v1", entry.ref)
+            waiting = [threads.submit(push, catalog, "net", number) for number in (2, 3, 4)]
+            assert not any(push.done() for push in waiting)
+        assert sorted(push.result().version for push in waiting) == [3, 4, 5]
+    assert catalog.check_trail() == ()
+
+
+def test_a_home_that_was_replaced_is_the_one_that_is_read_and_written(home, tmp_path):
+    catalog, other = Catalog(home), Catalog(tmp_path / "other")
+    push(catalog, "net", 1)
+    push(other, "other", 1)
+    other.close()
+    shutil.rmtree(home)
+    (tmp_path / "other").rename(home)
+    assert [entry.ref for entry in catalog.entries()] == ["other:v1"]
+    assert push(catalog, "other", 2).ref == "other:v2"
+    assert not catalog.is_there
+    assert Catalog(home).count() == 2

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, inspect
 import registry.migrations
 from registry.catalog import migration
 from registry.catalog.catalog import Catalog
-from registry.catalog.schema import Table
+from registry.catalog.schema import METADATA
 
 SCRIPTS = Path(next(iter(registry.migrations.__path__)))
 
@@ -83,8 +83,8 @@ def test_the_tables_are_what_the_scripts_make():
     with create_engine("sqlite://").connect() as connection:
         command.upgrade(configuration(connection), "head")
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, Table.metadata) == []
-        for table in Table.metadata.sorted_tables:
+        assert compare_metadata(context, METADATA) == []
+        for table in METADATA.sorted_tables:
             assert all(constraint.name for constraint in table.constraints)
 
 

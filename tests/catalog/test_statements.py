@@ -1,22 +1,67 @@
-import re
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
-from registry.catalog import sql, statements
+import pytest
+from sqlalchemy import ClauseElement
+from sqlalchemy.dialects import postgresql, sqlite
+
+from registry.catalog import statements
 from registry.catalog.catalog import Catalog
+from registry.catalog.draft import Condition
+
+ABOVE = Condition("acc", ">=", 0.5)
+OPTIONAL = {
+    "listing": [(name, trashed, limit, metric) for name in (None, "net") for trashed in (False, True)
+                for limit in (None, 5) for metric in (None, ABOVE)],
+    "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
+    "events": [(None, None), ("net", 5)],
+    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "next_numbers", "aliases")},
+}  # fmt: skip
 
 
-def test_the_sql_that_runs_is_what_the_statements_compile_to():
-    assert Path(sql.__file__).read_text(encoding="utf-8") == statements.generate()
+def every():
+    """Yield every statement of the catalog, with a name for it."""
+    for name, what in vars(statements).items():
+        if isinstance(what, ClauseElement) and not name.startswith("_"):
+            yield name, what
+        elif callable(what) and what.__module__ == statements.__name__ and not name.startswith("_"):
+            yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 
-def test_lookups_by_reference_and_metric_use_an_index(tmp_path):
-    catalog = Catalog(tmp_path / "home")
-    texts = [sql.BY_NUMBER, sql.BY_ALIAS, sql.NEWEST, sql.BY_DIGEST, sql.LOCATE, sql.SAME_WEIGHTS]
-    with closing(sqlite3.connect(catalog.path)) as connection:
-        for text in [*texts, sql.LISTINGS[True, False, False], sql.LISTINGS[True, False, True]]:
-            values = dict.fromkeys(re.findall(r":(\w+)", text), 1)
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
-            scanned = [step for step in plan if step.startswith("SCAN") and "chosen" not in step]
-            assert [step for step in scanned if "json_each" not in step] == [], plan
+STATEMENTS = dict(every())
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_compiles_for_both_databases_and_is_compiled_once(name):
+    for dialect in (sqlite.dialect(paramstyle="named"), postgresql.dialect()):
+        text = str(STATEMENTS[name].compile(dialect=dialect))
+        assert "json_each" not in text or dialect.name == "sqlite"
+        assert "OR REPLACE" not in text and "LIMIT -1" not in text
+    assert STATEMENTS[name]._generate_cache_key() is not None
+
+
+def test_a_change_waits_for_the_one_before_it_at_the_trails_end_where_the_database_is_not_locked_whole():
+    assert "FOR UPDATE" in str(statements.LOCKED_TRAIL_END.compile(dialect=postgresql.dialect()))
+
+
+def test_sizes_have_64_bits_in_both_databases():
+    for column in (statements._BLOBS.c.nbytes, statements._TENSORS.c.offset, statements._VERSIONS.c.byte_count):
+        assert column.type.compile(postgresql.dialect()) == "BIGINT"
+        assert column.type.compile(sqlite.dialect()) == "INTEGER"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
+        *(name for name in STATEMENTS if name.startswith("listing('net'")),
+        *("events_after('net',)", "facts_after('net',)"),
+    ],
+)
+def test_lookups_by_reference_and_metric_use_an_index(tmp_path, name):
+    compiled = STATEMENTS[name].compile(dialect=sqlite.dialect(paramstyle="named"))
+    values = {key: 1 if value is None else value for key, value in compiled.params.items()}
+    with closing(sqlite3.connect(Catalog(tmp_path / "home").path)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", values)]
+    scanned = [step for step in plan if step.startswith("SCAN") and "chosen" not in step]
+    assert [step for step in scanned if "json_each" not in step] == [], plan

@@ -1,7 +1,9 @@
 import math
+import sqlite3
+from contextlib import closing
 
 import pytest
-from drafts import push, weights
+from drafts import digest, push, weights
 
 from registry.canonical.unwrap import Cut, Unwrapping
 from registry.catalog.catalog import Catalog
@@ -121,6 +123,18 @@ def test_weights_can_be_forced_to_be_another_version_and_other_names_have_their_
 def test_weights_that_are_only_in_the_trash_make_a_new_version(catalog):
     catalog.trash(push(catalog, "net", 1))
     assert push(catalog, "net", 1).ref == "net:v2"
+
+
+def test_a_new_file_has_no_tensors_of_one_whose_row_was_taken_out(catalog):
+    push(catalog, "net", 1)
+    old = [tensor.digest for tensor in weights(1)[0].tensors.values()]
+    assert len(catalog.locate(old)) == 2
+    catalog.close()
+    with closing(sqlite3.connect(catalog.path)) as connection, connection:
+        connection.execute("DELETE FROM blobs")
+    entry = push(catalog, "net", 2)
+    assert catalog.locate(old) == {}
+    assert catalog.needed_by(entry) == {digest("blob", 2)} and catalog.needed_by(catalog.resolve("net:v1")) == set()
 
 
 def test_a_push_that_shares_vanished_tensors_has_to_look_again(catalog):

@@ -177,6 +177,9 @@ def test_what_comes_from_files_reaches_no_terminal_raw(home: Path, tmp_path: Pat
 
 LEAN = "import sys\nfrom registry.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
 
+HEAVY = ("torch", "rich", "alembic", "numpy", "sqlalchemy.orm", "sqlalchemy.dialects.postgresql")
+EXTRAS = ("lightning", "pytorch_lightning", "transformers", "accelerate")
+
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["show", "best"], ["log"]])
 def test_short_commands_import_nothing_heavy(arguments: list[str], best: Path, home: Path) -> None:
@@ -185,7 +188,8 @@ def test_short_commands_import_nothing_heavy(arguments: list[str], best: Path, h
     done = subprocess.run([sys.executable, "-c", LEAN, *arguments], capture_output=True, text=True, env=environment)
     imported = set(done.stdout.splitlines()[-1].split())
     assert "registry" in imported
-    assert not {"torch", "rich", "alembic", "numpy", "sqlalchemy.orm"} & imported
+    assert not {*HEAVY, "registry.checkpoints", *EXTRAS} & imported
+    assert "registry.blobs" not in imported or arguments == ["show", "best"]
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -14,9 +14,10 @@ import freeze
 import pytest
 import torch
 from homes import check_weights, push
+from sqlalchemy.dialects import sqlite
 
 from registry import Registry
-from registry.catalog import sql
+from registry.catalog import statements
 from registry.errors import RegistryError
 
 TABLES = (
@@ -187,11 +188,11 @@ def test_every_row_that_was_taken_out_put_in_or_exchanged_is_found(
     shutil.copytree(kept, home)
     before = (home / "registry.db").read_bytes()
     tried, missed = 0, []
-    for statements in list(changes(home / "registry.db", table)):
-        if edited(home, before, *statements):
+    for edit in list(changes(home / "registry.db", table)):
+        if edited(home, before, *edit):
             tried += 1
             if not is_found(home):
-                missed.append(statements)
+                missed.append(edit)
     assert tried
     assert missed == []
 
@@ -255,7 +256,8 @@ def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_t
     assert [fault.ref for fault in hub.audit("net:v2").faults] == []
     assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
     with closing(sqlite3.connect(home / "registry.db")) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql.EVENTS_OF_MODEL_AFTER}", {"after": 0, "name": "net"})
+        compiled = statements.events_after("net").compile(dialect=sqlite.dialect(paramstyle="named"))
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "after": 0})
         assert "USING INDEX ix_events_name" in str(plan.fetchall())
 
 
