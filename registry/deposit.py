@@ -14,13 +14,14 @@ from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.values import encode, encode_all, encode_metadata
+from registry.catalog.actor import creator
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
 from registry.enclosure import Enclosure
 from registry.errors.intake import ChangedCheckpoint, NameNeeded
 from registry.intake import Inspection
-from registry.provenance import FileDigest, creator, git_commit
+from registry.provenance import FileDigest, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
 from registry.tensors.wrapper_value import WrapperValue
 

@@ -1,12 +1,10 @@
-"""Where a push comes from: the file's digest, the commit of the working directory, the person."""
+"""Where a push comes from: the file's digest, and the commit of the working directory."""
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import re
-import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -106,12 +104,3 @@ def _commit_by_git(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() or None if result.returncode == 0 else None
-
-
-def creator() -> str:
-    """Return ``user@host``."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -347,7 +347,7 @@ class Catalog:
     def _who(self) -> str:
         if self._actor is not None:
             return storable(self._actor)
-        from registry.provenance import creator
+        from registry.catalog.actor import creator
 
         return storable(creator())
 
