@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from registry.blobs.manifest import Manifest
-from registry.canonical.signature import TensorSpec
+from registry.tensors.manifest import Manifest
+from registry.tensors.spec import TensorSpec
 
 if TYPE_CHECKING:
     import torch

@@ -11,15 +11,15 @@ from fnmatch import fnmatchcase
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from registry.blobs.manifest import StoredTensor
 from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
-from registry.canonical.signature import tensor_hasher
-from registry.canonical.values import encode, plain
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.manifest import StoredTensor
+from registry.tensors.spec import tensor_hasher
+from registry.tensors.values import encode, plain
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Side:
     title: str
     tensors: Mapping[str, Held]
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Extra states, encoded (``registry.canonical.values``)."""
+    """Extra states, encoded (``registry.tensors.values``)."""
     ties: Sequence[Sequence[str]] = ()
     wrappers: Mapping[Owner, Any] = field(default_factory=dict)
     """What wrappers own, encoded likewise."""

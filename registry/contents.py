@@ -18,10 +18,10 @@ from registry.trust import Recorded
 if TYPE_CHECKING:
     import torch
 
-    from registry.blobs.manifest import Manifest
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore
     from registry.enclosure import Enclosed
+    from registry.tensors.manifest import Manifest
 
 Verify = Literal["always", "once", "never"]
 

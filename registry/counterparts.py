@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import Manifest
 from registry.canonical.expectation import Expectation
 from registry.canonical.form import EXTRA_STATE, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
@@ -24,6 +23,7 @@ from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.intake import Question, choose, examine
+from registry.tensors.manifest import Manifest
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from torch import nn
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
-from registry.canonical.values import decode, decode_metadata
 from registry.catalog.entry import Entry
 from registry.checkpoints.anatomy import set_mode
 from registry.checkpoints.live import is_fsdp1, model_class
@@ -31,6 +30,7 @@ from registry.models.slots import Layout, bare, layout
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
 from registry.recipe import read_init
+from registry.tensors.values import decode, decode_metadata
 from registry.tensors.wrapper_value import Owner
 from registry.trust import BUILDERS, Recorded, imports_of, require_trusted
 

@@ -9,11 +9,9 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from registry.blobs.manifest import BlobRecord, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
-from registry.canonical.values import encode, encode_all, encode_metadata
 from registry.catalog.actor import creator
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
@@ -23,6 +21,8 @@ from registry.errors.intake import ChangedCheckpoint, NameNeeded
 from registry.intake import Inspection
 from registry.provenance import FileDigest, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
+from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
+from registry.tensors.values import encode, encode_all, encode_metadata
 from registry.tensors.wrapper_value import WrapperValue
 
 _ATTEMPTS = 10

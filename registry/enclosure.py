@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import Manifest, StoredTensor
-from registry.canonical.values import decode, encode_all
 from registry.checkpoints.weights import TensorSource
+from registry.tensors.manifest import Manifest, StoredTensor
+from registry.tensors.values import decode, encode_all
 
 if TYPE_CHECKING:
     import torch

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import Manifest
 from registry.canonical.unwrap import Unwrapping
-from registry.canonical.values import decode, decode_metadata
 from registry.errors.exports import CannotExport, UnknownFormat
+from registry.tensors.manifest import Manifest
+from registry.tensors.values import decode, decode_metadata
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.blobs.manifest import Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Examined, Known
-from registry.canonical.values import decode, decode_metadata
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -20,6 +18,8 @@ from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 from registry.reference import Reference
+from registry.tensors.manifest import Manifest, StoredTensor
+from registry.tensors.values import decode, decode_metadata
 from registry.training.state import unflatten
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from registry.canonical.numpy_values import Scalar
+from registry.tensors.numpy_values import Scalar
 
 MOST_CHARACTERS = 400
 """How long the options may be in a message."""

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.canonical.signature import TensorSpec
 from registry.checkpoints.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
 from registry.example import Example
 from registry.models import generators
+from registry.tensors.spec import TensorSpec
 
 ROOT = "output"
 """Path of an output that is one value; parts of a nested one are called ``logits``, ``hidden_states/0``."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 
-from registry.canonical.signature import TensorSpec
 from registry.catalog.entry import Entry
 from registry.checkpoints.weights import TensorSource
 from registry.errors.root import RegistryError, shown
+from registry.tensors.spec import TensorSpec
 
 _last: PendingEntry | None = None
 

@@ -411,7 +411,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
         """
-        from registry.canonical.values import decode
+        from registry.tensors.values import decode
 
         entry = self.get(ref)
         manifest = self.contents.manifest(entry)

@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from registry.blobs.manifest import Location, Manifest, StoredTensor
 from registry.blobs.store import BlobStore, Transfer
-from registry.canonical.signature import tensor_hasher
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.checkpoints.assembled import TENSORS
@@ -17,6 +15,8 @@ from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
 from registry.integrity import AuditReport, manifests
+from registry.tensors.manifest import Location, Manifest, StoredTensor
+from registry.tensors.spec import tensor_hasher
 
 
 @dataclass(frozen=True)

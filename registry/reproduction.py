@@ -12,7 +12,6 @@ from blake3 import blake3
 from torch import nn
 
 from registry.canonical.form import EXTRA_STATE
-from registry.canonical.signature import TensorSpec
 from registry.checkpoints.anatomy import parts
 from registry.checkpoints.live import LiveTensor, unwrapped
 from registry.enclosure import Enclosed, Enclosure
@@ -22,6 +21,7 @@ from registry.intake import Inspection
 from registry.models.build import build
 from registry.models.fit import fit
 from registry.outputs import Deviation, Output, Outputs, compare, device_of, run
+from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
 """What the names of an example's tensors begin with in the store."""

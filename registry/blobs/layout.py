@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from blake3 import blake3
 
-from registry.canonical.header import BadHeader, Slot, header, header_length
-from registry.canonical.header import read_header as read_text
-from registry.canonical.signature import TensorSpec
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.safetensors import BadHeader, Slot, header, header_length
+from registry.tensors.safetensors import read_header as read_text
+from registry.tensors.spec import TensorSpec
 
 
 def ordered(specs: Iterable[TensorSpec]) -> list[int]:

@@ -13,9 +13,9 @@ from functools import partial
 import torch
 
 from registry.blobs.files import Places, opened
-from registry.blobs.manifest import Manifest, StoredTensor
 from registry.blobs.verification import WORKERS
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
+from registry.tensors.manifest import Manifest, StoredTensor
 
 _PIECE = 64 << 20
 """Bytes of one read; Linux reads less than 2 GiB at once."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from registry.blobs.files import Places, blob_files, opened, sync_folder
 from registry.blobs.layout import blob_digest, ordered, read_header, read_slots
-from registry.blobs.manifest import Location, Manifest, StoredTensor
 from registry.blobs.verification import is_intact, tensor_digest
 from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
-from registry.canonical.header import Slot, header
-from registry.canonical.signature import TensorSpec
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
+from registry.tensors.manifest import Location, Manifest, StoredTensor
+from registry.tensors.safetensors import Slot, header
+from registry.tensors.spec import TensorSpec
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from registry.blobs.files import Places, opened, viewed
-from registry.blobs.manifest import Location, StoredTensor
 from registry.blobs.verification import is_intact, is_unchanged
-from registry.canonical.signature import TensorSpec
 from registry.errors.root import RegistryError
+from registry.tensors.manifest import Location, StoredTensor
+from registry.tensors.spec import TensorSpec
 
 Locate = Callable[[Iterable[str]], Mapping[str, Location]]
 

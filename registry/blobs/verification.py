@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from registry.blobs.files import Places, write_small
-from registry.blobs.manifest import StoredTensor
-from registry.canonical.signature import TensorSpec, tensor_hasher
 from registry.errors.blobs import CorruptTensors
+from registry.tensors.manifest import StoredTensor
+from registry.tensors.spec import TensorSpec, tensor_hasher
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 _MOST_EXTENTS = 64

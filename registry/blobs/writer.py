@@ -22,11 +22,11 @@ from typing import Protocol
 
 from registry.blobs.files import Places, make_folder, sync_folder
 from registry.blobs.layout import blob_digest, ordered, reserve
-from registry.blobs.manifest import BlobRecord, Location, StoredTensor
 from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
-from registry.canonical.header import Slot, header
-from registry.canonical.signature import TensorSpec, tensor_hasher
+from registry.tensors.manifest import BlobRecord, Location, StoredTensor
+from registry.tensors.safetensors import Slot, header
+from registry.tensors.spec import TensorSpec, tensor_hasher
 
 PIECE = 1 << 20
 """Bytes up to which a tensor is held from its hashing to its writing, and which are written at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from registry.canonical.signature import TensorSpec
+from registry.tensors.spec import TensorSpec
 
 
 @dataclass(frozen=True)

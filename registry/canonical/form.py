@@ -11,7 +11,6 @@ from registry.canonical.assume import RESERVED, assume
 from registry.canonical.expectation import Expectation
 from registry.canonical.match import match, unmet
 from registry.canonical.owned import Met, owners_beside, owners_met
-from registry.canonical.signature import Signature
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
 from registry.canonical.wrappers import FLAT_PARAMETERS, format_stack
@@ -23,6 +22,7 @@ from registry.errors.canonical import (
     ShardedNames,
     WrongDeclaration,
 )
+from registry.tensors.spec import Signature
 from registry.tensors.wrapper_value import Owner
 
 EXTRA_STATE = "_extra_state"

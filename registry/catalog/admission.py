@@ -21,7 +21,7 @@ from registry.catalog.record import DECISIVE, canonical_json, record_digest, sea
 from registry.errors.catalog import ChangedVersion
 
 if TYPE_CHECKING:
-    from registry.blobs.manifest import BlobRecord, Manifest
+    from registry.tensors.manifest import BlobRecord, Manifest
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from registry.catalog.database import Database
 from registry.catalog.draft import Vanished
 
 if TYPE_CHECKING:
-    from registry.blobs.manifest import BlobRecord, Location, Manifest
+    from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 _AT_ONCE = 500
 """Versions whose manifests are read at a time."""
@@ -24,14 +24,14 @@ def decode(body: bytes) -> Manifest:
     Raises:
         ValueError: it is none.
     """
-    from registry.blobs.manifest import Manifest
+    from registry.tensors.manifest import Manifest
 
     return Manifest.decode(body)
 
 
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
     """Return where tensors are stored, those that are."""
-    from registry.blobs.manifest import Location
+    from registry.tensors.manifest import Location
 
     rows = database.rows(statements.LOCATE, digests=_array(digests))
     return {row.digest: Location(row.blob, row.offset) for row in rows}
@@ -89,7 +89,7 @@ def named(database: Database, before: str = "") -> frozenset[str]:
 
     What a version needs stands in a table, too. Where the two differ, a row was lost, and nothing of either may go.
     """
-    from registry.blobs.manifest import blobs_named
+    from registry.tensors.manifest import blobs_named
 
     found: set[str] = set()
     last = database.rows(statements.LAST_VERSION)[0].last or 0

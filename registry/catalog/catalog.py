@@ -26,7 +26,7 @@ from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
 
 if TYPE_CHECKING:
-    from registry.blobs.manifest import BlobRecord, Location, Manifest
+    from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
 class Catalog:

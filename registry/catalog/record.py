@@ -13,7 +13,7 @@ from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
 
 if TYPE_CHECKING:
-    from registry.blobs.manifest import Manifest
+    from registry.tensors.manifest import Manifest
 
 DECISIVE = ("training", "example", "factory")
 """Documents that belong to what a version is."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.canonical.values import Array
 from registry.checkpoints.states import kind_of_state
+from registry.tensors.values import Array
 
 Place = tuple[str, ...]
 

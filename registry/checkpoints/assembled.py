@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
-from registry.canonical.signature import TensorSpec
 from registry.checkpoints.tensors import FileTensor
 from registry.errors.checkpoints import DamagedCheckpoint
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.spec import TensorSpec
 
 MOST_PAIRS = 1 << 20
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
-from registry.canonical.values import Array, Foreign
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
@@ -39,6 +38,7 @@ from registry.errors.checkpoints import (
 )
 from registry.errors.root import RegistryError
 from registry.tensors.dtypes import ALL_ITEM_SIZES, ITEM_SIZES
+from registry.tensors.values import Array, Foreign
 
 LIKELIEST = (
     "",

@@ -10,9 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from registry.canonical.budget import Budget
-from registry.canonical.signature import TensorSpec
-from registry.canonical.values import Foreign, Symbol
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import examine
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
@@ -26,6 +23,9 @@ from registry.checkpoints.unpickling import unpickle
 from registry.checkpoints.vocabulary import BadPickle
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
+from registry.tensors.budget import Budget
+from registry.tensors.spec import TensorSpec
+from registry.tensors.values import Foreign, Symbol
 
 
 class _Faulty(Exception):

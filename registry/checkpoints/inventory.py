@@ -11,8 +11,8 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from functools import cache
 from typing import Any
 
-from registry.canonical.values import Array, Foreign, Symbol
 from registry.checkpoints.torch_vocabulary import Unstorable
+from registry.tensors.values import Array, Foreign, Symbol
 
 Path = tuple[str, ...]
 """The way from the root of a value to a part, every step with what stands in front of it: ``/model``, ``.bias``."""

@@ -16,8 +16,6 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
-from registry.canonical.signature import TensorSpec
-from registry.canonical.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
 from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.containers import examine
@@ -28,6 +26,8 @@ from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.spec import TensorSpec
+from registry.tensors.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
 
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
 _HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from registry.canonical import numpy_values
-from registry.canonical.numpy_values import NAMES
-from registry.canonical.signature import TensorSpec
-from registry.canonical.values import ARRAY, Array, Foreign, Symbol
 from registry.checkpoints.plain_vocabulary import raw_bytes
 from registry.checkpoints.tensors import swapped
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
+from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.numpy_values import NAMES
+from registry.tensors.spec import TensorSpec
+from registry.tensors.values import ARRAY, Array, Foreign, Symbol
 
 LARGEST_COLUMN_MAJOR = 1 << 20
 """Elements; they are reordered in Python, and no model has such arrays beside its weights."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from registry.canonical.values import (
+from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Python2Text, Vocabulary
+from registry.tensors.values import (
     FACTORIES,
     Duration,
     Foreign,
@@ -18,7 +19,6 @@ from registry.canonical.values import (
     SimpleNamespaceRecord,
     Worded,
 )
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Python2Text, Vocabulary
 
 
 class Configuration(Record, Buildable):

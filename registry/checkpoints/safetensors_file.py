@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from registry.canonical.header import LARGEST_HEADER, BadHeader, PackedDtype, Slot, header_length, read_header
 from registry.checkpoints.mapping import Span
 from registry.checkpoints.tensors import FileTensor, Storage, whole
 from registry.checkpoints.weights import WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, UnstorableTensor
+from registry.tensors.safetensors import LARGEST_HEADER, BadHeader, PackedDtype, Slot, header_length, read_header
 
 
 def begins_safetensors(head: bytes) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.canonical.budget import Budget
-from registry.canonical.values import Array, Foreign
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.numpy_vocabulary import ArrayType, PickledArray
 from registry.checkpoints.torch_vocabulary import StorageType, TypedStorage
 from registry.checkpoints.vocabulary import Global
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import OversizedCheckpoint
+from registry.tensors.budget import Budget
+from registry.tensors.values import Array, Foreign
 
 DEEPEST = 200
 

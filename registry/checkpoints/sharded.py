@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from registry.canonical.header import BadHeader, read_table
 from registry.checkpoints.inventory import identities, left_out
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint
+from registry.tensors.safetensors import BadHeader, read_table
 
 LARGEST_INDEX = 100_000_000
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry.canonical.values import PARAMETER, Array, Foreign, Size, Symbol
 from registry.checkpoints.mapping import held
 from registry.checkpoints.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.plain_vocabulary import PLAIN
 from registry.checkpoints.tensors import FileTensor, Storage, extent, whole
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 from registry.tensors.dtypes import ALL_ITEM_SIZES
+from registry.tensors.values import PARAMETER, Array, Foreign, Size, Symbol
 
 MOST_DIMENSIONS = 64
 """torch itself allows as many."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from isal import isal_zlib
 
-from registry.canonical.budget import Budget
 from registry.checkpoints.mapping import Span, SpanReader
 from registry.checkpoints.tensors import Storage
 from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
@@ -23,6 +22,7 @@ from registry.checkpoints.vocabulary import BadPickle
 from registry.errors.canonical import some
 from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint, TorchScriptArchive
 from registry.reference import is_named_like_a_file
+from registry.tensors.budget import Budget
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 
 MAGIC = b"PK\x03\x04"

@@ -16,11 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from registry.canonical.budget import MANY_NUMBERS, Budget, Spent
-from registry.canonical.numpy_values import Scalar
-from registry.canonical.values import Foreign, Record, Size, Symbol
 from registry.checkpoints.cursor import Cursor
 from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Truncated, Vocabulary
+from registry.tensors.budget import MANY_NUMBERS, Budget, Spent
+from registry.tensors.numpy_values import Scalar
+from registry.tensors.values import Foreign, Record, Size, Symbol
 
 LARGEST_INTEGER = 512
 """Bytes; the largest that any writer of checkpoints uses is the magic number, of 10."""

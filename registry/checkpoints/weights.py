@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from registry.canonical.owned import Met
-from registry.canonical.signature import TensorSpec
 from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
+from registry.tensors.spec import TensorSpec
 
 
 class TensorSource(Protocol):

@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from registry.blobs.manifest import Location, Manifest, StoredTensor
-from registry.canonical.header import Slot, header
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.manifest import Location, Manifest, StoredTensor
+from registry.tensors.safetensors import Slot, header
 
 FORMAT = 1
 """Version of the file's form; another number may give the same weights other bytes."""

@@ -14,13 +14,13 @@ from registry.canonical.owned import unwrapping_of
 from registry.checkpoints.anatomy import method, state_dict, tensors
 from registry.checkpoints.live import live_wrappers
 from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
-from registry.models.bits import same_bits
 from registry.models.exchange import exchange
 from registry.models.expectation import own_state
 from registry.models.memory import put
 from registry.models.plan import Plan
 from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.slots import Layout, Slot, layout
+from registry.tensors.memory import same_bits
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""

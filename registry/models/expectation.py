@@ -11,11 +11,11 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.owned import unwrapping_of
-from registry.canonical.signature import TensorSpec
 from registry.checkpoints.anatomy import state_dict
 from registry.checkpoints.live import live_wrappers
 from registry.models.generators import uncollected
 from registry.models.slots import EXTRA_STATE, Layout, bare, layout
+from registry.tensors.spec import TensorSpec
 
 COUNTER = "num_batches_tracked"
 """Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""

@@ -13,7 +13,6 @@ from torch import nn
 from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
 from registry.models import assignment
-from registry.models.bits import same_bits
 from registry.models.build import Built
 from registry.models.expectation import dtype_name, expect_of, spec_of
 from registry.models.generators import uncollected
@@ -26,6 +25,7 @@ from registry.models.report import LoadReport
 from registry.models.rollback import Snapshot
 from registry.models.slots import Layout, bare, layout
 from registry.models.wrapping import WrapperPlan, give_back, plan_wrappers
+from registry.tensors.memory import same_bits
 from registry.tensors.wrapper_value import Owner
 
 

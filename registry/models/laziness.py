@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
-from registry.canonical.signature import TensorSpec
 from registry.errors.models import DtypeMismatch, ShapeMismatch
 from registry.models.expectation import dtype_name
 from registry.models.plan import is_real_float
 from registry.models.slots import Layout
+from registry.tensors.spec import TensorSpec
 
 _WIDTHS = (840, 1680)
 """Numbers of features to try a layer with; divisible by every small number of groups."""

@@ -9,10 +9,10 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from registry.errors.models import UntouchedTensor
-from registry.models.bits import same_bits
 from registry.models.plan import Plan
 from registry.models.shards import local, part_of
 from registry.models.slots import Layout
+from registry.tensors.memory import same_bits
 
 
 def check_places(

@@ -13,7 +13,7 @@ import torch
 from blake3 import blake3
 from torch.nn.parameter import is_lazy
 
-from registry.models.bits import digest
+from registry.tensors.memory import digest
 
 SCALARS = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType, torch.dtype, torch.device)
 SEQUENCES = (list, tuple, set, frozenset, deque)

@@ -14,10 +14,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.checkpoints import anatomy
-from registry.models.bits import same_bits
 from registry.models.exchange import exchange
 from registry.models.shards import is_shard, local
 from registry.models.slots import Layout, layout, owned
+from registry.tensors.memory import same_bits
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
 """Attributes that are changed in place as a rule, torch's own registries and hooks among them."""

@@ -6,10 +6,10 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from registry.canonical.values import MOST_LEVELS, MOST_NODES, Place, encode_all
 from registry.checkpoints.weights import TensorSource
 from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue
+from registry.tensors.values import MOST_LEVELS, MOST_NODES, Place, encode_all
 
 SEPARATOR = "/"
 """Between the steps of a path in the training state; canonical names use dots."""

@@ -16,8 +16,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.form import Facts, Form, canonicalise
-from registry.canonical.signature import TensorSpec, weights_digest
 from registry.errors import RegistryError
+from registry.tensors.spec import TensorSpec, weights_digest
 
 HONEST = ["module", "_orig_mod", "model", "features", "se_module", "submodule", "my_module", "0", "conv", "module_list"]
 PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.nearest import leftover, nearest, set_aside
-from registry.canonical.signature import TensorSpec
+from registry.tensors.spec import TensorSpec
 
 COMPONENT = st.sampled_from(["module", "model", "net", "head", "0", "weight", "bias", "_orig_mod"])
 NAMES = st.lists(st.lists(COMPONENT, min_size=1, max_size=4).map(".".join), min_size=1, max_size=8, unique=True)

@@ -6,7 +6,6 @@ import pytest
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.form import Correction, Facts, canonicalise, reconcile
-from registry.canonical.signature import TensorSpec
 from registry.canonical.wrappers import parse_declaration
 from registry.errors import (
     ClassMismatch,
@@ -20,6 +19,7 @@ from registry.errors import (
     UnknownWrapper,
     WrongDeclaration,
 )
+from registry.tensors.spec import TensorSpec
 
 MATRIX = TensorSpec("float32", (2, 2))
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from blake3 import blake3
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest, StoredTensor
-from registry.canonical.signature import TensorSpec
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft
 from registry.catalog.entry import Entry
+from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
+from registry.tensors.spec import TensorSpec
 
 
 def digest(*seed: object) -> str:

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from drafts import digest, push, weights
 
-from registry.blobs.manifest import BlobRecord, Location, Manifest, StoredTensor
 from registry.catalog.catalog import Catalog
 from registry.errors import AliasedVersion, ChangedVersion, NotInTrash, PurgedVersion, TrashedVersion, UnknownVersion
+from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from torch import nn
 
 import registry
 from registry import errors
-from registry.canonical.values import decode, encode
+from registry.tensors.values import decode, encode
 
 Point = collections.namedtuple("Point", "x y")
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from written import saved
 
 from registry import Registry
-from registry.canonical.header import BadHeader, read_header, read_table
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import OversizedCheckpoint, RegistryError, UnencodableValue
+from registry.tensors.safetensors import BadHeader, read_header, read_table
 
 
 def doubled(kind: str, levels: int = 28) -> object:

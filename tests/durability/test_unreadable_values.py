@@ -16,10 +16,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from registry import Registry
-from registry.blobs.manifest import Manifest
 from registry.canonical.arguments import Arguments
 from registry.canonical.owned import WrapperValue
 from registry.catalog.record import canonical_json, record_digest, seal
+from registry.tensors.manifest import Manifest
 
 
 class Stateful(nn.Linear):

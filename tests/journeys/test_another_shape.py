@@ -16,7 +16,7 @@ from torch import nn
 
 import registry
 from registry import errors
-from registry.models.bits import same_bits
+from registry.tensors.memory import same_bits
 
 
 class Language(nn.Module):

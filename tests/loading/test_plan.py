@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load
 
-from registry.blobs.manifest import Location, Manifest, StoredTensor
-from registry.canonical.signature import TensorSpec
 from registry.loading.plan import ExportPlan, plan
+from registry.tensors.manifest import Location, Manifest, StoredTensor
+from registry.tensors.spec import TensorSpec
 
 CONTENT = bytes(range(256))
 """The one blob of these tests."""

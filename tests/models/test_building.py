@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from registry.models.bits import same_bits
 from registry.models.build import build
 from registry.models.fit import fit
 from registry.models.specification import ModelSpec
+from registry.tensors.memory import same_bits
 
 FAST = {
     "ConvNet",

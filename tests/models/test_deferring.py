@@ -15,12 +15,12 @@ from torch import nn
 
 from registry.errors import KeptConstruction, MetaOutside, RandomOutside
 from registry.models import generators
-from registry.models.bits import same_bits
 from registry.models.build import build
 from registry.models.fit import fit
 from registry.models.outside import outside
 from registry.models.slots import layout
 from registry.models.specification import ModelSpec
+from registry.tensors.memory import same_bits
 
 ALLOWED = sorted(name for name, (_, how) in ZOO.items() if how != REFUSED)
 

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.parallel import DataParallel
 
 from registry import errors
-from registry.models.bits import same_bits
 from registry.models.build import build
 from registry.models.expectation import expect
 from registry.models.fit import fit
 from registry.models.specification import ModelSpec
+from registry.tensors.memory import same_bits
 
 
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:

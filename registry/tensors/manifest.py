@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from registry.canonical.signature import TensorSpec, weights_digest
+from registry.tensors.spec import TensorSpec, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 
 
@@ -52,7 +52,7 @@ class Manifest:
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of names that were one tensor when they were saved."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Entries that are no tensors, encoded by ``registry.canonical.values``."""
+    """Entries that are no tensors, encoded by ``registry.tensors.values``."""
     metadata: Mapping[str, Mapping[str, Any]] | None = None
     """The state dict's ``_metadata``, under canonical module paths."""
     wrappers: tuple[WrapperValue, ...] = ()

@@ -14,11 +14,11 @@ from pathlib import Path, PosixPath
 from types import SimpleNamespace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from registry.canonical import numpy_values
-from registry.canonical.numpy_values import Scalar
-from registry.canonical.signature import TensorSpec
 from registry.errors.checkpoints import UnencodableValue
+from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.numpy_values import Scalar
+from registry.tensors.spec import TensorSpec
 
 TAG = "$"
 """The key that marks an object of the JSON as an encoded value and not as a dict."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
-from registry.canonical.budget import Budget, Spent
-from registry.canonical.signature import TensorSpec
+from registry.tensors.budget import Budget, Spent
 from registry.tensors.dtypes import BY_TOKEN, TOKENS
+from registry.tensors.spec import TensorSpec
 
 ALIGNMENT = 64
 """The data of a file begins at a multiple of it."""
