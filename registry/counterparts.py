@@ -208,8 +208,8 @@ def check_module(
         RegistryError: as ``check_stored`` does; what fails on one rank of a spread module raises on all.
     """
     from registry.checkpoints.live import is_sharded, model_class, open_live
-    from registry.models import ranks
     from registry.models.holding import holdings, must_be_gathered
+    from registry.ranks import collective as ranks
 
     doing = f"checking {model_class(module).__name__}"
     if not (is_sharded(module) and ranks.in_job()):

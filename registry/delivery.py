@@ -20,7 +20,7 @@ from registry.checkpoints.live import is_fsdp1, model_class
 from registry.contents import OpenedVersion
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
-from registry.models import parallel, ranks
+from registry.models import parallel
 from registry.models.build import Built, build
 from registry.models.expectation import expect_of
 from registry.models.fit import fit
@@ -29,6 +29,7 @@ from registry.models.rollback import undone_on_failure
 from registry.models.slots import Layout, bare, layout
 from registry.models.specification import ModelSpec
 from registry.models.target import check_target, described
+from registry.ranks import collective as ranks
 from registry.recipe import read_init
 from registry.tensors.values import decode, decode_metadata
 from registry.tensors.wrapper_value import Owner

@@ -645,7 +645,7 @@ class Registry:
         return self.catalog.entries(reference.name) if reference.is_name else (self.catalog.resolve(reference),)
 
     def _verify_outputs(self, loaded: tuple[nn.Module, LoadReport], cast: torch.dtype | None, *, in_job: bool) -> None:
-        from registry.models.ranks import together
+        from registry.ranks.collective import together
 
         def verify() -> None:
             self.replay(loaded[1].ref, model=loaded[0], cast=cast).require()

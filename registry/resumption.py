@@ -16,12 +16,13 @@ from registry.delivery import Order, deliver, require_unflattened
 from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
-from registry.models import generators, ranks
+from registry.models import generators
 from registry.models.origin import set_origin
 from registry.models.report import LoadReport
 from registry.models.rollback import undone_on_failure
-from registry.models.shards import is_shard, materialised
 from registry.models.slots import bare, layout
+from registry.ranks import collective as ranks
+from registry.ranks.shards import is_shard, materialised
 from registry.training.capture import Job, kind_of, parameter_names
 from registry.training.memory import Memory
 from registry.training.optimizer import by_position

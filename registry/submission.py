@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
-    from registry.jobs import Meeting
+    from registry.ranks.rendezvous import Meeting
     from registry.training.capture import Job
 
 TIMEOUT = timedelta(minutes=10)
@@ -120,8 +120,8 @@ def _meeting(submission: Submission) -> Meeting[Entry] | None:
     """Return what joins the ranks, if this is a live model in a job of several; anything else is pushed alone."""
     if isinstance(submission.source, (str, os.PathLike, Mapping)):
         return None
-    from registry.jobs import Meeting
-    from registry.models.ranks import in_job
+    from registry.ranks.collective import in_job
+    from registry.ranks.rendezvous import Meeting
 
     if not in_job():
         return None

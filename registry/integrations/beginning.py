@@ -10,9 +10,9 @@ from torch import nn
 
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
 from registry.errors.checkpoints import UnencodableValue
-from registry.models import ranks
 from registry.models.origin import Origin, loaded_from
 from registry.models.slots import bare
+from registry.ranks import collective as ranks
 from registry.registry import Registry, default_registry
 
 _begun: dict[int, tuple[weakref.ref[nn.Module], Origin]] = {}

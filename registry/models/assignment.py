@@ -18,8 +18,8 @@ from registry.models.exchange import exchange
 from registry.models.expectation import own_state
 from registry.models.memory import put
 from registry.models.plan import Plan
-from registry.models.shards import is_shard, local, materialised, part_of
 from registry.models.slots import Layout, Slot, layout
+from registry.ranks.shards import is_shard, local, materialised, part_of
 from registry.tensors.memory import same_bits
 
 Assigned = dict[int, torch.Tensor]

@@ -17,8 +17,8 @@ from registry.errors.checkpoints import UnstorableTensor
 from registry.models.expectation import counters, dtype_name, expect_of, own_state, spec_of
 from registry.models.generators import uncollected
 from registry.models.plan import is_real_float
-from registry.models.shards import is_shard, local, part_of
 from registry.models.slots import bare, layout, owned
+from registry.ranks.shards import is_shard, local, part_of
 from registry.tensors.memory import same_bits
 from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner

@@ -10,8 +10,8 @@ from torch.nn.parameter import is_lazy
 
 from registry.errors.models import UntouchedTensor
 from registry.models.plan import Plan
-from registry.models.shards import local, part_of
 from registry.models.slots import Layout
+from registry.ranks.shards import local, part_of
 from registry.tensors.memory import same_bits
 
 

@@ -15,8 +15,8 @@ from torch.nn.parameter import is_lazy
 
 from registry.checkpoints import anatomy
 from registry.models.exchange import exchange
-from registry.models.shards import is_shard, local
 from registry.models.slots import Layout, layout, owned
+from registry.ranks.shards import is_shard, local
 from registry.tensors.memory import same_bits
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)

@@ -13,9 +13,10 @@ from torch import nn
 from registry.checkpoints.live import LiveTensor, is_fsdp1
 from registry.enclosure import Enclosure
 from registry.errors.training import ForeignParameters
-from registry.models import generators, ranks
-from registry.models.shards import is_shard
+from registry.models import generators
 from registry.models.slots import bare, layout
+from registry.ranks import collective as ranks
+from registry.ranks.shards import is_shard
 from registry.training.optimizer import by_name
 from registry.training.state import flatten
 
