@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry import errors as errors
     from registry.catalog.entry import Entry as Entry
-    from registry.construction import remember as remember
-    from registry.models.origin import loaded_from as loaded_from
+    from registry.modules.building.remember import remember as remember
+    from registry.modules.origin import loaded_from as loaded_from
     from registry.registry import Registry as Registry
 
 VERBS = (
@@ -49,8 +49,8 @@ _EXPORTS = {
     "Entry": "registry.catalog.entry",
     "Registry": "registry.registry",
     "errors": "registry.errors",
-    "loaded_from": "registry.models.origin",
-    "remember": "registry.construction",
+    "loaded_from": "registry.modules.origin",
+    "remember": "registry.modules.building.remember",
 }
 
 __all__ = [*VERBS, *_EXPORTS]

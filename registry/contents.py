@@ -13,7 +13,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
-from registry.trust import Recorded
+from registry.modules.building.trust import Recorded
 
 if TYPE_CHECKING:
     import torch

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import TensorSource
-    from registry.models.holding import Holdings
+    from registry.modules.holding import Holdings
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StoredVersion:
         names = [name for name in names if name not in owned]
         wrappers = stored_values(self.entry.unwrapping, manifest.wrappers)
         if moved := [name for name in owned if name in manifest.tensors]:
-            from registry.checkpoints.live import LiveTensor
+            from registry.modules.live import LiveTensor
 
             tensors = self.open(manifest.only(moved))
             held = {owned[name]: LiveTensor(self.entry.ref, name, tensors[name]) for name in moved}
@@ -207,8 +207,8 @@ def check_module(
     Raises:
         RegistryError: as ``check_stored`` does; what fails on one rank of a spread module raises on all.
     """
-    from registry.checkpoints.live import is_sharded, model_class, open_live
-    from registry.models.holding import holdings, must_be_gathered
+    from registry.modules.holding import holdings, must_be_gathered
+    from registry.modules.live import is_sharded, model_class, open_live
     from registry.ranks import collective as ranks
 
     doing = f"checking {model_class(module).__name__}"
@@ -225,7 +225,7 @@ def check_module(
 
 
 def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> CheckReport:
-    from registry.models.holding import is_more_than_bits, verdict
+    from registry.modules.holding import is_more_than_bits, verdict
 
     there = stored.side(here.expectation)
     owned = encoded_owners(here.wrappers)
@@ -237,8 +237,8 @@ def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> Ch
 
 def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
     """Return what a module holds that its ranks brought together, as rank 0 has it."""
-    from registry.checkpoints.live import model_class
-    from registry.models.holding import Holdings
+    from registry.modules.holding import Holdings
+    from registry.modules.live import model_class
 
     inspection = examine(module, Question(), whole)
     values = {inspection.form.values[name]: value for name, value in inspection.weights.values.items()}

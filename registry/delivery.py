@@ -15,25 +15,25 @@ from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
-from registry.checkpoints.anatomy import set_mode
-from registry.checkpoints.live import is_fsdp1, model_class
 from registry.contents import OpenedVersion
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
-from registry.models import parallel
-from registry.models.build import Built, build
-from registry.models.expectation import expect_of
-from registry.models.fit import fit
-from registry.models.report import LoadReport
-from registry.models.rollback import undone_on_failure
-from registry.models.slots import Layout, bare, layout
-from registry.models.specification import ModelSpec
-from registry.models.target import check_target, described
+from registry.modules import parallel
+from registry.modules.anatomy import set_mode
+from registry.modules.building.build import Built, build
+from registry.modules.building.recipe import read_init
+from registry.modules.building.specification import ModelSpec
+from registry.modules.building.target import check_target, described
+from registry.modules.building.trust import BUILDERS, Recorded, imports_of, require_trusted
+from registry.modules.fitting.expectation import expect_of
+from registry.modules.fitting.fit import fit
+from registry.modules.fitting.report import LoadReport
+from registry.modules.fitting.rollback import undone_on_failure
+from registry.modules.layout import Layout, bare, layout
+from registry.modules.live import is_fsdp1, model_class
 from registry.ranks import collective as ranks
-from registry.recipe import read_init
 from registry.tensors.values import decode, decode_metadata
 from registry.tensors.wrapper_value import Owner
-from registry.trust import BUILDERS, Recorded, imports_of, require_trusted
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.alteration import alterations, is_broken
 from registry.canonical.form import Facts, Form, canonicalise
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
@@ -19,8 +18,9 @@ from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiff
 from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
 from registry.errors.models import ConstructorFailed, InitRefused
-from registry.offer import as_options
-from registry.recipe import Recipe, of_file, of_live, read_init, read_model
+from registry.modules.building.alteration import alterations, is_broken
+from registry.modules.building.offer import as_options
+from registry.modules.building.recipe import Recipe, of_file, of_live, read_init, read_model
 
 MOST_AROUND = 20
 """Sets with others inside of them that a refusal describes."""
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.canonical.expectation import Expectation
-    from registry.models.build import Built
-    from registry.models.specification import ModelSpec
+    from registry.modules.building.build import Built
+    from registry.modules.building.specification import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def examine(
 def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
     if isinstance(source, (str, os.PathLike)):
         return open_checkpoint(source)
-    from registry.checkpoints.live import open_live
+    from registry.modules.live import open_live
 
     return open_live(source)
 
@@ -228,8 +228,8 @@ def _ask_class(spec: ModelSpec | None) -> tuple[Built | None, Expectation | None
     """Build the class, if one is known, and return what it wants."""
     if spec is None:
         return None, None
-    from registry.models.build import build
-    from registry.models.expectation import expect
+    from registry.modules.building.build import build
+    from registry.modules.fitting.expectation import expect
 
     built = build(spec)
     return built, expect(built.module)

@@ -277,8 +277,8 @@ def _check_class(
     from registry.canonical.match import unmet
     from registry.contents import recorded_class
     from registry.delivery import Order, specification
-    from registry.models.build import build
-    from registry.models.expectation import expect
+    from registry.modules.building.build import build
+    from registry.modules.fitting.expectation import expect
 
     try:
         spec = specification(entry, Order(), recorded_class(catalog, home, entry))

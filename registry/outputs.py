@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
 from registry.example import Example
-from registry.models import generators
+from registry.modules.anatomy import is_training, parameters, parts, set_mode, tensors
+from registry.modules.building import process_state as generators
 from registry.tensors.spec import TensorSpec
 
 ROOT = "output"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
-    from registry.models.report import LoadReport
+    from registry.modules.fitting.report import LoadReport
     from registry.reproduction import Replay
     from registry.resumption import Resumed
     from registry.submission import Submission
@@ -377,11 +377,11 @@ class Registry:
             UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.checkpoints.anatomy import set_mode
         from registry.delivery import deliver, deliver_to_ranks, order_for
-        from registry.models.generators import uncollected
-        from registry.models.origin import set_origin
-        from registry.models.rollback import undone_on_failure
+        from registry.modules.anatomy import set_mode
+        from registry.modules.building.process_state import uncollected
+        from registry.modules.fitting.rollback import undone_on_failure
+        from registry.modules.origin import set_origin
 
         def open_version(entry: Entry) -> OpenedVersion:
             return self.contents.open(entry, "always" if verify == "outputs" else verify, resident=resident)

@@ -12,14 +12,14 @@ from blake3 import blake3
 from torch import nn
 
 from registry.canonical.form import EXTRA_STATE
-from registry.checkpoints.anatomy import parts
-from registry.checkpoints.live import LiveTensor, unwrapped
 from registry.enclosure import Enclosed, Enclosure
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
 from registry.example import Example, as_example
 from registry.intake import Inspection
-from registry.models.build import build
-from registry.models.fit import fit
+from registry.modules.anatomy import parts
+from registry.modules.building.build import build
+from registry.modules.fitting.fit import fit
+from registry.modules.live import LiveTensor, unwrapped
 from registry.outputs import Deviation, Output, Outputs, compare, device_of, run
 from registry.tensors.spec import TensorSpec
 

@@ -16,11 +16,11 @@ from registry.delivery import Order, deliver, require_unflattened
 from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
-from registry.models import generators
-from registry.models.origin import set_origin
-from registry.models.report import LoadReport
-from registry.models.rollback import undone_on_failure
-from registry.models.slots import bare, layout
+from registry.modules.building import process_state as generators
+from registry.modules.fitting.report import LoadReport
+from registry.modules.fitting.rollback import undone_on_failure
+from registry.modules.layout import bare, layout
+from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard, materialised
 from registry.training.capture import Job, kind_of, parameter_names

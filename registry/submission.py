@@ -132,8 +132,8 @@ def _meeting(submission: Submission) -> Meeting[Entry] | None:
 
 def _gathered(submission: Submission, meeting: Meeting[Entry]) -> Gathered:
     """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
-    from registry.checkpoints.live import is_sharded, open_live
     from registry.errors.models import first_line
+    from registry.modules.live import is_sharded, open_live
 
     module: Any = submission.source
     if not is_sharded(module):
@@ -192,7 +192,7 @@ def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
 
         enclosures["example"] = enclose_example(source, inspection, submission.example)
     if inspection.checkpoint.format == "live" and submission.question.model is not None:
-        from registry.models.target import resolve_target
+        from registry.modules.building.target import resolve_target
 
         if not isinstance(resolve_target(submission.question.model), type):
             # A live model's own class is read off it; that this was named instead is what a load has to know.

@@ -9,7 +9,7 @@ from registry.errors.canonical import some
 from registry.errors.root import RegistryError
 
 if TYPE_CHECKING:
-    from registry.models.report import LoadReport
+    from registry.modules.fitting.report import LoadReport
 
 
 class ModelError(RegistryError):

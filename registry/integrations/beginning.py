@@ -10,8 +10,8 @@ from torch import nn
 
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
 from registry.errors.checkpoints import UnencodableValue
-from registry.models.origin import Origin, loaded_from
-from registry.models.slots import bare
+from registry.modules.layout import bare
+from registry.modules.origin import Origin, loaded_from
 from registry.ranks import collective as ranks
 from registry.registry import Registry, default_registry
 

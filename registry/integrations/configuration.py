@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from registry.models.target import resolve_target, target_of
+from registry.modules.building.target import resolve_target, target_of
 
 
 def construction(model: PreTrainedModel) -> dict[str, Any]:

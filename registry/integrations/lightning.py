@@ -7,9 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from registry.construction import remember_if_possible, remembered
 from registry.integrations.beginning import confirm_loaded
 from registry.integrations.retention import Keeper
+from registry.modules.building.remember import remember_if_possible, remembered
 
 
 class RegistryCheckpoint(Checkpoint):

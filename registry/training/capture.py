@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.live import LiveTensor, is_fsdp1
 from registry.enclosure import Enclosure
 from registry.errors.training import ForeignParameters
-from registry.models import generators
-from registry.models.slots import bare, layout
+from registry.modules.building import process_state as generators
+from registry.modules.layout import bare, layout
+from registry.modules.live import LiveTensor, is_fsdp1
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
 from registry.training.optimizer import by_name

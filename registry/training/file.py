@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.checkpoints.anatomy import named_parameters
 from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.states import Kind, states_in
 from registry.checkpoints.weights import TensorSource
@@ -15,6 +14,7 @@ from registry.errors.checkpoints import UnencodableValue
 from registry.errors.root import RegistryError
 from registry.errors.training import UnprovedOrder
 from registry.intake import Inspection
+from registry.modules.anatomy import named_parameters
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.training.optimizer import by_name, check_shapes
 from registry.training.state import flatten

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from registry import Registry
-from registry.checkpoints import live
 from registry.checkpoints.opening import open_checkpoint
 from registry.counterparts import open_file
 from registry.errors import ChangedCheckpoint, RegistryError
+from registry.modules import live
 
 
 def state(value: float = 0.0, tensors: int = 6) -> dict[str, torch.Tensor]:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from registry.models.build import build
-from registry.models.fit import fit
-from registry.models.specification import ModelSpec
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
 from registry.tensors.memory import same_bits
 
 FAST = {

@@ -14,12 +14,12 @@ from constructors import CACHE, FAST, REFUSED, ZOO, cached_projection
 from torch import nn
 
 from registry.errors import KeptConstruction, MetaOutside, RandomOutside
-from registry.models import generators
-from registry.models.build import build
-from registry.models.fit import fit
-from registry.models.outside import outside
-from registry.models.slots import layout
-from registry.models.specification import ModelSpec
+from registry.modules.building import process_state as generators
+from registry.modules.building.build import build
+from registry.modules.building.outside import outside
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
+from registry.modules.layout import layout
 from registry.tensors.memory import same_bits
 
 ALLOWED = sorted(name for name, (_, how) in ZOO.items() if how != REFUSED)

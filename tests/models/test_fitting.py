@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.parallel import DataParallel
 
 from registry import errors
-from registry.models.build import build
-from registry.models.expectation import expect
-from registry.models.fit import fit
-from registry.models.specification import ModelSpec
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.expectation import expect
+from registry.modules.fitting.fit import fit
 from registry.tensors.memory import same_bits
 
 

@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import registry
 from registry import errors
-from registry.models import origin
-from registry.models.fit import fit
+from registry.modules import origin
+from registry.modules.fitting.fit import fit
 
 
 class Restarting(nn.Module):

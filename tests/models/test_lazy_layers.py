@@ -9,7 +9,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 from registry import errors
-from registry.models.fit import fit
+from registry.modules.fitting.fit import fit
 
 
 class LazyTable(LazyModuleMixin, nn.Module):

@@ -13,10 +13,10 @@ import torch.multiprocessing as mp
 from abilities import sharding_on_the_cpu
 
 from registry import errors
-from registry.models import parallel
-from registry.models.build import build
-from registry.models.fit import fit
-from registry.models.specification import ModelSpec
+from registry.modules import parallel
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
 from registry.ranks import collective as ranks
 
 CPU = torch.device("cpu")

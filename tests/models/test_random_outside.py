@@ -13,10 +13,10 @@ import torch
 from drawing import CONSTANT, DRAWN
 
 from registry.errors import RandomOutside
-from registry.models import generators
-from registry.models.build import build
-from registry.models.fit import fit
-from registry.models.specification import ModelSpec
+from registry.modules.building import process_state as generators
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
 
 STATE = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import registry
 from registry import errors
-from registry.models.fit import fit
+from registry.modules.fitting.fit import fit
 
 
 class Refuses(nn.Module):

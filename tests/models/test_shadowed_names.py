@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import registry
-from registry.checkpoints import anatomy
+from registry.modules import anatomy
 
 INPUTS = torch.linspace(-1, 1, 12).reshape(3, 4)
 CLASSES = ["Lists", "Inside", "OfTheClass", "Flags"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from registry import errors
-from registry.models.build import build
-from registry.models.fit import fit
-from registry.models.memory import may_overlap_itself, put
-from registry.models.specification import ModelSpec
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
+from registry.modules.fitting.memory import may_overlap_itself, put
 
 
 class Holder(nn.Module):

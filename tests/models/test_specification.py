@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from registry import errors
-from registry.models.build import build
-from registry.models.specification import ModelSpec
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from registry import errors
 from registry.cli.options import parse_init
-from registry.offer import as_options
+from registry.modules.building.offer import as_options
 
 NETS = """
 from torch import nn

@@ -17,7 +17,7 @@ from strangers import STRANGE, TELLTALE, edited, estrange, forget, traces
 
 import registry
 from registry import Registry, errors
-from registry.trust import Access, User, exposure
+from registry.modules.building.trust import Access, User, exposure
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from registry.canonical.arguments import Arguments
 from registry.errors.intake import NotAModule, UnstorableInit
 from registry.errors.models import InitRefused
-from registry.recipe import described
+from registry.modules.building.recipe import described
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry.models.constructor import Constructed
+    from registry.modules.building.constructor import Constructed
 
     M = TypeVar("M", bound=nn.Module)
 
@@ -51,8 +51,8 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
         return _recording_class(model)
     if not isinstance(model, nn.Module):
         raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
-    from registry.checkpoints.live import model_class, unwrapped
-    from registry.models.constructor import Call, by_name, note, signature_of
+    from registry.modules.building.constructor import Call, by_name, note, signature_of
+    from registry.modules.live import model_class, unwrapped
 
     cls = model_class(model)
     Call(args, init).check(cls, cls.__qualname__)
@@ -65,7 +65,7 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
 
 def remembered(model: nn.Module) -> Arguments | None:
     """Return the constructor arguments that were remembered on a model, or None."""
-    from registry.models.constructor import noted
+    from registry.modules.building.constructor import noted
 
     found = noted(model)
     return found if isinstance(found, Arguments) else None
@@ -73,7 +73,7 @@ def remembered(model: nn.Module) -> Arguments | None:
 
 def forgotten(model: nn.Module) -> str:
     """Return why a model's constructor was recorded and its arguments are not known all the same; or nothing."""
-    from registry.models.constructor import noted
+    from registry.modules.building.constructor import noted
 
     found = noted(model)
     return found if isinstance(found, str) else ""
@@ -81,14 +81,14 @@ def forgotten(model: nn.Module) -> str:
 
 def constructed(model: nn.Module) -> Constructed | None:
     """Return the tensors that a model had when its constructor arguments were remembered, or None."""
-    from registry.models.constructor import noted_tensors
+    from registry.modules.building.constructor import noted_tensors
 
     return noted_tensors(model)
 
 
 def remember_if_possible(model: nn.Module, init: dict[str, Any]) -> None:
     """Remember arguments that were collected and may not be all that the constructor takes."""
-    from registry.models.constructor import note
+    from registry.modules.building.constructor import note
 
     try:
         remember(model, **init)
@@ -133,7 +133,7 @@ def _recording(construct: Callable[..., None]) -> Callable[..., None]:
 
 
 def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    from registry.models.constructor import by_name, note
+    from registry.modules.building.constructor import by_name, note
 
     try:
         bound = signature.bind(model, *args, **kwargs)
@@ -147,8 +147,8 @@ def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...
 
 
 def _record_tensors(model: nn.Module) -> None:
-    from registry.models.constructor import note_tensors
-    from registry.models.slots import layout
+    from registry.modules.building.constructor import note_tensors
+    from registry.modules.layout import layout
 
     note_tensors(model, layout(model))
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from registry.errors.models import UntouchedTensor
-from registry.models.slots import Layout
+from registry.modules.layout import Layout
 
 
 class Landing:

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.arguments import POSITIONAL, Arguments
 from registry.errors.models import InitRefused
-from registry.models.slots import Layout
+from registry.modules.layout import Layout
 from registry.tensors.spec import TensorSpec
 from registry.tensors.values import MOST_LEVELS
 

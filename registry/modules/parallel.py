@@ -11,11 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from registry.checkpoints.anatomy import move, parameters, parts, set_mode, unshadowed
 from registry.errors.models import CannotShard, CannotWrap, first_line
-from registry.models.assignment import convert
-from registry.models.build import Built
-from registry.models.slots import layout
+from registry.modules.anatomy import move, parameters, parts, set_mode, unshadowed
+from registry.modules.building.build import Built
+from registry.modules.fitting.assignment import convert
+from registry.modules.layout import layout
 
 
 def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = False) -> nn.Module:

@@ -15,9 +15,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from registry.errors.models import DtypeMismatch, ShapeMismatch
-from registry.models.expectation import dtype_name
-from registry.models.plan import is_real_float
-from registry.models.slots import Layout
+from registry.modules.fitting.expectation import dtype_name
+from registry.modules.fitting.plan import is_real_float
+from registry.modules.layout import Layout
 from registry.tensors.spec import TensorSpec
 
 _WIDTHS = (840, 1680)

@@ -21,9 +21,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 from torch.utils._pytree import tree_map
 
-from registry.models.entropy import OWN, is_unrepeatable
-from registry.models.memory import may_overlap_itself
-from registry.models.operators import Operator, operator
+from registry.modules.building.entropy import OWN, is_unrepeatable
+from registry.modules.building.operators import Operator, operator
+from registry.modules.fitting.memory import may_overlap_itself
 
 _storage_id: Callable[[torch.Tensor], int] | None = getattr(torch._C, "_storage_id", None)
 _uses: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.errors.models import DtypeMismatch, ExtraStateRefused, ShapeMismatch, first_line
-from registry.models.assignment import write
-from registry.models.expectation import dtype_name, spec_of
-from registry.models.plan import Allowances, is_real_float, matches
-from registry.models.report import LoadReport
-from registry.models.slots import Layout, Slot, owned
+from registry.modules.fitting.assignment import write
+from registry.modules.fitting.expectation import dtype_name, spec_of
+from registry.modules.fitting.plan import Allowances, is_real_float, matches
+from registry.modules.fitting.report import LoadReport
+from registry.modules.layout import Layout, Slot, owned
 from registry.tensors.wrapper_value import Owner
 
 

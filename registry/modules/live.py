@@ -17,7 +17,6 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
 from registry.canonical.wrappers import WRAPPERS, Wrapper
-from registry.checkpoints.anatomy import parameters, parts, state_dict, unshadowed
 from registry.checkpoints.containers import examine
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
@@ -25,6 +24,7 @@ from registry.checkpoints.settling import DEEPEST
 from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
+from registry.modules.anatomy import parameters, parts, state_dict, unshadowed
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.spec import TensorSpec
 from registry.tensors.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord

@@ -22,8 +22,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from registry.models.deferral import Deferral, current
-from registry.models.entropy import replaced, sources
+from registry.modules.building.deferral import Deferral, current
+from registry.modules.building.entropy import replaced, sources
 
 _Function = Callable[..., Any]
 

@@ -19,7 +19,7 @@ from registry.errors.models import (
     UnknownInitStyle,
     first_line,
 )
-from registry.models.constructor import (
+from registry.modules.building.constructor import (
     INIT_STYLES,
     Call,
     attributes_read,
@@ -28,7 +28,7 @@ from registry.models.constructor import (
     signature_of,
     texts_for_numbers,
 )
-from registry.models.target import check_target, current_directory_importable, described, resolve_target
+from registry.modules.building.target import check_target, current_directory_importable, described, resolve_target
 
 
 @dataclass(frozen=True)

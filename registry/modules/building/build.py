@@ -12,14 +12,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.errors.models import ConstructorFailed, KeptConstruction
-from registry.models import generators
-from registry.models.constructor import note_tensors
-from registry.models.deferral import Aftermath, Deferral, Stopped, current, is_possible
-from registry.models.exchange import exchange
-from registry.models.outside import drawn, outside
-from registry.models.shortcuts import deferring
-from registry.models.slots import Layout, layout
-from registry.models.specification import ModelSpec
+from registry.modules.building import process_state as generators
+from registry.modules.building.constructor import note_tensors
+from registry.modules.building.deferral import Aftermath, Deferral, Stopped, current, is_possible
+from registry.modules.building.outside import drawn, outside
+from registry.modules.building.shortcuts import deferring
+from registry.modules.building.specification import ModelSpec
+from registry.modules.exchange import exchange
+from registry.modules.layout import Layout, layout
 
 
 @dataclass

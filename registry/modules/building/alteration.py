@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from registry.checkpoints.weights import TensorSource
-    from registry.models.constructor import Constructed
-    from registry.recipe import Recipe
+    from registry.modules.building.constructor import Constructed
+    from registry.modules.building.recipe import Recipe
 
 
 def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[str, ...]:

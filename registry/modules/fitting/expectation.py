@@ -11,10 +11,10 @@ from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
 from registry.canonical.owned import unwrapping_of
-from registry.checkpoints.anatomy import state_dict
-from registry.checkpoints.live import live_wrappers
-from registry.models.generators import uncollected
-from registry.models.slots import EXTRA_STATE, Layout, bare, layout
+from registry.modules.anatomy import state_dict
+from registry.modules.building.process_state import uncollected
+from registry.modules.layout import EXTRA_STATE, Layout, bare, layout
+from registry.modules.live import live_wrappers
 from registry.tensors.spec import TensorSpec
 
 COUNTER = "num_batches_tracked"

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.checkpoints.anatomy import move
 from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
-from registry.models import assignment
-from registry.models.build import Built
-from registry.models.expectation import dtype_name, expect_of, spec_of
-from registry.models.generators import uncollected
-from registry.models.landing import Landing
-from registry.models.laziness import check_lazy
-from registry.models.memory import check_places
-from registry.models.outside import on_meta
-from registry.models.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
-from registry.models.report import LoadReport
-from registry.models.rollback import Snapshot
-from registry.models.slots import Layout, bare, layout
-from registry.models.wrapping import WrapperPlan, give_back, plan_wrappers
+from registry.modules.anatomy import move
+from registry.modules.building.build import Built
+from registry.modules.building.outside import on_meta
+from registry.modules.building.process_state import uncollected
+from registry.modules.fitting import assignment
+from registry.modules.fitting.expectation import dtype_name, expect_of, spec_of
+from registry.modules.fitting.landing import Landing
+from registry.modules.fitting.laziness import check_lazy
+from registry.modules.fitting.memory import check_places
+from registry.modules.fitting.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
+from registry.modules.fitting.report import LoadReport
+from registry.modules.fitting.rollback import Snapshot
+from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
+from registry.modules.layout import Layout, bare, layout
 from registry.tensors.memory import same_bits
 from registry.tensors.wrapper_value import Owner
 

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.owned import unwrapping_of
-from registry.checkpoints.anatomy import method, state_dict, tensors
-from registry.checkpoints.live import live_wrappers
 from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
-from registry.models.exchange import exchange
-from registry.models.expectation import own_state
-from registry.models.memory import put
-from registry.models.plan import Plan
-from registry.models.slots import Layout, Slot, layout
+from registry.modules.anatomy import method, state_dict, tensors
+from registry.modules.exchange import exchange
+from registry.modules.fitting.expectation import own_state
+from registry.modules.fitting.memory import put
+from registry.modules.fitting.plan import Plan
+from registry.modules.layout import Layout, Slot, layout
+from registry.modules.live import live_wrappers
 from registry.ranks.shards import is_shard, local, materialised, part_of
 from registry.tensors.memory import same_bits
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from registry.errors.models import BadTarget, ModuleNotImportable, NoSuchClass, NotAModelClass, first_line
-from registry.trust import require_foreign, top_level
+from registry.modules.building.trust import require_foreign, top_level
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.canonical.expectation import Expectation
 from registry.errors.models import DtypeMismatch, FitError, MissingTensors, ShapeMismatch, UnexpectedTensors
-from registry.models.report import LoadReport
+from registry.modules.fitting.report import LoadReport
 from registry.tensors.spec import TensorSpec
 
 _REAL_FLOATS = ("float16", "bfloat16", "float32", "float64")

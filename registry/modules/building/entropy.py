@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from registry.models.operators import operator
+from registry.modules.building.operators import operator
 
 _Function = Callable[..., Any]
 _Replacement = tuple[Any, str, _Function]

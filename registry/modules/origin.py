@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from registry.models.slots import bare
+from registry.modules.layout import bare
 
 
 class Origin(NamedTuple):

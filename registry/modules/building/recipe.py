@@ -11,15 +11,15 @@ from registry.canonical.arguments import UNKNOWN, Arguments
 from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
 from registry.errors.models import UnknownInitStyle
-from registry.offer import as_options
-from registry.trust import BUILDERS
+from registry.modules.building.offer import as_options
+from registry.modules.building.trust import BUILDERS
 
 if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
-    from registry.models.constructor import Constructed
-    from registry.models.specification import ModelSpec
+    from registry.modules.building.constructor import Constructed
+    from registry.modules.building.specification import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_model(model: object) -> str | None:
         raise UnusableModel(
             described(model), "give its class, or 'package.module:Class', and its constructor arguments with init="
         )
-    from registry.models.target import target_of
+    from registry.modules.building.target import target_of
 
     target, why = target_of(model)
     if target is None:
@@ -107,7 +107,7 @@ def of_file(
         if init is not None or init_as is not None:
             raise InitWithoutModel(checkpoint.source)
         return Recipe()
-    from registry.models.specification import ModelSpec
+    from registry.modules.building.specification import ModelSpec
 
     spec = ModelSpec(model, dict(init or {}), init_as or "kwargs")
     if init_from_file and not checkpoint.init:
@@ -135,11 +135,11 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
         InitRefused: the class does not take the arguments.
         UnstorableInit: an argument could not be given back as it is.
     """
-    from registry.checkpoints.live import model_class, unwrapped
-    from registry.construction import constructed, forgotten, remembered
-    from registry.models.constructor import Call, takes_nothing
-    from registry.models.specification import ModelSpec
-    from registry.models.target import resolve_target, target_of
+    from registry.modules.building.constructor import Call, takes_nothing
+    from registry.modules.building.remember import constructed, forgotten, remembered
+    from registry.modules.building.specification import ModelSpec
+    from registry.modules.building.target import resolve_target, target_of
+    from registry.modules.live import model_class, unwrapped
 
     cls, inner = model_class(module), unwrapped(module)
     live_class, why_not = target_of(cls) if model is None else (None, "")

@@ -9,8 +9,8 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from registry.errors.models import UntouchedTensor
-from registry.models.plan import Plan
-from registry.models.slots import Layout
+from registry.modules.fitting.plan import Plan
+from registry.modules.layout import Layout
 from registry.ranks.shards import local, part_of
 from registry.tensors.memory import same_bits
 

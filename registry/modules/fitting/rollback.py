@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.checkpoints import anatomy
-from registry.models.exchange import exchange
-from registry.models.slots import Layout, layout, owned
+from registry.modules import anatomy
+from registry.modules.exchange import exchange
+from registry.modules.layout import Layout, layout, owned
 from registry.ranks.shards import is_shard, local
 from registry.tensors.memory import same_bits
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.models import generators
-from registry.models.entropy import noticed
-from registry.models.prints import fingerprint, is_array, is_flat
-from registry.models.reachable import reachable
-from registry.models.slots import Layout, layout
+from registry.modules.building import process_state as generators
+from registry.modules.building.entropy import noticed
+from registry.modules.building.prints import fingerprint, is_array, is_flat
+from registry.modules.building.reachable import reachable
+from registry.modules.layout import Layout, layout
 
 
 def outside(module: nn.Module) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
-from registry.checkpoints.live import LiveTensor, is_fsdp1, is_sharded
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnstorableTensor
-from registry.models.expectation import counters, dtype_name, expect_of, own_state, spec_of
-from registry.models.generators import uncollected
-from registry.models.plan import is_real_float
-from registry.models.slots import bare, layout, owned
+from registry.modules.building.process_state import uncollected
+from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
+from registry.modules.fitting.plan import is_real_float
+from registry.modules.layout import bare, layout, owned
+from registry.modules.live import LiveTensor, is_fsdp1, is_sharded
 from registry.ranks.shards import is_shard, local, part_of
 from registry.tensors.memory import same_bits
 from registry.tensors.spec import TensorSpec

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from registry.models.constructor import NOTED
-from registry.models.prints import SCALARS, SEQUENCES, fingerprint, is_a_leaf
-from registry.models.slots import Layout
+from registry.modules.building.constructor import NOTED
+from registry.modules.building.prints import SCALARS, SEQUENCES, fingerprint, is_a_leaf
+from registry.modules.layout import Layout
 
 _MOST_OBJECTS = 1_000_000
 """A module that refers to more is looked at as far as that."""

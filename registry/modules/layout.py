@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from registry.canonical.owned import levels_of
-from registry.checkpoints.live import wrapper_of
+from registry.modules.live import wrapper_of
 from registry.tensors.wrapper_value import Owner
 
 EXTRA_STATE = "_extra_state"

@@ -1,1 +1,0 @@
-"""From an entry to a ready module."""
