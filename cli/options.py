@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from registry.example import Example
+    from registry.attachments.examples.example import Example
     from registry.registry import Registry
 
 Home = Annotated[
@@ -137,7 +137,7 @@ def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) ->
         return None
     if file is not None and shapes:
         raise typer.BadParameter("give one of --example and --example-shape")
-    from registry.example import random_example, read_example
+    from registry.attachments.examples.example import random_example, read_example
 
     if file is not None:
         return read_example(file)

@@ -18,9 +18,9 @@ from registry.modules.building.trust import Recorded
 if TYPE_CHECKING:
     import torch
 
+    from registry.attachments.attachment import Enclosed
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore
-    from registry.enclosure import Enclosed
     from registry.tensors.manifest import Manifest
 
 Verify = Literal["always", "once", "never"]
@@ -87,7 +87,7 @@ class Contents:
         Raises:
             RegistryError: as ``tensors`` does.
         """
-        from registry.enclosure import Enclosed, values_of
+        from registry.attachments.attachment import Enclosed, values_of
 
         body = self.catalog.document(entry, kind)
         if body is None:

@@ -9,6 +9,7 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from registry.attachments.attachment import Enclosure
 from registry.blobs.store import BlobStore, Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
@@ -16,7 +17,6 @@ from registry.catalog.actor import creator
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
-from registry.enclosure import Enclosure
 from registry.errors.intake import ChangedCheckpoint, NameNeeded
 from registry.intake import Inspection
 from registry.provenance import FileDigest, git_commit

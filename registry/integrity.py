@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.catalog import Catalog
@@ -20,10 +21,9 @@ from registry.errors.root import RegistryError
 from registry.reference import Reference
 from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.values import decode, decode_metadata
-from registry.training.state import unflatten
 
 if TYPE_CHECKING:
-    from registry.reproduction import Replay
+    from registry.attachments.examples.replay import Replay
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from registry.attachments.examples.replay import Replay
     from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
     from registry.comparison import Difference
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.modules.fitting.report import LoadReport
-    from registry.reproduction import Replay
     from registry.resumption import Resumed
     from registry.submission import Submission
 
@@ -205,8 +205,8 @@ class Registry:
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
+        from registry.attachments.training.job import Job
         from registry.resumption import resume
-        from registry.training.capture import Job
 
         return resume(
             model,
@@ -462,8 +462,8 @@ class Registry:
             NoExample: the version was pushed without one.
             RegistryError: it cannot be loaded, or not be run.
         """
+        from registry.attachments.examples.replay import replay
         from registry.errors.outputs import NoExample
-        from registry.reproduction import replay
 
         entry = self.get(ref)
         enclosed = self.contents.enclosed(entry, "example")
@@ -630,7 +630,7 @@ class Registry:
 
         job = None
         if any(part is not None for part in training):
-            from registry.training.capture import Job
+            from registry.attachments.training.job import Job
 
             if isinstance(source, (str, os.PathLike, Mapping)):
                 raise JobNeedsModel(draft.name)

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from registry.attachments.attachment import Enclosed
+from registry.attachments.training.job import Job, kind_of, parameter_names
+from registry.attachments.training.memory import Memory
+from registry.attachments.training.nesting import as_in, unflatten
+from registry.attachments.training.optimizer import by_position
 from registry.catalog.entry import Entry
 from registry.contents import OpenedVersion
 from registry.delivery import Order, deliver, require_unflattened
-from registry.enclosure import Enclosed
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
 from registry.modules.building import process_state as generators
@@ -23,10 +27,6 @@ from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard, materialised
-from registry.training.capture import Job, kind_of, parameter_names
-from registry.training.memory import Memory
-from registry.training.optimizer import by_position
-from registry.training.state import as_in, unflatten
 
 
 @dataclass(frozen=True)

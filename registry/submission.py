@@ -9,21 +9,21 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from registry.attachments.attachment import Enclosure
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft
 from registry.catalog.entry import Entry
 from registry.deposit import deposit
-from registry.enclosure import Enclosure
 from registry.intake import Inspection, Question, examine
 from registry.pending import PendingEntry, copied, follow, settle_last
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from registry.attachments.training.job import Job
     from registry.checkpoints.weights import Checkpoint
     from registry.ranks.rendezvous import Meeting
-    from registry.training.capture import Job
 
 TIMEOUT = timedelta(minutes=10)
 """How long the ranks of a job wait for each other."""
@@ -142,11 +142,11 @@ def _gathered(submission: Submission, meeting: Meeting[Entry]) -> Gathered:
     def gather() -> Gathered:
         checkpoint, enclosures = open_live(module), {}
         if submission.job is not None:
-            from registry.training.capture import enclose_job
+            from registry.attachments.training.job import enclose_job
 
             enclosures["training"] = enclose_job(module, submission.job, keep=meeting.writes_here)
         if submission.example is not None:
-            from registry.reproduction import enclose_example
+            from registry.attachments.examples.replay import enclose_example
 
             enclosures["example"] = enclose_example(module, None, submission.example)
         return Gathered(checkpoint, enclosures)
@@ -168,7 +168,7 @@ def inspect(
     inspection = examine(source, question, opened)
     if not inspection.checkpoint.training:
         return inspection.accounted(), None
-    from registry.training.file import enclose_file
+    from registry.attachments.training.file import enclose_file
 
     kept = enclose_file(inspection)
     inspection = replace(inspection, notes=(*inspection.notes, *kept.notes))
@@ -181,14 +181,14 @@ def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
     inspection, found = inspect(source, submission.question, gathered.checkpoint)
     enclosures = dict(gathered.enclosures)
     if submission.job is not None and "training" not in enclosures:
-        from registry.training.capture import enclose_job
+        from registry.attachments.training.job import enclose_job
 
         module: Any = source
         enclosures["training"] = enclose_job(module, submission.job)
     elif found is not None:
         enclosures["training"] = found
     if submission.example is not None and "example" not in enclosures:
-        from registry.reproduction import enclose_example
+        from registry.attachments.examples.replay import enclose_example
 
         enclosures["example"] = enclose_example(source, inspection, submission.example)
     if inspection.checkpoint.format == "live" and submission.question.model is not None:

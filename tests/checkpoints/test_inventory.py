@@ -11,13 +11,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from registry.attachments.training.file import enclose_file
 from registry.checkpoints.choosing import sets_called
 from registry.checkpoints.inventory import identities, left_out, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import RegistryError, SeveralWeightSets, UnknownWeightSet
 from registry.intake import Question
 from registry.submission import inspect
-from registry.training.file import enclose_file
 
 KEYS = st.sampled_from(
     [

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from registry import Registry
+from registry.attachments.examples.example import random_example, read_example
 from registry.errors import (
     ExampleFailed,
     ExampleNeedsClass,
@@ -21,7 +22,6 @@ from registry.errors import (
     OutputsVary,
     UnusableExample,
 )
-from registry.example import random_example, read_example
 
 INPUTS = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
 

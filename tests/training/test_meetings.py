@@ -165,7 +165,7 @@ def test_all_ranks_run_the_example_of_a_sharded_model(hub: registry.Registry, tm
 
 
 def hold_what_was_gathered(rank: int) -> int:
-    from registry.training.capture import Job, enclose_job
+    from registry.attachments.training.job import Job, enclose_job
 
     model = sharded(nn.Linear(40, 40, bias=False))
     optimizer = torch.optim.Adam(model.parameters())

@@ -11,16 +11,16 @@ import torch
 from blake3 import blake3
 from torch import nn
 
+from registry.attachments.attachment import Enclosed, Enclosure
+from registry.attachments.examples.example import Example, as_example
+from registry.attachments.examples.run import Deviation, Output, Outputs, compare, device_of, run
 from registry.canonical.form import EXTRA_STATE
-from registry.enclosure import Enclosed, Enclosure
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
-from registry.example import Example, as_example
 from registry.intake import Inspection
 from registry.modules.anatomy import parts
 from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
 from registry.modules.live import LiveTensor, unwrapped
-from registry.outputs import Deviation, Output, Outputs, compare, device_of, run
 from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"

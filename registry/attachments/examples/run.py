@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from registry.attachments.examples.example import Example
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
-from registry.example import Example
 from registry.modules.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.modules.building import process_state as generators
 from registry.tensors.spec import TensorSpec

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry.attachments.attachment import Enclosure
+from registry.attachments.training.nesting import flatten
+from registry.attachments.training.optimizer import by_name, check_shapes
 from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.states import Kind, states_in
 from registry.checkpoints.weights import TensorSource
-from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.root import RegistryError
 from registry.errors.training import UnprovedOrder
 from registry.intake import Inspection
 from registry.modules.anatomy import named_parameters
 from registry.tensors.dtypes import ITEM_SIZES
-from registry.training.optimizer import by_name, check_shapes
-from registry.training.state import flatten
 
 _SCHEDULERS = ("scheduler", "schedulers", "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "lr_sched", "sched")
 _SCALERS = ("scaler", "scaler_state_dict", "grad_scaler", "amp_scaler")

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.enclosure import Enclosure
+from registry.attachments.attachment import Enclosure
+from registry.attachments.training.nesting import flatten
+from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
 from registry.modules.building import process_state as generators
 from registry.modules.layout import bare, layout
 from registry.modules.live import LiveTensor, is_fsdp1
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
-from registry.training.optimizer import by_name
-from registry.training.state import flatten
 
 PARTS = ("optimizer", "scheduler", "scaler")
 

@@ -6,8 +6,8 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from registry.attachments.attachment import Enclosure
 from registry.checkpoints.weights import TensorSource
-from registry.enclosure import Enclosure
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors.values import MOST_LEVELS, MOST_NODES, Place, encode_all
 

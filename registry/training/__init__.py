@@ -1,1 +1,0 @@
-"""Training state beside the weights: optimizer, scheduler, counters. Keyed by name, and never pickled."""
