@@ -10,14 +10,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from registry import settings
-from registry.arguments import checked
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
-from registry.contents import Contents, OpenedVersion, Verify
 from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
+from registry.home import address as settings
+from registry.home.arguments import checked
+from registry.home.version import Contents, OpenedVersion, Verify
 from registry.reference import check_new_model_name, is_named_like_a_file, is_path, parse
 
 if TYPE_CHECKING:

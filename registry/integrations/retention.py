@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 
-from registry.arguments import checked
 from registry.catalog.entry import Entry
 from registry.errors.catalog import AliasedVersion, PurgedVersion, TrashedVersion, UnknownVersion
+from registry.home.arguments import checked
 from registry.registry import Registry, default_registry
 
 LAST, BEST = "last", "best"

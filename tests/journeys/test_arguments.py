@@ -19,7 +19,7 @@ from torch import nn
 
 import registry
 from registry import errors
-from registry.arguments import ARGUMENTS, ELSEWHERE, OF_VERB, checked
+from registry.home.arguments import ARGUMENTS, ELSEWHERE, OF_VERB, checked
 from registry.integrations.retention import Keeper
 
 JUDGED_ELSEWHERE = {"model", "init", "example"}
@@ -169,7 +169,7 @@ def test_every_argument_of_every_verb_is_read() -> None:
     read = {name for _, name in OF_VERB} | ARGUMENTS.keys() | JUDGED_ELSEWHERE
     for verb in registry.VERBS:
         unread = inspect.signature(getattr(registry.Registry, verb)).parameters.keys() - read - {"self"}
-        assert not unread, f"{verb} takes {unread}, and registry.arguments does not say what"
+        assert not unread, f"{verb} takes {unread}, and registry.home.arguments does not say what"
         assert hasattr(getattr(registry.Registry, verb), "__wrapped__"), f"{verb} does not read its arguments"
 
 
