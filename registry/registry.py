@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
     from registry.modules.fitting.report import LoadReport
+    from registry.pushing.push import Submission
     from registry.resumption import Resumed
-    from registry.submission import Submission
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
@@ -156,9 +156,9 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
-        from registry.deposit import name_for
         from registry.intake import Question
-        from registry.submission import submit, submit_later
+        from registry.pushing.push import submit, submit_later
+        from registry.pushing.storing import name_for
 
         submission = self._submission(
             source,
@@ -234,7 +234,7 @@ class Registry:
             RegistryError: as ``push`` does.
         """
         from registry.intake import Question
-        from registry.submission import inspect
+        from registry.pushing.push import inspect
 
         return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
 
@@ -626,7 +626,7 @@ class Registry:
         **rest: Any,
     ) -> Submission:
         """Return what is pushed."""
-        from registry.submission import Submission
+        from registry.pushing.push import Submission
 
         job = None
         if any(part is not None for part in training):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.provenance import git_commit
+from registry.pushing.provenance import git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -17,7 +17,7 @@ from registry.checkpoints.inventory import identities, left_out, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import RegistryError, SeveralWeightSets, UnknownWeightSet
 from registry.intake import Question
-from registry.submission import inspect
+from registry.pushing.push import inspect
 
 KEYS = st.sampled_from(
     [

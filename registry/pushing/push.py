@@ -14,9 +14,9 @@ from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft
 from registry.catalog.entry import Entry
-from registry.deposit import deposit
 from registry.intake import Inspection, Question, examine
-from registry.pending import PendingEntry, copied, follow, settle_last
+from registry.pushing.background import PendingEntry, copied, follow, settle_last
+from registry.pushing.storing import deposit
 
 if TYPE_CHECKING:
     from torch import nn
