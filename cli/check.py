@@ -10,7 +10,7 @@ from . import options
 from .rendering import number_of, print_json, say, table
 
 if TYPE_CHECKING:
-    from registry.confirmation import CheckReport
+    from registry.loading.check import CheckReport
 
 _FEW = 20
 

@@ -28,7 +28,7 @@ def export(
 
     Example: registry export pointnet:best best_ddp.pth --format ddp
     """
-    from registry.exporter import format_of
+    from registry.loading.export import format_of
 
     written = format_of(out, format)
     with moving_bar(f"writing {out}", quiet=as_json):

@@ -275,8 +275,8 @@ def _check_class(
     if entry.model_class is None:
         return
     from registry.canonical.match import unmet
-    from registry.delivery import Order, specification
     from registry.home.version import recorded_class
+    from registry.loading.load import Order, specification
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
     from registry.comparison import Difference
-    from registry.confirmation import CheckReport
     from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
     from registry.integrity import AuditReport
+    from registry.loading.check import CheckReport
+    from registry.loading.resume import Resumed
     from registry.modules.fitting.report import LoadReport
     from registry.pushing.push import Submission
-    from registry.resumption import Resumed
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
@@ -206,7 +206,7 @@ class Registry:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
         from registry.attachments.training.job import Job
-        from registry.resumption import resume
+        from registry.loading.resume import resume
 
         return resume(
             model,
@@ -266,7 +266,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version or file, or it cannot be read.
         """
-        from registry.counterparts import Stored, StoredVersion, check_module, check_stored, open_file
+        from registry.loading.counterparts import Stored, StoredVersion, check_module, check_stored, open_file
 
         def resolve(given: str | os.PathLike[str]) -> Entry | None:
             return None if is_path(given) else self.get(str(given))
@@ -377,7 +377,7 @@ class Registry:
             UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.delivery import deliver, deliver_to_ranks, order_for
+        from registry.loading.load import deliver, deliver_to_ranks, order_for
         from registry.modules.anatomy import set_mode
         from registry.modules.building.process_state import uncollected
         from registry.modules.fitting.rollback import undone_on_failure
@@ -499,7 +499,7 @@ class Registry:
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
-        from registry.exporter import check_export, export, format_of
+        from registry.loading.export import check_export, export, format_of
 
         format, path = format_of(out, format), check_export(out)
         entry = self.get(ref)

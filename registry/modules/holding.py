@@ -24,7 +24,7 @@ from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
-    from registry.confirmation import Held, Verdict
+    from registry.loading.check import Held, Verdict
 
 
 @dataclass(frozen=True, eq=False)

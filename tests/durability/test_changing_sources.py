@@ -15,8 +15,8 @@ from torch import nn
 
 from registry import Registry
 from registry.checkpoints.opening import open_checkpoint
-from registry.counterparts import open_file
 from registry.errors import ChangedCheckpoint, RegistryError
+from registry.loading.counterparts import open_file
 from registry.modules import live
 
 

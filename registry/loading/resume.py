@@ -16,10 +16,10 @@ from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
 from registry.attachments.training.optimizer import by_position
 from registry.catalog.entry import Entry
-from registry.delivery import Order, deliver, require_unflattened
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
 from registry.home.version import OpenedVersion
+from registry.loading.load import Order, deliver, require_unflattened
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure

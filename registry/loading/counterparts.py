@@ -18,11 +18,11 @@ from registry.catalog.entry import Entry
 from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
-from registry.confirmation import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.intake import Question, choose, examine
+from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.tensors.manifest import Manifest
 from registry.tensors.wrapper_value import Owner
 
