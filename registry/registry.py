@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, parse_condition
 from registry.catalog.entry import Entry
-from registry.disposal import GRACE, Collected, collect
 from registry.errors.training import JobNeedsModel
 from registry.home import address as settings
 from registry.home.arguments import checked
 from registry.home.version import Contents, OpenedVersion, Verify
 from registry.reference import check_new_model_name, is_named_like_a_file, is_path, parse
+from registry.upkeep.gc import GRACE, Collected, collect
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from registry.attachments.examples.replay import Replay
     from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
-    from registry.comparison import Difference
-    from registry.diagnosis import Finding
     from registry.intake import Inspection, Question
-    from registry.integrity import AuditReport
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
     from registry.modules.fitting.report import LoadReport
     from registry.pushing.push import Submission
+    from registry.upkeep.audit import AuditReport
+    from registry.upkeep.diff import Difference
+    from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
@@ -478,7 +478,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
         """
-        from registry.comparison import changed_names, compare
+        from registry.upkeep.diff import changed_names, compare
 
         first, second = self.get(a), self.get(b)
         before, after = self.contents.manifest(first), self.contents.manifest(second)
@@ -590,9 +590,9 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.integrity import audit, audit_outputs
-        from registry.repair import check_sources
-        from registry.repair import repair as put_right
+        from registry.upkeep.audit import audit, audit_outputs
+        from registry.upkeep.repair import check_sources
+        from registry.upkeep.repair import repair as put_right
 
         check_sources(sources)
         of = None if ref is None else parse(ref)
@@ -606,7 +606,7 @@ class Registry:
     @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
-        from registry.diagnosis import examine_home
+        from registry.upkeep.doctor import examine_home
 
         return examine_home(self.home, self.catalog, self.store)
 

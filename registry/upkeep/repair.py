@@ -14,9 +14,9 @@ from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
-from registry.integrity import AuditReport, manifests
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.spec import tensor_hasher
+from registry.upkeep.audit import AuditReport, manifests
 
 
 @dataclass(frozen=True)
