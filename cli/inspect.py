@@ -10,7 +10,7 @@ from . import options
 from .rendering import decision, few, number_of, print_json, say, size, table
 
 if TYPE_CHECKING:
-    from registry.intake import Inspection
+    from registry.inspection import Inspection
 
 _FEW = 8
 

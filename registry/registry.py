@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from registry.attachments.examples.replay import Replay
     from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
-    from registry.intake import Inspection, Question
+    from registry.inspection import Inspection, Question
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
     from registry.modules.fitting.report import LoadReport
@@ -156,7 +156,7 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
-        from registry.intake import Question
+        from registry.inspection import Question
         from registry.pushing.push import submit, submit_later
         from registry.pushing.storing import name_for
 
@@ -233,7 +233,7 @@ class Registry:
         Raises:
             RegistryError: as ``push`` does.
         """
-        from registry.intake import Question
+        from registry.inspection import Question
         from registry.pushing.push import inspect
 
         return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]

@@ -21,7 +21,7 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
-from registry.intake import Question, choose, examine
+from registry.inspection import Question, choose, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.tensors.manifest import Manifest
 from registry.tensors.wrapper_value import Owner

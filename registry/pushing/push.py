@@ -14,7 +14,7 @@ from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft
 from registry.catalog.entry import Entry
-from registry.intake import Inspection, Question, examine
+from registry.inspection import Inspection, Question, examine
 from registry.pushing.background import PendingEntry, copied, follow, settle_last
 from registry.pushing.storing import deposit
 

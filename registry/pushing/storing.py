@@ -18,7 +18,7 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
 from registry.errors.intake import ChangedCheckpoint, NameNeeded
-from registry.intake import Inspection
+from registry.inspection import Inspection
 from registry.pushing.provenance import FileDigest, git_commit
 from registry.reference import check_model_name, same_name_as_file_stem
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor

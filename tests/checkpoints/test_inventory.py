@@ -16,7 +16,7 @@ from registry.checkpoints.choosing import sets_called
 from registry.checkpoints.inventory import identities, left_out, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import RegistryError, SeveralWeightSets, UnknownWeightSet
-from registry.intake import Question
+from registry.inspection import Question
 from registry.pushing.push import inspect
 
 KEYS = st.sampled_from(

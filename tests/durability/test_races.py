@@ -222,7 +222,7 @@ def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Pat
     if child == 0:
         os.close(leave[1])  # so that it ends with its parent, should that fail before it kills it
         with store.transfer() as transfer:
-            from registry.intake import Question, examine
+            from registry.inspection import Question, examine
 
             transfer.write(examine(weights(3), Question("ddp")).tensors, locate=lambda digests: {})
             os.write(inside[1], b".")

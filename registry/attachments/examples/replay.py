@@ -16,7 +16,7 @@ from registry.attachments.examples.example import Example, as_example
 from registry.attachments.examples.run import Deviation, Output, Outputs, compare, device_of, run
 from registry.canonical.form import EXTRA_STATE
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
-from registry.intake import Inspection
+from registry.inspection import Inspection
 from registry.modules.anatomy import parts
 from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit

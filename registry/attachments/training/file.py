@@ -15,7 +15,7 @@ from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.root import RegistryError
 from registry.errors.training import UnprovedOrder
-from registry.intake import Inspection
+from registry.inspection import Inspection
 from registry.modules.anatomy import named_parameters
 from registry.tensors.dtypes import ITEM_SIZES
 
