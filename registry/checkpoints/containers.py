@@ -20,10 +20,10 @@ from registry.canonical.form import EXTRA_STATE
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import bears_tensors, is_tensor
+from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import TensorSource, WeightSet
 from registry.errors.canonical import some
 from registry.errors.checkpoints import (

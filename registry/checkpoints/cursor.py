@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.checkpoints.vocabulary import BadPickle, Truncated
+from registry.checkpoints.pickles.vocabulary import BadPickle, Truncated
 
 LONGEST_LINE = 1 << 16
 """Bytes of an argument that ends with a newline (protocol 0); reading long numbers is quadratic."""

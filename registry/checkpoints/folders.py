@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.checkpoints.distributed import open_distributed, read_distributed
+from registry.checkpoints.formats.distributed import open_distributed, read_distributed
+from registry.checkpoints.formats.sharded import open_index, shards_of
 from registry.checkpoints.mapping import is_regular, unopenable
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
-from registry.checkpoints.sharded import open_index, shards_of
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from functools import cache
 from typing import Any
 
-from registry.checkpoints.torch_vocabulary import Unstorable
+from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.tensors.values import Array, Foreign, Symbol
 
 Path = tuple[str, ...]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.checkpoints.assembled import TENSORS
-from registry.checkpoints.numpy_vocabulary import ArrayType, PickledArray
-from registry.checkpoints.torch_vocabulary import StorageType, TypedStorage
-from registry.checkpoints.vocabulary import Global
+from registry.checkpoints.pickles.numpy_vocabulary import ArrayType, PickledArray
+from registry.checkpoints.pickles.torch_vocabulary import StorageType, TypedStorage
+from registry.checkpoints.pickles.vocabulary import Global
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import OversizedCheckpoint
 from registry.tensors.budget import Budget

@@ -20,8 +20,8 @@ from registry.canonical.wrappers import WRAPPERS, Wrapper
 from registry.checkpoints.containers import examine
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
+from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import DEEPEST
-from registry.checkpoints.torch_vocabulary import Unstorable
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
 from registry.modules.anatomy import parameters, parts, state_dict, unshadowed

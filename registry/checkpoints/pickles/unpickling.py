@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from registry.checkpoints.cursor import Cursor
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Truncated, Vocabulary
+from registry.checkpoints.pickles.vocabulary import (
+    BadPickle,
+    Buildable,
+    Global,
+    Machine,
+    Python2Text,
+    Truncated,
+    Vocabulary,
+)
 from registry.tensors.budget import MANY_NUMBERS, Budget, Spent
 from registry.tensors.numpy_values import Scalar
 from registry.tensors.values import Foreign, Record, Size, Symbol

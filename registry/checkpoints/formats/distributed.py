@@ -12,15 +12,15 @@ from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import examine
+from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
+from registry.checkpoints.formats.torch_zip import read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
+from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT
+from registry.checkpoints.pickles.unpickling import unpickle
+from registry.checkpoints.pickles.vocabulary import BadPickle
 from registry.checkpoints.settling import settle
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.torch_vocabulary import CHECKPOINT
-from registry.checkpoints.torch_zip import MAGIC as ZIP
-from registry.checkpoints.torch_zip import read_torch_zip
-from registry.checkpoints.unpickling import unpickle
-from registry.checkpoints.vocabulary import BadPickle
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
 from registry.tensors.budget import Budget

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.checkpoints.mapping import held
-from registry.checkpoints.numpy_vocabulary import NUMPY, PickledArray
-from registry.checkpoints.plain_vocabulary import PLAIN
+from registry.checkpoints.pickles.numpy_vocabulary import NUMPY, PickledArray
+from registry.checkpoints.pickles.plain_vocabulary import PLAIN
+from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 from registry.checkpoints.tensors import FileTensor, Storage, extent, whole
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 from registry.tensors.values import PARAMETER, Array, Foreign, Size, Symbol
 

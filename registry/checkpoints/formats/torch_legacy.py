@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.checkpoints.mapping import Span
+from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
+from registry.checkpoints.pickles.unpickling import unpickle
+from registry.checkpoints.pickles.vocabulary import BadPickle, Truncated
 from registry.checkpoints.tensors import Storage
-from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
-from registry.checkpoints.unpickling import unpickle
-from registry.checkpoints.vocabulary import BadPickle, Truncated
 from registry.errors.checkpoints import DamagedCheckpoint
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Python2Text, Vocabulary
+from registry.checkpoints.pickles.vocabulary import (
+    BadPickle,
+    Buildable,
+    Global,
+    Handler,
+    Machine,
+    Python2Text,
+    Vocabulary,
+)
 from registry.tensors.values import (
     FACTORIES,
     Duration,

@@ -15,10 +15,10 @@ from typing import Any
 from isal import isal_zlib
 
 from registry.checkpoints.mapping import Span, SpanReader
+from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
+from registry.checkpoints.pickles.unpickling import unpickle
+from registry.checkpoints.pickles.vocabulary import BadPickle
 from registry.checkpoints.tensors import Storage
-from registry.checkpoints.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
-from registry.checkpoints.unpickling import unpickle
-from registry.checkpoints.vocabulary import BadPickle
 from registry.errors.canonical import some
 from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint, TorchScriptArchive
 from registry.reference import is_named_like_a_file

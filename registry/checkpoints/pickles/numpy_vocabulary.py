@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from registry.checkpoints.plain_vocabulary import raw_bytes
+from registry.checkpoints.pickles.plain_vocabulary import raw_bytes
+from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 from registry.checkpoints.tensors import swapped
-from registry.checkpoints.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.numpy_values import NAMES
