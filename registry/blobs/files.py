@@ -1,18 +1,15 @@
-"""Files of the store: opened without following links, made durable before they have a name."""
+"""Files of the store, opened without following links."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.catalog.filesystem import share
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -115,48 +112,3 @@ def viewed(path: Path, blob: str) -> Iterator[memoryview]:
             raise DamagedBlob(blob, "is empty")
         with mmap.mmap(handle, status.st_size, access=mmap.ACCESS_READ) as mapping, memoryview(mapping) as content:
             yield content
-
-
-def write_small(path: Path, content: bytes) -> None:
-    """Replace a small file, whole or not at all; it need not survive a power cut."""
-    make_folder(path.parent)
-    for is_last in (False, False, True):
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            temporary.write_bytes(content)
-            share(temporary)
-            temporary.rename(path)
-            return
-        except FileNotFoundError:
-            # A collection took it for a leftover: before the record has its name, nothing says whose it is.
-            if is_last:
-                raise
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of the store where it is not there yet, durably.
-
-    Raises:
-        OSError: the folder above is gone (a home is made by its catalog alone), or something else is in its place.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISLNK(folder.lstat().st_mode):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
-        return
-    with contextlib.suppress(FileExistsError):  # another push was faster
-        folder.mkdir()
-        share(folder)
-    sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

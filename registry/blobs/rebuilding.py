@@ -9,10 +9,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places, blob_files, opened, sync_folder
+from registry.blobs.files import Places, blob_files, opened
 from registry.blobs.layout import blob_digest, ordered, read_header, read_slots
 from registry.blobs.verification import is_intact, tensor_digest
 from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
+from registry.disk.folders import sync_folder
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor

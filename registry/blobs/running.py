@@ -20,8 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.blobs.files import make_folder
-from registry.catalog.filesystem import share
+from registry.disk.folders import make_folder, share
 
 BELIEVED_SECONDS = 24 * 3600.0
 """How long a file counts whose process cannot be asked after."""

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
-from registry.blobs.files import Places, blob_files, is_file, make_folder, opened, sync_folder, viewed
+from registry.blobs.files import Places, blob_files, is_file, opened, viewed
 from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, tensor_digest
 from registry.blobs.writer import Progress, Source, Stored, store_tensors
+from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from registry.blobs.files import Places, write_small
+from registry.blobs.files import Places
+from registry.disk.folders import write_small
 from registry.errors.blobs import CorruptTensors
 from registry.tensors.manifest import StoredTensor
 from registry.tensors.spec import TensorSpec, tensor_hasher

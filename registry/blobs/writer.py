@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from registry.blobs.files import Places, make_folder, sync_folder
+from registry.blobs.files import Places
 from registry.blobs.layout import blob_digest, ordered, reserve
 from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
+from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
 from registry.tensors.safetensors import Slot, header
 from registry.tensors.spec import TensorSpec, tensor_hasher

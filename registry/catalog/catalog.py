@@ -16,12 +16,12 @@ from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
 from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
 from registry.catalog.entry import Entry
-from registry.catalog.filesystem import FileSystem
 from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
 from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event, Fault
+from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
 

@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool
 
 from registry.catalog.connection import Connection
-from registry.catalog.filesystem import FileSystem
 from registry.catalog.sqlite import Sqlite
+from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import DatabaseChanged, HomeReadOnly
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
-from registry.catalog.filesystem import share
+from registry.disk.folders import share
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
 HEAD = "0002"
@@ -214,7 +214,7 @@ def _set_wal(connection: sqlite3.Connection) -> None:
 
 def _back_up(connection: sqlite3.Connection, path: Path, revision: str) -> Path:
     """Copy a database while others may write to it; a plain copy of the file would miss what is in the log."""
-    from registry.blobs.files import make_folder
+    from registry.disk.folders import make_folder
 
     folder = path.with_name(BACKUPS)
     make_folder(folder)

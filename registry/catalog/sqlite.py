@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from registry.catalog import migration
-from registry.catalog.filesystem import FileSystem, detect, share
 from registry.catalog.migration import Driver
+from registry.disk.filesystem import FileSystem, detect
+from registry.disk.folders import share
 from registry.errors.catalog import (
     DatabaseBusy,
     DatabaseDamaged,

@@ -16,7 +16,7 @@ from drafts import push, push_many, race
 
 from registry.catalog import sqlite
 from registry.catalog.catalog import Catalog
-from registry.catalog.filesystem import FileSystem, detect, find
+from registry.disk.filesystem import FileSystem, detect, find
 from registry.errors import (
     DatabaseDamaged,
     DatabaseFull,

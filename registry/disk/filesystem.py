@@ -1,10 +1,9 @@
-"""What a folder asks of the files in it: SQLite's write-ahead log needs a local disk, a team its group's rights."""
+"""Which file system a folder is on: SQLite's write-ahead log needs a local disk."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,18 +51,3 @@ def find(folder: Path, mountinfo: str) -> FileSystem:
         if folder.is_relative_to(mount_point) and len(mount_point) >= len(found.mount_point):
             found = FileSystem(after.split(" ")[0], mount_point)
     return found
-
-
-def share(path: Path) -> None:
-    """Give the group what it may do in the folder above, if that is a team's: one that hands its group on (setgid).
-
-    A colleague whose umask takes that away would make folders and a database that the others cannot write to.
-    """
-    try:
-        above, own = path.parent.stat().st_mode, path.lstat().st_mode
-        if above & stat.S_ISGID and not stat.S_ISLNK(own):
-            wanted = own | (above & (stat.S_IRWXG if stat.S_ISDIR(own) else stat.S_IRGRP | stat.S_IWGRP))
-            if wanted != own:
-                path.chmod(stat.S_IMODE(wanted))
-    except OSError:
-        pass  # it is somebody else's, who alone may change that
