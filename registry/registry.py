@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft, parse_condition
+from registry.catalog.draft import parse_condition
 from registry.catalog.entry import Entry
-from registry.errors.training import JobNeedsModel
-from registry.home import address as settings
+from registry.home import address
 from registry.home.arguments import checked
-from registry.home.version import Contents, OpenedVersion, Verify
-from registry.reference import check_new_model_name, is_named_like_a_file, is_path, parse
-from registry.upkeep.gc import GRACE, Collected, collect
+from registry.home.home import Home
+from registry.home.version import LoadVerify, Verify
+from registry.reference import parse
+from registry.upkeep.gc import GRACE, Collected, gc
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,18 +29,17 @@ if TYPE_CHECKING:
     from registry.attachments.examples.replay import Replay
     from registry.blobs.store import BlobStore
     from registry.catalog.trail import Event
-    from registry.inspection import Inspection, Question
+    from registry.inspection import Inspection
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
     from registry.modules.fitting.report import LoadReport
-    from registry.pushing.push import Submission
+    from registry.pushing.background import PendingEntry
     from registry.upkeep.audit import AuditReport
     from registry.upkeep.diff import Difference
     from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
-LoadVerify = Literal["always", "once", "never", "outputs"]
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
@@ -57,35 +56,89 @@ class Registry:
 
     @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        self.home = settings.home(home)
-        self._catalog: Catalog | None = None
+        self._home = Home(address.home(home))
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
 
     @property
-    def catalog(self) -> Catalog:
-        """What is known of the versions; opened, and migrated if need be, when it is first used.
-
-        A home that was deleted is made again by the next verb, never in the middle of one.
-        """
-        if self._catalog is None or not self._catalog.is_there:
-            self._catalog = Catalog(self.home)
-        return self._catalog
-
-    @cached_property
-    def store(self) -> BlobStore:
-        """The bytes."""
-        from registry.blobs.store import BlobStore
-
-        return BlobStore(self.home)
+    def home(self) -> Path:
+        """The folder."""
+        return self._home.folder
 
     @property
-    def contents(self) -> Contents:
-        """What the versions hold."""
-        return Contents(self.catalog, self.store)
+    def catalog(self) -> Catalog:
+        """What is known of the versions."""
+        return self._home.catalog
+
+    @property
+    def store(self) -> BlobStore:
+        """The bytes."""
+        return self._home.blobs
+
+    def close(self) -> None:
+        """Let go of the database; the next verb opens it again."""
+        self._home.close()
 
     # Putting in
+
+    @overload
+    def push(
+        self,
+        source: Source,
+        name: str | None = ...,
+        *,
+        from_: str | None = ...,
+        model: str | Callable[..., nn.Module] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
+        init_from_file: bool = ...,
+        weights: str | None = ...,
+        world_size: int | None = ...,
+        metrics: Mapping[str, float] | None = ...,
+        aliases: Sequence[str] = ...,
+        parent: str | None = ...,
+        note: str = ...,
+        force_new: bool = ...,
+        optimizer: torch.optim.Optimizer | None = ...,
+        scheduler: Any = ...,
+        scaler: Any = ...,
+        step: int | None = ...,
+        epoch: int | None = ...,
+        example: object = ...,
+        blocking: Literal[True] = ...,
+        timeout: timedelta = ...,
+        progress: Progress | None = ...,
+    ) -> Entry: ...
+
+    @overload
+    def push(
+        self,
+        source: Source,
+        name: str | None = ...,
+        *,
+        from_: str | None = ...,
+        model: str | Callable[..., nn.Module] | None = ...,
+        init: Mapping[str, Any] | Namespace | None = ...,
+        init_as: str | None = ...,
+        init_from_file: bool = ...,
+        weights: str | None = ...,
+        world_size: int | None = ...,
+        metrics: Mapping[str, float] | None = ...,
+        aliases: Sequence[str] = ...,
+        parent: str | None = ...,
+        note: str = ...,
+        force_new: bool = ...,
+        optimizer: torch.optim.Optimizer | None = ...,
+        scheduler: Any = ...,
+        scaler: Any = ...,
+        step: int | None = ...,
+        epoch: int | None = ...,
+        example: object = ...,
+        blocking: Literal[False],
+        timeout: timedelta = ...,
+        progress: Progress | None = ...,
+    ) -> PendingEntry: ...
 
     @checked
     def push(
@@ -114,7 +167,7 @@ class Registry:
         blocking: bool = True,
         timeout: timedelta = TIMEOUT,
         progress: Progress | None = None,
-    ) -> Any:
+    ) -> Entry | PendingEntry:
         """Store a checkpoint in canonical form as the next version of ``name``.
 
         In a job of several processes every rank calls it with its live model: one writes, all get the same entry, and
@@ -157,29 +210,29 @@ class Registry:
             RegistryError: nothing was stored.
         """
         from registry.inspection import Question
-        from registry.pushing.push import submit, submit_later
-        from registry.pushing.storing import name_for
+        from registry.pushing.push import push, push_later
+        from registry.pushing.request import PushRequest
 
-        submission = self._submission(
+        request = PushRequest(
             source,
-            Draft(
-                name=self._name_of(name_for(source, name)),
-                world_size=world_size,
-                metrics=metrics or {},
-                aliases=tuple(aliases),
-                note=note,
-            ),
+            name,
             Question.of(from_, model, init, init_as, weights, init_from_file),
-            parent,
-            (optimizer, scheduler, scaler, step, epoch),
-            example=example,
+            timeout,
+            world_size=world_size,
+            metrics=metrics or {},
+            aliases=tuple(aliases),
+            parent=parent,
+            note=note,
             force_new=force_new,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            scaler=scaler,
+            step=step,
+            epoch=epoch,
+            example=example,
             progress=progress,
-            timeout=timeout,
         )
-        if blocking:
-            return submit(lambda: self.catalog, self.store, submission)
-        return submit_later(lambda: self.catalog, self.store, submission)
+        return push(self._home, request) if blocking else push_later(self._home, request)
 
     @checked
     def resume(
@@ -208,13 +261,7 @@ class Registry:
         from registry.attachments.training.job import Job
         from registry.loading.resume import resume
 
-        return resume(
-            model,
-            Job(optimizer, scheduler, scaler),
-            lambda: self.get(ref),
-            lambda entry: self.contents.open(entry, verify),
-            lambda entry: self.contents.enclosed(entry, "training", verify),
-        )
+        return resume(self._home, ref, model, Job(optimizer, scheduler, scaler), verify)
 
     @checked
     def inspect(
@@ -266,21 +313,9 @@ class Registry:
         Raises:
             RegistryError: there is no such version or file, or it cannot be read.
         """
-        from registry.loading.counterparts import Stored, StoredVersion, check_module, check_stored, open_file
+        from registry.loading.counterparts import check
 
-        def resolve(given: str | os.PathLike[str]) -> Entry | None:
-            return None if is_path(given) else self.get(str(given))
-
-        def opened(given: str | os.PathLike[str], entry: Entry | None) -> Stored:
-            if entry is None:
-                return open_file(given, weights)
-            manifest = self.contents.manifest(entry)
-            return StoredVersion(entry, manifest, lambda part: self.contents.tensors(entry, part))
-
-        if isinstance(module, (str, os.PathLike)):
-            here, against = (opened(given, resolve(given)) for given in (module, ref_or_path))
-            return check_stored(here, against, names)
-        return check_module(module, lambda: resolve(ref_or_path), lambda entry: opened(ref_or_path, entry), names)
+        return check(self._home, module, ref_or_path, names, weights)
 
     # Taking out
 
@@ -377,26 +412,24 @@ class Registry:
             UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
-        from registry.loading.load import deliver, deliver_to_ranks, order_for
-        from registry.modules.anatomy import set_mode
-        from registry.modules.building.process_state import uncollected
-        from registry.modules.fitting.rollback import undone_on_failure
-        from registry.modules.origin import set_origin
+        from registry.loading.load import LoadRequest, load
 
-        def open_version(entry: Entry) -> OpenedVersion:
-            return self.contents.open(entry, "always" if verify == "outputs" else verify, resident=resident)
-
-        order = order_for(model, init, init_as, device, allow_missing, allow_unexpected, allow_shape, cast)
-        with uncollected(), undone_on_failure(order.model if verify == "outputs" else None):
-            if ddp or fsdp:
-                loaded = deliver_to_ranks(lambda: self.get(ref), open_version, order, fsdp=fsdp, rank=rank)
-            else:
-                loaded = deliver(open_version(self.get(ref)), order)
-                if order.model is None:
-                    set_mode(loaded[0], training=False)
-            if verify == "outputs":
-                self._verify_outputs(loaded, cast, in_job=ddp or fsdp)
-        set_origin(loaded[0], loaded[1].ref, loaded[1].digest)
+        request = LoadRequest.of(
+            model,
+            init,
+            init_as,
+            device=device,
+            ddp=ddp,
+            fsdp=fsdp,
+            rank=rank,
+            allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected,
+            allow_shape=allow_shape,
+            cast=cast,
+            verify=verify,
+            resident=resident,
+        )
+        loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
 
     @checked
@@ -414,8 +447,8 @@ class Registry:
         from registry.tensors.values import decode
 
         entry = self.get(ref)
-        manifest = self.contents.manifest(entry)
-        tensors = self.contents.tensors(entry, manifest, verify, resident=resident)
+        manifest = self._home.manifest(entry)
+        tensors = self._home.tensors(entry, manifest, verify, resident=resident)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
     @checked
@@ -425,7 +458,7 @@ class Registry:
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self.catalog.resolve(parse(ref))
+        return self._home.resolve(ref)
 
     @checked
     def list(
@@ -462,14 +495,9 @@ class Registry:
             NoExample: the version was pushed without one.
             RegistryError: it cannot be loaded, or not be run.
         """
-        from registry.attachments.examples.replay import replay
-        from registry.errors.outputs import NoExample
+        from registry.loading.load import replay_version
 
-        entry = self.get(ref)
-        enclosed = self.contents.enclosed(entry, "example")
-        if enclosed is None:
-            raise NoExample(entry.ref)
-        return replay(entry.ref, enclosed, model if model is not None else self.load(entry.ref), cast=cast)
+        return replay_version(self._home, self.get(ref), model, cast)
 
     @checked
     def diff(self, a: str, b: str) -> Difference:
@@ -478,14 +506,9 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
         """
-        from registry.upkeep.diff import changed_names, compare
+        from registry.upkeep.diff import diff
 
-        first, second = self.get(a), self.get(b)
-        before, after = self.contents.manifest(first), self.contents.manifest(second)
-        names = changed_names(before, after)
-        old = self.contents.tensors(first, before.only(names))
-        new = self.contents.tensors(second, after.only(names))
-        return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
+        return diff(self._home, a, b)
 
     @checked
     def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
@@ -499,12 +522,9 @@ class Registry:
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
-        from registry.loading.export import check_export, export, format_of
+        from registry.loading.export import export
 
-        format, path = format_of(out, format), check_export(out)
-        entry = self.get(ref)
-        manifest = self.contents.manifest(entry)
-        return export(path, format, self.contents.tensors(entry, manifest), manifest, entry.unwrapping)
+        return export(self._home, ref, out, format)
 
     # Keeping order
 
@@ -564,7 +584,7 @@ class Registry:
         Raises:
             RegistryError: the home cannot be written.
         """
-        return collect(self.catalog, self.store, grace=grace, dry_run=dry_run, progress=progress)
+        return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
     def audit(
@@ -590,70 +610,23 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import audit, audit_outputs
+        from registry.upkeep.audit import audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources
         from registry.upkeep.repair import repair as put_right
 
         check_sources(sources)
-        of = None if ref is None else parse(ref)
-        report = audit(self.catalog, self.store, self._audited(ref), of=of, classes=classes, progress=progress)
+        report = audit(self._home, ref, classes=classes, progress=progress)
         if repair and not report.is_clean:
-            repaired = put_right(self.catalog, self.store, report, sources)
-            report = audit(self.catalog, self.store, self._audited(ref), of=of, classes=classes, progress=progress)
-            report = replace(report, repaired=repaired)
-        return audit_outputs(report, self._audited(ref), self.replay) if run else report
+            repaired = put_right(self._home, report, sources)
+            report = replace(audit(self._home, ref, classes=classes, progress=progress), repaired=repaired)
+        return audit_outputs(self._home, report, audited(self._home, ref)) if run else report
 
     @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
-        from registry.upkeep.doctor import examine_home
+        from registry.upkeep.doctor import doctor
 
-        return examine_home(self.home, self.catalog, self.store)
-
-    # Words that are shared by the verbs
-
-    def _name_of(self, name: str) -> str:
-        """Return the name of a model that exists, or one that a new model may bear."""
-        return name if is_named_like_a_file(name) and self.catalog.knows(name) else check_new_model_name(name)
-
-    def _submission(
-        self,
-        source: Source,
-        draft: Draft,
-        question: Question,
-        parent: str | None,
-        training: tuple[Any, ...],
-        **rest: Any,
-    ) -> Submission:
-        """Return what is pushed."""
-        from registry.pushing.push import Submission
-
-        job = None
-        if any(part is not None for part in training):
-            from registry.attachments.training.job import Job
-
-            if isinstance(source, (str, os.PathLike, Mapping)):
-                raise JobNeedsModel(draft.name)
-            job = Job(*training)
-        resolve = (lambda: None) if parent is None else (lambda: self.get(parent).ref)
-        return Submission(source, draft, question, job, parent=resolve, **rest)
-
-    def _audited(self, ref: str | None) -> tuple[Entry, ...]:
-        if ref is None:
-            return (*self.catalog.entries(), *self.catalog.entries(trashed=True))
-        reference = parse(ref)
-        return self.catalog.entries(reference.name) if reference.is_name else (self.catalog.resolve(reference),)
-
-    def _verify_outputs(self, loaded: tuple[nn.Module, LoadReport], cast: torch.dtype | None, *, in_job: bool) -> None:
-        from registry.ranks.collective import together
-
-        def verify() -> None:
-            self.replay(loaded[1].ref, model=loaded[0], cast=cast).require()
-
-        if in_job:
-            together(f"verifying the outputs of {loaded[1].ref}", verify)
-        else:
-            verify()
+        return doctor(self._home)
 
 
 @cache
@@ -663,4 +636,4 @@ def _registry_at(home: Path) -> Registry:
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(settings.home())
+    return _registry_at(address.home())

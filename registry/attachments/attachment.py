@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Enclosure:
+class Attachment:
     """Tensors and plain values that a push brings besides the weights; loading the weights never reads them."""
 
     tensors: Mapping[str, TensorSource] = field(default_factory=dict)
@@ -31,13 +31,13 @@ class Enclosure:
 
 
 @dataclass(frozen=True)
-class Enclosed:
-    """An enclosure as it comes out of the store."""
+class StoredAttachment:
+    """An attachment as it comes out of the store."""
 
     tensors: Mapping[str, torch.Tensor]
     values: Mapping[str, Any]
 
 
 def values_of(manifest: Manifest) -> dict[str, Any]:
-    """Return the plain values of an enclosure's manifest."""
+    """Return the plain values of an attachment's manifest."""
     return {name: decode(value) for name, value in manifest.values.items()}

@@ -21,8 +21,10 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
+from registry.home.home import Home
 from registry.inspection import Question, choose, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
+from registry.reference import is_path
 from registry.tensors.manifest import Manifest
 from registry.tensors.wrapper_value import Owner
 
@@ -36,12 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """A version, and how to get at its bytes."""
+    """A version of a home."""
 
+    home: Home
     entry: Entry
     manifest: Manifest
-    open: Callable[[Manifest], Mapping[str, torch.Tensor]]
-    """Gives the tensors of a part of the manifest, every byte checked."""
 
     knows_its_names = True
 
@@ -56,14 +57,14 @@ class StoredVersion:
         if moved := [name for name in owned if name in manifest.tensors]:
             from registry.modules.live import LiveTensor
 
-            tensors = self.open(manifest.only(moved))
+            tensors = self.home.tensors(self.entry, manifest.only(moved))
             held = {owned[name]: LiveTensor(self.entry.ref, name, tensors[name]) for name in moved}
             wrappers.update(encoded_owners(held))
         wrappers.update({owner: manifest.values[name] for name, owner in owned.items() if name in manifest.values})
         stored = {renamed.get(name, name): name for name in names}
 
         def opened(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
-            tensors = self.open(manifest.only([stored[name] for name in wanted]))
+            tensors = self.home.tensors(self.entry, manifest.only([stored[name] for name in wanted]))
             return lambda name: tensors[stored[name]]
 
         return Side(
@@ -164,13 +165,39 @@ def open_file(path: str | os.PathLike[str], key: str | None) -> StoredFile:
     return StoredFile(open_checkpoint(place), key, stamp)
 
 
-def check_stored(here: Stored, against: Stored, names: Sequence[str] | None) -> CheckReport:
-    """Compare two stored things; a version judges the names of a file.
+def check(
+    home: Home,
+    subject: nn.Module | str | os.PathLike[str],
+    against: str | os.PathLike[str],
+    names: Sequence[str] | None,
+    weights: str | None,
+) -> CheckReport:
+    """Compare a live module, or something stored, with a version or a file.
+
+    Args:
+        names: patterns of the only names to compare.
+        weights: which set of weights, where a file holds several.
 
     Raises:
         NothingToCheck: a pattern matches no name.
-        RegistryError: a file cannot be read, or its names allow no reading.
+        RegistryError: there is no such version, a file cannot be read, or its names allow no reading.
     """
+    if isinstance(subject, (str, os.PathLike)):
+        pair = [_open(home, given, _find(home, given), weights) for given in (subject, against)]
+        return _check_stored(pair[0], pair[1], names)
+    return _check_module(home, subject, against, names, weights)
+
+
+def _find(home: Home, given: str | os.PathLike[str]) -> Entry | None:
+    return None if is_path(given) else home.resolve(str(given))
+
+
+def _open(home: Home, given: str | os.PathLike[str], entry: Entry | None, weights: str | None) -> Stored:
+    return open_file(given, weights) if entry is None else StoredVersion(home, entry, home.manifest(entry))
+
+
+def _check_stored(here: Stored, against: Stored, names: Sequence[str] | None) -> CheckReport:
+    """Compare two stored things; a version judges the names of a file."""
     readings = []
     if against.knows_its_names or not here.knows_its_names:
         other = against.side(None)
@@ -189,23 +216,17 @@ def _apart(sides: tuple[Side, Side]) -> int:
     return len(set(sides[0].names) ^ set(sides[1].names))
 
 
-def check_module(
+def _check_module(
+    home: Home,
     module: nn.Module,
-    resolve: Callable[[], Entry | None],
-    open_stored: Callable[[Entry | None], Stored],
+    against: str | os.PathLike[str],
     names: Sequence[str] | None,
+    weights: str | None,
 ) -> CheckReport:
     """Compare what a live module holds now with something stored.
 
     A module of which each rank holds a part is compared by all ranks, each its own part, and all get one report; any
-    other is compared by whoever calls, without waiting for anybody.
-
-    Args:
-        resolve: finds the version, of a reference; in a job rank 0 does.
-        open_stored: opens that version, or the file.
-
-    Raises:
-        RegistryError: as ``check_stored`` does; what fails on one rank of a spread module raises on all.
+    other is compared by whoever calls, without waiting for anybody. What fails on one rank raises on all.
     """
     from registry.modules.holding import holdings, must_be_gathered
     from registry.modules.live import is_sharded, model_class, open_live
@@ -214,9 +235,9 @@ def check_module(
     doing = f"checking {model_class(module).__name__}"
     if not (is_sharded(module) and ranks.in_job()):
         here = _gathered(module, open_live(module)) if must_be_gathered(module) else holdings(module)
-        return _compared(here, open_stored(resolve()), names)
-    entry = ranks.from_rank_zero(doing, resolve)
-    stored = ranks.together(doing, lambda: open_stored(entry))
+        return _compared(here, _open(home, against, _find(home, against), weights), names)
+    entry = ranks.from_rank_zero(doing, lambda: _find(home, against))
+    stored = ranks.together(doing, lambda: _open(home, against, entry, weights))
     if must_be_gathered(module):
         whole = ranks.together(doing, lambda: open_live(module))
         return ranks.from_rank_zero(doing, lambda: _compared(_gathered(module, whole), stored, names))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.unwrap import Unwrapping
 from registry.errors.exports import CannotExport, UnknownFormat
+from registry.home.home import Home
 from registry.tensors.manifest import Manifest
 from registry.tensors.values import decode, decode_metadata
 
@@ -78,7 +79,20 @@ def check_export(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def export(
+def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None) -> Path:
+    """Write a version's weights to a new file, whole or not at all.
+
+    Raises:
+        UnknownFormat, CannotExport: as ``format_of`` and ``check_export``; nothing is read then.
+        RegistryError: there is no such version, or its bytes are not what was stored.
+    """
+    format, path = format_of(out, format), check_export(out)
+    entry = home.resolve(ref)
+    manifest = home.manifest(entry)
+    return _write(path, format, home.tensors(entry, manifest), manifest, entry.unwrapping)
+
+
+def _write(
     path: Path,
     format: str,
     tensors: Mapping[str, torch.Tensor],

@@ -1,12 +1,12 @@
-"""From an entry to a ready module on this process's device; the checks are made before anything is touched."""
+"""From a reference to a ready module; the checks are made before anything is touched."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,10 +17,13 @@ from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
-from registry.home.version import OpenedVersion
+from registry.errors.outputs import NoExample
+from registry.home.home import Home
+from registry.home.version import LoadVerify, OpenedVersion
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
 from registry.modules.building.build import Built, build
+from registry.modules.building.process_state import gc_paused
 from registry.modules.building.recipe import read_init
 from registry.modules.building.specification import ModelSpec
 from registry.modules.building.target import check_target, described
@@ -31,13 +34,17 @@ from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import Layout, bare, layout
 from registry.modules.live import is_fsdp1, model_class
+from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.tensors.values import decode, decode_metadata
 from registry.tensors.wrapper_value import Owner
 
+if TYPE_CHECKING:
+    from registry.attachments.examples.replay import Replay
+
 
 @dataclass(frozen=True)
-class Order:
+class LoadRequest:
     """What the user asked of a load."""
 
     model: nn.Module | None = None
@@ -47,54 +54,109 @@ class Order:
     """Over the stored ones, key by key."""
     init_as: str | None = None
     device: str | torch.device | None = None
+    ddp: bool = False
+    fsdp: bool = False
+    rank: int | None = None
     allow_missing: Sequence[str] = ()
     allow_unexpected: Sequence[str] = ()
     allow_shape: Sequence[str] = ()
     cast: torch.dtype | None = None
+    verify: LoadVerify = "always"
+    resident: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module | type[nn.Module] | str | None,
+        init: Mapping[str, Any] | Namespace | None,
+        init_as: str | None,
+        **rest: Any,
+    ) -> LoadRequest:
+        """Return what was asked, with an instance and a class told apart.
+
+        Raises:
+            NeitherModelNorClass: ``model`` is neither.
+            BadTarget: it is a text that does not name a class.
+            UnusableInit, UnknownInitStyle: the arguments are of another kind than a load takes.
+        """
+        rest["init"], rest["init_as"] = read_init(init, init_as)
+        if model is None or isinstance(model, nn.Module):
+            return cls(model, **rest)
+        if isinstance(model, str):
+            return cls(named=check_target(model), **rest)
+        if isinstance(model, type) and issubclass(model, nn.Module):
+            return cls(named=model, **rest)
+        raise NeitherModelNorClass(described(model))
 
 
-def order_for(
-    model: nn.Module | type[nn.Module] | str | None,
-    init: Mapping[str, Any] | Namespace | None,
-    init_as: str | None,
-    device: str | torch.device | None,
-    allow_missing: Sequence[str],
-    allow_unexpected: Sequence[str],
-    allow_shape: Sequence[str],
-    cast: torch.dtype | None,
-) -> Order:
-    """Return what was asked, with an instance and a class told apart.
+@gc_paused()
+def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadReport]:
+    """Make a ready model from a version, or put the version into the caller's: on one device, or on every rank.
 
     Raises:
-        NeitherModelNorClass: ``model`` is neither.
-        BadTarget: it is a text that does not name a class.
-        UnusableInit, UnknownInitStyle: the arguments are of another kind than a load takes.
+        RegistryError: the caller's model is as it was; what fails on one rank raises on all.
     """
-    rest = (*read_init(init, init_as), device, allow_missing, allow_unexpected, allow_shape, cast)
-    if model is None or isinstance(model, nn.Module):
-        return Order(model, None, *rest)
-    if isinstance(model, str):
-        return Order(None, check_target(model), *rest)
-    if isinstance(model, type) and issubclass(model, nn.Module):
-        return Order(None, model, *rest)
-    raise NeitherModelNorClass(described(model))
+    checks_outputs = request.verify == "outputs"
+    with undone_on_failure(request.model if checks_outputs else None):
+        if request.ddp or request.fsdp:
+            module, report = _load_on_ranks(home, ref, request)
+        else:
+            module, report = load_here(_opened(home, home.resolve(ref), request), request)
+            if request.model is None:
+                set_mode(module, training=False)
+        if checks_outputs:
+            _check_outputs(home, module, report.ref, request)
+    set_origin(module, report.ref, report.digest)
+    return module, report
 
 
-def specification(entry: Entry, order: Order, recorded: Recorded | None) -> ModelSpec:
+def _opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
+    verify = "always" if request.verify == "outputs" else request.verify
+    return home.open(entry, verify, resident=request.resident)
+
+
+def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest) -> None:
+    def check() -> None:
+        replay_version(home, home.resolve(ref), module, request.cast).require()
+
+    if request.ddp or request.fsdp:
+        ranks.together(f"verifying the outputs of {ref}", check)
+    else:
+        check()
+
+
+def replay_version(home: Home, entry: Entry, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
+    """Run a version's example, by a model that holds its weights or one that is loaded for it.
+
+    Raises:
+        NoExample: the version was pushed without one.
+        RegistryError: it cannot be loaded, or not be run.
+    """
+    from registry.attachments.examples.replay import replay
+
+    example = home.attachment(entry, "example")
+    if example is None:
+        raise NoExample(entry.ref)
+    return replay(
+        entry.ref, example, model if model is not None else load(home, entry.ref, LoadRequest())[0], cast=cast
+    )
+
+
+def specification(entry: Entry, request: LoadRequest, recorded: Recorded | None) -> ModelSpec:
     """Return what to build for an entry, after asking whether what that imports may be imported.
 
     Raises:
-        ModelNeeded: neither the entry nor the order names a class.
+        ModelNeeded: neither the entry nor the request names a class.
         InitUnknown: nobody said with which arguments it was constructed.
-        UntrustedClass: the entry names one that the order does not, and nothing speaks for it.
+        UntrustedClass: the entry names one that the request does not, and nothing speaks for it.
     """
-    named = order.named
+    named = request.named
     if recorded is None and named is None:
         raise ModelNeeded(entry.ref)
     is_known = entry.init_as != UNKNOWN
-    if not is_known and order.init is None:
+    if not is_known and request.init is None:
         raise InitUnknown(entry.model_class or str(named), entry.ref)
-    init, style = {**entry.init, **(order.init or {})}, order.init_as or (entry.init_as if is_known else "kwargs")
+    init, style = {**entry.init, **(request.init or {})}, request.init_as or (entry.init_as if is_known else "kwargs")
     if isinstance(named, type):
         return ModelSpec(f"{named.__module__}:{named.__qualname__}", init, style, named)
     if recorded is None:
@@ -104,19 +166,12 @@ def specification(entry: Entry, order: Order, recorded: Recorded | None) -> Mode
     target = recorded.target if named is None or named in imports_of(recorded.target, init) else named
     spec = ModelSpec(target, init, style, allows_function=named is not None or recorded.named_by_push)
     for imported in imports_of(target, init):
-        is_named = imported == named or (target in BUILDERS and imported in imports_of(target, order.init or {}))
+        is_named = imported == named or (target in BUILDERS and imported in imports_of(target, request.init or {}))
         require_trusted(replace(recorded, target=check_target(imported)), named=is_named)
     return spec
 
 
-def deliver_to_ranks(
-    resolve: Callable[[], Entry],
-    open_version: Callable[[Entry], OpenedVersion],
-    order: Order,
-    *,
-    fsdp: bool,
-    rank: int | None,
-) -> tuple[nn.Module, LoadReport]:
+def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadReport]:
     """Do the same on every rank of the process group, with one version, and wrap it: DDP, or FSDP2.
 
     Rank 0 resolves the reference, so an alias that moves meanwhile divides nobody; each rank opens that version for
@@ -125,22 +180,23 @@ def deliver_to_ranks(
     Raises:
         NoProcessGroup, WrongRank: it is called outside of a job, or for another rank.
         OtherRankFailed, RankUnreachable: another rank failed, or is gone.
-        RegistryError: as ``deliver`` does.
+        RegistryError: as ``load_here`` does.
     """
-    ranks.require_process_group(f"registry.load(..., {'fsdp' if fsdp else 'ddp'}=True)")
-    own = ranks.current_rank(rank)
-    entry = ranks.from_rank_zero("resolving the reference", resolve)
+    ranks.require_process_group(f"registry.load(..., {'fsdp' if request.fsdp else 'ddp'}=True)")
+    own = ranks.current_rank(request.rank)
+    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
-        device = ranks.usable_device(order.device) if order.device is not None else ranks.rank_device(own)
-        return device, *deliver(open_version(entry), replace(order, device=None), device if fsdp else None)
+        device = ranks.usable_device(request.device) if request.device is not None else ranks.rank_device(own)
+        opened = _opened(home, entry, request)
+        return device, *load_here(opened, replace(request, device=None), device if request.fsdp else None)
 
-    with undone_on_failure(order.model):  # around the ranks: another's failure undoes this one
+    with undone_on_failure(request.model):  # around the ranks: another's failure undoes this one
         device, module, report = ranks.together(f"loading {entry.ref}", here)
-        if fsdp:
+        if request.fsdp:
             return set_mode(module, training=True), report
         if not isinstance(module, nn.parallel.DistributedDataParallel):
-            module = parallel.wrap_ddp(module, device, synchronise=bool(order.allow_missing or order.allow_shape))
+            module = parallel.wrap_ddp(module, device, synchronise=bool(request.allow_missing or request.allow_shape))
         return module, report
 
 
@@ -154,7 +210,9 @@ def require_unflattened(model: nn.Module) -> None:
         raise FlattenedParameters(model_class(model).__name__)
 
 
-def deliver(version: OpenedVersion, order: Order, shard_on: torch.device | None = None) -> tuple[nn.Module, LoadReport]:
+def load_here(
+    version: OpenedVersion, request: LoadRequest, shard_on: torch.device | None = None
+) -> tuple[nn.Module, LoadReport]:
     """Put the weights into the caller's module, or into one built from the entry's class.
 
     Args:
@@ -164,23 +222,22 @@ def deliver(version: OpenedVersion, order: Order, shard_on: torch.device | None 
         RegistryError: of ``models`` (the class, the fit) and ``blobs`` (the bytes); a caller's module is unchanged.
     """
     entry = version.entry
-    device = ranks.usable_device(order.device) if order.device is not None else None
+    device = ranks.usable_device(request.device) if request.device is not None else None
     built: Built | None = None
-    if order.model is None:
-        built = build(specification(entry, order, version.recorded))
+    if request.model is None:
+        built = build(specification(entry, request, version.recorded))
         if shard_on is not None:
-            parallel.shard(built, shard_on, cast=order.cast)
+            parallel.shard(built, shard_on, cast=request.cast)
     else:
-        if order.init is not None or order.init_as is not None:
-            raise InitForInstance(model_class(order.model).__name__)
-        require_unflattened(order.model)
-    target = built if built is not None else order.model
+        if request.init is not None or request.init_as is not None:
+            raise InitForInstance(model_class(request.model).__name__)
+        require_unflattened(request.model)
+    target = built if built is not None else request.model
     assert target is not None
-    module = built.module if built is not None else order.model
-    assert module is not None
+    module = target.module if isinstance(target, Built) else target
     found = built.found if built is not None and built.found is not None else layout(module)
     # Asking such a class for its state dict runs code of its own already.
-    with undone_on_failure(order.model if found.custom else None):
+    with undone_on_failure(request.model if found.custom else None):
         correction, notices = _corrected(version, module, found)
         renamed = correction.renamed
         report = fit(
@@ -197,17 +254,15 @@ def deliver(version: OpenedVersion, order: Order, shard_on: torch.device | None 
                 if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
             },
             metadata=decode_metadata(version.manifest.metadata),
-            allow_missing=order.allow_missing,
-            allow_unexpected=order.allow_unexpected,
-            allow_shape=order.allow_shape,
+            allow_missing=request.allow_missing,
+            allow_unexpected=request.allow_unexpected,
+            allow_shape=request.allow_shape,
             wrapped=_wrapper_values(version, correction.owned),
-            cast=order.cast,
+            cast=request.cast,
             device=device,
             check=version.check,
         )
-    module = built.module if built is not None else order.model
-    assert module is not None
-    return module, replace(
+    return target.module if isinstance(target, Built) else target, replace(
         report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=version.verified
     )
 

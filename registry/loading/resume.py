@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Enclosed
+from registry.attachments.attachment import StoredAttachment
 from registry.attachments.training.job import Job, kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
@@ -18,8 +18,9 @@ from registry.attachments.training.optimizer import by_position
 from registry.catalog.entry import Entry
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
-from registry.home.version import OpenedVersion
-from registry.loading.load import Order, deliver, require_unflattened
+from registry.home.home import Home
+from registry.home.version import Verify
+from registry.loading.load import LoadRequest, load_here, require_unflattened
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
@@ -42,13 +43,7 @@ class Resumed:
     """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``."""
 
 
-def resume(
-    model: nn.Module,
-    job: Job,
-    resolve: Callable[[], Entry],
-    open_version: Callable[[Entry], OpenedVersion],
-    open_training: Callable[[Entry], Enclosed | None],
-) -> Resumed:
+def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "always") -> Resumed:
     """Put a version's weights and training state into a job; in one of several ranks, into all or none.
 
     Raises:
@@ -59,10 +54,10 @@ def resume(
 
     def here(entry: Entry) -> Resumed:
         require_unflattened(model)
-        state = _stored(job, open_training(entry), entry.ref)
+        state = _stored(job, home.attachment(entry, "training", verify), entry.ref)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)
-        _, report = deliver(open_version(entry), Order(model=model))
+        _, report = load_here(home.open(entry, verify), LoadRequest(model=model))
         # The generators of one process: ranks that all went on with them would draw the same numbers.
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])
@@ -70,22 +65,22 @@ def resume(
         return Resumed(entry, state.get("step"), state.get("epoch"), report, restored)
 
     if not ranks.in_job():
-        entry = resolve()
+        entry = home.resolve(ref)
         with undone_on_failure(model), _undone_on_failure(job):
             resumed = here(entry)
         set_origin(model, entry.ref, entry.digest)
         return resumed
-    entry = ranks.from_rank_zero("resolving the reference", resolve)
+    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
         resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
     set_origin(model, entry.ref, entry.digest)
     return resumed
 
 
-def _stored(job: Job, enclosed: Enclosed | None, ref: str) -> dict[str, Any]:
+def _stored(job: Job, attached: StoredAttachment | None, ref: str) -> dict[str, Any]:
     """Return the stored state, after comparing what it is of with what is at hand."""
     state: dict[str, Any] = (
-        {key: unflatten(value, enclosed.tensors) for key, value in enclosed.values.items()} if enclosed else {}
+        {key: unflatten(value, attached.tensors) for key, value in attached.values.items()} if attached else {}
     )
     for part, owner in job.parts.items():
         if part not in state:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.expectation import Expectation
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnstorableTensor
-from registry.modules.building.process_state import uncollected
+from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
 from registry.modules.fitting.plan import is_real_float
 from registry.modules.layout import bare, layout, owned
@@ -95,7 +95,7 @@ def must_be_gathered(module: nn.Module) -> bool:
     return is_fsdp1(module) or (is_sharded(module) and bool(layout(module).custom))
 
 
-@uncollected()
+@gc_paused()
 def holdings(module: nn.Module) -> Holdings:
     """Return what a module holds; nothing is copied, and nothing is sent to or awaited from other ranks."""
     found = layout(module)

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.attachments.attachment import Enclosure
-from registry.blobs.store import BlobStore
-from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft
+from registry.attachments.attachment import Attachment
 from registry.catalog.entry import Entry
+from registry.home.home import Home
 from registry.inspection import Inspection, Question, examine
-from registry.pushing.background import PendingEntry, copied, follow, settle_last
-from registry.pushing.storing import deposit
+from registry.pushing.background import PendingEntry, follow, settle_last
+from registry.pushing.request import Prepared, PushRequest, name_of
+from registry.pushing.storing import store
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry.attachments.training.job import Job
     from registry.checkpoints.weights import Checkpoint
     from registry.ranks.rendezvous import Meeting
-
-TIMEOUT = timedelta(minutes=10)
-"""How long the ranks of a job wait for each other."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What ``push`` was called with."""
-
-    source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]
-    draft: Draft
-    question: Question
-    job: Job | None = None
-    example: object = None
-    force_new: bool = False
-    progress: Callable[[int, int], None] | None = None
-    timeout: timedelta = TIMEOUT
-    parent: Callable[[], str | None] = field(default=lambda: None)
-    """Resolves the parent's reference, on the rank that writes."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +27,10 @@ class Gathered:
     """What had to be taken from a live model with all ranks; the rest is taken by the one that writes."""
 
     checkpoint: Checkpoint | None = None
-    enclosures: Mapping[str, Enclosure] = field(default_factory=dict)
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Everything that is going to be stored."""
-
-    inspection: Inspection
-    enclosures: Mapping[str, Enclosure]
-    draft: Draft
-
-    def copied(self) -> Prepared:
-        """Return the same in memory that the training does not write to."""
-        weights = self.inspection.weights
-        weights = replace(weights, tensors=copied(weights.tensors), values=copy.deepcopy(weights.values))
-        enclosures = {
-            kind: Enclosure(copied(e.tensors), copy.deepcopy(e.values)) for kind, e in self.enclosures.items()
-        }
-        return Prepared(replace(self.inspection, weights=weights), enclosures, self.draft)
-
-
-def submit(catalog: Callable[[], Catalog], store: BlobStore, submission: Submission) -> Entry:
+def push(home: Home, request: PushRequest) -> Entry:
     """Store a checkpoint. In a job, every rank calls it with its live model, one writes, and all get the entry.
 
     Raises:
@@ -79,36 +38,39 @@ def submit(catalog: Callable[[], Catalog], store: BlobStore, submission: Submiss
     """
     settle_last()
 
-    def work(gathered: Gathered) -> Entry:
-        return _deposited(catalog(), store, submission, _prepared(submission, gathered))
+    name = name_of(home, request.source, request.name)
 
-    meeting = _meeting(submission)
+    def work(gathered: Gathered) -> Entry:
+        return store(home, request, _prepared(home, name, request, gathered))
+
+    meeting = _meeting(name, request)
     if meeting is None:
         return work(Gathered())
-    gathered = _gathered(submission, meeting)
+    gathered = _gathered(request, meeting)
     return meeting.share(lambda: work(gathered)) if meeting.writes_here else meeting.receive()
 
 
-def submit_later(catalog: Callable[[], Catalog], store: BlobStore, submission: Submission) -> PendingEntry:
+def push_later(home: Home, request: PushRequest) -> PendingEntry:
     """Copy everything to host memory now, and store it in the background.
 
     Raises:
         RegistryError: it cannot be stored; said before anything runs in the background.
     """
     settle_last()
-    name, meeting = submission.draft.name, _meeting(submission)
-    gathered = _gathered(submission, meeting) if meeting is not None else Gathered()
+    name = name_of(home, request.source, request.name)
+    meeting = _meeting(name, request)
+    gathered = _gathered(request, meeting) if meeting is not None else Gathered()
     if meeting is not None and not meeting.writes_here:
         return PendingEntry(name, meeting.receive)
     try:
-        prepared = _prepared(submission, gathered).copied()
+        prepared = _prepared(home, name, request, gathered).copied()
     except BaseException as error:
         if meeting is not None:
             meeting.give_up(error)
         raise
 
     def work() -> Entry:
-        return _deposited(catalog(), store, submission, prepared)
+        return store(home, request, prepared)
 
     pending = PendingEntry(name, work if meeting is None else lambda: meeting.share(work))
     follow(pending)
@@ -116,40 +78,40 @@ def submit_later(catalog: Callable[[], Catalog], store: BlobStore, submission: S
     return pending
 
 
-def _meeting(submission: Submission) -> Meeting[Entry] | None:
+def _meeting(name: str, request: PushRequest) -> Meeting[Entry] | None:
     """Return what joins the ranks, if this is a live model in a job of several; anything else is pushed alone."""
-    if isinstance(submission.source, (str, os.PathLike, Mapping)):
+    if not request.is_live:
         return None
     from registry.ranks.collective import in_job
     from registry.ranks.rendezvous import Meeting
 
     if not in_job():
         return None
-    job, draft = submission.job, submission.draft
-    asked = (job and (job.step, job.epoch), tuple(draft.aliases), submission.force_new)
-    return Meeting(draft.name, str(asked), submission.timeout.total_seconds())
+    job = request.job()
+    asked = (job and (job.step, job.epoch), request.aliases, request.force_new)
+    return Meeting(name, str(asked), request.timeout.total_seconds())
 
 
-def _gathered(submission: Submission, meeting: Meeting[Entry]) -> Gathered:
+def _gathered(request: PushRequest, meeting: Meeting[Entry]) -> Gathered:
     """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
     from registry.errors.models import first_line
     from registry.modules.live import is_sharded, open_live
 
-    module: Any = submission.source
+    module: Any = request.source
     if not is_sharded(module):
         return Gathered()
 
     def gather() -> Gathered:
-        checkpoint, enclosures = open_live(module), {}
-        if submission.job is not None:
-            from registry.attachments.training.job import enclose_job
+        checkpoint, attachments = open_live(module), {}
+        if (job := request.job()) is not None:
+            from registry.attachments.training.job import attach_job
 
-            enclosures["training"] = enclose_job(module, submission.job, keep=meeting.writes_here)
-        if submission.example is not None:
-            from registry.attachments.examples.replay import enclose_example
+            attachments["training"] = attach_job(module, job, keep=meeting.writes_here)
+        if request.example is not None:
+            from registry.attachments.examples.replay import attach_example
 
-            enclosures["example"] = enclose_example(module, None, submission.example)
-        return Gathered(checkpoint, enclosures)
+            attachments["example"] = attach_example(module, None, request.example)
+        return Gathered(checkpoint, attachments)
 
     try:
         return meeting.together(gather)
@@ -159,7 +121,7 @@ def _gathered(submission: Submission, meeting: Meeting[Entry]) -> Gathered:
 
 def inspect(
     source: str | os.PathLike[str] | nn.Module | Mapping[str, Any], question: Question, opened: Checkpoint | None = None
-) -> tuple[Inspection, Enclosure | None]:
+) -> tuple[Inspection, Attachment | None]:
     """Return what a push would store of a checkpoint, with everything named that it would not, and the training state.
 
     Raises:
@@ -168,55 +130,47 @@ def inspect(
     inspection = examine(source, question, opened)
     if not inspection.checkpoint.training:
         return inspection.accounted(), None
-    from registry.attachments.training.file import enclose_file
+    from registry.attachments.training.file import attach_file
 
-    kept = enclose_file(inspection)
+    kept = attach_file(inspection)
     inspection = replace(inspection, notes=(*inspection.notes, *kept.notes))
-    return inspection.accounted(kept.tensors), kept.enclosure
+    return inspection.accounted(kept.tensors), kept.attachment
 
 
-def _prepared(submission: Submission, gathered: Gathered) -> Prepared:
-    source = submission.source
-    submission.draft.check()  # here, where a failure reaches the other ranks: what is measured differs between them
-    inspection, found = inspect(source, submission.question, gathered.checkpoint)
-    enclosures = dict(gathered.enclosures)
-    if submission.job is not None and "training" not in enclosures:
-        from registry.attachments.training.job import enclose_job
+def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -> Prepared:
+    source, job = request.source, request.job()
+    request.check()  # here, where a failure reaches the other ranks: what is measured differs between them
+    inspection, found = inspect(source, request.question, gathered.checkpoint)
+    attachments = dict(gathered.attachments)
+    if job is not None and "training" not in attachments:
+        from registry.attachments.training.job import attach_job
 
         module: Any = source
-        enclosures["training"] = enclose_job(module, submission.job)
+        attachments["training"] = attach_job(module, job)
     elif found is not None:
-        enclosures["training"] = found
-    if submission.example is not None and "example" not in enclosures:
-        from registry.attachments.examples.replay import enclose_example
+        attachments["training"] = found
+    if request.example is not None and "example" not in attachments:
+        from registry.attachments.examples.replay import attach_example
 
-        enclosures["example"] = enclose_example(source, inspection, submission.example)
-    if inspection.checkpoint.format == "live" and submission.question.model is not None:
+        attachments["example"] = attach_example(source, inspection, request.example)
+    if inspection.checkpoint.format == "live" and request.question.model is not None:
         from registry.modules.building.target import resolve_target
 
-        if not isinstance(resolve_target(submission.question.model), type):
+        if not isinstance(resolve_target(request.question.model), type):
             # A live model's own class is read off it; that this was named instead is what a load has to know.
-            enclosures["factory"] = Enclosure(values={"target": submission.question.model})
-    return Prepared(inspection, enclosures, _drafted(submission))
+            attachments["factory"] = Attachment(values={"target": request.question.model})
+    parent = home.resolve(request.parent).ref if request.parent is not None else None
+    return Prepared(name, inspection, attachments, parent, _world_size(request, inspection))
 
 
-def _drafted(submission: Submission) -> Draft:
-    draft = replace(submission.draft, parent=submission.parent())
-    if draft.world_size is None and not isinstance(submission.source, (str, os.PathLike, Mapping)):
+def _world_size(request: PushRequest, inspection: Inspection) -> int | None:
+    """Return how many processes trained the model: as told, or as the job or the file says."""
+    if request.world_size is not None:
+        return request.world_size
+    if request.is_live:
         import torch.distributed as dist
 
         if dist.is_available() and dist.is_initialized():
-            draft = replace(draft, world_size=dist.get_world_size())
-    return draft
-
-
-def _deposited(catalog: Catalog, store: BlobStore, submission: Submission, prepared: Prepared) -> Entry:
-    return deposit(
-        catalog,
-        store,
-        prepared.inspection,
-        prepared.draft,
-        enclosures=prepared.enclosures,
-        force_new=submission.force_new,
-        progress=submission.progress,
-    )
+            return dist.get_world_size()
+    size = inspection.checkpoint.facts.get("world_size")
+    return size if isinstance(size, int) and size > 0 else None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-from registry.attachments.attachment import Enclosure
-from registry.blobs.store import BlobStore, Transfer
+from registry.blobs.store import Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.catalog.actor import creator
-from registry.catalog.catalog import Catalog
 from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
-from registry.errors.intake import ChangedCheckpoint, NameNeeded
+from registry.errors.intake import ChangedCheckpoint
+from registry.home.home import Home
 from registry.inspection import Inspection
 from registry.pushing.provenance import FileDigest, git_commit
-from registry.reference import check_model_name, same_name_as_file_stem
+from registry.pushing.request import Prepared, PushRequest
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
 from registry.tensors.values import encode, encode_all, encode_metadata
 from registry.tensors.wrapper_value import WrapperValue
@@ -29,31 +26,8 @@ _ATTEMPTS = 10
 """What a push found stored may be collected between its look and its commit; it then looks and writes again."""
 
 
-def name_for(source: object, name: str | None) -> str:
-    """Return the model's name: the given one, else the file's stem.
-
-    Raises:
-        InvalidModelName: it is no legal name.
-        NameNeeded: none was given for an object in memory.
-    """
-    if name is not None:
-        return check_model_name(name)
-    if isinstance(source, (str, os.PathLike)):
-        return same_name_as_file_stem(source)
-    raise NameNeeded("an object in memory")
-
-
-def deposit(
-    catalog: Catalog,
-    store: BlobStore,
-    inspection: Inspection,
-    draft: Draft,
-    *,
-    enclosures: Mapping[str, Enclosure] | None = None,
-    force_new: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Entry:
-    """Store an examined checkpoint as a version, and each enclosure as its document of that kind.
+def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
+    """Store an examined checkpoint as a version, and each attachment as its document of that kind.
 
     The blob is durable before the version exists; killed in between, the blob is garbage that the collector takes.
 
@@ -61,28 +35,29 @@ def deposit(
         ChangedCheckpoint: the file was written to while it was read.
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
-    files = inspection.checkpoint.files
+    catalog, inspection, attachments = home.catalog, prepared.inspection, prepared.attachments
+    files, force_new = inspection.checkpoint.files, request.force_new
     source_digest = FileDigest(files[0] if files and _is_one_file(inspection) else None)
-    if source_digest.is_of_a_file and (force_new or not catalog.knows(draft.name)):
+    if source_digest.is_of_a_file and (force_new or not catalog.knows(prepared.name)):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
-    tensors, enclosed = inspection.tensors, enclosures or {}
+    tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
-        with store.transfer(began=source_digest.start) as transfer:
-            stored = transfer.write(tensors, locate=catalog.locate, progress=progress)
+        with home.blobs.transfer(began=source_digest.start) as transfer:
+            stored = transfer.write(tensors, locate=catalog.locate, progress=request.progress)
             # In blobs of their own, so that mapping the weights maps nothing else.
-            beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in enclosed.items()}
+            beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in attachments.items()}
             manifest = _manifest(inspection, stored.tensors)
-            manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in enclosed.items()}
-            complete = _completed(draft, inspection, manifests)
-            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(complete, manifest)
+            manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in attachments.items()}
+            draft = _draft(request, prepared, manifests)
+            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(draft, manifest)
             if not is_there:
-                complete = replace(complete, source_sha256=source_digest.result())
+                draft = replace(draft, source_sha256=source_digest.result())
             if any(file.is_changed() for file in files):
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
                 entry = catalog.add_version(
-                    complete,
+                    draft,
                     manifest,
                     tuple(new_blobs),
                     beside=tuple(manifests.values()),
@@ -132,34 +107,31 @@ def _has_types(name: str) -> bool:
     return name.rpartition(".")[2] == EXTRA_STATE
 
 
-def _completed(draft: Draft, inspection: Inspection, beside: Mapping[str, Manifest]) -> Draft:
-    """Return the draft with everything that the checkpoint, its reading and its enclosures say."""
+def _draft(request: PushRequest, prepared: Prepared, beside: Mapping[str, Manifest]) -> Draft:
+    """Return everything that the push, the checkpoint and its reading say of the version."""
+    inspection = prepared.inspection
     checkpoint, form, recipe = inspection.checkpoint, inspection.form, inspection.recipe
-    return replace(
-        draft,
+    return Draft(
+        name=prepared.name,
         unwrapping=form.unwrapping,
         wrapper=form.wrapper,
         saved_as=form.saved_as,
-        world_size=draft.world_size if draft.world_size is not None else _world_size(checkpoint.facts),
+        world_size=prepared.world_size,
         model_class=recipe.target,
         init=recipe.init,
         init_as=recipe.init_as,
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,
+        parent=prepared.parent,
+        note=request.note,
         torch_version=_torch_version(),
         git_commit=git_commit(),
         creator=creator(),
-        documents={
-            **draft.documents,
-            **{kind: manifest.encode() for kind, manifest in beside.items()},
-        },
+        metrics=request.metrics,
+        aliases=request.aliases,
+        documents={kind: manifest.encode() for kind, manifest in beside.items()},
     )
-
-
-def _world_size(facts: Mapping[str, Any]) -> int | None:
-    size = facts.get("world_size")
-    return size if isinstance(size, int) and size > 0 else None
 
 
 @cache

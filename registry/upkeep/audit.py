@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
@@ -18,12 +17,10 @@ from registry.errors.catalog import PurgedVersion
 from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
-from registry.reference import Reference
+from registry.home.home import Home
+from registry.reference import parse
 from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.values import decode, decode_metadata
-
-if TYPE_CHECKING:
-    from registry.attachments.examples.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -71,24 +68,24 @@ class AuditReport:
 
 
 def audit(
-    catalog: Catalog,
-    store: BlobStore,
-    entries: Sequence[Entry],
+    home: Home,
+    ref: str | None = None,
     *,
-    of: Reference | None = None,
     classes: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
-    """Check the trail and, for each entry: row, manifest, every value and every byte; with ``classes`` the class, too.
+    """Check the trail and, of each version, row, manifest, every value and every byte; with ``classes`` its class, too.
 
     A tensor that several versions share is hashed once. A version that is collected meanwhile has no faults.
 
     Args:
-        of: what the entries are all of, where they are not the whole catalog: a model, or one version.
+        ref: only this version, or all versions of this name.
     """
+    catalog = home.catalog
+    of, entries = parse(ref) if ref is not None else None, audited(home, ref)
     books = catalog.check_books(of.name if of else None, None if of is None or of.is_name else entries[0].version)
     faults = [Fault(fault.reference, "trail", fault.what) for fault in books.trail]
-    files = _Files(catalog, store)
+    files = _Files(catalog, home.blobs)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
     nbytes: dict[StoredTensor, int] = {}
@@ -102,7 +99,7 @@ def audit(
             found += files.table_faults(entry, read)
             found += [Fault(entry.ref, "value", what) for what in undecodable(entry, read)]
             if classes:
-                _check_class(catalog, store.home, entry, read[0], found, unchecked)
+                _check_class(home, entry, read[0], found, unchecked)
         if found and not _was_collected(catalog, entry):
             faults += found
         done += entry.byte_count
@@ -125,17 +122,27 @@ def audit(
     )
 
 
-def audit_outputs(report: AuditReport, entries: Sequence[Entry], replay: Callable[[str], Replay]) -> AuditReport:
+def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:
+    """Return the versions that an audit is of, by default all, those in the trash, too."""
+    if ref is None:
+        return (*home.catalog.entries(), *home.catalog.entries(trashed=True))
+    reference = parse(ref)
+    return home.catalog.entries(reference.name) if reference.is_name else (home.catalog.resolve(reference),)
+
+
+def audit_outputs(home: Home, report: AuditReport, entries: Sequence[Entry]) -> AuditReport:
     """Run the example of every entry that has one, and add to a report what is computed otherwise than at the push.
 
     Versions in the trash, and those that are damaged already, are not run.
     """
+    from registry.loading.load import replay_version
+
     faults, unchecked, examples = list(report.faults), [], 0
     for entry in entries:
         if entry.trashed_at is not None or entry.ref in report.bad_references:
             continue
         try:
-            replayed = replay(entry.ref)
+            replayed = replay_version(home, entry)
         except NoExample:
             continue
         except (ExampleFailed, NothingToCompare, OutputsVary) as error:
@@ -268,20 +275,17 @@ def _was_collected(catalog: Catalog, entry: Entry) -> bool:
     return False
 
 
-def _check_class(
-    catalog: Catalog, home: Path, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]
-) -> None:
+def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
     """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
     if entry.model_class is None:
         return
     from registry.canonical.match import unmet
-    from registry.home.version import recorded_class
-    from registry.loading.load import Order, specification
+    from registry.loading.load import LoadRequest, specification
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 
     try:
-        spec = specification(entry, Order(), recorded_class(catalog, home, entry))
+        spec = specification(entry, LoadRequest(), home.recorded_class(entry))
         wanted = expect(build(spec).module)
     except RegistryError as error:
         unchecked.append(f"{entry.ref}: {error}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from registry.home.home import Home
 from registry.tensors.manifest import Manifest
 from registry.tensors.spec import TensorSpec
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Change:
+class TensorChange:
     """One tensor that both versions have and that is not equal."""
 
     name: str
@@ -36,13 +37,23 @@ class Difference:
     b: str
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
-    changed: tuple[Change, ...]
+    changed: tuple[TensorChange, ...]
     equal: int
     """Tensors that are the same in both, bit for bit."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.only_a or self.only_b or self.changed)
+
+def diff(home: Home, a: str, b: str) -> Difference:
+    """Compare two versions; tensors that are equal by their digests are not read.
+
+    Raises:
+        RegistryError: there is no such version, or its bytes are not what was stored.
+    """
+    first, second = home.resolve(a), home.resolve(b)
+    before, after = home.manifest(first), home.manifest(second)
+    names = changed_names(before, after)
+    old = home.tensors(first, before.only(names))
+    new = home.tensors(second, after.only(names))
+    return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
 
 
 def changed_names(a: Manifest, b: Manifest) -> list[str]:
@@ -69,9 +80,9 @@ def compare(
     )
 
 
-def _change(name: str, before: TensorSpec, after: TensorSpec, old: torch.Tensor, new: torch.Tensor) -> Change:
+def _change(name: str, before: TensorSpec, after: TensorSpec, old: torch.Tensor, new: torch.Tensor) -> TensorChange:
     if before.shape != after.shape:
-        return Change(name, before, after, None, None, None)
+        return TensorChange(name, before, after, None, None, None)
     import torch
 
     # Complex differences have their own norm; everything else is compared in double, where no dtype overflows.
@@ -79,4 +90,4 @@ def _change(name: str, before: TensorSpec, after: TensorSpec, old: torch.Tensor,
     difference = new.to(wide) - old.to(wide)
     norm, base = float(difference.norm()), float(old.to(wide).norm())
     largest = float(difference.abs().max()) if difference.numel() else 0.0
-    return Change(name, before, after, norm, norm / base if base else None, largest)
+    return TensorChange(name, before, after, norm, norm / base if base else None, largest)

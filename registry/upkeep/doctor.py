@@ -13,6 +13,7 @@ from pathlib import Path
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
 from registry.errors.root import RegistryError
+from registry.home.home import Home
 
 LOW_SPACE = 1 << 30
 """Free bytes below which a checkpoint may not fit any more."""
@@ -28,12 +29,13 @@ class Finding:
     """What to do; empty where nothing has to be done."""
 
 
-def examine_home(home: Path, catalog: Catalog, store: BlobStore) -> tuple[Finding, ...]:
+def doctor(home: Home) -> tuple[Finding, ...]:
     """Look at the home, the file system, the database, leftovers, versions of what is installed, and the clock."""
+    catalog, store, folder = home.catalog, home.blobs, home.folder
     return (
-        Finding("home", str(home), "" if os.access(home, os.W_OK) else "it is read-only: nothing can be pushed"),
+        Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
         _file_system(catalog),
-        _space(home),
+        _space(folder),
         Finding("journal mode", catalog.journal_mode),
         Finding("schema revision", catalog.revision),
         Finding("versions", str(catalog.count()), ""),

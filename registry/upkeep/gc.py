@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from registry.catalog.catalog import Catalog
+from registry.home.home import Home
 
 if TYPE_CHECKING:
     from registry.blobs.collection import Garbage
@@ -31,9 +31,8 @@ class Collected:
     dry_run: bool
 
 
-def collect(
-    catalog: Catalog,
-    store: BlobStore,
+def gc(
+    home: Home,
     *,
     grace: timedelta,
     dry_run: bool,
@@ -50,6 +49,7 @@ def collect(
     Raises:
         RegistryError: of ``catalog`` and ``blobs``.
     """
+    catalog, store = home.catalog, home.blobs
     now = datetime.now(timezone.utc)
     # A grace of more years than there have been keeps everything.
     before = now - grace if grace < now - _EARLIEST else _EARLIEST
@@ -68,7 +68,7 @@ def collect(
             _delete(store, garbage, progress)
     return Collected(
         versions=due,
-        files=tuple(str(item.path.relative_to(store.home)) for item in garbage),
+        files=tuple(str(item.path.relative_to(home.folder)) for item in garbage),
         nbytes=sum(item.nbytes for item in garbage),
         dry_run=dry_run,
     )

@@ -14,6 +14,7 @@ from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import TensorSource
+from registry.home.home import Home
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.spec import tensor_hasher
 from registry.upkeep.audit import AuditReport, manifests
@@ -47,9 +48,7 @@ def check_sources(sources: Sequence[str | os.PathLike[str]]) -> None:
         open_checkpoint(source)
 
 
-def repair(
-    catalog: Catalog, store: BlobStore, report: AuditReport, sources: Sequence[str | os.PathLike[str]]
-) -> tuple[str, ...]:
+def repair(home: Home, report: AuditReport, sources: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Restore the tensors of damaged blobs that can be restored, and return what was done, as sentences.
 
     Each tensor is looked for, by its digest, where it was, in every other stored file (the quarantine's included), and
@@ -61,6 +60,7 @@ def repair(
     Raises:
         RegistryError: a source cannot be read, or the home cannot be written.
     """
+    catalog, store = home.catalog, home.blobs
     suspected = {fault.blob for fault in report.faults if fault.blob is not None}
     bad = {blob for blob in suspected if store.examine(blob, {}).fault is not None}
     patients = _patients(catalog)

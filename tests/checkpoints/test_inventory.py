@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.attachments.training.file import enclose_file
+from registry.attachments.training.file import attach_file
 from registry.checkpoints.choosing import sets_called
 from registry.checkpoints.inventory import identities, left_out, tensors_of
 from registry.checkpoints.opening import open_checkpoint
@@ -101,7 +101,7 @@ def test_every_tensor_is_stored_or_kept_or_named(value):
         stored = {id(tensor) for tensor in inspection.weights.tensors.values()}
         stored |= {id(tensor) for _, tensor in tensors_of(dict(inspection.weights.values))}
         kept = {id(tensor) for tensor in enclosure.tensors.values()} if enclosure else set()
-        counters = {id(tensor) for tensor in enclose_file(inspection).counters}
+        counters = {id(tensor) for tensor in attach_file(inspection).counters}
         lost = sum(number for tensor, number in there.items() if tensor not in stored | kept | counters)
         assert sum(inspection.left_out.values()) == lost
         assert bool(lost) == any(note.startswith("not stored: ") for note in inspection.notes)

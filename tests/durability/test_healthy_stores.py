@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from registry import Registry
 from registry.errors import RegistryError
+from registry.home.home import Home
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
 SHAPES = [(), (0,), (4,), (3, 0, 2), (2, 3), (1,), (0, 5)]
@@ -50,7 +51,7 @@ def readable(hub: Registry) -> set[tuple[str, str]]:
     for entry in (*hub.list(), *hub.list(trashed=True)):
         for name in hub.catalog.manifest(entry).tensors:
             try:
-                hub.contents.tensors(entry, hub.catalog.manifest(entry).only([name]))
+                Home(hub.home).tensors(entry, hub.catalog.manifest(entry).only([name]))
                 found.add((entry.ref, name))
             except RegistryError:
                 pass

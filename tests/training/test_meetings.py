@@ -165,13 +165,13 @@ def test_all_ranks_run_the_example_of_a_sharded_model(hub: registry.Registry, tm
 
 
 def hold_what_was_gathered(rank: int) -> int:
-    from registry.attachments.training.job import Job, enclose_job
+    from registry.attachments.training.job import Job, attach_job
 
     model = sharded(nn.Linear(40, 40, bias=False))
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(1, 40)).sum().backward()
     optimizer.step()
-    return len(enclose_job(model, Job(optimizer), keep=rank == 0).tensors)
+    return len(attach_job(model, Job(optimizer), keep=rank == 0).tensors)
 
 
 @sharding_on_the_cpu

@@ -11,7 +11,7 @@ import torch
 from blake3 import blake3
 from torch import nn
 
-from registry.attachments.attachment import Enclosed, Enclosure
+from registry.attachments.attachment import Attachment, StoredAttachment
 from registry.attachments.examples.example import Example, as_example
 from registry.attachments.examples.run import Deviation, Output, Outputs, compare, device_of, run
 from registry.canonical.form import EXTRA_STATE
@@ -85,7 +85,7 @@ class Replay:
             raise OutputsDiffer(self.ref, str(self.deviation), self.circumstances())
 
 
-def enclose_example(source: object, inspection: Inspection | None, inputs: object) -> Enclosure:
+def attach_example(source: object, inspection: Inspection | None, inputs: object) -> Attachment:
     """Run what is pushed on an example, and return inputs and outputs as they are stored.
 
     A live module is run as it is, inside its wrappers. A file's weights are put into its class, built plainly: what
@@ -108,7 +108,7 @@ def enclose_example(source: object, inspection: Inspection | None, inputs: objec
     tensors = {f"{INPUTS}{name}": tensor for name, tensor in example.named().items()}
     tensors.update({f"{OUTPUTS}{path}": output.values for path, output in outputs.tensors.items()})
     now = circumstances(model)
-    return Enclosure(
+    return Attachment(
         {name: LiveTensor("the example", name, tensor) for name, tensor in tensors.items()},
         {
             "torch": now.torch,
@@ -123,28 +123,28 @@ def enclose_example(source: object, inspection: Inspection | None, inputs: objec
     )
 
 
-def replay(ref: str, enclosed: Enclosed, model: nn.Module, *, cast: torch.dtype | None = None) -> Replay:
+def replay(ref: str, attached: StoredAttachment, model: nn.Module, *, cast: torch.dtype | None = None) -> Replay:
     """Run a version's example on a model that holds its weights.
 
     Args:
-        enclosed: the version's document ``"example"``.
+        attached: the version's document ``"example"``.
         cast: the dtype that the model was cast to.
 
     Raises:
         ExampleFailed, OutputsVary, NothingToCompare: the model does something else than it did.
     """
     model = unwrapped(model)
-    values = enclosed.values
+    values = attached.values
     expected = Outputs(
         {
             path: Output(
-                TensorSpec(of["dtype"], tuple(of["shape"])), enclosed.tensors[f"{OUTPUTS}{path}"], of["tolerance"]
+                TensorSpec(of["dtype"], tuple(of["shape"])), attached.tensors[f"{OUTPUTS}{path}"], of["tolerance"]
             )
             for path, of in values["outputs"].items()
         },
         values["plain"],
     )
-    found = run(model, _example(enclosed), dtype=cast)
+    found = run(model, _example(attached), dtype=cast)
     then = Circumstances(values["torch"], values["device"], values["sources"])
     return Replay(ref, compare(expected, found, cast=cast is not None), then, circumstances(model))
 
@@ -166,8 +166,8 @@ def _digest(cls: type) -> str:
         return ""
 
 
-def _example(enclosed: Enclosed) -> Example:
-    inputs = {name[len(INPUTS) :]: t for name, t in enclosed.tensors.items() if name.startswith(INPUTS)}
+def _example(attached: StoredAttachment) -> Example:
+    inputs = {name[len(INPUTS) :]: t for name, t in attached.tensors.items() if name.startswith(INPUTS)}
     positions = sorted((name for name in inputs if name.isdecimal()), key=int)
     keywords = {name: tensor for name, tensor in inputs.items() if not name.isdecimal()}
     return Example(tuple(inputs[name] for name in positions), keywords)

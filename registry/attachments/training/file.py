@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.attachments.attachment import Enclosure
+from registry.attachments.attachment import Attachment
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name, check_shapes
 from registry.checkpoints.inventory import is_tensor
@@ -29,7 +29,7 @@ _EPOCHS = ("epoch",)
 class TrainingFile:
     """What is kept of the training state in a file."""
 
-    enclosure: Enclosure | None = None
+    attachment: Attachment | None = None
     notes: tuple[str, ...] = ()
     """What has to be said of it."""
     counters: tuple[Any, ...] = ()
@@ -38,10 +38,10 @@ class TrainingFile:
     @property
     def tensors(self) -> tuple[Any, ...]:
         """The tensors in the file that are kept."""
-        return (*(self.enclosure.tensors.values() if self.enclosure else ()), *self.counters)
+        return (*(self.attachment.tensors.values() if self.attachment else ()), *self.counters)
 
 
-def enclose_file(inspection: Inspection) -> TrainingFile:
+def attach_file(inspection: Inspection) -> TrainingFile:
     """Return the training state that a file holds beside its weights, and what has to be said of it.
 
     A file counts as one of a training if it holds the state of an optimizer. That goes by position; it is keyed by
@@ -72,8 +72,8 @@ def enclose_file(inspection: Inspection) -> TrainingFile:
     keep("epoch", lambda: _count("epoch", training, _EPOCHS))
     counted = [key for part, keys in (("step", _STEPS), ("epoch", _EPOCHS)) if part in state for key in keys]
     counters = tuple(training[key] for key in counted if is_tensor(training.get(key)))
-    enclosure = flatten(state, _source) if len(state) > 1 else None
-    return TrainingFile(enclosure, tuple(notes), counters)
+    attachment = flatten(state, _source) if len(state) > 1 else None
+    return TrainingFile(attachment, tuple(notes), counters)
 
 
 def _optimizer(inspection: Inspection, states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Enclosure
+from registry.attachments.attachment import Attachment
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
@@ -40,7 +40,7 @@ class Job:
         return {part: owner for part, owner in named.items() if owner is not None}
 
 
-def enclose_job(model: nn.Module, job: Job, *, keep: bool = True) -> Enclosure:
+def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
     """Return a job's training state, its optimizer state keyed by canonical parameter name.
 
     Under FSDP the states are gathered, which every rank has to take part in. Random generators are those of one
@@ -61,7 +61,7 @@ def enclose_job(model: nn.Module, job: Job, *, keep: bool = True) -> Enclosure:
         is_flattened = part == "optimizer" and is_fsdp1(model)
         state[part] = _unflattened(model, owner) if is_flattened else _whole(owner.state_dict(), keep)
     if not keep:
-        return Enclosure()
+        return Attachment()
     if job.optimizer is not None:
         if not is_fsdp1(model):
             names = [name for group in parameter_names(model, job.optimizer) for name in group]

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from registry.attachments.attachment import Enclosure
+from registry.attachments.attachment import Attachment
 from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors.values import MOST_LEVELS, MOST_NODES, Place, encode_all
@@ -21,7 +21,7 @@ SourceOf = Callable[[Any, str], "TensorSource | None"]
 """Returns a value of a state as a tensor to store, or None if it is something else; called with its path, too."""
 
 
-def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
+def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
     """Separate the tensors of a nested state from its plain values.
 
     Raises:
@@ -57,7 +57,7 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Enclosure:
 
     values = {key: walk(item, key) for key, item in state.items()}
     encode_all(values, typed=True)
-    return Enclosure(tensors, values)
+    return Attachment(tensors, values)
 
 
 def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:

@@ -18,7 +18,7 @@ BUILDING = threading.RLock()
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Pause the garbage collector, which would walk all modules again and again while thousands are made."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -48,7 +48,7 @@ def preserved() -> Iterator[Mapping[str, Any]]:
 @contextmanager
 def defaults_preserved() -> Iterator[None]:
     """Undo what happens inside to the default dtype and device and the gradient mode."""
-    with BUILDING, uncollected(), ExitStack() as stack:
+    with BUILDING, gc_paused(), ExitStack() as stack:
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         stack.callback(_restore_device, torch.get_default_device())
         stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())

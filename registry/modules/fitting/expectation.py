@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.expectation import Expectation
 from registry.canonical.owned import unwrapping_of
 from registry.modules.anatomy import state_dict
-from registry.modules.building.process_state import uncollected
+from registry.modules.building.process_state import gc_paused
 from registry.modules.layout import EXTRA_STATE, Layout, bare, layout
 from registry.modules.live import live_wrappers
 from registry.tensors.spec import TensorSpec
@@ -21,7 +21,7 @@ COUNTER = "num_batches_tracked"
 """Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""
 
 
-@uncollected()
+@gc_paused()
 def expect(module: nn.Module) -> Expectation:
     """Return the names, dtypes, shapes and ties of a module's state dict; wrappers leave no component.
 

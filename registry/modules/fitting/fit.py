@@ -14,7 +14,7 @@ from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, Fi
 from registry.modules.anatomy import move
 from registry.modules.building.build import Built
 from registry.modules.building.outside import on_meta
-from registry.modules.building.process_state import uncollected
+from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting import assignment
 from registry.modules.fitting.expectation import dtype_name, expect_of, spec_of
 from registry.modules.fitting.landing import Landing
@@ -29,7 +29,7 @@ from registry.tensors.memory import same_bits
 from registry.tensors.wrapper_value import Owner
 
 
-@uncollected()
+@gc_paused()
 def fit(
     target: Built | nn.Module,
     weights: Mapping[str, torch.Tensor],

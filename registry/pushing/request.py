@@ -1,0 +1,124 @@
+"""What is pushed, and what is said of it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from registry.attachments.attachment import Attachment
+from registry.catalog.draft import check_metrics, check_note
+from registry.errors.intake import NameNeeded
+from registry.errors.training import JobNeedsModel
+from registry.home.home import Home
+from registry.inspection import Inspection, Question
+from registry.pushing.background import copied
+from registry.reference import (
+    check_alias,
+    check_model_name,
+    check_new_model_name,
+    is_named_like_a_file,
+    same_name_as_file_stem,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from registry.attachments.training.job import Job
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """What ``push`` was called with."""
+
+    source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    name: str | None
+    """Of the model; by default the file's stem."""
+    question: Question
+    timeout: timedelta
+    """How long the ranks of a job wait for each other."""
+    world_size: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    parent: str | None = None
+    """Reference of the version that it was trained from; resolved on the rank that writes."""
+    note: str = ""
+    force_new: bool = False
+    optimizer: torch.optim.Optimizer | None = None
+    scheduler: Any = None
+    scaler: Any = None
+    step: int | None = None
+    epoch: int | None = None
+    example: object = None
+    progress: Callable[[int, int], None] | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a module is pushed, and no file and no state dict."""
+        return not isinstance(self.source, (str, os.PathLike, Mapping))
+
+    def check(self) -> None:
+        """Refuse what could not be kept with a version.
+
+        Raises:
+            InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+        """
+        for alias in self.aliases:
+            check_alias(alias)
+        check_metrics(self.metrics)
+        check_note(self.note)
+
+    def job(self) -> Job | None:
+        """Return what surrounds the model in its training loop, where that is given.
+
+        Raises:
+            JobNeedsModel: with something else than a live model.
+        """
+        parts = (self.optimizer, self.scheduler, self.scaler, self.step, self.epoch)
+        if all(part is None for part in parts):
+            return None
+        if not self.is_live:
+            raise JobNeedsModel(str(self.name))
+        from registry.attachments.training.job import Job
+
+        return Job(*parts)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is going to be stored."""
+
+    name: str
+    inspection: Inspection
+    attachments: Mapping[str, Attachment]
+    parent: str | None
+    world_size: int | None
+
+    def copied(self) -> Prepared:
+        """Return the same in memory that the training does not write to."""
+        weights = self.inspection.weights
+        weights = replace(weights, tensors=copied(weights.tensors), values=copy.deepcopy(weights.values))
+        attachments = {
+            kind: Attachment(copied(a.tensors), copy.deepcopy(a.values)) for kind, a in self.attachments.items()
+        }
+        return replace(self, inspection=replace(self.inspection, weights=weights), attachments=attachments)
+
+
+def name_of(home: Home, source: object, name: str | None) -> str:
+    """Return the model's name: the given one, else the file's stem.
+
+    Raises:
+        InvalidModelName: it is no legal name, or a new model may not bear it.
+        NameNeeded: none was given for an object in memory.
+    """
+    if name is not None:
+        check_model_name(name)
+    elif isinstance(source, (str, os.PathLike)):
+        name = same_name_as_file_stem(source)
+    else:
+        raise NameNeeded("an object in memory")
+    return name if is_named_like_a_file(name) and home.catalog.knows(name) else check_new_model_name(name)
