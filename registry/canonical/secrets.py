@@ -62,7 +62,7 @@ def without_secrets(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
             return type(value)(kept(item, f"{path}.{i}", levels) for i, item in enumerate(value))
         rest = copy.copy(value)
         for key, item in value.items():
-            where = f"{path}.{key}" if path else str(key)
+            where = (f"{path}.{key}" if path else key) if isinstance(key, str) else path
             # Of a list all goes with the one: without it, the others would be an argument that nobody gave.
             if any(_is_secret(key, text) for text in _texts(item, levels)):
                 found.append(where)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry.canonical.form import EXTRA_STATE
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.values import Array
 
@@ -51,7 +52,9 @@ def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose
         if own:
             yield ArraySet(place, len(own), sum(item.spec.numel for item in own))
     for key, item in parts:
-        yield from _found(item, (*place, str(key)), memo, seen, loose)
+        if text_of(key).rpartition(".")[2] == EXTRA_STATE:
+            continue  # what a module keeps there is its own
+        yield from _found(item, (*place, text_of(key)), memo, seen, loose)
 
 
 def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
@@ -71,6 +74,11 @@ def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
 
 def _parts(value: Any) -> Sequence[tuple[Any, Any]]:
     return list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+
+
+def text_of(key: object) -> str:
+    """Return a key as part of a path; one of a stranger's class is not asked."""
+    return str(key) if isinstance(key, (str, int)) else f"({type(key).__name__})"
 
 
 def is_weight(value: Any) -> bool:

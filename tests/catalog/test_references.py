@@ -105,7 +105,7 @@ def test_a_new_model_is_not_named_like_a_file(name, hub, tmp_path):
 
 
 def test_a_model_that_was_named_like_a_file_keeps_its_name(hub, monkeypatch):
-    monkeypatch.setattr("registry.registry.check_new_model_name", check_model_name)
+    monkeypatch.setattr("registry.pushing.request.check_new_model_name", check_model_name)
     hub.push({"a.weight": torch.ones(2)}, "best.pth")
     monkeypatch.undo()
     assert hub.get("best.pth:v1").name == "best.pth"
