@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ranks import Ranks
 
 import registry
 
@@ -48,6 +49,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGISTRY_HOME", str(place))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([ARCHITECTURES, os.environ.get("PYTHONPATH", "")]))
     return place
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Processes for the jobs of every test."""
+    processes = Ranks()
+    yield processes
+    processes.close()
 
 
 @pytest.fixture

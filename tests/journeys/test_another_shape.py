@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from nets import PointNet
+from ranks import Ranks
 from torch import nn
 
 import registry
@@ -136,14 +136,6 @@ def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_pat
     assert said.returncode == 0 and "head.bias (5 in the entry, 9 here)" in said.stdout
 
 
-def start(rank: int, work: Any, store: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    work(rank)
-    dist.barrier()
-    dist.destroy_process_group()
-
-
 def load_on_both(rank: int) -> None:
     for own in (True, False):
         torch.manual_seed(rank)
@@ -155,10 +147,12 @@ def load_on_both(rank: int) -> None:
         assert torch.equal(both[0], both[1])
 
 
-def test_all_ranks_end_with_the_same_values_of_what_was_not_loaded(hub: registry.Registry, tmp_path: Path) -> None:
+def test_all_ranks_end_with_the_same_values_of_what_was_not_loaded(
+    ranks: Ranks, hub: registry.Registry, tmp_path: Path
+) -> None:
     torch.save(PointNet().state_dict(), tmp_path / "net.pth")
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
-    mp.spawn(start, (load_on_both, str(tmp_path / "store")), nprocs=2)
+    ranks.run(load_on_both)
 
 
 def load_where_one_refuses(rank: int) -> None:
@@ -170,6 +164,6 @@ def load_where_one_refuses(rank: int) -> None:
     assert registry.loaded_from(model) is None
 
 
-def test_a_rank_whose_model_fits_is_left_as_it_was_when_another_refuses(hub: registry.Registry, tmp_path: Path) -> None:
+def test_a_rank_whose_model_fits_is_left_as_it_was_when_another_refuses(ranks: Ranks, hub: registry.Registry) -> None:
     hub.push(PointNet(), "net")
-    mp.spawn(start, (load_where_one_refuses, str(tmp_path / "store")), nprocs=2)
+    ranks.run(load_where_one_refuses)
