@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from invocation import run
 from nets import PointNet
 from ranks import Ranks
 from torch import nn
@@ -127,13 +126,13 @@ def test_a_class_with_its_own_loading_keeps_what_has_another_shape(hub: registry
 def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_path: Path) -> None:
     torch.save(PointNet().state_dict(), tmp_path / "net.pth")
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
-    command = [str(Path(sys.executable).with_name("registry")), "load", "net", "--init", "num_classes=9"]
+    command = ["load", "net", "--init", "num_classes=9"]
 
-    refused = subprocess.run(command, capture_output=True, text=True)
-    said = subprocess.run([*command, "--allow-shape", "head.*"], capture_output=True, text=True)
+    refused = run(*command, home=hub.home, expect=1)
+    said = run(*command, "--allow-shape", "head.*", home=hub.home)
 
-    assert refused.returncode == 1 and "--allow-shape" in refused.stderr
-    assert said.returncode == 0 and "head.bias (5 in the entry, 9 here)" in said.stdout
+    assert "--allow-shape" in refused.stderr
+    assert "head.bias (5 in the entry, 9 here)" in said.stdout
 
 
 def load_on_both(rank: int) -> None:
