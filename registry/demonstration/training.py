@@ -97,8 +97,8 @@ def _start(rank: int, work: Callable[..., None], store: str, folder: str, done: 
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE)
     work(rank, Path(folder), done, *rest)
     dist.barrier()  # a rank that leaves while another is still talking to it may abort that one
-    # DDP keeps the process group alive whatever is destroyed, with its threads, and one that is still dropping its last
-    # tensors when the interpreter ends aborts the process: "terminate called without an active exception".
+    # After this, gloo's threads are still there, whatever is destroyed: DDP keeps the process group. One that needs the
+    # interpreter while that ends aborts the process ("terminate called without an active exception"), so it never ends.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
