@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ranks import Ranks
 
 import registry
 
@@ -50,6 +51,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Processes for the jobs of every test."""
+    processes = Ranks()
+    yield processes
+    processes.close()
+
+
 @pytest.fixture
 def hub(home: Path) -> registry.Registry:
     """A registry in a fresh home."""
@@ -65,6 +74,11 @@ def samples(name: str) -> Path:
 
 
 @pytest.fixture
-def real() -> Path:
-    """The folder of published checkpoints."""
-    return samples("real")
+def published() -> Callable[[str], Path]:
+    """The path of a checkpoint as the world has them: a small one of ours, or a large one, where those are at hand."""
+
+    def find(name: str) -> Path:
+        small = Path(__file__).parent / "published" / name
+        return small if small.exists() else samples("real") / name
+
+    return find

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -93,11 +95,13 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[in
 def _start(rank: int, work: Callable[..., None], store: str, folder: str, done: Any, rest: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE)
-    try:
-        work(rank, Path(folder), done, *rest)
-        dist.barrier()  # a rank that leaves while another is still talking to it may abort that one
-    finally:
-        dist.destroy_process_group()
+    work(rank, Path(folder), done, *rest)
+    dist.barrier()  # a rank that leaves while another is still talking to it may abort that one
+    # After this, gloo's threads are still there, whatever is destroyed: DDP keeps the process group. One that needs the
+    # interpreter while that ends aborts the process ("terminate called without an active exception"), so it never ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _train(rank: int, folder: Path, done: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,12 +15,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
+from registry.canonical.assume import RESERVED
 from registry.canonical.expectation import Expectation
-from registry.canonical.form import Facts, Form, canonicalise
+from registry.canonical.form import Facts, Form, canonicalise, reconcile
+from registry.canonical.unwrap import Cut
+from registry.canonical.wrappers import COMPONENTS
 from registry.errors import RegistryError
 from registry.tensors.spec import TensorSpec, weights_digest
 
 HONEST = ["module", "_orig_mod", "model", "features", "se_module", "submodule", "my_module", "0", "conv", "module_list"]
+RESERVED_COMPONENT = rf"(?<![^.])(?:{'|'.join(sorted(RESERVED))})(?![^.])"
 PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -134,15 +139,62 @@ def test_with_the_class_the_names_are_those_of_the_bare_model(case: Wrapped) -> 
     assert values_by_name(case, form) == truth(case)
 
 
+def decided(case: Wrapped) -> Form:
+    """Return what is decided without the class, for a case in which it is not refused."""
+    try:
+        return read(case)
+    except RegistryError:
+        assume(False)
+        raise
+
+
+def are_uncertain(form: Form) -> bool:
+    """Whether the form says that an honest module may bear a name that was cut, or a wrapper one that was kept."""
+    return bool(form.unwrapping.doubts) or any(could_be_honest(cut) for cut in form.unwrapping.cuts)
+
+
+def could_be_honest(cut: Cut) -> bool:
+    return cut.components[-1] not in RESERVED and cut.wrapper != "ema"  # the average's own tensor proves it
+
+
 @PROFILE
 @given(wrapped())
-def test_without_the_class_the_names_are_right_or_refused_or_marked(case: Wrapped) -> None:
-    try:
-        form = read(case)
-    except RegistryError:
-        return
-    marked = form.unwrapping.doubts or any(cut.evidence == "assumed" for cut in form.unwrapping.cuts)
-    assert marked or values_by_name(case, form) == truth(case)
+def test_without_the_class_the_names_are_right_or_marked_or_refused(case: Wrapped) -> None:
+    assume(not any(RESERVED & {*name.split(".")} for name in case.bare.state_dict()))
+    form = decided(case)
+    assert are_uncertain(form) or values_by_name(case, form) == truth(case)
+
+
+@PROFILE
+@given(wrapped())
+def test_what_was_decided_without_the_class_the_class_confirms_or_corrects(case: Wrapped) -> None:
+    form = decided(case)
+    stored = values_by_name(case, form)
+    correction = reconcile(list(stored), form.unwrapping, Expectation(signature(case.bare)))
+    assert correction is not None
+    kept = {name: value for name, value in stored.items() if name not in correction.owned}
+    assert {correction.renamed.get(name, name): value for name, value in kept.items()} == truth(case)
+    assert not correction.renamed or stored != truth(case)
+
+
+@PROFILE
+@given(wrapped())
+def test_without_the_class_what_could_be_honest_is_cut_once_around_the_whole_model(case: Wrapped) -> None:
+    cuts = decided(case).unwrapping.cuts
+    assert {cut.components[-1] for cut in cuts} <= COMPONENTS
+    assumed = [cut.components for cut in cuts if could_be_honest(cut)]
+    assert len({component for *_, component in assumed}) == len(assumed)
+    assert {path[:-1] for path in assumed} <= {(), *(cut.components for cut in cuts)}
+
+
+@PROFILE
+@given(wrapped())
+def test_without_the_class_a_reserved_component_is_cut_exactly_where_a_wrapper_put_it(case: Wrapped) -> None:
+    assume(not any(RESERVED & {*name.split(".")} for name in case.bare.state_dict()))
+    form = decided(case)
+    cut = [cut.path for cut in form.unwrapping.cuts if cut.components[-1] in RESERVED]
+    parents = {name[: match.end()] for name in form.tensors for match in re.finditer(RESERVED_COMPONENT, name)}
+    assert sorted(cut) == sorted(parents)
 
 
 @PROFILE

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
+from ranks import Ranks
 from safetensors.torch import save_file, save_model
 from written import same, saved
 
@@ -132,40 +132,33 @@ def test_pieces_in_safetensors_are_refused(tmp_path):
         open_checkpoint(tmp_path / "m.safetensors")
 
 
-WRITE_DISTRIBUTED = """
-import os, sys, torch, torch.distributed as dist, torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.state_dict import get_state_dict
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Shard, Replicate, distribute_tensor, init_device_mesh
-import torch.multiprocessing as mp
+def write_distributed(rank: int, folder: Path) -> None:
+    """Save a sharded model and optimizer as a directory, and beside it what the model was."""
+    import torch.distributed as dist
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
-def work(rank, folder, world):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Linear(5, 3), torch.nn.BatchNorm1d(3))
     if rank == 0:
-        torch.save(model.state_dict(), f"{folder}/truth.pth")
-    mesh = init_device_mesh("cpu", (world,))
+        torch.save(model.state_dict(), folder / "truth.pth")
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     fully_shard(model, mesh=mesh)
     optimizer = torch.optim.AdamW(model.parameters())
     model_state, optimizer_state = get_state_dict(model, optimizer)
     wide = distribute_tensor(torch.arange(30.0).reshape(5, 6), mesh, [Shard(1)])
-    dcp.save({"model": model_state, "optim": optimizer_state, "epoch": 5, "extra": {"wide": wide}},
-             checkpoint_id=f"{folder}/dcp")
-    dist.barrier()
-    os._exit(0)  # gloo's threads sometimes abort a process that ends in the ordinary way
-
-if __name__ == "__main__":
-    mp.spawn(work, args=(sys.argv[1], int(sys.argv[2])), nprocs=int(sys.argv[2]))
-"""
+    dcp.save(
+        {"model": model_state, "optim": optimizer_state, "epoch": 5, "extra": {"wide": wide}},
+        checkpoint_id=folder / "dcp",
+    )
 
 
 @pytest.fixture(scope="module")
-def distributed(tmp_path_factory):
+def distributed(ranks: Ranks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    (folder / "write.py").write_text(WRITE_DISTRIBUTED)
-    done = subprocess.run([sys.executable, folder / "write.py", folder, "3"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    ranks.run(write_distributed, folder, world=3)
     return folder
 
 

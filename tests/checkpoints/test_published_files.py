@@ -1,4 +1,4 @@
-"""Published checkpoints that nobody here wrote, and made ones with known answers; absent from the repository."""
+"""Checkpoints as the world has them, and made ones with known answers; the large ones are not in the repository."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from written import SAMPLES, needs, same
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import PickledModule, RegistryError, TorchScriptArchive
 
-REAL = SAMPLES / "real"
 ZOO = SAMPLES / "zoo" / "cases"
 
 PUBLISHED = {
+    "wrapped.th": ("state_dict", 18, 11, "torch-legacy"),
+    "training.pth.tar": ("model/state_dict", 7, 7, "torch-zip"),
     "minifasnet_v1se.pth": ("", 370, 370, "torch-legacy"),
     "dgcnn_s3dis.t7": ("", 89, 49, "torch-legacy"),
     "resnet20_cifar10.th": ("state_dict", 97, 97, "torch-legacy"),
@@ -29,13 +30,12 @@ PUBLISHED = {
 """File to the key, names, distinct tensors and format of its weights."""
 
 
-@needs("real")
 @pytest.mark.parametrize("file", sorted(PUBLISHED))
-def test_a_published_file_is_read_as_torch_reads_it(file):
+def test_a_published_file_is_read_as_torch_reads_it(published, file):
     key, names, distinct, form = PUBLISHED[file]
-    checkpoint = open_checkpoint(REAL / file)
+    checkpoint = open_checkpoint(published(file))
     weights = checkpoint.weight_sets[0]
-    truth = torch.load(REAL / file, map_location="cpu", weights_only=True)
+    truth = torch.load(published(file), map_location="cpu", weights_only=True)
     for part in key.split("/") if key else ():
         truth = truth[part]
     assert (weights.key, len(weights.tensors), checkpoint.format) == (key, names, form)
@@ -43,19 +43,27 @@ def test_a_published_file_is_read_as_torch_reads_it(file):
     assert len({tensor.identity for tensor in weights.tensors.values()}) == distinct
 
 
-@needs("real")
-def test_a_training_file_gives_its_init_arguments_and_optimizer():
-    checkpoint = open_checkpoint(REAL / "chgnet_0.3.0.pth.tar")
-    assert len(checkpoint.init) == 26
-    assert len(checkpoint.training["optimizer"]["state"]) == 127
+@pytest.mark.parametrize(
+    ("file", "arguments", "states"), [("training.pth.tar", 3, 7), ("chgnet_0.3.0.pth.tar", 26, 127)]
+)
+def test_a_training_file_gives_its_init_arguments_and_optimizer(published, file, arguments, states):
+    checkpoint = open_checkpoint(published(file))
+    assert len(checkpoint.init) == arguments
+    assert len(checkpoint.training["optimizer"]["state"]) == states
 
 
-@needs("real")
-def test_a_published_module_and_program_are_refused():
-    with pytest.raises(PickledModule, match=r"vdsr\.Net.* under 'model'"):
-        open_checkpoint(REAL / "vdsr_epoch50.pth")
+@pytest.mark.parametrize(
+    ("module", "named", "program"),
+    [
+        ("module_epoch50.pth", "vanished", "program.jit"),
+        ("vdsr_epoch50.pth", "vdsr", "silero_vad.jit"),
+    ],
+)
+def test_a_published_module_and_program_are_refused(published, module, named, program):
+    with pytest.raises(PickledModule, match=rf"{named}\.Net.* under 'model'"):
+        open_checkpoint(published(module))
     with pytest.raises(TorchScriptArchive):
-        open_checkpoint(REAL / "silero_vad.jit")
+        open_checkpoint(published(program))
 
 
 @needs("zoo")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from nets import PointNet
+from ranks import Ranks
 from torch import nn
 
 import registry
 from registry import errors
 from registry.integrations.beginning import confirm_loaded
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))  # where the ranks of a job are spawned
 
 
 @pytest.fixture
@@ -89,10 +87,8 @@ def beginning(rank: int) -> None:
         confirm_loaded(model, registry.Registry())
 
 
-def test_weights_that_differ_on_one_rank_stop_all(stocked: registry.Registry, tmp_path: Path) -> None:
-    from test_many_ranks import spawn
-
-    spawn(beginning, 2, tmp_path)
+def test_weights_that_differ_on_one_rank_stop_all(ranks: Ranks, stocked: registry.Registry) -> None:
+    ranks.run(beginning)
 
 
 @pytest.mark.ecosystem

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import Ranks
 
 import registry
 
@@ -21,27 +19,24 @@ def probe() -> torch.Tensor:
     return torch.randn(4, 3, 96, generator=torch.Generator().manual_seed(9))
 
 
-def pretrain(rank: int, folder: str) -> None:
+def pretrain(rank: int, folder: Path) -> None:
     """Run the example's training on one of the ranks, and keep what the live model computes at its end."""
-    sys.path.insert(0, str(EXAMPLE))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
     import evaluate
     import train
 
     point_model, _ = train.train(rank, RANKS)
     if rank == 0:
-        torch.save(evaluate.features(point_model.module, probe()), f"{folder}/features.pt")
-    dist.destroy_process_group()
+        torch.save(evaluate.features(point_model.module, probe()), folder / "features.pt")
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def job(ranks: Ranks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the registry that a training under DDP pushed to."""
     folder = tmp_path_factory.mktemp("crosspoint")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGISTRY_HOME", str(folder))
-        mp.spawn(pretrain, (str(folder),), nprocs=RANKS)
+        patch.syspath_prepend(EXAMPLE)
+        ranks.run(pretrain, folder, world=RANKS)
     return folder
 
 

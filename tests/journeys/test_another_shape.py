@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from invocation import run
 from nets import PointNet
+from ranks import Ranks
 from torch import nn
 
 import registry
@@ -173,21 +172,13 @@ def test_every_name_of_a_tie_is_reported_whichever_is_allowed(hub: registry.Regi
 def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_path: Path) -> None:
     torch.save(PointNet().state_dict(), tmp_path / "net.pth")
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
-    command = [str(Path(sys.executable).with_name("registry")), "load", "net", "--init", "num_classes=9"]
+    command = ["load", "net", "--init", "num_classes=9"]
 
-    refused = subprocess.run(command, capture_output=True, text=True)
-    said = subprocess.run([*command, "--allow-shape", "head.*"], capture_output=True, text=True)
+    refused = run(*command, home=hub.home, expect=1)
+    said = run(*command, "--allow-shape", "head.*", home=hub.home)
 
-    assert refused.returncode == 1 and "--allow-shape" in refused.stderr
-    assert said.returncode == 0 and "head.bias (5 in the entry, 9 here)" in said.stdout
-
-
-def start(rank: int, work: Any, store: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    work(rank)
-    dist.barrier()
-    dist.destroy_process_group()
+    assert "--allow-shape" in refused.stderr
+    assert "head.bias (5 in the entry, 9 here)" in said.stdout
 
 
 def load_on_both(rank: int) -> None:
@@ -201,10 +192,12 @@ def load_on_both(rank: int) -> None:
         assert torch.equal(both[0], both[1])
 
 
-def test_all_ranks_end_with_the_same_values_of_what_was_not_loaded(hub: registry.Registry, tmp_path: Path) -> None:
+def test_all_ranks_end_with_the_same_values_of_what_was_not_loaded(
+    ranks: Ranks, hub: registry.Registry, tmp_path: Path
+) -> None:
     torch.save(PointNet().state_dict(), tmp_path / "net.pth")
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
-    mp.spawn(start, (load_on_both, str(tmp_path / "store")), nprocs=2)
+    ranks.run(load_on_both)
 
 
 def load_where_one_refuses(rank: int) -> None:
@@ -216,6 +209,6 @@ def load_where_one_refuses(rank: int) -> None:
     assert registry.loaded_from(model) is None
 
 
-def test_a_rank_whose_model_fits_is_left_as_it_was_when_another_refuses(hub: registry.Registry, tmp_path: Path) -> None:
+def test_a_rank_whose_model_fits_is_left_as_it_was_when_another_refuses(ranks: Ranks, hub: registry.Registry) -> None:
     hub.push(PointNet(), "net")
-    mp.spawn(start, (load_where_one_refuses, str(tmp_path / "store")), nprocs=2)
+    ranks.run(load_where_one_refuses)

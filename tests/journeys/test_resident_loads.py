@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from nets import Counting, PointNet, Tied
+from ranks import Ranks
 from torch import nn
 
 import registry
 from registry import errors
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))  # where the ranks of a job are spawned
 
 
 def blobs(home: Path) -> list[Path]:
@@ -94,10 +92,8 @@ def loading(rank: int) -> None:
         assert registry.check(registry.load("net", fsdp=True, resident=True), "net").is_equal
 
 
-def test_every_rank_of_a_job_can_have_its_own_copy(hub: registry.Registry, tmp_path: Path) -> None:
-    from test_many_ranks import spawn
-
+def test_every_rank_of_a_job_can_have_its_own_copy(ranks: Ranks, hub: registry.Registry, tmp_path: Path) -> None:
     model = PointNet()
     torch.save(model.state_dict(), tmp_path / "net.pth")
     hub.push(model, "net")
-    spawn(loading, 2, tmp_path)
+    ranks.run(loading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import registry
 from registry import errors
+
+Published = Callable[[str], Path]
 
 
 def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -160,6 +163,8 @@ def test_a_difference_has_norms(hub: registry.Registry) -> None:
 
 
 RIGHT_ANSWERS = {
+    "wrapped.th": ("ddp", 18, 7),
+    "training.pth.tar": ("none", 7, 0),
     "minifasnet_v1se.pth": ("ddp", 370, 0),
     "dgcnn_s3dis.t7": ("ddp", 89, 40),
     "resnet20_cifar10.th": ("ddp", 97, 0),
@@ -172,29 +177,41 @@ RIGHT_ANSWERS = {
 
 
 @pytest.mark.parametrize("file", RIGHT_ANSWERS)
-def test_published_checkpoints_are_read_rightly(file: str, real: Path, hub: registry.Registry) -> None:
+def test_published_checkpoints_are_read_rightly(file: str, published: Published, hub: registry.Registry) -> None:
     wrapper, tensors, ties = RIGHT_ANSWERS[file]
-    entry = hub.push(real / file, "net")
+    path = published(file)
+    entry = hub.push(path, "net")
     assert (entry.wrapper, entry.tensor_count) == (wrapper, tensors)
-    assert len(hub.inspect(real / file).ties) == ties
-    loaded = torch.load(real / file, map_location="cpu", weights_only=True)
+    assert len(hub.inspect(path).ties) == ties
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
     for key in filter(None, entry.weights_key.split("/")):
         loaded = loaded[key]
     state = hub.state_dict(entry.ref)
     assert all(torch.equal(state[entry.unwrapping.bare(name)], tensor) for name, tensor in loaded.items())
 
 
-def test_honest_names_inside_a_published_checkpoint_survive(real: Path, hub: registry.Registry) -> None:
-    hub.push(real / "minifasnet_v1se.pth", "net", from_="ddp")
-    assert sum("se_module" in name for name in hub.state_dict("net")) == 36
+@pytest.mark.parametrize(("file", "honest"), [("wrapped.th", 4), ("minifasnet_v1se.pth", 36)])
+def test_honest_names_inside_a_published_checkpoint_survive(
+    file: str, honest: int, published: Published, hub: registry.Registry
+) -> None:
+    hub.push(published(file), "net", from_="ddp")
+    assert sum("se_module" in name for name in hub.state_dict("net")) == honest
 
 
-@pytest.mark.parametrize(("file", "what"), [("silero_vad.jit", "TorchScript"), ("vdsr_epoch50.pth", "pickled module")])
+@pytest.mark.parametrize(
+    ("file", "what"),
+    [
+        ("program.jit", "TorchScript"),
+        ("module_epoch50.pth", "pickled module"),
+        ("silero_vad.jit", "TorchScript"),
+        ("vdsr_epoch50.pth", "pickled module"),
+    ],
+)
 def test_programs_are_refused_with_the_lines_that_convert_them(
-    file: str, what: str, real: Path, hub: registry.Registry
+    file: str, what: str, published: Published, hub: registry.Registry
 ) -> None:
     with pytest.raises(errors.RegistryError, match=what) as refused:
-        hub.push(real / file, "net")
+        hub.push(published(file), "net")
     assert "torch.save(model.state_dict()" in str(refused.value)
     assert hub.list() == ()
 
@@ -208,9 +225,12 @@ def test_files_from_before_the_counters_load_with_them_defaulted(hub: registry.R
     assert int(model.features[1].num_batches_tracked) == 0
 
 
-def test_a_wrong_class_is_refused_with_what_is_left_over(real: Path, hub: registry.Registry) -> None:
+@pytest.mark.parametrize("file", ["wrapped.th", "3ddfa_mb05.pth"])
+def test_a_wrong_class_is_refused_with_what_is_left_over(
+    file: str, published: Published, hub: registry.Registry
+) -> None:
     with pytest.raises(errors.ClassMismatch) as refused:
-        hub.push(real / "3ddfa_mb05.pth", "net", model="nets:PointNet")
+        hub.push(published(file), "net", model="nets:PointNet")
     assert refused.value.missing
     assert refused.value.extra
 

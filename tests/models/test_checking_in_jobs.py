@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from abilities import sharding_on_the_cpu
 from nets import PointNet
-from test_many_ranks import spawn
+from ranks import Ranks
 from torch import nn
 
 import registry
@@ -55,9 +55,9 @@ def sharded(rank: int) -> None:
 
 
 @sharding_on_the_cpu
-def test_a_row_that_differs_on_one_rank_is_reported_on_all(home: Path, tmp_path: Path) -> None:
+def test_a_row_that_differs_on_one_rank_is_reported_on_all(ranks: Ranks, home: Path) -> None:
     stored(home)
-    spawn(sharded, 2, tmp_path)
+    ranks.run(sharded)
 
 
 def flattened(rank: int) -> None:
@@ -72,9 +72,9 @@ def flattened(rank: int) -> None:
     assert "head.weight" in registry.check(other, "net").differs
 
 
-def test_what_fsdp1_has_flattened_is_gathered(home: Path, tmp_path: Path) -> None:
+def test_what_fsdp1_has_flattened_is_gathered(ranks: Ranks, home: Path) -> None:
     stored(home)
-    spawn(flattened, 2, tmp_path)
+    ranks.run(flattened)
 
 
 def replicated(rank: int) -> None:
@@ -87,6 +87,6 @@ def replicated(rank: int) -> None:
     dist.barrier()
 
 
-def test_under_ddp_a_rank_may_check_alone(home: Path, tmp_path: Path) -> None:
+def test_under_ddp_a_rank_may_check_alone(ranks: Ranks, home: Path) -> None:
     stored(home)
-    spawn(replicated, 2, tmp_path)
+    ranks.run(replicated)

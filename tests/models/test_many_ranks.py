@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from abilities import sharding_on_the_cpu
+from ranks import Ranks
 
 from registry import errors
 from registry.modules import parallel
 from registry.modules.building.build import build
 from registry.modules.building.specification import ModelSpec
 from registry.modules.fitting.fit import fit
-from registry.ranks import collective as ranks
+from registry.ranks import collective as talk
 
 CPU = torch.device("cpu")
 LIMIT = 30.0
-
-
-def spawn(work, world: int, folder: Path) -> None:
-    mp.spawn(_enter, (world, str(folder / "rendezvous"), work), nprocs=world)
-
-
-def _enter(rank: int, world: int, rendezvous: str, work) -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
-    work(rank)
-    dist.destroy_process_group()
 
 
 def state_of(name: str) -> dict[str, torch.Tensor]:
@@ -45,18 +31,18 @@ def state_of(name: str) -> dict[str, torch.Tensor]:
 
 
 def agreeing(rank: int) -> None:
-    assert ranks.from_rank_zero("resolving", lambda: f"v{rank}", LIMIT) == "v0"
-    assert ranks.agree("the digest", "abc", LIMIT) == "abc"
-    assert ranks.together("loading", lambda: rank, LIMIT) == rank
+    assert talk.from_rank_zero("resolving", lambda: f"v{rank}", LIMIT) == "v0"
+    assert talk.agree("the digest", "abc", LIMIT) == "abc"
+    assert talk.together("loading", lambda: rank, LIMIT) == rank
     with pytest.raises(errors.RanksDisagree, match="the digest"):
-        ranks.agree("the digest", f"abc{rank}", LIMIT)
+        talk.agree("the digest", f"abc{rank}", LIMIT)
     with pytest.raises(errors.RegistryError if rank == 1 else errors.OtherRankFailed, match="disk is gone"):
-        ranks.together("loading", lambda: _fail_on(1), LIMIT)
+        talk.together("loading", lambda: _fail_on(1), LIMIT)
     with pytest.raises(errors.RegistryError if rank == 0 else errors.OtherRankFailed, match="disk is gone"):
-        ranks.from_rank_zero("resolving", lambda: _fail_on(0), LIMIT)
+        talk.from_rank_zero("resolving", lambda: _fail_on(0), LIMIT)
     with pytest.raises(errors.WrongRank, match=f"this process is rank {rank}"):
-        ranks.current_rank(rank + 1)
-    assert ranks.current_rank() == ranks.current_rank(rank) == rank
+        talk.current_rank(rank + 1)
+    assert talk.current_rank() == talk.current_rank(rank) == rank
 
 
 def _fail_on(rank: int) -> None:
@@ -64,23 +50,23 @@ def _fail_on(rank: int) -> None:
         raise errors.RegistryError("the disk is gone")
 
 
-def test_all_ranks_have_one_answer_or_all_raise(tmp_path):
-    spawn(agreeing, 2, tmp_path)
+def test_all_ranks_have_one_answer_or_all_raise(ranks: Ranks) -> None:
+    ranks.run(agreeing)
 
 
 def silent(rank: int) -> None:
-    ranks.together("warming up", lambda: None, 2.0)
+    talk.together("warming up", lambda: None, 2.0)
     if rank == 1:
         time.sleep(4)
         return
     start = time.monotonic()
     with pytest.raises(errors.RankUnreachable, match="not every rank answered"):
-        ranks.together("loading", lambda: None, 2.0)
+        talk.together("loading", lambda: None, 2.0)
     assert time.monotonic() - start < 4
 
 
-def test_nobody_waits_longer_than_the_limit_for_a_silent_rank(tmp_path):
-    spawn(silent, 2, tmp_path)
+def test_nobody_waits_longer_than_the_limit_for_a_silent_rank(ranks: Ranks) -> None:
+    ranks.run(silent)
 
 
 def training(rank: int) -> None:
@@ -90,7 +76,7 @@ def training(rank: int) -> None:
     built = build(ModelSpec("sample_models:ConvNet"))
     fit(built, state)
     torch.manual_seed(rank)
-    wrapped = parallel.wrap_ddp(built.module, ranks.rank_device(rank))
+    wrapped = parallel.wrap_ddp(built.module, talk.rank_device(rank))
     wrapped(sample_models.ConvNet.example() + rank).sum().backward()
 
     assert wrapped.training and type(wrapped) is torch.nn.parallel.DistributedDataParallel
@@ -125,8 +111,8 @@ def under_ddp(rank: int) -> None:
     freezing(rank)
 
 
-def test_ddp_ranks_have_equal_weights_gradients_and_kept_initial_values(tmp_path):
-    spawn(under_ddp, 2, tmp_path)
+def test_ddp_ranks_have_equal_weights_gradients_and_kept_initial_values(ranks: Ranks) -> None:
+    ranks.run(under_ddp)
 
 
 def sharding(rank: int) -> None:
@@ -174,19 +160,19 @@ def under_fsdp(rank: int) -> None:
 
 
 @sharding_on_the_cpu
-def test_fsdp_ranks_hold_their_part_and_compute_the_same(tmp_path):
-    spawn(under_fsdp, 3, tmp_path)
+def test_fsdp_ranks_hold_their_part_and_compute_the_same(ranks: Ranks) -> None:
+    ranks.run(under_fsdp, world=3)
 
 
 def test_without_a_process_group_the_missing_call_is_named():
     with pytest.raises(errors.NoProcessGroup, match=r"torch\.distributed\.init_process_group"):
-        ranks.require_process_group("ddp=True")
+        talk.require_process_group("ddp=True")
 
 
 def test_a_rank_that_counts_through_nodes_has_a_device_of_its_own_node(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert ranks.rank_device(9) == torch.device("cuda", 1)
+    assert talk.rank_device(9) == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert ranks.rank_device(9) == torch.device("cuda", 3)
+    assert talk.rank_device(9) == torch.device("cuda", 3)

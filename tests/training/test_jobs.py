@@ -15,23 +15,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from abilities import sharding_on_the_cpu
 from nets import PointNet
+from ranks import Ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import registry
 from registry import errors
-
-
-def start(rank: int, work: Any, world: int, store: str, folder: str, rest: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    work(rank, Path(folder), *rest)
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def on_ranks(work: Any, world: int, folder: Path, *rest: Any, name: str = "store") -> None:
-    mp.spawn(start, (work, world, str(folder / name), str(folder), rest), nprocs=world)
 
 
 def wrapped(kind: str) -> nn.Module:
@@ -59,7 +48,7 @@ def one_step(model: nn.Module, rank: int, world: int) -> torch.optim.Optimizer:
     return optimizer
 
 
-def push_together(rank: int, folder: Path, kind: str) -> None:
+def push_together(rank: int, kind: str) -> None:
     world = dist.get_world_size()
     model = wrapped(kind)
     optimizer = one_step(model, rank, world)
@@ -88,22 +77,22 @@ def resume_together(rank: int, folder: Path, kind: str) -> None:
     ("pushed", "world"), [("ddp", 2), ("fsdp", 2), ("fsdp", 4), ("fsdp1", 2), ("fsdp1, original parameters", 2)]
 )
 def test_every_rank_gets_one_entry_and_any_number_resumes(
-    pushed: str, world: int, hub: registry.Registry, tmp_path: Path
+    pushed: str, world: int, ranks: Ranks, hub: registry.Registry, tmp_path: Path
 ) -> None:
-    on_ranks(push_together, world, tmp_path, pushed)
+    ranks.run(push_together, pushed, world=world)
     alone = PointNet()
     optimizer = torch.optim.Adam(alone.parameters())
     hub.resume("net:last", alone, optimizer)
     truth = optimizer.state[next(alone.parameters())]["exp_avg"]
     assert truth.abs().sum() > 0
     assert [float(entry["step"]) for entry in optimizer.state.values()] == [1.0] * len(list(alone.parameters()))
-    on_ranks(resume_together, 2, tmp_path, "ddp", name="second")
-    on_ranks(resume_together, 2, tmp_path, "fsdp", name="third")
+    ranks.run(resume_together, tmp_path, "ddp")
+    ranks.run(resume_together, tmp_path, "fsdp")
     for kind in ("ddp2", "fsdp2"):
         assert torch.equal(torch.load(tmp_path / f"{kind}.pt"), truth)
 
 
-def push_before_the_first_step(rank: int, folder: Path) -> None:
+def push_before_the_first_step(rank: int) -> None:
     model = wrapped("fsdp1")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.25)
     registry.push(model, "net", optimizer=optimizer)
@@ -113,8 +102,8 @@ def push_before_the_first_step(rank: int, folder: Path) -> None:
             registry.resume("net", model, *optimizers)
 
 
-def test_an_optimizer_without_a_state_is_left_so(hub: registry.Registry, tmp_path: Path) -> None:
-    on_ranks(push_before_the_first_step, 2, tmp_path)
+def test_an_optimizer_without_a_state_is_left_so(ranks: Ranks, hub: registry.Registry) -> None:
+    ranks.run(push_before_the_first_step)
     alone = PointNet()
     optimizer = torch.optim.Adam(alone.parameters())
     hub.resume("net", alone, optimizer)
@@ -122,13 +111,13 @@ def test_an_optimizer_without_a_state_is_left_so(hub: registry.Registry, tmp_pat
     assert not optimizer.state
 
 
-def push_badly(rank: int, folder: Path) -> None:
+def push_badly(rank: int) -> None:
     with pytest.raises(errors.RegistryError):
         registry.push(wrapped("ddp"), "net", parent="nobody:v7")
 
 
-def test_what_fails_on_the_writing_rank_raises_on_all(hub: registry.Registry, tmp_path: Path) -> None:
-    on_ranks(push_badly, 2, tmp_path)
+def test_what_fails_on_the_writing_rank_raises_on_all(ranks: Ranks, hub: registry.Registry) -> None:
+    ranks.run(push_badly)
     assert hub.list() == ()
 
 
@@ -143,7 +132,7 @@ def push_and_die(rank: int, store: str, folder: str) -> None:
     ready.touch()
     begun = time.monotonic()
     try:
-        registry.push(model, "net", timeout=timedelta(seconds=15))
+        registry.push(model, "net", timeout=timedelta(seconds=5))
     except errors.RegistryError as error:
         Path(folder, "said").write_text(f"{time.monotonic() - begun:.0f} {error}")
     os._exit(0)
@@ -162,7 +151,7 @@ def test_a_rank_that_dies_makes_the_others_raise_within_the_limit(hub: registry.
     assert hub.audit().is_clean
 
 
-def load_shards(rank: int, folder: Path, ref: str) -> None:
+def load_shards(rank: int, ref: str) -> None:
     model = registry.load(ref, fsdp=True, rank=rank)
     own = sum(p.to_local().numel() for p in model.parameters())
     whole = sum(p.numel() for p in model.parameters())
@@ -173,9 +162,9 @@ def load_shards(rank: int, folder: Path, ref: str) -> None:
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_each_rank_holds_its_own_shards_alone(world: int, hub: registry.Registry, tmp_path: Path) -> None:
+def test_each_rank_holds_its_own_shards_alone(world: int, ranks: Ranks, hub: registry.Registry) -> None:
     entry = hub.push(PointNet(width=64), "net", model="nets:PointNet", init={"width": 64})
-    on_ranks(load_shards, world, tmp_path, entry.ref)
+    ranks.run(load_shards, entry.ref, world=world)
 
 
 def steps(model: nn.Module, optimizer: torch.optim.Optimizer, numbers: range, rank: int, world: int) -> list[float]:
@@ -214,13 +203,15 @@ def half_on_two(rank: int, folder: Path, first: bool) -> None:
 
 
 @pytest.mark.parametrize("two_first", [True, False], ids=["from two ranks to one", "from one rank to two"])
-def test_the_loss_goes_on_over_another_number_of_ranks(two_first: bool, hub: registry.Registry, tmp_path: Path) -> None:
+def test_the_loss_goes_on_over_another_number_of_ranks(
+    two_first: bool, ranks: Ranks, hub: registry.Registry, tmp_path: Path
+) -> None:
     truth = steps(*fresh(), range(6), 0, 1)
     model, optimizer = fresh()
     if not two_first:
         alone = steps(model, optimizer, range(3), 0, 1)
         hub.push(model, "net", optimizer=optimizer, aliases=["last"])
-    on_ranks(half_on_two, 2, tmp_path, two_first)
+    ranks.run(half_on_two, tmp_path, two_first)
     together = torch.load(tmp_path / "losses.pt")
     if two_first:
         hub.resume("net:last", model, optimizer)

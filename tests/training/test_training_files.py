@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,10 @@ def test_an_order_that_is_not_proved_is_not_guessed(
     assert hub.resume("net", Twins()).epoch == 5
 
 
-def test_the_optimizer_of_a_published_file_is_not_guessed_without_its_class(hub: registry.Registry, real: Path) -> None:
-    entry = hub.push(real / "chgnet_0.3.0.pth.tar", "chgnet")
+@pytest.mark.parametrize("file", ["training.pth.tar", "chgnet_0.3.0.pth.tar"])
+def test_the_optimizer_of_a_published_file_is_not_guessed_without_its_class(
+    file: str, hub: registry.Registry, published: Callable[[str], Path]
+) -> None:
+    entry = hub.push(published(file), "crystal")
     assert any("--model" in notice for notice in entry.notices)
     assert hub.catalog.document(entry, "training") is not None

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from invocation import run
 
 from registry import errors
 from registry.cli.options import parse_init
@@ -97,9 +98,6 @@ def test_there_has_to_be_something_to_take_and_somebody_to_take_it(hub, tmp_path
 
 
 def test_the_command_line_takes_what_it_printed(hub, tmp_path):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
-    from invocation import run
-
     file = saved(tmp_path, 3)
     refused = run("push", file, "--model", "offered_nets:Net", home=hub.home, expect=1)
     assert "--init width=3" in refused.stderr and "--init-from-file" in refused.stderr

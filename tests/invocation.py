@@ -16,18 +16,19 @@ COMMAND = [sys.executable, "-c", "from registry.cli import main; main()"]
 
 @dataclass(frozen=True)
 class Said:
-    """What a command printed."""
+    """What a command printed, and how it ended."""
 
     stdout: str
     stderr: str
+    code: int = 0
 
 
-def run(*arguments: object, home: Path, expect: int = 0) -> Said:
-    """Run one command to its end, which is an exit code and never another exception."""
+def run(*arguments: object, home: Path, expect: int | None = 0) -> Said:
+    """Run one command to its end, which is the exit code expected, or any if None, and never another exception."""
     out, err = io.StringIO(), io.StringIO()
     words = ["registry", *map(str, arguments)]
     environment = {"REGISTRY_HOME": str(home)}
-    code: object = 0
+    code = 0
     with (
         patch.object(sys, "argv", words),
         patch.dict("os.environ", environment),
@@ -37,6 +38,7 @@ def run(*arguments: object, home: Path, expect: int = 0) -> Said:
         try:
             main()
         except SystemExit as end:
+            assert end.code is None or isinstance(end.code, int), end.code
             code = end.code or 0
-    assert code == expect, out.getvalue() + err.getvalue()
-    return Said(out.getvalue(), err.getvalue())
+    assert expect is None or code == expect, out.getvalue() + err.getvalue()
+    return Said(out.getvalue(), err.getvalue(), code)
