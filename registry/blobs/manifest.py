@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from registry.canonical.owned import WrapperValue
@@ -54,7 +55,7 @@ class Manifest:
     wrappers: tuple[WrapperValue, ...] = ()
     """What the wrappers own (``n_averaged``); no part of the model, and so not in the digest of its weights."""
 
-    @property
+    @cached_property
     def weights_digest(self) -> str:
         return weights_digest((name, t.spec, t.digest) for name, t in self.tensors.items())
 
