@@ -109,7 +109,7 @@ def admit(
         blobs.distrust(connection, unsound)
     model = connection.row(statements.MODEL, name=draft.name)
     if model is not None and not force_new:
-        same = _same(connection, model.id, candidate)
+        same = _same(connection, model.id, draft, candidate.manifest, candidate.columns["record"])
         if same is not None:
             notices = _add_facts(change, same, candidate)
             _put_right(change, same, candidate.manifest, new_blobs)
@@ -145,9 +145,7 @@ def admit(
 def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
     """Whether the name has a version already that is what the push would make."""
     models = database.rows(statements.MODEL, name=draft.name)
-    if not models or not database.rows(statements.SAME_WEIGHTS, model=models[0].id, weights=manifest.weights_digest):
-        return False
-    return _same(database, models[0].id, prepare(draft, manifest, ())) is not None
+    return bool(models) and _same(database, models[0].id, draft, manifest) is not None
 
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
@@ -178,37 +176,43 @@ def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str
     )
 
 
-def _same(connection: Connection | Database, model_id: int, candidate: Candidate) -> Held | None:
+def _same(
+    connection: Connection | Database, model_id: int, draft: Draft, pushed: Manifest, record: str = ""
+) -> Held | None:
     """Return the newest live version that already is what a push would make.
 
     It has the same weights, ties and other values; and what the push says of the class and of wrappers, and brings as
     documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one version is
     the point.
+
+    Args:
+        record: the digest of the push's, where it is known.
     """
-    draft, weights = candidate.draft, candidate.columns["weights"]
+    weights = pushed.weights_digest
     says_init = draft.model_class is not None and draft.init_as != UNKNOWN
     for row in connection.rows(statements.SAME_WEIGHTS, model=model_id, weights=weights):
-        if row.record != candidate.columns["record"]:
+        record = record or record_digest(draft, pushed, draft.documents)
+        if row.record != record:
             documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
             manifest = decode(documents["manifest"])
-            init = json.loads(candidate.columns["init"]), draft.init_as
+            init = json.loads(encode_init(draft.init)), draft.init_as
             if (
                 (draft.model_class is not None and draft.model_class != row.model_class)
                 or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(draft.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
-                or _ties(manifest) != _ties(candidate.manifest)
-                or canonical_json(manifest.values) != canonical_json(candidate.manifest.values)
-                or not _has_wrapper_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest, candidate)
+                or _ties(manifest) != _ties(pushed)
+                or canonical_json(manifest.values) != canonical_json(pushed.values)
+                or not _has_wrapper_values(row, manifest, draft, pushed)
             ):
                 continue
         return Held(row.id, model_id, draft.name, row.number, weights)
     return None
 
 
-def _has_wrapper_values(unwrapping: Unwrapping, manifest: Manifest, candidate: Candidate) -> bool:
+def _has_wrapper_values(row: Any, manifest: Manifest, draft: Draft, pushed: Manifest) -> bool:
     """Whether a version has what the push brings of wrappers; a push of the bare model says nothing of them."""
-    held = stored_values(unwrapping, manifest.wrappers)
-    brought = stored_values(candidate.draft.unwrapping, candidate.manifest.wrappers)
+    held = stored_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest.wrappers)
+    brought = stored_values(draft.unwrapping, pushed.wrappers)
     return not brought or brought == held
 
 

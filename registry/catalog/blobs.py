@@ -48,9 +48,9 @@ def store(connection: Connection, manifests: Sequence[Manifest], new: Sequence[B
     rows = connection.rows(statements.BLOB_IDS, digests=_array(needed))
     ids = {row.digest: row.id for row in rows}
     # An id that is given out again, after somebody took the row of the last one out, has what led to that one.
-    added_now = [{"blob": row.id} for row in rows if row.created_at == at]
+    misled = [{"blob": row.id} for row in rows if row.created_at == at and row.is_referred_to]
     for statement in (statements.FORGET_TENSORS, statements.FORGET_NEEDS):
-        connection.run_all(statement, added_now)
+        connection.run_all(statement, misled)
     tensors = [tensor for manifest in manifests for tensor in manifest.tensors.values()]
     vanished = {tensor.digest for tensor in tensors if tensor.location.blob not in ids}
     if vanished:

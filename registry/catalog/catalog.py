@@ -198,11 +198,7 @@ class Catalog:
         return bool(self._database.rows(statements.MODEL, name=name))
 
     def holds(self, draft: Draft, manifest: Manifest) -> bool:
-        """Whether ``add_version`` would find that the name has this version already.
-
-        Raises:
-            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part of the draft.
-        """
+        """Whether ``add_version``, which checks the draft, would find that the name has this version already."""
         return admission.holds(self._database, draft, manifest)
 
     def add_version(

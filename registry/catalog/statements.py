@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     column,
     delete,
+    exists,
     func,
     insert,
     literal_column,
@@ -256,7 +257,10 @@ PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.off
 )
 LOCATE = PLACES.where(_TENSORS.c.digest.in_(_DIGESTS))
 TENSORS_OF_BLOB = PLACES.where(_same("blob", _BLOBS.c.digest))
-BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at).where(_BLOBS.c.digest.in_(_DIGESTS))
+_IS_REFERRED_TO = exists().where(_TENSORS.c.blob_id == _BLOBS.c.id) | exists().where(_NEEDS.c.blob_id == _BLOBS.c.id)
+BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at, _IS_REFERRED_TO.label("is_referred_to")).where(
+    _BLOBS.c.digest.in_(_DIGESTS)
+)
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
 NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
 KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
