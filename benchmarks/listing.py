@@ -14,7 +14,7 @@ from benchmarks.row import Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
-from registry.catalog.draft import parse_condition
+from registry.catalog.version import parse_condition
 
 _MODELS = 100
 _CALLS = 100

@@ -39,7 +39,12 @@ def print_json(document: Any) -> None:
 
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry for ``print_json``, its reference first."""
-    return {"ref": entry.ref, **{field.name: getattr(entry, field.name) for field in fields(entry)}}
+    from registry.catalog.facts import Facts
+
+    facts = {each.name for each in fields(Facts)}
+    # What tells it apart first.
+    names = sorted((each.name for each in fields(entry)), key=facts.__contains__)
+    return {"ref": entry.ref, **{name: getattr(entry, name) for name in names}}
 
 
 def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) -> list[str]:

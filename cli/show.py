@@ -35,7 +35,7 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "parent": entry.parent or "",
         "source": f"{entry.source_name} ({entry.source_format})",
         "weights at": entry.weights_key,
-        "sha256": entry.source_sha256 or "",
+        "source digest": entry.source_digest or "",
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",

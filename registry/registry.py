@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import parse_condition
 from registry.catalog.entry import Entry
+from registry.catalog.version import parse_condition
 from registry.home import address
 from registry.home.arguments import checked
 from registry.home.home import Home

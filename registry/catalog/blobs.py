@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.draft import Vanished
+from registry.catalog.version import Vanished
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest

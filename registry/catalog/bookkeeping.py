@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.catalog import facts, statements, trail
+from registry.catalog import row_digest, statements, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
 from registry.catalog.sqlite import DANGLING
@@ -94,8 +94,8 @@ def _rows(database: Database, name: str | None) -> Iterator[Any]:
 
 
 def _differences(database: Database, row: Any, told: Told) -> list[str]:
-    beside = facts.beside(database, row.id)
-    if told.facts == facts.digest(row._asdict(), beside):
+    beside = row_digest.beside(database, row.id)
+    if told.facts == row_digest.digest(row._asdict(), beside):
         return []
     found = list(told.contradictions(row, beside.metrics))
     if not found and told.facts is not None:

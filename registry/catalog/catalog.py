@@ -10,17 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import admission, aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash
+from registry.catalog import aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash, versions
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
-from registry.catalog.draft import Condition, Draft, check_metrics, check_note, storable
 from registry.catalog.entry import Entry
+from registry.catalog.facts import storable
 from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
 from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event, Fault
+from registry.catalog.version import Condition, NewVersion, check_metrics, check_note
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
@@ -197,13 +198,13 @@ class Catalog:
         """Whether there has ever been a version of this name."""
         return bool(self._database.rows(statements.MODEL, name=name))
 
-    def holds(self, draft: Draft, manifest: Manifest) -> bool:
-        """Whether ``add_version``, which checks the draft, would find that the name has this version already."""
-        return admission.holds(self._database, draft, manifest)
+    def holds(self, new: NewVersion, manifest: Manifest) -> bool:
+        """Whether ``add_version``, which checks it, would find that the name has this version already."""
+        return versions.holds(self._database, new, manifest)
 
     def add_version(
         self,
-        draft: Draft,
+        new: NewVersion,
         manifest: Manifest,
         new_blobs: Sequence[BlobRecord],
         *,
@@ -213,26 +214,26 @@ class Catalog:
         unsound: Collection[str] = (),
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
-        """Add a version, or, where the name has it already, what the draft knows besides, and return its entry.
+        """Add a version, or, where the name has it already, what this one knows besides, and return its entry.
 
         Args:
             new_blobs: what this push wrote; every other blob of the manifests must be known still.
-            beside: manifests of tensors that the draft's documents refer to.
+            beside: manifests of tensors that its documents refer to.
             is_there: what ``holds`` said; if it is so no more, nothing is added.
             unsound: blobs that this push found missing or damaged, and no other shall share.
             confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
             Vanished: what was found was collected or trashed meanwhile: look, write what is missing, and call again.
-            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part of the draft.
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
         """
-        candidate = admission.prepare(draft, manifest, beside)
+        candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
-            admitted = admission.admit(
+            admitted = versions.admit(
                 change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
             )
             confirm()
-        rows = self._database.rows(statements.BY_NUMBER, name=draft.name, number=admitted.number)
+        rows = self._database.rows(statements.BY_NUMBER, name=new.name, number=admitted.number)
         entry = listing.read(rows)[0]
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
 
@@ -246,7 +247,7 @@ class Catalog:
         check_note(note)
         with self._change() as change:
             version = hold(change, entry)
-            if details := admission.add_facts(change, version, checked, note):
+            if details := versions.add_facts(change, version, checked, note):
                 trail.append(change, "note", version, details)
 
     def set_alias(self, entry: Entry, alias: str) -> None:
@@ -314,7 +315,7 @@ class Catalog:
             Vanished: a blob of it is not known.
         """
         with self._change() as change:
-            admission.move(change, hold(change, entry), manifest, new_blobs)
+            versions.move(change, hold(change, entry), manifest, new_blobs)
 
     def restate(self, entry: Entry, sizes: Mapping[str, int]) -> None:
         """Write the rows again that say which blobs a version needs; they are given with their bytes."""

@@ -1,61 +1,130 @@
-"""The facts of a version: one digest over all that the catalog says of it, which every event about it carries."""
+"""What a version is. Each fact is stated here once: its column, its place in an entry and in JSON follow from it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
-from blake3 import blake3
-
-from registry.catalog import statements
-from registry.catalog.connection import Connection
-from registry.catalog.database import Database
-
-_PLACES = ("id", "model_id")
-"""Columns that say where a row is, not what it says."""
+from registry.canonical.arguments import Arguments
+from registry.canonical.unwrap import Unwrapping
 
 
-def of(connection: Connection | Database, version: int) -> str:
-    """Digest the facts of a version as the tables have them now."""
-    row = connection.rows(statements.FACTS, version=version)[0]
-    return digest(row._asdict(), beside(connection, version))
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-@dataclass(frozen=True)
-class Beside:
-    """What other tables say of a version."""
-
-    metrics: Mapping[str, Any]
-    documents: Mapping[str, bytes]
-    needs: Sequence[str]
-    """Digests of blobs, sorted."""
+def storable(text: str, most: int = 500) -> str:
+    """Return a text that can be stored for one that came from the system, where any byte may be in a name."""
+    kept = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return kept if len(kept) <= most else f"{kept[: most - 1]}…"
 
 
-def beside(connection: Connection | Database, version: int) -> Beside:
-    """Read what other tables say of a version."""
-    return Beside(
-        {str(row.key): row.value for row in connection.rows(statements.METRICS, version=version)},
-        {str(row.kind): row.body for row in connection.rows(statements.DOCUMENTS, version=version)},
-        [row.digest for row in connection.rows(statements.NEEDS, version=version)],
-    )
+def encode_init(init: Mapping[str, Any]) -> str:
+    """Return constructor arguments as JSON, in the order in which they were given.
 
-
-def digest(row: Mapping[str, Any], beside: Beside) -> str:
-    """Digest a version's facts: its columns and its model's name, its metrics, documents and needed blobs.
-
-    Aliases are not among them: they belong to the model, and the trail tells of each move. What is null or empty is
-    left out, so that what is added later leaves the digests of the versions of before as they are. BLAKE3 over JSON
-    with sorted keys, hexadecimal.
+    Raises:
+        UnstorableInit: one of them has no JSON form that gives it back.
     """
-    facts = {column: value for column, value in row.items() if value is not None and column not in _PLACES}
-    # An edited row may hold bytes where a text belongs, or the reverse; their repr is a text that nothing else has.
-    bodies = {
-        kind: blake3(body if isinstance(body, bytes) else repr(body).encode()).hexdigest()
-        for kind, body in beside.documents.items()
-    }
-    parts = {"metrics": beside.metrics, "documents": bodies, "needs": beside.needs}
-    facts |= {name: part for name, part in parts.items() if part}
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=repr)
-    return blake3(text.encode()).hexdigest()
+    return json.dumps(Arguments.of(init).raw, separators=(",", ":"))
+
+
+@lru_cache(maxsize=1024)
+def _unwrapping(text: str) -> Unwrapping:
+    """Versions of one model are mostly saved the same way."""
+    return Unwrapping.from_json(json.loads(text))
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
+
+
+# How a column holds what is no text and no number.
+_AS_UNWRAPPING: dict[str, Any] = {"write": lambda unwrapping: canonical_json(unwrapping.to_json()), "read": _unwrapping}
+_AS_ARGUMENTS: dict[str, Any] = {"write": encode_init, "read": lambda text: Arguments(_object(text))}
+_AS_JSON: dict[str, Any] = {"write": canonical_json, "read": _object}
+_FROM_THE_SYSTEM: dict[str, Any] = {"write": storable}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a version is, but for its name and number."""
+
+    wrapper: str = "none"
+    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first."""
+    saved_as: str = "bare"
+    """``"wrapped"`` or ``"bare"``: whether the names in the file went through the wrapper."""
+    unwrapping: Unwrapping = field(default_factory=Unwrapping, metadata=_AS_UNWRAPPING)
+    world_size: int | None = None
+    model_class: str | None = None
+    """``"pkg.mod:Class"``."""
+    init: Mapping[str, Any] = field(default_factory=dict, metadata=_AS_ARGUMENTS)
+    init_as: str = "kwargs"
+    """How the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``; ``"unknown"`` where nobody said with which
+    it was constructed, which is not the same as with none."""
+    source_name: str = field(default="", metadata=_FROM_THE_SYSTEM)
+    source_digest: str | None = None
+    """Of the file: ``"blake3:…"``; ``"sha256:…"`` of one that was pushed before the schema's third revision."""
+    source_format: str = ""
+    weights_key: str = field(default="", metadata=_FROM_THE_SYSTEM)
+    """Where in the file the weights were: ``""``, ``"state_dict"``."""
+    tensor_count: int = 0
+    parameter_count: int = 0
+    """Elements in all tensors, a tied one counted once."""
+    byte_count: int = 0
+    dtypes: Mapping[str, int] = field(default_factory=dict, metadata=_AS_JSON)
+    """Number of tensors of each dtype."""
+    parent: str | None = None
+    """Reference of the version it was trained from (``"pointnet:v2"``)."""
+    note: str = ""
+    torch_version: str | None = None
+    git_commit: str | None = None
+    creator: str = field(default="", metadata=_FROM_THE_SYSTEM)
+    origin: str | None = None
+    """Where it was copied from, as JSON; None for a version that was pushed here. No part of the record."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the facts as a row of the table holds them.
+
+        Raises:
+            UnstorableInit: a constructor argument has no form that gives it back.
+        """
+        return {name: write(getattr(self, name)) for name, write, _ in _codecs()}
+
+
+def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a row, by field.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: somebody edited it.
+    """
+    return {name: read(row[name]) for name, _, read in _codecs()}
+
+
+def declared() -> Iterator[tuple[str, bool, bool]]:
+    """Yield each fact's column: its name, whether it is a whole number, and whether it may be null."""
+    for each in fields(Facts):
+        kind = str(each.type)
+        yield each.name, kind.startswith("int"), kind.endswith("None")
+
+
+_Codec = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
+
+
+@lru_cache(maxsize=1)
+def _codecs() -> tuple[_Codec, ...]:
+    return tuple(_codec(each) for each in fields(Facts))
+
+
+def _codec(of: Field[Any]) -> _Codec:
+    return of.name, of.metadata.get("write") or _as_it_is, of.metadata.get("read") or _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

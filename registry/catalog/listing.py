@@ -6,23 +6,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog import statements
 from registry.catalog.database import Database
-from registry.catalog.draft import Condition
 from registry.catalog.entry import Entry
+from registry.catalog.facts import facts_in
+from registry.catalog.version import Condition
 
 _NEVER = "1970-01-01T00:00:00+00:00"
-_AS_STORED = (
-    *("name", "seal", "wrapper", "saved_as", "world_size", "model_class", "init_as", "parent", "note", "creator"),
-    *("source_name", "source_sha256", "source_format", "weights_key", "tensor_count", "parameter_count", "byte_count"),
-    *("torch_version", "git_commit", "origin"),
-)
 
 
 @dataclass(frozen=True)
@@ -67,31 +61,17 @@ def _legible(row: Any) -> dict[str, Any]:
 def _read(rows: list[dict[str, Any]]) -> Entry:
     row = rows[0]
     return Entry(
+        name=row["name"],
         version=row["number"],
         digest=row["weights"],
         record_digest=row["record"],
-        unwrapping=_unwrapping(row["unwrapping"]),
-        init=Arguments(_object(row["init"])),
-        dtypes=_object(row["dtypes"]),
+        seal=row["seal"],
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),
         created_at=datetime.fromisoformat(row["created_at"]),
         trashed_at=datetime.fromisoformat(row["trashed_at"]) if row["trashed_at"] else None,
-        **{column: row[column] for column in _AS_STORED},
+        **facts_in(row),
     )
-
-
-def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
-    return value
-
-
-@lru_cache(maxsize=1024)
-def _unwrapping(text: str) -> Unwrapping:
-    """Versions of one model are mostly saved the same way."""
-    return Unwrapping.from_json(json.loads(text))
 
 
 def entries(

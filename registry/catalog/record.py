@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from registry.canonical.arguments import Arguments
-from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts, canonical_json
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest
@@ -19,22 +18,7 @@ DECISIVE = ("training", "example", "factory")
 """Documents that belong to what a version is."""
 
 
-class Recorded(Protocol):
-    """What a ``Draft`` and an ``Entry`` both say."""
-
-    @property
-    def wrapper(self) -> str: ...
-    @property
-    def unwrapping(self) -> Unwrapping: ...
-    @property
-    def model_class(self) -> str | None: ...
-    @property
-    def init(self) -> Mapping[str, Any]: ...
-    @property
-    def init_as(self) -> str: ...
-
-
-def record_digest(facts: Recorded, manifest: Manifest, documents: Mapping[str, bytes]) -> str:
+def record_digest(facts: Facts, manifest: Manifest, documents: Mapping[str, bytes]) -> str:
     """Digest all of a version: weights, ties, other values, what wrappers own, metadata, unwrapping, class, documents.
 
     Where the bytes lie is not part of it: a repair may move them. Neither is how fast the class can be built, which
@@ -71,8 +55,3 @@ def row_fault(entry: Entry, manifest: Manifest, documents: Mapping[str, bytes]) 
     if seal(entry.name, entry.version, entry.record_digest) != entry.seal:
         return "its row was edited: the number is not the one that was given to it"
     return None
-
-
-def canonical_json(value: object) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -19,6 +19,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from registry.catalog.facts import declared
+
 METADATA = MetaData(
     # Every constraint has a name, so that a migration can change it.
     naming_convention={
@@ -77,30 +79,10 @@ VERSIONS = Table(
     _text("weights"),  # digest of the canonical weights
     _text("record"),  # digest of everything that decides what is loaded
     _text("seal"),  # digest of name, number and record
-    _text("wrapper"),
-    _text("saved_as"),
-    _text("unwrapping"),
-    _whole("world_size", null=True),
-    _text("model_class", null=True),
-    _text("init"),
-    _text("init_as"),
-    _text("source_name"),
-    _text("source_sha256", null=True),
-    _text("source_format"),
-    _text("weights_key"),
-    _whole("tensor_count"),
-    _whole("parameter_count"),
-    _whole("byte_count"),
-    _text("dtypes"),
-    _text("parent", null=True),
-    _text("note"),
-    _text("torch_version", null=True),
-    _text("git_commit", null=True),
-    _text("creator"),
+    *(_whole(name, null=null) if whole else _text(name, null=null) for name, whole, null in declared()),
     _text("created_at"),
     _text("trashed_at", null=True),
     _text("purged_at", null=True),  # when its weights were deleted; the row stays, so that the number keeps its meaning
-    _text("origin", null=True),  # where it was copied from, as JSON; null for one that was pushed here
     UniqueConstraint("model_id", "number"),
     Index("ix_versions_model_id_weights", "model_id", "weights"),
     Index("ix_versions_trashed_at", "trashed_at"),

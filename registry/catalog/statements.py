@@ -30,7 +30,7 @@ from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
 from registry.catalog import schema
-from registry.catalog.draft import Condition
+from registry.catalog.version import Condition
 
 _MODELS, _VERSIONS, _DOCUMENTS, _METRICS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.METRICS
 _ALIASES, _EVENTS, _TRAIL = schema.ALIASES, schema.EVENTS, schema.TRAIL

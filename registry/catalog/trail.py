@@ -14,10 +14,10 @@ from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import facts, statements
+from registry.catalog import row_digest, statements
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
-from registry.catalog.record import canonical_json
+from registry.catalog.facts import canonical_json
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
     if version is not None:
         # An alias belongs to the model: to move it leaves the facts as they were.
         if verb not in ("alias", "unalias") or version.id not in change.told:
-            change.told[version.id] = facts.of(change.connection, version.id)
+            change.told[version.id] = row_digest.of(change.connection, version.id)
         told = change.told[version.id]
     length, previous = change.connection.rows(statements.LOCKED_TRAIL_END)[0]
     row = {

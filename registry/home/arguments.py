@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from registry.catalog.draft import MOST_NOTE_BYTES
 from registry.catalog.entry import Entry
+from registry.catalog.version import MOST_NOTE_BYTES
 from registry.errors.arguments import InvalidArgument, WrongCall
 from registry.errors.catalog import quoted
 

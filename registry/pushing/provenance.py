@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
 import threading
 from pathlib import Path
+
+from blake3 import blake3
 
 from registry.checkpoints.mapping import OpenedFile
 
@@ -18,7 +19,7 @@ _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class FileDigest:
-    """The sha256 of a file, computed in a thread of its own while the file is stored.
+    """The digest of a file, by BLAKE3, computed in a thread of its own while the file is stored.
 
     It is of the file that is being read, also where another one has taken its path. What is stored already needs
     none, and hashing takes longer than finding that out; so it starts only when asked.
@@ -38,17 +39,17 @@ class FileDigest:
     def start(self) -> None:
         """Begin, unless it was begun."""
         if self._file is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(self._file,), name="sha256", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._file,), name="source digest", daemon=True)
             self._thread.start()
 
     def _run(self, file: OpenedFile) -> None:
-        digest = hashlib.sha256()
+        digest = blake3()
         try:
             for begin in range(0, file.size, PIECE):
                 digest.update(file.read(begin, min(PIECE, file.size - begin)))
         except BaseException as error:
             self._error = error
-        self._result = digest.hexdigest()
+        self._result = f"blake3:{digest.hexdigest()}"
 
     def result(self) -> str | None:
         """Wait for it; None for what is no single file.

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment
-from registry.catalog.draft import check_metrics, check_note
+from registry.catalog.version import check_metrics, check_note
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home

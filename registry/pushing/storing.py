@@ -11,8 +11,9 @@ from registry.blobs.store import Transfer
 from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.catalog.actor import creator
-from registry.catalog.draft import Draft, Vanished
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts
+from registry.catalog.version import NewVersion, Vanished
 from registry.errors.intake import ChangedCheckpoint
 from registry.home.home import Home
 from registry.inspection import Inspection
@@ -48,16 +49,16 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
             beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in attachments.items()}
             manifest = _manifest(inspection, stored.tensors)
             manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in attachments.items()}
-            draft = _draft(request, prepared, manifests)
-            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(draft, manifest)
+            new = _new_version(request, prepared, manifest, manifests)
+            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(new, manifest)
             if not is_there:
-                draft = replace(draft, source_sha256=source_digest.result())
+                new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
             if any(file.is_changed() for file in files):
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
                 entry = catalog.add_version(
-                    draft,
+                    new,
                     manifest,
                     tuple(new_blobs),
                     beside=tuple(manifests.values()),
@@ -107,12 +108,13 @@ def _has_types(name: str) -> bool:
     return name.rpartition(".")[2] == EXTRA_STATE
 
 
-def _draft(request: PushRequest, prepared: Prepared, beside: Mapping[str, Manifest]) -> Draft:
+def _new_version(
+    request: PushRequest, prepared: Prepared, manifest: Manifest, beside: Mapping[str, Manifest]
+) -> NewVersion:
     """Return everything that the push, the checkpoint and its reading say of the version."""
     inspection = prepared.inspection
     checkpoint, form, recipe = inspection.checkpoint, inspection.form, inspection.recipe
-    return Draft(
-        name=prepared.name,
+    facts = Facts(
         unwrapping=form.unwrapping,
         wrapper=form.wrapper,
         saved_as=form.saved_as,
@@ -128,10 +130,10 @@ def _draft(request: PushRequest, prepared: Prepared, beside: Mapping[str, Manife
         torch_version=_torch_version(),
         git_commit=git_commit(),
         creator=creator(),
-        metrics=request.metrics,
-        aliases=request.aliases,
-        documents={kind: manifest.encode() for kind, manifest in beside.items()},
+        **manifest.counts(),
     )
+    documents = {kind: document.encode() for kind, document in beside.items()}
+    return NewVersion(prepared.name, facts, request.metrics, request.aliases, documents)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,6 +67,17 @@ class Manifest:
     def blobs(self) -> set[str]:
         """Digests of the blobs that it needs."""
         return {t.location.blob for t in self.tensors.values()}
+
+    def counts(self) -> dict[str, Any]:
+        """Return how much there is, in the words of a version's facts; a tied tensor is counted once."""
+        again = {name for group in self.ties for name in group[1:]}
+        counted = [tensor.spec for name, tensor in self.tensors.items() if name not in again]
+        return {
+            "tensor_count": len(self.tensors),
+            "parameter_count": sum(spec.numel for spec in counted),
+            "byte_count": sum(spec.nbytes for spec in counted),
+            "dtypes": Counter(tensor.spec.dtype for tensor in self.tensors.values()),
+        }
 
     def only(self, names: Collection[str]) -> Manifest:
         """Return the part of it that has these names, without values."""

@@ -10,8 +10,9 @@ from typing import Any
 from blake3 import blake3
 
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts
+from registry.catalog.version import NewVersion
 from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
 
@@ -32,7 +33,13 @@ def weights(seed: object, **facts: Any) -> tuple[Manifest, list[BlobRecord]]:
 
 def push(catalog: Catalog, name: str, seed: object, *, force_new: bool = False, **facts: Any) -> Entry:
     manifest, blobs = weights(seed)
-    return catalog.add_version(Draft(name, **facts), manifest, blobs, force_new=force_new)
+    return catalog.add_version(new_version(name, manifest, **facts), manifest, blobs, force_new=force_new)
+
+
+def new_version(name: str, manifest: Manifest, **said: Any) -> NewVersion:
+    """Return a version of some weights, of which facts, metrics, aliases and documents are said."""
+    beside = {key: said.pop(key) for key in ("metrics", "aliases", "documents") if key in said}
+    return NewVersion(name, Facts(**said, **manifest.counts()), **beside)
 
 
 def race(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:

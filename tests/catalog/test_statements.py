@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from registry.catalog import statements
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Condition
+from registry.catalog.version import Condition
 
 ABOVE = Condition("acc", ">=", 0.5)
 OPTIONAL = {

@@ -3,11 +3,11 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from drafts import digest, push, weights
+from drafts import digest, new_version, push, weights
 
 from registry.canonical.unwrap import Cut, Unwrapping
 from registry.catalog.catalog import Catalog
-from registry.catalog.draft import Draft, Vanished, parse_condition
+from registry.catalog.version import Vanished, parse_condition
 from registry.errors import (
     AmbiguousDigest,
     InvalidCondition,
@@ -31,8 +31,9 @@ def catalog(tmp_path):
 def test_a_version_comes_back_as_it_was_given(catalog):
     manifest, blobs = weights(1, ties=(("fc.weight", "fc.bias"),), values={"step": 3})
     unwrapping = Unwrapping((Cut("module", "ddp", "declared", 2),))
-    given = Draft(
+    given = new_version(
         "net",
+        manifest,
         unwrapping=unwrapping,
         wrapper="ddp",
         saved_as="wrapped",
@@ -48,7 +49,7 @@ def test_a_version_comes_back_as_it_was_given(catalog):
     )
     entry = catalog.add_version(given, manifest, blobs)
     assert entry == catalog.resolve("net:v1")
-    assert entry.unwrapping == unwrapping and entry.metrics == given.metrics and entry.init == given.init
+    assert entry.unwrapping == unwrapping and entry.metrics == given.metrics and entry.init == given.facts.init
     assert (entry.aliases, entry.note, entry.world_size, entry.parent) == (("a", "best"), "día\n2", 4, "net:v0")
     assert (entry.tensor_count, entry.parameter_count, entry.byte_count) == (2, 6, 24)
     assert catalog.manifest(entry) == manifest
@@ -140,19 +141,19 @@ def test_a_new_file_has_no_tensors_of_one_whose_row_was_taken_out(catalog):
 def test_a_push_that_shares_vanished_tensors_has_to_look_again(catalog):
     manifest, _ = weights(1)
     with pytest.raises(Vanished):
-        catalog.add_version(Draft("net"), manifest, [])
+        catalog.add_version(new_version("net", manifest), manifest, [])
     assert catalog.models() == () and catalog.events() == ()
 
 
 def test_a_push_of_a_version_that_was_trashed_meanwhile_has_to_look_again(catalog):
     entry = push(catalog, "net", 1)
     manifest, blobs = weights(1)
-    assert catalog.holds(Draft("net"), manifest)
+    assert catalog.holds(new_version("net", manifest), manifest)
     catalog.trash(entry)
-    assert not catalog.holds(Draft("net"), manifest)
+    assert not catalog.holds(new_version("net", manifest), manifest)
     with pytest.raises(Vanished):
-        catalog.add_version(Draft("net"), manifest, blobs, is_there=True)
-    assert catalog.add_version(Draft("net"), manifest, blobs).ref == "net:v2"
+        catalog.add_version(new_version("net", manifest), manifest, blobs, is_there=True)
+    assert catalog.add_version(new_version("net", manifest), manifest, blobs).ref == "net:v2"
 
 
 def test_stored_tensors_are_located(catalog):

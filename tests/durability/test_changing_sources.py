@@ -74,7 +74,7 @@ def test_a_file_that_is_replaced_during_its_push_is_stored_as_it_was_opened(tmp_
     torch.save(state(1.0), new)
     opened = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = hub.push(path, "m", progress=lambda done, total: new.exists() and new.replace(path))
-    assert entry.source_sha256 == opened and torch.equal(hub.state_dict("m")["w0"], state()["w0"])
+    assert entry.source_digest == opened and torch.equal(hub.state_dict("m")["w0"], state()["w0"])
 
 
 def test_a_model_that_another_thread_trains_is_stored_so_that_it_loads(tmp_path: Path) -> None:

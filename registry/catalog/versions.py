@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,9 @@ from registry.catalog.blobs import decode
 from registry.catalog.change import Change, Held
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.draft import Draft, Vanished, check_metrics, check_note, encode_init, storable
-from registry.catalog.record import DECISIVE, canonical_json, record_digest, seal
+from registry.catalog.facts import canonical_json, encode_init
+from registry.catalog.record import DECISIVE, record_digest, seal
+from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import ChangedVersion
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A draft with all that can be computed before the lock is taken, so that it is held for as short as can be."""
+    """A new version with all that can be computed before the lock is taken, so that it is held only shortly."""
 
-    draft: Draft
+    new: NewVersion
     manifest: Manifest
     beside: tuple[Manifest, ...]
     """Of what the documents hold; their blobs are kept with the version."""
@@ -49,41 +49,19 @@ class Admitted:
     """What of the version that was there has changed."""
 
 
-def prepare(draft: Draft, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
-    """Check a draft and work out its row.
+def prepare(new: NewVersion, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
+    """Check a new and work out its row.
 
     Raises:
         InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
     """
-    draft.check()
-    dropped = {name for group in manifest.ties for name in group[1:]}
-    counted = [tensor.spec for name, tensor in manifest.tensors.items() if name not in dropped]
+    new.check()
     columns = {
         "weights": manifest.weights_digest,
-        "record": record_digest(draft, manifest, draft.documents),
-        "wrapper": draft.wrapper,
-        "saved_as": draft.saved_as,
-        "unwrapping": canonical_json(draft.unwrapping.to_json()),
-        "world_size": draft.world_size,
-        "model_class": draft.model_class,
-        "init": encode_init(draft.init),
-        "init_as": draft.init_as,
-        "source_name": storable(draft.source_name),
-        "source_sha256": draft.source_sha256,
-        "source_format": draft.source_format,
-        "weights_key": storable(draft.weights_key),
-        "tensor_count": len(manifest.tensors),
-        "parameter_count": sum(spec.numel for spec in counted),
-        "byte_count": sum(spec.nbytes for spec in counted),
-        "dtypes": canonical_json(Counter(tensor.spec.dtype for tensor in manifest.tensors.values())),
-        "parent": draft.parent,
-        "note": draft.note,
-        "torch_version": draft.torch_version,
-        "git_commit": draft.git_commit,
-        "creator": storable(draft.creator),
-        "origin": draft.origin,
+        "record": record_digest(new.facts, manifest, new.documents),
+        **new.facts.columns(),
     }
-    return Candidate(draft, manifest, tuple(beside), check_metrics(draft.metrics), columns, manifest.encode())
+    return Candidate(new, manifest, tuple(beside), check_metrics(new.metrics), columns, manifest.encode())
 
 
 def admit(
@@ -98,54 +76,54 @@ def admit(
     """Write a version, unless the name has it already.
 
     Args:
-        is_there: what ``holds`` said before; the draft may then lack what only a new version needs.
+        is_there: what ``holds`` said before; the new may then lack what only a new version needs.
         unsound: blobs that the push found missing or damaged.
 
     Raises:
         Vanished: tensors that the push did not write are not stored any more, or the version is not there any more.
     """
-    draft, connection = candidate.draft, change.connection
+    new, connection = candidate.new, change.connection
     if unsound:
         blobs.distrust(connection, unsound)
-    model = connection.row(statements.MODEL, name=draft.name)
+    model = connection.row(statements.MODEL, name=new.name)
     if model is not None and not force_new:
-        same = _same(connection, model.id, draft, candidate.manifest, candidate.columns["record"])
+        same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
         if same is not None:
             notices = _add_facts(change, same, candidate)
             _put_right(change, same, candidate.manifest, new_blobs)
             return Admitted(same.number, True, notices)
     if is_there:
-        raise Vanished(f"the version of '{draft.name}' with these weights is no longer there")
+        raise Vanished(f"the version of '{new.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
     if model is None:
-        model_id, number = connection.add(statements.ADD_MODEL, name=draft.name, next_number=2), 1
+        model_id, number = connection.add(statements.ADD_MODEL, name=new.name, next_number=2), 1
     else:
         model_id, number = model.id, model.next_number
         connection.run(statements.TAKE_NUMBER, model=model_id)
     own = {
         "model_id": model_id,
         "number": number,
-        "seal": seal(draft.name, number, candidate.columns["record"]),
+        "seal": seal(new.name, number, candidate.columns["record"]),
         "created_at": change.at,
     }
     version_id = connection.add(statements.ADD_VERSION, **candidate.columns, **own)
-    documents = {"manifest": candidate.body, **draft.documents}
+    documents = {"manifest": candidate.body, **new.documents}
     rows = [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
     connection.run_all(statements.ADD_DOCUMENT, rows)
     blobs.need(connection, version_id, ids.values())
     _set_metrics(connection, version_id, candidate.metrics)
-    version = Held(version_id, model_id, draft.name, number, candidate.columns["weights"])
-    details = {"record": candidate.columns["record"], "metrics": candidate.metrics, "note": draft.note}
+    version = Held(version_id, model_id, new.name, number, candidate.columns["weights"])
+    details = {"record": candidate.columns["record"], "metrics": candidate.metrics, "note": new.facts.note}
     trail.append(change, "push", version, details)
-    for alias in draft.aliases:
+    for alias in new.aliases:
         aliases.point(change, version, alias)
     return Admitted(number)
 
 
-def holds(database: Database, draft: Draft, manifest: Manifest) -> bool:
+def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
     """Whether the name has a version already that is what the push would make."""
-    models = database.rows(statements.MODEL, name=draft.name)
-    return bool(models) and _same(database, models[0].id, draft, manifest) is not None
+    models = database.rows(statements.MODEL, name=new.name)
+    return bool(models) and _same(database, models[0].id, new, manifest) is not None
 
 
 def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
@@ -166,9 +144,9 @@ def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note:
 
 def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
-    details = add_facts(change, version, candidate.metrics, candidate.draft.note)
+    details = add_facts(change, version, candidate.metrics, candidate.new.facts.note)
     trail.append(change, "push", version, {"reused": True, **details})
-    for alias in candidate.draft.aliases:
+    for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
     return tuple(
         f"{key} of {version.ref} was {old:.12g}, and is now {candidate.metrics[key]:.12g}"
@@ -177,7 +155,7 @@ def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str
 
 
 def _same(
-    connection: Connection | Database, model_id: int, draft: Draft, pushed: Manifest, record: str = ""
+    connection: Connection | Database, model_id: int, new: NewVersion, pushed: Manifest, record: str = ""
 ) -> Held | None:
     """Return the newest live version that already is what a push would make.
 
@@ -189,30 +167,30 @@ def _same(
         record: the digest of the push's, where it is known.
     """
     weights = pushed.weights_digest
-    says_init = draft.model_class is not None and draft.init_as != UNKNOWN
+    says_init = new.facts.model_class is not None and new.facts.init_as != UNKNOWN
     for row in connection.rows(statements.SAME_WEIGHTS, model=model_id, weights=weights):
-        record = record or record_digest(draft, pushed, draft.documents)
+        record = record or record_digest(new.facts, pushed, new.documents)
         if row.record != record:
             documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
             manifest = decode(documents["manifest"])
-            init = json.loads(encode_init(draft.init)), draft.init_as
+            init = json.loads(encode_init(new.facts.init)), new.facts.init_as
             if (
-                (draft.model_class is not None and draft.model_class != row.model_class)
+                (new.facts.model_class is not None and new.facts.model_class != row.model_class)
                 or (says_init and init != (json.loads(row.init), row.init_as))
-                or any(draft.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
+                or any(new.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(pushed)
                 or canonical_json(manifest.values) != canonical_json(pushed.values)
-                or not _has_wrapper_values(row, manifest, draft, pushed)
+                or not _has_wrapper_values(row, manifest, new, pushed)
             ):
                 continue
-        return Held(row.id, model_id, draft.name, row.number, weights)
+        return Held(row.id, model_id, new.name, row.number, weights)
     return None
 
 
-def _has_wrapper_values(row: Any, manifest: Manifest, draft: Draft, pushed: Manifest) -> bool:
+def _has_wrapper_values(row: Any, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:
     """Whether a version has what the push brings of wrappers; a push of the bare model says nothing of them."""
     held = stored_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest.wrappers)
-    brought = stored_values(draft.unwrapping, pushed.wrappers)
+    brought = stored_values(new.facts.unwrapping, pushed.wrappers)
     return not brought or brought == held
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from registry.canonical.arguments import Arguments
-from registry.canonical.unwrap import Unwrapping
+from registry.catalog.facts import Facts, encode_init
 from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric
 from registry.reference import check_alias, check_model_name
 
@@ -21,29 +18,11 @@ _CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A version before it has a number; the fields are those of ``Entry``."""
+class NewVersion:
+    """A version before it has a number."""
 
     name: str
-    unwrapping: Unwrapping = Unwrapping()  # noqa: RUF009 - frozen
-    wrapper: str = "none"
-    saved_as: str = "bare"
-    world_size: int | None = None
-    model_class: str | None = None
-    init: Mapping[str, Any] = field(default_factory=dict)
-    init_as: str = "kwargs"
-    """``UNKNOWN`` where nobody said what the class is constructed with; ``init`` is empty then."""
-    source_name: str = ""
-    source_sha256: str | None = None
-    source_format: str = ""
-    weights_key: str = ""
-    parent: str | None = None
-    note: str = ""
-    torch_version: str | None = None
-    git_commit: str | None = None
-    creator: str = ""
-    origin: str | None = None
-    """Where it is copied from, as JSON; None for a push here. No part of the record: a copy keeps its record."""
+    facts: Facts = field(default_factory=Facts)
     metrics: Mapping[str, float] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
@@ -59,8 +38,8 @@ class Draft:
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
-        check_note(self.note)
-        if len(encode_init(self.init)) > _MOST_INIT_BYTES:
+        check_note(self.facts.note)
+        if len(encode_init(self.facts.init)) > _MOST_INIT_BYTES:
             raise InvalidFact("constructor arguments", f"they take more than {_MOST_INIT_BYTES} bytes as JSON")
         if "manifest" in self.documents:
             raise InvalidFact("document 'manifest'", "the manifest is given apart")
@@ -106,21 +85,6 @@ def check_note(note: str) -> str:
     if "\0" in note:
         raise InvalidFact("note", "it contains a NUL character; take it out")
     return note
-
-
-def storable(text: str, most: int = 500) -> str:
-    """Return a text that can be stored for one that came from the system, where any byte may be in a name."""
-    kept = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return kept if len(kept) <= most else f"{kept[: most - 1]}…"
-
-
-def encode_init(init: Mapping[str, Any]) -> str:
-    """Return constructor arguments as JSON, in the order in which they were given.
-
-    Raises:
-        UnstorableInit: one of them has no JSON form that gives it back.
-    """
-    return json.dumps(Arguments.of(init).raw, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
