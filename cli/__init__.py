@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
+from gc import set_threshold
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
 
 def _run() -> None:
     # Imports make many objects and leave none to collect: to look for those is an eighth of a short command's time.
-    gc.set_threshold(100_000)
+    set_threshold(100_000)
     from registry.errors import RegistryError
 
     from .app import build
