@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from blake3 import blake3
 from safetensors.torch import save_file
 from torch import nn
 
@@ -72,7 +72,7 @@ def test_a_file_that_is_replaced_during_its_push_is_stored_as_it_was_opened(tmp_
     hub, path, new = Registry(tmp_path / "home"), tmp_path / "a.pth", tmp_path / "new.pth"
     torch.save(state(0.0), path)
     torch.save(state(1.0), new)
-    opened = hashlib.sha256(path.read_bytes()).hexdigest()
+    opened = f"blake3:{blake3(path.read_bytes()).hexdigest()}"
     entry = hub.push(path, "m", progress=lambda done, total: new.exists() and new.replace(path))
     assert entry.source_digest == opened and torch.equal(hub.state_dict("m")["w0"], state()["w0"])
 
