@@ -84,7 +84,7 @@ def is_found(home: Path) -> bool:
     except RegistryError:
         return True
     finally:
-        hub.catalog.close() if "catalog" in vars(hub) else None
+        hub.close()
 
 
 def edited(home: Path, before: bytes, *statements: tuple[str, tuple[object, ...]]) -> bool:
