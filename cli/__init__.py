@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from gc import set_threshold
+from gc import set_threshold  # the name "gc" is that of a command here
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from registry.catalog.version import Vanished
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
-_AT_ONCE = 500
-"""Versions whose manifests are read at a time."""
+_BEFORE_ALL = -(2**63)
+"""An id before every one; what a hand made negative counts, too."""
 
 
 def decode(body: bytes) -> Manifest:
@@ -92,9 +92,10 @@ def named(database: Database, before: str = "") -> frozenset[str]:
     from registry.tensors.manifest import blobs_named
 
     found: set[str] = set()
-    last = database.rows(statements.LAST_VERSION)[0].last or 0
-    for after in range(0, last, _AT_ONCE):
-        for row in database.rows(statements.DOCUMENTS_AFTER, after=after, last=after + _AT_ONCE):
+    after = _BEFORE_ALL
+    while rows := database.rows(statements.DOCUMENTS_AFTER, after=after):
+        after = rows[-1].version_id
+        for row in rows:
             # An edited row may hold anything; what it names is kept.
             if not isinstance(row.trashed_at, str) or row.trashed_at >= before:
                 found |= blobs_named(row.body)
