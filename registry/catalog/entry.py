@@ -33,5 +33,11 @@ class Entry(Facts):
     version that was there already, whose metrics it changed."""
 
     @property
+    def source_sha256(self) -> str | None:
+        """The SHA-256 of the file, of a version whose source was digested by that."""
+        function, _, digest = (self.source_digest or "").partition(":")
+        return digest if function == "sha256" else None
+
+    @property
     def ref(self) -> str:
         return f"{self.name}:v{self.version}"
