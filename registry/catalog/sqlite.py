@@ -105,6 +105,7 @@ class Sqlite:
             if not self.home.is_dir():
                 self.home.mkdir(parents=True, exist_ok=True)
                 share(self.home)
+            self.path.exists()  # raises in a folder that may not be entered
         except OSError as error:
             raise HomeUnusable(str(self.home), error.strerror or str(error)) from error
         # One that was made before its folder became a team's.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from blake3 import blake3
@@ -18,6 +18,7 @@ from registry.catalog import row_digest, statements
 from registry.catalog.change import Change, Held
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json
+from registry.errors.catalog import DatabaseDamaged
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ def append(change: Change, verb: str, version: Held | None = None, details: Mapp
         if verb not in ("alias", "unalias") or version.id not in change.told:
             change.told[version.id] = row_digest.of(change.connection, version.id)
         told = change.told[version.id]
-    length, previous = change.connection.rows(statements.LOCKED_TRAIL_END)[0]
+    end = change.connection.row(statements.LOCKED_TRAIL_END)
+    if end is None:
+        raise DatabaseDamaged("the catalog", "somebody took the end of its trail out", "backups in the home")
+    length, previous = end
     row = {
         "id": length + 1,
         "at": change.at,
@@ -82,17 +86,32 @@ def events(database: Database, name: str | None, limit: int | None) -> tuple[Eve
     return tuple(
         Event(
             row.id,
-            datetime.fromisoformat(row.at),
+            _moment(row.at),
             row.actor,
             row.verb,
             row.name,
             row.reference,
             row.digest,
-            json.loads(row.details),
+            _details(row.details),
             row.hash,
         )
         for row in rows
     )
+
+
+def _moment(text: str) -> datetime:
+    """Read a time; of an event that somebody edited, which an audit names, there may be none."""
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return datetime.min.replace(tzinfo=timezone.utc)
+
+
+def _details(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        return {"unreadable": str(text)}
 
 
 def check(

@@ -12,7 +12,7 @@ import torch
 from written import archive, same, saved
 
 from registry.checkpoints.opening import open_checkpoint
-from registry.errors import DamagedCheckpoint, ShardedTensors, UnstorableTensor
+from registry.errors import DamagedCheckpoint, NotACheckpoint, ShardedTensors, UnstorableTensor
 
 DTYPES = [
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32,
@@ -23,6 +23,15 @@ DTYPES = [
 
 def weights(path):
     return open_checkpoint(path).weight_sets[0]
+
+
+def test_an_archive_of_a_format_to_come_is_refused(tmp_path):
+    path = saved(tmp_path / "a.pth", {"w": torch.ones(2)})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "b.pth", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"11" if name.endswith("/version") else old.read(name))
+    with pytest.raises(NotACheckpoint, match="format 11"):
+        open_checkpoint(tmp_path / "b.pth")
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

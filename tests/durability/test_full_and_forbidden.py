@@ -196,6 +196,21 @@ def test_a_file_system_that_is_read_only(folder: Path, home: Path) -> None:
 
 
 @as_root
+def test_a_home_that_may_not_be_entered_is_one_sentence(home: Path) -> None:
+    """Also where it is the environment that names it."""
+    home.chmod(0)
+    program = "import os; os.setuid(65534); import sys; from registry.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", program, "list"],
+        env={**os.environ, "REGISTRY_HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    home.chmod(0o755)
+    assert said.returncode == 1 and "Permission denied" in said.stderr and "Traceback" not in said.stderr
+
+
+@as_root
 @pytest.mark.parametrize(
     "verb", [["push", "SMALL"], ["rm", "net:v1", "--force"], ["alias", "net:v1", "x"], ["gc"], ["audit", "--repair"]]
 )

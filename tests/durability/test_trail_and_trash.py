@@ -14,7 +14,7 @@ from homes import AT_ONCE, check_collected, check_weights, check_whole, files, p
 
 from registry import Registry
 from registry.catalog.migration import HEAD
-from registry.errors import RegistryError
+from registry.errors import DatabaseDamaged, RegistryError
 
 
 @pytest.fixture
@@ -81,6 +81,16 @@ def test_an_edit_of_the_trail_is_found(hub: Registry, edit: str) -> None:
             connection.execute(f"DROP TRIGGER {trigger}")
         assert connection.execute(EDITS[edit]).rowcount
     assert {fault.kind for fault in hub.audit().faults} == {"trail"}
+
+
+def test_a_home_whose_trail_was_edited_is_read_and_refuses_changes_in_a_sentence(hub: Registry) -> None:
+    with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute("UPDATE events SET at = '2020x', details = 'x' WHERE id = 2")
+        connection.execute("DELETE FROM trail")
+    assert {event.number: event.details for event in hub.log()}[2] == {"unreadable": "x"}
+    with pytest.raises(DatabaseDamaged, match="trail"):
+        push(hub, 9)
 
 
 def test_nothing_is_deleted_that_was_not_in_the_trash(hub: Registry) -> None:

@@ -7,6 +7,7 @@ import collections
 import copy
 import ctypes
 import functools
+import io
 import itertools
 import os
 import random
@@ -44,6 +45,31 @@ class Base(nn.Module):
         self.more()
 
     def more(self) -> None: ...
+
+
+@draws("masked*")
+class Masked(Base):
+    def more(self):
+        self.masked = np.ma.masked_array(np.random.rand(4), [0, 0, 1, 0])
+
+
+@draws("content*")
+class InMemoryFile(Base):
+    def more(self):
+        self.content = io.BytesIO(torch.rand(4).numpy().tobytes())
+
+
+@draws("failure*")
+class InAnError(Base):
+    def more(self):
+        self.failure = ValueError(torch.rand(4))
+
+
+@draws("*")
+class InAStaticMethod(Base):
+    def more(self):
+        drawn = torch.rand(4)
+        self.of = staticmethod(lambda x: x * drawn)
 
 
 @draws("order")

@@ -27,6 +27,8 @@ from registry.tensors.dtypes import ALL_ITEM_SIZES
 
 MAGIC = b"PK\x03\x04"
 LARGEST_PICKLE = 1 << 30
+NEWEST_VERSION = 10
+"""Of the format, as of torch 2.13: ``kMaxSupportedFileFormatVersion`` in caffe2/serialize/versions.h."""
 _EACH = 8
 """Bytes of objects that a directory may become for each byte of its archive."""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -74,12 +76,21 @@ def read_torch_zip(content: Span, source: str, budget: Budget | None = None) -> 
     if len(folders) != 1:
         raise DamagedCheckpoint(source, "it is a zip archive without the one data.pkl that torch.save writes")
     folder = folders[0]
+    _check_version(source, members.get(f"{folder}version"))
     storages = _Storages(source, members, folder)
     pickled = members[f"{folder}data.pkl"].checked(source, "data.pkl", LARGEST_PICKLE)
     try:
         return unpickle(pickled, CHECKPOINT, storages.resolve, budget=budget)[0]
     except BadPickle as error:
         raise DamagedCheckpoint(source, str(error)) from error
+
+
+def _check_version(source: str, member: Member | None) -> None:
+    """Refuse what a torch to come wrote: what it means by the same records, nobody here knows."""
+    version = member.checked(source, "version", 100).strip() if member is not None else b""
+    if version.isdigit() and int(version) > NEWEST_VERSION:
+        what = f"an archive of format {int(version)}, and {NEWEST_VERSION} is the newest that is known here"
+        raise NotACheckpoint(source, what, "upgrade the registry, or save it again with an older torch")
 
 
 class _Storages:

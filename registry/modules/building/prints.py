@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import ctypes
+import io
+import mmap
 import types
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from registry.tensors.memory import digest
 
 SCALARS = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType, torch.dtype, torch.device)
 SEQUENCES = (list, tuple, set, frozenset, deque)
-_BUFFERS = (bytearray, array.array, memoryview, ctypes.Array)
+_BUFFERS = (bytearray, array.array, memoryview, ctypes.Array, io.BytesIO, mmap.mmap)
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
     torch.sparse_bsr: ("crow_indices", "col_indices"),
@@ -34,7 +36,8 @@ def is_a_leaf(value: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     """Whether a value is of numpy and holds nothing but bytes."""
-    return type(value).__module__ == "numpy" and hasattr(value, "tobytes") and not value.dtype.hasobject
+    is_numpys = type(value).__module__.partition(".")[0] == "numpy"  # masked ones, too
+    return is_numpys and hasattr(value, "tobytes") and not value.dtype.hasobject
 
 
 def is_flat(value: Any) -> bool:
@@ -48,6 +51,12 @@ def fingerprint(value: Any, *, is_leaf: bool) -> str:
     return text if len(text) < 100 else blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _bytes_of(value: Any) -> bytes:
+    if isinstance(value, io.BytesIO):
+        return value.getvalue()
+    return value[:] if isinstance(value, mmap.mmap) else bytes(value)
+
+
 def _parts(value: Any) -> Iterator[str]:
     yield type(value).__qualname__
     if isinstance(value, torch.Tensor):
@@ -57,7 +66,7 @@ def _parts(value: Any) -> Iterator[str]:
         yield f"{value.dtype} {value.shape}"
         yield blake3(value.tobytes()).hexdigest()
     elif isinstance(value, _BUFFERS):
-        yield blake3(bytes(value)).hexdigest()
+        yield blake3(_bytes_of(value)).hexdigest()
     elif is_flat(value):
         texts = map(_scalar, value)
         yield from sorted(texts) if isinstance(value, (set, frozenset)) else texts

@@ -85,6 +85,11 @@ def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
         yield from vars(value).items()
     elif isinstance(value, types.MethodType):
         yield from (("__self__", value.__self__), ("__func__", value.__func__))
+    elif isinstance(value, (staticmethod, classmethod)):
+        yield "__func__", value.__func__
+    elif isinstance(value, BaseException):
+        yield from _numbered(value.args)
+        yield from _attributes(value)
     elif isinstance(value, functools.partial):
         yield from _numbered([value.func, *value.args, *value.keywords.values()])
     elif isinstance(value, types.GeneratorType):
