@@ -21,6 +21,7 @@ from registry.errors.models import ConstructorFailed, InitRefused
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
 from registry.modules.building.recipe import Recipe, of_file, of_live, read_init, read_model
+from registry.tensors.ties import tied
 
 MOST_AROUND = 20
 """Sets with others inside of them that a refusal describes."""
@@ -103,10 +104,7 @@ class Inspection:
     @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of canonical names that the class holds as one tensor, or the file as one piece of memory."""
-        by_tensor: dict[Any, list[str]] = {}
-        for name, source in self.tensors.items():
-            by_tensor.setdefault(source.identity, []).append(name)
-        groups = [set(names) for names in by_tensor.values() if len(names) > 1]
+        groups = [set(names) for names in tied({name: source.identity for name, source in self.tensors.items()})]
         for tie in self.expectation.ties if self.expectation else ():
             touching = [group for group in groups if group & set(tie)]
             groups = [group for group in groups if group not in touching]

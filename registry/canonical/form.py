@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.canonical.assume import RESERVED, assume
-from registry.canonical.expectation import Expectation
+from registry.canonical.expectation import Expectation, knows_counter
 from registry.canonical.match import match, unmet
 from registry.canonical.owned import Met, owners_beside, owners_met
 from registry.canonical.tree import Node, grow
@@ -104,10 +104,11 @@ def canonicalise(source: str, tensors: Signature, values: Collection[str], facts
     restored = _restored(names, unwrapping, facts)
     unwrapping = replace(unwrapping, absent=tuple(restored), set_aside=tuple(owned))
     canonical = [*names.values(), *restored]
+    metadata = _canonical_metadata(facts.metadata, unwrapping)
     defaulted: tuple[str, ...] = ()
     if facts.expectation is not None:
         extra = [renamed_values[name] for name in kept_values if name in structural]
-        defaulted = _judge(source, names, [*canonical, *extra], tensors, unwrapping, facts, facts.expectation)
+        defaulted = _judge(source, names, [*canonical, *extra], tensors, metadata, facts, facts.expectation)
     visible = any(cut.wrapper != PREFIX for cut in cuts)
     return Form(
         tensors=names,
@@ -116,7 +117,7 @@ def canonicalise(source: str, tensors: Signature, values: Collection[str], facts
         owned=owned,
         restored=restored,
         defaulted=defaulted,
-        metadata=_canonical_metadata(facts.metadata, unwrapping),
+        metadata=metadata,
         wrapper=format_stack(_stack(unwrapping, facts)),
         saved_as="wrapped" if visible else "bare",
     )
@@ -252,14 +253,14 @@ def _judge(
     names: Mapping[str, str],
     canonical: Sequence[str],
     tensors: Signature,
-    unwrapping: Unwrapping,
+    metadata: Mapping[str, Mapping[str, Any]] | None,
     facts: Facts,
     expectation: Expectation,
 ) -> tuple[str, ...]:
     """Hold the canonical names and shapes against the class; return the counters that an old file may lack."""
     missing, extra = unmet(canonical, expectation)
     defaulted = [name for name in expectation.defaults if name not in set(canonical)]
-    missing += [name for name in defaulted if _knows_counters(facts.metadata, unwrapping, name)]
+    missing += [name for name in defaulted if knows_counter(name, metadata)]
     if missing or extra:
         raise ClassMismatch(source, facts.target, "with the class's cuts", missing, extra)
     differences = [
@@ -270,13 +271,6 @@ def _judge(
     if differences:
         raise ShapesDiffer(source, facts.target, differences)
     return tuple(sorted(defaulted))
-
-
-def _knows_counters(metadata: Mapping[str, Mapping[str, Any]] | None, unwrapping: Unwrapping, name: str) -> bool:
-    """Whether ``_metadata`` says that the writer's batch normalisation had the counter that the file lacks."""
-    module = unwrapping.wrapped(name).rpartition(".")[0]
-    version = (metadata or {}).get(module, {}).get("version")
-    return isinstance(version, int) and version >= 2
 
 
 def _canonical_metadata(

@@ -19,6 +19,7 @@ from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.manifest import StoredTensor
 from registry.tensors.spec import tensor_hasher
+from registry.tensors.ties import separate, tied
 from registry.tensors.values import encode, plain
 from registry.tensors.wrapper_value import Owner
 
@@ -291,11 +292,7 @@ def same_bytes(one: memoryview, other: memoryview) -> bool:
 
 def identical(tensors: Mapping[str, TensorSource]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of names that are one piece of memory; empty tensors have none."""
-    groups: dict[Any, list[str]] = {}
-    for name, source in tensors.items():
-        if source.spec.numel:
-            groups.setdefault(source.identity, []).append(name)
-    return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+    return tied({name: source.identity for name, source in tensors.items() if source.spec.numel})
 
 
 def encoded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -380,13 +377,11 @@ def _canonical(value: Any) -> str:
 
 
 def _retied(here: Side, stored: Side, wanted: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    one = {name: group[0] for group in here.ties for name in group}
     asked = set(wanted)
-    groups = [
-        tuple(n for n in group if n in here.tensors and n in asked and stored.tensors[n].spec.numel)
-        for group in stored.ties
-    ]
-    return tuple(group for group in groups if len({one.get(name, name) for name in group}) > 1)
+    groups = (
+        [n for n in group if n in here.tensors and n in asked and stored.tensors[n].spec.numel] for group in stored.ties
+    )
+    return separate(groups, here.ties)
 
 
 def _dtypes(types: tuple[str, str]) -> tuple[str, str]:

@@ -16,8 +16,8 @@ from registry.errors.checkpoints import UnstorableTensor
 from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
 from registry.modules.fitting.plan import is_real_float
-from registry.modules.layout import bare, layout, owned
-from registry.modules.live import LiveTensor, is_fsdp1, is_sharded
+from registry.modules.layout import bare, is_fsdp1, is_sharded, layout, owned
+from registry.modules.live import LiveTensor
 from registry.ranks.shards import is_shard, local, part_of
 from registry.tensors.memory import same_bits
 from registry.tensors.spec import TensorSpec

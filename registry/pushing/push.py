@@ -95,7 +95,8 @@ def _meeting(name: str, request: PushRequest) -> Meeting[Entry] | None:
 def _gathered(request: PushRequest, meeting: Meeting[Entry]) -> Gathered:
     """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
     from registry.errors.models import first_line
-    from registry.modules.live import is_sharded, open_live
+    from registry.modules.layout import is_sharded
+    from registry.modules.live import open_live
 
     module: Any = request.source
     if not is_sharded(module):

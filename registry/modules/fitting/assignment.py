@@ -17,8 +17,7 @@ from registry.modules.exchange import exchange
 from registry.modules.fitting.expectation import own_state
 from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
-from registry.modules.layout import Layout, Slot, layout
-from registry.modules.live import live_wrappers
+from registry.modules.layout import Layout, Slot, layout, live_wrappers
 from registry.ranks.shards import is_shard, local, materialised, part_of
 from registry.tensors.memory import same_bits
 
