@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from registry.checkpoints.containers import Place, is_extra_state, parts_of, weight_set
+from registry.checkpoints.groups import Place, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor
+from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 
 ROOT = "."
