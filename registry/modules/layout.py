@@ -77,7 +77,7 @@ def layout(module: nn.Module) -> Layout:
     """Return everything that the state dict of the model in a module has; wrappers leave no component."""
     steps = walk(module)
     inside = [(step.path, step.module) for step in steps if step.row is None]
-    return Layout(*_entries(inside), inside, _custom_class(inside), [step for step in steps if step.row])
+    return Layout(*_entries(inside), inside, _custom_class(steps), [step for step in steps if step.row])
 
 
 def walk(module: nn.Module, path: str = "", at: str = "") -> list[Step]:
@@ -201,14 +201,15 @@ def _wrapper_of(kind: type[Any]) -> Wrapper | None:
     return next((row for name in names for row in WRAPPERS if name in row.types), None)
 
 
-def _custom_class(parts: list[tuple[str, nn.Module]]) -> str:
+def _custom_class(steps: list[Step]) -> str:
     """Return the name of a class whose state dict is more than its registered tensors, or an empty text."""
-    for _, part in parts:
+    inside = [step.module for step in steps if step.row is None]
+    for part in inside:
         if _has_custom_class(_kind(part)):
             return type(part).__name__
-    hooked = [part for _, part in parts if any(map(part.__dict__.get, _HOOKS))]
+    hooked = [part for part in inside if any(map(part.__dict__.get, _HOOKS))]
     # FSDP2 hooks every module whose parameters it gives out, to keep them given out: that is no loading of its own
-    if hooked and not any(_is_sharded_class(_kind(part)) for _, part in parts):
+    if hooked and not any(_is_sharded_class(_kind(step.module)) for step in steps):
         return type(hooked[0]).__name__
     return ""
 
