@@ -51,7 +51,7 @@ class Size(tuple[int, ...]):
 
 
 @dataclass(frozen=True, slots=True)
-class Symbol:
+class TorchConstant:
     """Stands for a constant of torch, such as ``torch.float32`` or ``torch.device("cuda:0")``, or a dtype of numpy."""
 
     kind: Literal["dtype", "device", "layout", "numpy.dtype"]
@@ -337,9 +337,9 @@ class _Encoder:
             return {TAG: "path", "v": self._text(str(value), where)}
         if isinstance(value, Place):
             return {TAG: "place", "v": value.name}
-        if isinstance(value, Symbol) and value.kind == "numpy.dtype":
+        if isinstance(value, TorchConstant) and value.kind == "numpy.dtype":
             return {TAG: value.kind, "v": value.name}
-        if isinstance(value, Symbol):
+        if isinstance(value, TorchConstant):
             return self._of_torch({TAG: value.kind, "v": value.name.removeprefix("torch.")}, where)
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
             return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}

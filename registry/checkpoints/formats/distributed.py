@@ -25,7 +25,7 @@ from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
 from registry.tensors.budget import Budget
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import Foreign, Symbol
+from registry.tensors.values import Foreign, TorchConstant
 
 
 class _Faulty(Exception):
@@ -217,6 +217,6 @@ def _counts(value: Any) -> tuple[int, ...] | None:
 def _dtype(properties: Any) -> str:
     state = _foreign(properties).state
     dtype = state[0] if isinstance(state, tuple) and state else (state or {}).get("dtype")
-    if not isinstance(dtype, Symbol):
+    if not isinstance(dtype, TorchConstant):
         raise _Faulty("a tensor of it has no dtype")
     return dtype.name
