@@ -71,7 +71,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorRef:
     """Stands for a tensor that is stored beside the value, under this name."""
 
     name: str
@@ -335,7 +335,7 @@ class _Encoder:
             return {TAG: tag, "v": self.encode(vars(value), where, levels - 1)}
         if type(value) is PosixPath:
             return {TAG: "path", "v": self._text(str(value), where)}
-        if isinstance(value, Place):
+        if isinstance(value, TensorRef):
             return {TAG: "place", "v": value.name}
         if isinstance(value, TorchConstant) and value.kind == "numpy.dtype":
             return {TAG: value.kind, "v": value.name}
@@ -554,7 +554,7 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "complex": lambda raw: complex(_float(raw["v"][0]), _float(raw["v"][1])),
     "range": lambda raw: range(*raw["v"]),
     "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
-    "place": lambda raw: Place(raw["v"]),
+    "place": lambda raw: TensorRef(raw["v"]),
     "size": _torch_constant,
     "dtype": _torch_constant,
     "device": _torch_constant,
