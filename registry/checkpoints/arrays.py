@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.checkpoints.groups import Place, can_be_weight, is_extra_state, parts_of
+from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.values import Array
 
@@ -19,7 +19,7 @@ from registry.tensors.values import Array
 class ArraySet:
     """Arrays that stand together."""
 
-    place: Place
+    place: KeyPath
     arrays: int
     elements: int
 
@@ -35,7 +35,7 @@ def array_sets(root: Any, least: int, *, loose: bool) -> list[ArraySet]:
     return [group for group in found if group.elements > least]
 
 
-def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
+def _found(value: Any, place: KeyPath, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
     """Yield the outermost sets, each object once."""
     if not isinstance(value, (dict, list, tuple)) or id(value) in seen or kind_of_state(value):
         return

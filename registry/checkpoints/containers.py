@@ -17,7 +17,7 @@ from typing import Any
 
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
-from registry.checkpoints.groups import Group, Place, find_sets, parts_of, places_above, rank
+from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
@@ -206,7 +206,7 @@ def _is_module(value: Any) -> bool:
     return isinstance(value, Foreign) and isinstance(value.state, dict) and "_parameters" in value.state
 
 
-def _init(root: Any, places: list[Place]) -> Iterator[Mapping[str, Any]]:
+def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:
     """Yield the init arguments that stand beside the weights, then those at the root."""
     for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
         level = root
@@ -233,12 +233,12 @@ def _facts(root: Any) -> dict[str, Any]:
     return facts
 
 
-def _without(value: Any, places: Sequence[Place]) -> dict[str, Any]:
+def _without(value: Any, places: Sequence[KeyPath]) -> dict[str, Any]:
     """Return what a value holds beside the state dicts at some places; beside one at its root, states of a training.
 
     Parts of a list are keyed by their numbers.
     """
-    inside: dict[str, list[Place]] = {}
+    inside: dict[str, list[KeyPath]] = {}
     for place in places:
         if not place:
             return {str(key): item for key, item in parts_of(value) if kind_of_state(item)}

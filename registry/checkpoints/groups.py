@@ -28,7 +28,7 @@ LIKELIEST = (
 )
 _AVERAGED = re.compile(r"(^|[/_.])(ema|swa|averaged?|shadow|polyak|teacher)([/_.]|$|\d)", re.IGNORECASE)
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """The keys that lead from the root to a state dict; numbers in a list."""
 
 
@@ -36,7 +36,7 @@ Place = tuple[str, ...]
 class Group:
     """Tensors that stand under names in one dict."""
 
-    place: Place
+    place: KeyPath
     value: dict[str, Any]
 
     @property
@@ -75,7 +75,7 @@ def find_sets(root: Any) -> list[Group]:
     return [*sets, *around] or weights or groups
 
 
-def places_above(groups: Iterable[Group]) -> set[Place]:
+def places_above(groups: Iterable[Group]) -> set[KeyPath]:
     """Return the places inside of which some groups lie."""
     return {group.place[:length] for group in groups for length in range(len(group.place))}
 
@@ -91,7 +91,7 @@ def can_be_weight(tensor: Any) -> bool:
     return tensor.spec.numel > 1 and not tensor.spec.dtype.startswith(("int", "uint", "bool"))
 
 
-def _groups(value: Any, place: Place, seen: set[int]) -> Iterator[Group]:
+def _groups(value: Any, place: KeyPath, seen: set[int]) -> Iterator[Group]:
     """Yield the groups in a value, each once: dicts that refer to each other thousandfold are searched once."""
     if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.checkpoints.groups import Place, is_extra_state, is_plain_set, parts_of
+from registry.checkpoints.groups import KeyPath, is_extra_state, is_plain_set, parts_of
 from registry.checkpoints.inventory import bears_tensors, is_tensor
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import first_foreign
@@ -19,7 +19,7 @@ MOST_NAMES = 2_000_000
 """Names of one set of weights; a value may refer to one dict many times over."""
 
 
-def weight_set(place: Place, value: Any, source: str) -> WeightSet:
+def weight_set(place: KeyPath, value: Any, source: str) -> WeightSet:
     """Return all tensors at a place as one set: those of a state dict by their names, others by the way to them.
 
     States of a training inside of it are none of its values.
