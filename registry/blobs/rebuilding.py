@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places, blob_files, opened
+from registry.blobs.files import StoreFolders, blob_files, opened
 from registry.blobs.layout import blob_digest, ordered, read_header, read_slots
 from registry.blobs.verification import is_intact, tensor_digest
 from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
@@ -62,7 +62,7 @@ class Layout:
         return blob_digest(header(self.slots, self.start), self.digests) == blob
 
 
-def copies_in_place(places: Places, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, StoredCopy]]:
+def copies_in_place(places: StoreFolders, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, StoredCopy]]:
     """Yield what is intact of tensors in damaged blobs, by digest; a header is not needed to find it."""
     files: dict[str, memoryview] = {}
     for stored in tensors:
@@ -74,7 +74,7 @@ def copies_in_place(places: Places, tensors: Iterable[StoredTensor]) -> Iterator
             yield stored.digest, StoredCopy(stored.spec, part)
 
 
-def copies_anywhere(places: Places, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, StoredCopy]]:
+def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, StoredCopy]]:
     """Yield copies of tensors, by digest, from every file of the store, the quarantine included."""
     specs = set(wanted.values())
     for path in [*blob_files(places), *sorted(places.quarantine.glob("*"))]:
@@ -96,7 +96,7 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(b"")
 
 
-def layout_of(places: Places, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+def layout_of(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
     """Return how a blob was laid out, as far as its header or the versions that use it tell; None where none does.
 
     The push that wrote it named each tensor in it by a name that the tensor had, and its version, or one that shares
@@ -109,7 +109,7 @@ def layout_of(places: Places, blob: str, manifests: Sequence[Manifest]) -> Layou
     return None
 
 
-def _by_header(places: Places, blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
+def _by_header(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
     """Read what is left of the file; digests are those of the versions, or, of a tensor that none has, of its bytes."""
     content = _mapped(places.blob(blob))
     with contextlib.suppress(ValueError):
@@ -147,7 +147,7 @@ def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
 
 
 def rebuild(
-    places: Places,
+    places: StoreFolders,
     temporary: Path,
     blob: str,
     layout: Layout,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
-from registry.blobs.files import Places, blob_files, is_file, opened, viewed
+from registry.blobs.files import StoreFolders, blob_files, is_file, opened, viewed
 from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
@@ -55,7 +55,7 @@ class BlobStore:
     """Content-addressed safetensors files under ``home/blobs``."""
 
     def __init__(self, home: Path) -> None:
-        self._places = Places(home)
+        self._places = StoreFolders(home)
 
     @property
     def home(self) -> Path:
@@ -263,7 +263,7 @@ class BlobStore:
 class Transfer:
     """One push while it stores its tensors."""
 
-    _places: Places
+    _places: StoreFolders
     _record: Running
     _temporary: Path
     _began: Callable[[], None]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from registry.blobs.files import Places
+from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
 from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
@@ -93,7 +93,7 @@ class _Hashed:
 
 
 def store_tensors(
-    places: Places,
+    places: StoreFolders,
     temporary: Path,
     tensors: Mapping[str, Source],
     sharing: Sharing,
@@ -261,7 +261,7 @@ class _NewBlob:
                 changed[item.key] = digest
         return changed
 
-    def finish(self, places: Places) -> BlobRecord | None:
+    def finish(self, places: StoreFolders) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
         if self._handle is None:
             return None
@@ -309,7 +309,7 @@ class _NewBlob:
         os.lseek(self._handle, self._start, os.SEEK_SET)
 
 
-def make_blob_folder(places: Places, digest: str) -> None:
+def make_blob_folder(places: StoreFolders, digest: str) -> None:
     """Make the folder that a blob goes into."""
     make_folder(places.blobs)
     make_folder(places.blob(digest).parent)
