@@ -17,7 +17,7 @@ from registry.disk.folders import sync_folder
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor
-from registry.tensors.safetensors import Slot, header
+from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.spec import TensorSpec
 
 
@@ -50,7 +50,7 @@ class Layout:
     """How a blob is laid out: what its name is computed from, but for the bytes."""
 
     start: int
-    slots: tuple[Slot, ...]
+    slots: tuple[TensorExtent, ...]
     digests: tuple[str, ...]
 
     def tensors(self, blob: str) -> Iterator[StoredTensor]:
@@ -142,7 +142,7 @@ def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
         if laid:
             start = laid[0].location.offset
             for chosen in (first, last):
-                slots = [Slot(chosen[stored], stored.spec, stored.location.offset - start) for stored in laid]
+                slots = [TensorExtent(chosen[stored], stored.spec, stored.location.offset - start) for stored in laid]
                 yield Layout(start, tuple(slots), tuple(stored.digest for stored in laid))
 
 

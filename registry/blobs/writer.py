@@ -26,7 +26,7 @@ from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
-from registry.tensors.safetensors import Slot, header
+from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.spec import TensorSpec, tensor_hasher
 
 PIECE = 1 << 20
@@ -225,9 +225,9 @@ class _NewBlob:
         self._largest = largest
         self._announce = announce
         self._handle: int | None = None
-        self._slots: list[Slot] = []
+        self._slots: list[TensorExtent] = []
         self._digests: list[str] = []
-        self._places: dict[str, Slot] = {}
+        self._places: dict[str, TensorExtent] = {}
         """By digest."""
         self._nbytes = 0
         self._announced = ""
@@ -243,7 +243,7 @@ class _NewBlob:
             return {}
         first = len(self._slots)
         for item in items:
-            self._slots.append(Slot(item.key, item.spec, self._nbytes))
+            self._slots.append(TensorExtent(item.key, item.spec, self._nbytes))
             self._nbytes += item.spec.nbytes
         if self._handle is None:
             self._open([item.digest for item in items])
