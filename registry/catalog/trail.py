@@ -15,7 +15,7 @@ from typing import Any
 from blake3 import blake3
 
 from registry.catalog import row_digest, statements
-from registry.catalog.change import Change, Held
+from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json
 
@@ -50,7 +50,9 @@ class Discrepancy:
         return f"{self.reference}: {self.what}"
 
 
-def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
+def append(
+    change: Change, verb: str, version: HeldVersion | None = None, details: Mapping[str, Any] | None = None
+) -> None:
     """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
     told = None
     if version is not None:
