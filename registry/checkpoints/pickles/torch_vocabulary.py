@@ -13,7 +13,7 @@ from registry.checkpoints.mapping import held
 from registry.checkpoints.pickles.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.pickles.plain_vocabulary import PLAIN
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
-from registry.checkpoints.tensors import FileTensor, Storage, extent, whole
+from registry.checkpoints.tensors import FileTensor, Storage, reach, whole
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 from registry.tensors.values import PARAMETER, Array, Foreign, Size, TorchConstant
 
@@ -77,7 +77,7 @@ def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any,
     item = ALL_ITEM_SIZES[dtype]
     start = offset * item
     # A view of no elements may begin anywhere: `x[len(x):]` begins behind the end.
-    if 0 not in shape and start + extent(shape, stride) * item > stored.nbytes:
+    if 0 not in shape and start + reach(shape, stride) * item > stored.nbytes:
         raise BadPickle(f"a tensor of shape {list(shape)[:8]} reaches beyond the end of its storage")
     machine.charge(200)
     return FileTensor(stored.storage, dtype, stored.start + start, tuple(shape), tuple(stride))
