@@ -147,7 +147,7 @@ class BlobStore:
                 found.setdefault(blob, []).append(str(error))
         return found
 
-    def examine(self, blob: str, known: Known) -> Examined:
+    def examine_blob(self, blob: str, known: Known) -> Examined:
         """Say what is wrong with a blob's header, size and name taken together; stamp it where nothing is.
 
         Args:

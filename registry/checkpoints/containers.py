@@ -64,7 +64,7 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
-def examine(value: Any, source: str, nbytes: int | None) -> Contents:
+def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
     """Sort the value of a file of ``nbytes`` bytes, or of memory, into weights, training state and facts.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
-from registry.checkpoints.containers import examine
+from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
 from registry.checkpoints.formats.torch_zip import read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
@@ -40,7 +40,7 @@ def open_distributed(path: Path) -> Checkpoint:
     """
     source = str(path)
     value, nbytes, files = read_distributed(path)
-    found = examine(value, source, nbytes)
+    found = sort_contents(value, source, nbytes)
     return Checkpoint(
         source,
         path,
