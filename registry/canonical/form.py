@@ -72,7 +72,7 @@ class Form:
     saved_as: str
 
 
-def canonicalise(source: str, tensors: Signature, values: Collection[str], facts: Clues) -> Form:
+def canonicalize(source: str, tensors: Signature, values: Collection[str], facts: Clues) -> Form:
     """Decide the canonical names of a state dict.
 
     The strongest evidence there is decides: the class, then the types of live objects, then structure and declaration.

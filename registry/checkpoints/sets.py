@@ -104,9 +104,9 @@ def overlap_note(weights: WeightSet) -> str:
         if isinstance(tensor, FileTensor) and tensor.end > tensor.start:
             by_storage.setdefault(id(tensor.storage), []).append((name, tensor))
     overlaps: list[tuple[str, str]] = []
-    for neighbours in by_storage.values():
+    for neighbors in by_storage.values():
         reach, identity, first = 0, None, ""
-        for name, tensor in sorted(neighbours, key=lambda pair: (pair[1].start, pair[1].end)):
+        for name, tensor in sorted(neighbors, key=lambda pair: (pair[1].start, pair[1].end)):
             if tensor.start < reach and tensor.identity != identity:
                 overlaps.append((first, name))
             if tensor.end > reach:

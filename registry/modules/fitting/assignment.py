@@ -18,7 +18,7 @@ from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout, Slot, layout, live_wrappers
 from registry.modules.swapping import swap_contents
-from registry.ranks.shards import is_shard, local, materialised, part_of
+from registry.ranks.shards import is_shard, local, materialized, part_of
 from registry.tensors.memory import same_bits
 
 Assigned = dict[int, torch.Tensor]
@@ -46,7 +46,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
             continue
         done[id(tensor)] = tensor
         if is_shard(tensor):
-            shards[id(tensor)] = materialised(tensor, weights[source])
+            shards[id(tensor)] = materialized(tensor, weights[source])
             continue
         if id(tensor) not in deferred:
             write(tensor, weights[source])
