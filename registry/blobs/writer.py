@@ -64,6 +64,7 @@ class Source(Protocol):
 
 
 Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
 Announce = Callable[["str | None"], None]
 """Says, before anything is written, that a push is running; and which blob it makes, before that gets its name."""
 
