@@ -17,7 +17,7 @@ from typing import Any
 
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
-from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank
+from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank, values_in
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
@@ -149,7 +149,7 @@ def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:
 
 def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Exception:
     """Return the error that says what is in a file without weights."""
-    for place, item in _objects(root, (), set()):
+    for place, item in values_in(root):
         if _is_module(item) and in_memory:
             where = "/".join(map(str, place))
             return EmptyCheckpoint(source, f"a live module ({item.name}) under '{where}'", "push that module itself")
@@ -158,9 +158,10 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
     names = sorted({item.name for item in settled.foreign})
     if names:
         return ForeignObjects(source, names, "")
-    arrays = next(_dicts_of_arrays(root, (), set()), None)
-    if arrays is not None:
-        return ArraysOfNumpy(source, *arrays)
+    for place, item in values_in(root):
+        arrays = sum(isinstance(part, Array) for part in item.values()) if isinstance(item, dict) else 0
+        if arrays and all(isinstance(key, str) for key in item):
+            return ArraysOfNumpy(source, place, arrays)
     if isinstance(root, TENSORS):
         return EmptyCheckpoint(source, "one tensor without a name")
     if isinstance(root, Unstorable):
@@ -174,31 +175,6 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
         keys = ", ".join(repr(str(key))[:40] for key in list(root)[:6])
         return EmptyCheckpoint(source, f"a dict with the keys {keys}" if root else "an empty dict")
     return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
-
-
-def _objects(value: Any, place: tuple[Any, ...], seen: set[int]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield everything in a value that is no container, with the keys that lead there."""
-    if id(value) in seen:
-        return
-    if not isinstance(value, (dict, list, tuple)):
-        yield place, value
-        return
-    seen.add(id(value))
-    for key, item in parts_of(value):
-        yield from _objects(item, (*place, key), seen)
-
-
-def _dicts_of_arrays(value: Any, place: tuple[Any, ...], seen: set[int]) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """Yield the dicts that hold arrays of numpy under names, with the number of arrays."""
-    if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        count = sum(isinstance(item, Array) for item in value.values())
-        if count:
-            yield place, count
-    for key, item in parts_of(value):
-        yield from _dicts_of_arrays(item, (*place, key), seen)
 
 
 def _is_module(value: Any) -> bool:

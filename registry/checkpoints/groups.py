@@ -127,3 +127,18 @@ def parts_of(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
         return value.items()
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
+
+
+def values_in(root: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield a value and everything in it, each container once, with the keys that lead there; outer ones first."""
+    seen: set[int] = set()
+
+    def found(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        if id(value) not in seen:
+            yield place, value
+            if isinstance(value, (dict, list, tuple)):
+                seen.add(id(value))
+            for key, item in parts_of(value):
+                yield from found(item, (*place, key))
+
+    yield from found(root, ())

@@ -101,7 +101,7 @@ def holdings(module: nn.Module) -> Holdings:
     found = layout(module)
     wrappers = {
         owner: place.get_extra_state() if isinstance(place, nn.Module) else _whole(place.tensor)
-        for owner, place in (owned(found) if found.wrappers else {}).items()
+        for owner, place in owned(found).items()
     }
     module = bare(module)
     state: dict[str, Any] = (

@@ -18,7 +18,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met, levels_of
 from registry.canonical.wrappers import WRAPPERS, Wrapper
-from registry.modules.anatomy import parts, state_dict
+from registry.modules.anatomy import class_of, parts, state_dict
 from registry.tensors.ties import tied
 from registry.tensors.wrapper_value import Owner
 
@@ -80,7 +80,7 @@ def layout(module: nn.Module) -> Layout:
     return Layout(*_entries(inside), inside, _custom_class(steps), [step for step in steps if step.row])
 
 
-def walk(module: nn.Module, path: str = "", at: str = "") -> list[Step]:
+def walk(module: nn.Module, path: str = "") -> list[Step]:
     """Return a module and all that stands inside of it, as ``state_dict()`` meets them, an outer wrapper first.
 
     What a wrapper has beside the model that it wraps is no part of that, and is not walked (see `owned`).
@@ -98,23 +98,21 @@ def walk(module: nn.Module, path: str = "", at: str = "") -> list[Step]:
                 below = f"{path}{key}."
                 visit(part, below, below if at == path else f"{at}{key}.")
 
-    visit(module, path, at)
+    visit(module, path, path)
     return steps
 
 
 def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
     """Return every wrapper in a live module, outermost first; one that stands at several places, once for each."""
-    return tuple(_met(walk(module)))
-
-
-def _met(steps: list[Step]) -> Iterator[Met]:
-    for step in steps:
+    met: list[Met] = []
+    for step in walk(module):
         path = step.path.removesuffix(".")
-        if _is_sharded_class(_kind(step.module)):
-            yield Met(path, "fsdp")
+        if _is_sharded_class(class_of(step.module)):
+            met.append(Met(path, "fsdp"))
         if step.row is not None:
             inserted = "" if step.row.component in _HIDDEN else step.at + step.row.component
-            yield Met(path, step.row.name, inserted, {step.at + name: name for name in _own_names(step)})
+            met.append(Met(path, step.row.name, inserted, {step.at + name: name for name in _own_names(step)}))
+    return tuple(met)
 
 
 def _own_names(wrapper: Step) -> Iterator[str]:
@@ -142,7 +140,7 @@ def _entries(parts: list[tuple[str, nn.Module]]) -> tuple[dict[str, Slot], dict[
         for key, buffer in state["_buffers"].items():
             if buffer is not None and key not in state["_non_persistent_buffers_set"]:
                 slots[prefix + key] = Slot(part, key, False, buffer)
-        if _has_extra_state(_kind(part)):
+        if _has_extra_state(class_of(part)):
             extra_states[prefix + EXTRA_STATE] = part
     return slots, extra_states
 
@@ -178,18 +176,18 @@ def model_class(module: nn.Module) -> type[nn.Module]:
 
 def is_sharded(module: nn.Module) -> bool:
     """Whether each rank holds only a part of the parameters (FSDP)."""
-    return is_fsdp1(module) or any(_is_sharded_class(_kind(part)) for _, part in parts(module))
+    return is_fsdp1(module) or any(_is_sharded_class(class_of(part)) for _, part in parts(module))
 
 
 def is_fsdp1(module: nn.Module) -> bool:
     """Whether something in a module is wrapped by ``FullyShardedDataParallel``, which flattens its parameters."""
-    rows = (_wrapper_of(_kind(part)) for _, part in parts(module))
+    rows = (_wrapper_of(class_of(part)) for _, part in parts(module))
     return any(row is not None and _FSDP1 in row.types for row in rows)
 
 
 def _inside(module: nn.Module) -> tuple[Wrapper, nn.Module] | None:
     """Return which wrapper a module is, and what it wraps; nothing of any other module."""
-    row = _wrapper_of(_kind(module))
+    row = _wrapper_of(class_of(module))
     child = module.__dict__["_modules"].get(row.component) if row is not None else None
     return (row, child) if row is not None and child is not None else None
 
@@ -205,18 +203,13 @@ def _custom_class(steps: list[Step]) -> str:
     """Return the name of a class whose state dict is more than its registered tensors, or an empty text."""
     inside = [step.module for step in steps if step.row is None]
     for part in inside:
-        if _has_custom_class(_kind(part)):
+        if _has_custom_class(class_of(part)):
             return type(part).__name__
     hooked = [part for part in inside if any(map(part.__dict__.get, _HOOKS))]
     # FSDP2 hooks every module whose parameters it gives out, to keep them given out: that is no loading of its own
-    if hooked and not any(_is_sharded_class(_kind(step.module)) for step in steps):
+    if hooked and not any(_is_sharded_class(class_of(step.module)) for step in steps):
         return type(hooked[0]).__name__
     return ""
-
-
-def _kind(module: nn.Module) -> Any:
-    """Return the class, which mypy takes for unhashable, as the key of a cache."""
-    return type(module)
 
 
 @cache
