@@ -76,8 +76,8 @@ class Layout(NamedTuple):
 def layout(module: nn.Module) -> Layout:
     """Return everything that the state dict of the model in a module has; wrappers leave no component."""
     steps = walk(module)
-    inside = [(step.path, step.module) for step in steps if step.row is None]
-    return Layout(*_entries(inside), inside, _custom_class(steps), [step for step in steps if step.row])
+    inside = [(path, module) for module, path, _, row in steps if row is None]
+    return Layout(*_entries(inside), inside, _custom_class(steps), [step for step in steps if step.row is not None])
 
 
 def walk(module: nn.Module, path: str = "") -> list[Step]:
@@ -89,9 +89,9 @@ def walk(module: nn.Module, path: str = "") -> list[Step]:
 
     def visit(module: nn.Module, path: str, at: str) -> None:
         while (inner := _inside(module)) is not None:
-            row, child = inner
-            steps.append(Step(module, path, at, row))
-            module, at = child, at if row.component in _HIDDEN else f"{at}{row.component}."
+            steps.append(Step(module, path, at, inner[0]))
+            at = at if inner[0].component in _HIDDEN else f"{at}{inner[0].component}."
+            module = inner[1]
         steps.append(Step(module, path, at, None))
         for key, part in module.__dict__["_modules"].items():
             if part is not None:
@@ -188,8 +188,10 @@ def is_fsdp1(module: nn.Module) -> bool:
 def _inside(module: nn.Module) -> tuple[Wrapper, nn.Module] | None:
     """Return which wrapper a module is, and what it wraps; nothing of any other module."""
     row = _wrapper_of(class_of(module))
-    child = module.__dict__["_modules"].get(row.component) if row is not None else None
-    return (row, child) if row is not None and child is not None else None
+    if row is None:
+        return None
+    child = module.__dict__["_modules"].get(row.component)
+    return None if child is None else (row, child)
 
 
 @cache
@@ -201,7 +203,7 @@ def _wrapper_of(kind: type[Any]) -> Wrapper | None:
 
 def _custom_class(steps: list[Step]) -> str:
     """Return the name of a class whose state dict is more than its registered tensors, or an empty text."""
-    inside = [step.module for step in steps if step.row is None]
+    inside = [part for part, _, _, row in steps if row is None]
     for part in inside:
         if _has_custom_class(class_of(part)):
             return type(part).__name__
