@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import Facts, Form, canonicalise
+from registry.canonical.form import Clues, Form, canonicalize
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
@@ -21,6 +21,7 @@ from registry.errors.models import ConstructorFailed, InitRefused
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
 from registry.modules.building.recipe import Recipe, of_file, of_live, read_init, read_model
+from registry.tensors.ties import tied
 
 MOST_AROUND = 20
 """Sets with others inside of them that a refusal describes."""
@@ -103,10 +104,7 @@ class Inspection:
     @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of canonical names that the class holds as one tensor, or the file as one piece of memory."""
-        by_tensor: dict[Any, list[str]] = {}
-        for name, source in self.tensors.items():
-            by_tensor.setdefault(source.identity, []).append(name)
-        groups = [set(names) for names in by_tensor.values() if len(names) > 1]
+        groups = [set(names) for names in tied({name: source.identity for name, source in self.tensors.items()})]
         for tie in self.expectation.ties if self.expectation else ():
             touching = [group for group in groups if group & set(tie)]
             groups = [group for group in groups if group not in touching]
@@ -136,11 +134,11 @@ def examine(
     spec = recipe.spec
     with _offering(recipe.offered):
         probe, expectation = _ask_class(spec)
-        form = canonicalise(
+        form = canonicalize(
             checkpoint.source,
             {name: tensor.spec for name, tensor in weights.tensors.items()},
             weights.values.keys(),
-            Facts(
+            Clues(
                 declared=declared,
                 live=checkpoint.live_wrappers,
                 is_live=module is not None,

@@ -16,7 +16,7 @@ from registry.catalog.version import parse_condition
 from registry.home import address
 from registry.home.arguments import checked
 from registry.home.home import Home
-from registry.home.version import LoadVerify, Verify
+from registry.home.version import LoadVerify
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.attachments.examples.replay import Replay
-    from registry.blobs.store import BlobStore
+    from registry.blobs.store import BlobStore, Verify
+    from registry.blobs.writer import Progress
     from registry.catalog.trail import Event
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
-
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
 
 TIMEOUT = timedelta(minutes=10)
 """How long the ranks of a job wait for each other in a push."""

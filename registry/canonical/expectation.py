@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from registry.tensors.spec import TensorSpec
 
@@ -19,7 +20,7 @@ class Expectation:
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of names that are one tensor; a file needs one name of each."""
     defaults: frozenset[str] = frozenset()
-    """Names that files from before torch 0.4.1 do not have: ``num_batches_tracked`` of batch normalisation."""
+    """Names that files from before torch 0.4.1 do not have: ``num_batches_tracked`` of batch normalization."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -29,3 +30,14 @@ class Expectation:
     def dispensable(self) -> frozenset[str]:
         """Names that a file may lack, as long as it has one of each tie."""
         return self.defaults.union(*self.ties)
+
+
+def knows_counter(name: str, metadata: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    """Whether a file that lacks a counter was written by a torch that had it, so that its absence is a loss.
+
+    Args:
+        name: of the counter, which is one of an expectation's ``defaults``.
+        metadata: the ``_metadata`` of the state dict, under canonical module paths.
+    """
+    version = (metadata or {}).get(name.rpartition(".")[0], {}).get("version")
+    return isinstance(version, int) and version >= 2

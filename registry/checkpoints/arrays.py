@@ -6,22 +6,20 @@ than the weights that would be taken for the model; arrays that lie loose count 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.canonical.form import EXTRA_STATE
+from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.values import Array
-
-Place = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ArraySet:
     """Arrays that stand together."""
 
-    place: Place
+    place: KeyPath
     arrays: int
     elements: int
 
@@ -37,7 +35,7 @@ def array_sets(root: Any, least: int, *, loose: bool) -> list[ArraySet]:
     return [group for group in found if group.elements > least]
 
 
-def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
+def _found(value: Any, place: KeyPath, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
     """Yield the outermost sets, each object once."""
     if not isinstance(value, (dict, list, tuple)) or id(value) in seen or kind_of_state(value):
         return
@@ -46,13 +44,13 @@ def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose
     if is_pure and arrays:
         yield ArraySet(place, arrays, elements)
         return
-    parts = _parts(value)
+    parts = list(parts_of(value))
     if loose:
         own = [item for _, item in parts if is_weight(item)]
         if own:
             yield ArraySet(place, len(own), sum(item.spec.numel for item in own))
     for key, item in parts:
-        if text_of(key).rpartition(".")[2] == EXTRA_STATE:
+        if is_extra_state(text_of(key)):
             continue  # what a module keeps there is its own
         yield from _found(item, (*place, text_of(key)), memo, seen, loose)
 
@@ -65,15 +63,11 @@ def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
         return value is None or isinstance(value, (str, int, float)), 0, 0
     if id(value) not in memo:
         memo[id(value)] = (False, 0, 0)  # of what contains itself
-        inside = [_measured(item, memo) for _, item in _parts(value)]
+        inside = [_measured(item, memo) for _, item in parts_of(value)]
         is_pure = all(pure for pure, _, _ in inside) and not kind_of_state(value)
         memo[id(value)] = (is_pure, sum(n for _, n, _ in inside), sum(n for _, _, n in inside))
     measured: tuple[bool, int, int] = memo[id(value)]
     return measured
-
-
-def _parts(value: Any) -> Sequence[tuple[Any, Any]]:
-    return list(value.items()) if isinstance(value, dict) else list(enumerate(value))
 
 
 def text_of(key: object) -> str:
@@ -83,6 +77,4 @@ def text_of(key: object) -> str:
 
 def is_weight(value: Any) -> bool:
     """Whether a value is an array that can be a weight: of several numbers with fractions."""
-    return (
-        isinstance(value, Array) and value.spec.numel > 1 and not value.spec.dtype.startswith(("int", "uint", "bool"))
-    )
+    return isinstance(value, Array) and can_be_weight(value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from registry.checkpoints.groups import values_in
 from registry.checkpoints.mapping import is_regular
 from registry.errors.checkpoints import NotACheckpoint, OneShard, PartOfModel, ZeroShards
 
@@ -82,12 +82,14 @@ def refuse_spread(contents: Any, source: str) -> None:
     Raises:
         PartOfModel: naming what says so.
     """
-    for key, degree in _degrees(contents):
-        raise PartOfModel(
-            source,
-            f"its arguments say {key}={degree}, and every process saves its own part",
-            f"{_FRAMEWORK}; if they are merged, save the state dict without these arguments",
-        )
+    for key, value in ((key, value) for _, value in values_in(contents) if isinstance(value, dict) for key in _DEGREES):
+        degree = value.get(key)
+        if type(degree) is int and degree > 1:
+            raise PartOfModel(
+                source,
+                f"its arguments say {key}={degree}, and every process saves its own part",
+                f"{_FRAMEWORK}; if they are merged, save the state dict without these arguments",
+            )
 
 
 def _others(path: Path, pattern: re.Pattern[str]) -> list[str]:
@@ -104,20 +106,3 @@ def _others(path: Path, pattern: re.Pattern[str]) -> list[str]:
             if others:
                 return others
     return []
-
-
-def _degrees(contents: Any) -> Iterator[tuple[str, int]]:
-    """Yield the degrees of parallelism above 1 in the dicts of a value, each object once."""
-    seen: set[int] = set()
-    left = [contents]
-    while left:
-        value = left.pop()
-        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, dict):
-            for key in _DEGREES:
-                degree = value.get(key)
-                if type(degree) is int and degree > 1:
-                    yield key, degree
-        left.extend(value.values() if isinstance(value, dict) else value)

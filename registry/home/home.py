@@ -13,7 +13,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
-from registry.home.version import OpenedVersion, Verify
+from registry.home.version import OpenedVersion
 from registry.modules.building.trust import Recorded
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry.attachments.attachment import StoredAttachment
     from registry.blobs.mapping import OpenedWeights
-    from registry.blobs.store import BlobStore
+    from registry.blobs.store import BlobStore, Verify
     from registry.tensors.manifest import Manifest
 
 

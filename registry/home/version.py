@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from registry.modules.building.trust import Recorded
     from registry.tensors.manifest import Manifest
 
-Verify = Literal["always", "once", "never"]
 LoadVerify = Literal["always", "once", "never", "outputs"]
 
 

@@ -19,13 +19,14 @@ from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.manifest import StoredTensor
 from registry.tensors.spec import tensor_hasher
+from registry.tensors.ties import separate, tied
 from registry.tensors.values import encode, plain
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     import torch
 
-Held = StoredTensor | TensorSource
+ComparedTensor = StoredTensor | TensorSource
 """A tensor of one side: known by its digest, or with its bytes."""
 
 _LARGE = 1 << 18
@@ -133,7 +134,7 @@ class Side:
     """One of the two things that are compared, under canonical names."""
 
     title: str
-    tensors: Mapping[str, Held]
+    tensors: Mapping[str, ComparedTensor]
     values: Mapping[str, Any] = field(default_factory=dict)
     """Extra states, encoded (``registry.tensors.values``)."""
     ties: Sequence[Sequence[str]] = ()
@@ -159,8 +160,8 @@ class Side:
 class CloserLook:
     """How to compare a tensor of a module where bits alone do not decide: a part, a cast, one without values."""
 
-    is_needed: Callable[[Held, Held], bool]
-    verdict: Callable[[Held, Held, torch.Tensor], Verdict]
+    is_needed: Callable[[ComparedTensor, ComparedTensor], bool]
+    verdict: Callable[[ComparedTensor, ComparedTensor, torch.Tensor], Verdict]
     """Given what is here, what was stored, and the stored values."""
 
 
@@ -250,7 +251,7 @@ def merged(reports: Sequence[CheckReport]) -> CheckReport:
     )
 
 
-def same(one: Held, other: Held) -> bool:
+def same(one: ComparedTensor, other: ComparedTensor) -> bool:
     """Whether two tensors have the same dtype, shape and bits."""
     if one.spec != other.spec:
         return False
@@ -265,7 +266,7 @@ def same(one: Held, other: Held) -> bool:
     return are_same
 
 
-def _digest(held: Held) -> str:
+def _digest(held: ComparedTensor) -> str:
     if isinstance(held, StoredTensor):
         return held.digest
     hasher = tensor_hasher(held.spec)
@@ -291,11 +292,7 @@ def same_bytes(one: memoryview, other: memoryview) -> bool:
 
 def identical(tensors: Mapping[str, TensorSource]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of names that are one piece of memory; empty tensors have none."""
-    groups: dict[Any, list[str]] = {}
-    for name, source in tensors.items():
-        if source.spec.numel:
-            groups.setdefault(source.identity, []).append(name)
-    return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+    return tied({name: source.identity for name, source in tensors.items() if source.spec.numel})
 
 
 def encoded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,8 +320,8 @@ class _Pair(NamedTuple):
 
     name: str
     source: str
-    here: Held
-    stored: Held
+    here: ComparedTensor
+    stored: ComparedTensor
 
 
 def _verdicts(pairs: Sequence[_Pair], stored: Side, closer: CloserLook | None) -> dict[str, Verdict]:
@@ -371,7 +368,7 @@ def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
     return _canonical(plain(here.values[name])) == _canonical(plain(stored.values[source]))
 
 
-def _is_zero(held: Held) -> bool:
+def _is_zero(held: ComparedTensor) -> bool:
     return not isinstance(held, StoredTensor) and not any(any(piece) for piece in held.pieces(own=False))
 
 
@@ -380,13 +377,11 @@ def _canonical(value: Any) -> str:
 
 
 def _retied(here: Side, stored: Side, wanted: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    one = {name: group[0] for group in here.ties for name in group}
     asked = set(wanted)
-    groups = [
-        tuple(n for n in group if n in here.tensors and n in asked and stored.tensors[n].spec.numel)
-        for group in stored.ties
-    ]
-    return tuple(group for group in groups if len({one.get(name, name) for name in group}) > 1)
+    groups = (
+        [n for n in group if n in here.tensors and n in asked and stored.tensors[n].spec.numel] for group in stored.ties
+    )
+    return separate(groups, here.ties)
 
 
 def _dtypes(types: tuple[str, str]) -> tuple[str, str]:

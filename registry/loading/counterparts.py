@@ -229,7 +229,8 @@ def _check_module(
     other is compared by whoever calls, without waiting for anybody. What fails on one rank raises on all.
     """
     from registry.modules.holding import holdings, must_be_gathered
-    from registry.modules.live import is_sharded, model_class, open_live
+    from registry.modules.layout import is_sharded, model_class
+    from registry.modules.live import open_live
     from registry.ranks import collective as ranks
 
     doing = f"checking {model_class(module).__name__}"
@@ -259,7 +260,7 @@ def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> Ch
 def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
     """Return what a module holds that its ranks brought together, as rank 0 has it."""
     from registry.modules.holding import Holdings
-    from registry.modules.live import model_class
+    from registry.modules.layout import model_class
 
     inspection = examine(module, Question(), whole)
     values = {inspection.form.values[name]: value for name, value in inspection.weights.values.items()}

@@ -32,8 +32,7 @@ from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.fit import fit
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
-from registry.modules.layout import Layout, bare, layout
-from registry.modules.live import is_fsdp1, model_class
+from registry.modules.layout import Layout, bare, is_fsdp1, layout, model_class
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.tensors.values import decode, decode_metadata
@@ -196,7 +195,7 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
         if request.fsdp:
             return set_mode(module, training=True), report
         if not isinstance(module, nn.parallel.DistributedDataParallel):
-            module = parallel.wrap_ddp(module, device, synchronise=bool(request.allow_missing or request.allow_shape))
+            module = parallel.wrap_ddp(module, device, synchronize=bool(request.allow_missing or request.allow_shape))
         return module, report
 
 

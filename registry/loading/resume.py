@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -19,7 +19,6 @@ from registry.catalog.entry import Entry
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused
 from registry.home.home import Home
-from registry.home.version import Verify
 from registry.loading.load import LoadRequest, load_here, require_unflattened
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
@@ -27,7 +26,10 @@ from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
-from registry.ranks.shards import is_shard, materialised
+from registry.ranks.shards import is_shard, materialized
+
+if TYPE_CHECKING:
+    from registry.blobs.store import Verify
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _spread(value: Any, parameter: torch.Tensor) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     if is_shard(parameter) and value.shape == parameter.shape:
-        return materialised(parameter.detach(), value).detach()
+        return materialized(parameter.detach(), value).detach()
     return value.clone()
 
 

@@ -130,7 +130,7 @@ def unshadowed(module: nn.Module, *names: str) -> Iterator[None]:
     for _, part in parts(module):
         own = part.__dict__
         data = [name for name in wanted & own.keys() if not callable(own[name])]
-        for name in (*data, *(_data_of(_kind(part), wanted) - own.keys())):
+        for name in (*data, *(_data_of(class_of(part), wanted) - own.keys())):
             hidden.append((own, name, own.get(name, hidden)))
             own[name] = MethodType(getattr(nn.Module, name), part)
     try:
@@ -143,7 +143,7 @@ def unshadowed(module: nn.Module, *names: str) -> Iterator[None]:
                 own[name] = value
 
 
-def _kind(module: nn.Module) -> Any:
+def class_of(module: nn.Module) -> Any:
     """Return the class, which mypy takes for unhashable, as the key of a cache."""
     return type(module)
 

@@ -16,15 +16,15 @@ from registry.errors.checkpoints import UnstorableTensor
 from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
 from registry.modules.fitting.plan import is_real_float
-from registry.modules.layout import bare, layout, owned
-from registry.modules.live import LiveTensor, is_fsdp1, is_sharded
+from registry.modules.layout import bare, is_fsdp1, is_sharded, layout, owned
+from registry.modules.live import LiveTensor
 from registry.ranks.shards import is_shard, local, part_of
 from registry.tensors.memory import same_bits
 from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
-    from registry.loading.check import Held, Verdict
+    from registry.loading.check import ComparedTensor, Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def holdings(module: nn.Module) -> Holdings:
     found = layout(module)
     wrappers = {
         owner: place.get_extra_state() if isinstance(place, nn.Module) else _whole(place.tensor)
-        for owner, place in (owned(found) if found.wrappers else {}).items()
+        for owner, place in owned(found).items()
     }
     module = bare(module)
     state: dict[str, Any] = (
@@ -121,14 +121,14 @@ def holdings(module: nn.Module) -> Holdings:
     return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found), wrappers)
 
 
-def is_more_than_bits(here: Held, stored: Held) -> bool:
+def is_more_than_bits(here: ComparedTensor, stored: ComparedTensor) -> bool:
     """Whether a tensor of a module may be right without having the stored bits: a part of them, or a cast."""
     if here.spec.shape != stored.spec.shape or isinstance(here, Blank):
         return False
     return isinstance(here, Slice) or (here.spec.dtype != stored.spec.dtype and _castable(here.spec, stored.spec))
 
 
-def verdict(here: Held, stored: Held, values: torch.Tensor) -> Verdict:
+def verdict(here: ComparedTensor, stored: ComparedTensor, values: torch.Tensor) -> Verdict:
     """Compare a tensor of a module with the whole stored one; a cast is what ``load(cast=)`` would have put there."""
     if isinstance(here, Slice):
         mine, part = local(here.tensor), part_of(values, here.tensor)

@@ -1,7 +1,12 @@
-"""Where a module keeps the tensors of its state dict: one slot a canonical name."""
+"""What stands inside of a live module, through the wrappers around and in it: the one walk of it there is.
+
+What a push stores, a load fits and a check compares are the names that this finds; `anatomy.parts` goes through
+modules without names. A module is a wrapper by the type of the object, never by the name of an attribute.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,13 +15,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from registry.canonical.owned import levels_of
-from registry.modules.live import wrapper_of
+from registry.canonical.form import EXTRA_STATE
+from registry.canonical.owned import Met, levels_of
+from registry.canonical.wrappers import WRAPPERS, Wrapper
+from registry.modules.anatomy import class_of, parts, state_dict
+from registry.tensors.ties import tied
 from registry.tensors.wrapper_value import Owner
 
-EXTRA_STATE = "_extra_state"
-"""Last component of the name under which torch stores what ``get_extra_state()`` returns."""
-
+_FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
+_HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""Components that torch's own hooks take out of a live state dict's names."""
 _HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 _KNOWN_LOADERS = (
     nn.Module._load_from_state_dict,
@@ -34,6 +42,18 @@ class Slot(NamedTuple):
     tensor: torch.Tensor
 
 
+class Step(NamedTuple):
+    """A module on the way through another, as often as it is registered."""
+
+    module: nn.Module
+    path: str
+    """Prefix of its canonical names, ``"layers.0."``: wrappers leave no component."""
+    at: str
+    """Prefix of its names in the state dict of the whole."""
+    row: Wrapper | None
+    """Which wrapper it is; None for a part of the model."""
+
+
 class Layout(NamedTuple):
     """Everything in a module's state dict, by canonical name, in its order."""
 
@@ -44,16 +64,69 @@ class Layout(NamedTuple):
     """Every module with the prefix of its names; one that is registered twice is there twice, wrappers are not."""
     custom: str
     """Class that reads or writes its state dict in its own way; empty if none does."""
-    wrappers: list[tuple[str, nn.Module]]
-    """Every wrapper with the prefix of the names of what it wraps, outermost first."""
+    wrappers: list[Step]
+    """Every wrapper, outermost first."""
+
+    @property
+    def ties(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of names that are one tensor."""
+        return tied({name: id(slot.tensor) for name, slot in self.slots.items()})
 
 
 def layout(module: nn.Module) -> Layout:
-    """Walk a module as ``state_dict()`` does; wrappers inside, such as DataParallel, leave no component."""
-    parts: list[tuple[str, nn.Module]] = []
-    wrappers: list[tuple[str, nn.Module]] = []
-    _walk(module, "", parts, wrappers)
-    return Layout(*_entries(parts), parts, _custom_class(parts), wrappers)
+    """Return everything that the state dict of the model in a module has; wrappers leave no component."""
+    steps = walk(module)
+    inside = [(path, module) for module, path, _, row in steps if row is None]
+    return Layout(*_entries(inside), inside, _custom_class(steps), [step for step in steps if step.row is not None])
+
+
+def walk(module: nn.Module, path: str = "") -> list[Step]:
+    """Return a module and all that stands inside of it, as ``state_dict()`` meets them, an outer wrapper first.
+
+    What a wrapper has beside the model that it wraps is no part of that, and is not walked (see `owned`).
+    """
+    steps: list[Step] = []
+
+    def visit(module: nn.Module, path: str, at: str) -> None:
+        while (inner := _inside(module)) is not None:
+            steps.append(Step(module, path, at, inner[0]))
+            at = at if inner[0].component in _HIDDEN else f"{at}{inner[0].component}."
+            module = inner[1]
+        steps.append(Step(module, path, at, None))
+        for key, part in module.__dict__["_modules"].items():
+            if part is not None:
+                below = f"{path}{key}."
+                visit(part, below, below if at == path else f"{at}{key}.")
+
+    visit(module, path, path)
+    return steps
+
+
+def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
+    """Return every wrapper in a live module, outermost first; one that stands at several places, once for each."""
+    met: list[Met] = []
+    for step in walk(module):
+        path = step.path.removesuffix(".")
+        if _is_sharded_class(class_of(step.module)):
+            met.append(Met(path, "fsdp"))
+        if step.row is not None:
+            inserted = "" if step.row.component in _HIDDEN else step.at + step.row.component
+            met.append(Met(path, step.row.name, inserted, {step.at + name: name for name in _own_names(step)}))
+    return tuple(met)
+
+
+def _own_names(wrapper: Step) -> Iterator[str]:
+    """Yield the names, below a wrapper, of what it has in a state dict beside what it wraps."""
+    for entries in _entries([("", wrapper.module)]):
+        yield from entries
+    for key, child in _beside(wrapper):
+        yield from (f"{key}.{name}" for name in state_dict(child))
+
+
+def _beside(wrapper: Step) -> Iterator[tuple[str, nn.Module]]:
+    for key, child in wrapper.module.__dict__["_modules"].items():
+        if child is not None and wrapper.row is not None and key != wrapper.row.component:
+            yield key, child
 
 
 def _entries(parts: list[tuple[str, nn.Module]]) -> tuple[dict[str, Slot], dict[str, nn.Module]]:
@@ -67,57 +140,78 @@ def _entries(parts: list[tuple[str, nn.Module]]) -> tuple[dict[str, Slot], dict[
         for key, buffer in state["_buffers"].items():
             if buffer is not None and key not in state["_non_persistent_buffers_set"]:
                 slots[prefix + key] = Slot(part, key, False, buffer)
-        if _has_extra_state(_kind(part)):
+        if _has_extra_state(class_of(part)):
             extra_states[prefix + EXTRA_STATE] = part
     return slots, extra_states
 
 
 def owned(found: Layout) -> dict[Owner, Slot | nn.Module]:
     """Return what the wrappers of a module have beside the model inside: a tensor, or the module of an extra state."""
-    rows = [
-        (prefix.removesuffix("."), wrapper, row) for prefix, wrapper in found.wrappers if (row := wrapper_of(wrapper))
-    ]
-    levels = levels_of((path, row.name) for path, _, row in rows)
+    named = [(step.path.removesuffix("."), step.row.name) for step in found.wrappers if step.row]
     own: dict[Owner, Slot | nn.Module] = {}
-    for (path, wrapper, row), level in zip(rows, levels, strict=True):
-        parts = [("", wrapper)]
-        for key, child in wrapper.__dict__["_modules"].items():
-            if child is not None and key != row.component:
-                _walk(child, f"{key}.", parts, [])
-        slots, extra_states = _entries(parts)
-        own.update({Owner(path, row.name, level, key): slot for key, slot in slots.items()})
-        own.update({Owner(path, row.name, level, key): part for key, part in extra_states.items()})
+    for step, (path, name), level in zip(found.wrappers, named, levels_of(named), strict=True):
+        inside = [("", step.module)]
+        for key, child in _beside(step):
+            inside += [(part.path, part.module) for part in walk(child, f"{key}.") if part.row is None]
+        for entries in _entries(inside):
+            own.update({Owner(path, name, level, key): place for key, place in entries.items()})
     return own
 
 
 def bare(module: nn.Module) -> nn.Module:
-    """Return the model inside of any wrappers at the root, known by their types."""
+    """Return the model inside of any wrappers at the root."""
     while (inner := _inside(module)) is not None:
-        module = inner
+        module = inner[1]
     return module
 
 
-def _inside(module: nn.Module) -> nn.Module | None:
-    row = wrapper_of(module)
-    child = getattr(module, row.component, None) if row is not None else None
-    return child if isinstance(child, nn.Module) else None
+def model_class(module: nn.Module) -> type[nn.Module]:
+    """Return the class of the model inside any wrappers; of a ``fully_shard``ed one, the class that it had before."""
+    classes = type(bare(module)).__mro__
+    # `fully_shard` makes a class of (FSDPModule, the model's class) and gives it to the object.
+    added = next((number for number, cls in enumerate(classes) if _is_fsdp2(cls)), None)
+    found: type[nn.Module] = classes[0] if added is None else classes[added + 1]
+    return found
 
 
-def _custom_class(parts: list[tuple[str, nn.Module]]) -> str:
+def is_sharded(module: nn.Module) -> bool:
+    """Whether each rank holds only a part of the parameters (FSDP)."""
+    return is_fsdp1(module) or any(_is_sharded_class(class_of(part)) for _, part in parts(module))
+
+
+def is_fsdp1(module: nn.Module) -> bool:
+    """Whether something in a module is wrapped by ``FullyShardedDataParallel``, which flattens its parameters."""
+    rows = (_wrapper_of(class_of(part)) for _, part in parts(module))
+    return any(row is not None and _FSDP1 in row.types for row in rows)
+
+
+def _inside(module: nn.Module) -> tuple[Wrapper, nn.Module] | None:
+    """Return which wrapper a module is, and what it wraps; nothing of any other module."""
+    row = _wrapper_of(class_of(module))
+    if row is None:
+        return None
+    child = module.__dict__["_modules"].get(row.component)
+    return None if child is None else (row, child)
+
+
+@cache
+def _wrapper_of(kind: type[Any]) -> Wrapper | None:
+    """Return the wrapper that a class is, or one that it derives from."""
+    names = [f"{parent.__module__}.{parent.__qualname__}" for parent in kind.__mro__]
+    return next((row for name in names for row in WRAPPERS if name in row.types), None)
+
+
+def _custom_class(steps: list[Step]) -> str:
     """Return the name of a class whose state dict is more than its registered tensors, or an empty text."""
-    for _, part in parts:
-        if _has_custom_class(_kind(part)):
+    inside = [part for part, _, _, row in steps if row is None]
+    for part in inside:
+        if _has_custom_class(class_of(part)):
             return type(part).__name__
-    hooked = [part for _, part in parts if any(map(part.__dict__.get, _HOOKS))]
+    hooked = [part for part in inside if any(map(part.__dict__.get, _HOOKS))]
     # FSDP2 hooks every module whose parameters it gives out, to keep them given out: that is no loading of its own
-    if hooked and not any(_is_sharded_class(_kind(part)) for _, part in parts):
+    if hooked and not any(_is_sharded_class(class_of(step.module)) for step in steps):
         return type(hooked[0]).__name__
     return ""
-
-
-def _kind(module: nn.Module) -> Any:
-    """Return the class, which mypy takes for unhashable, as the key of a cache."""
-    return type(module)
 
 
 @cache
@@ -137,16 +231,9 @@ def _has_extra_state(kind: type[Any]) -> bool:
 
 @cache
 def _is_sharded_class(kind: type[Any]) -> bool:
-    return any(parent.__name__ == "FSDPModule" and parent.__module__.startswith("torch.") for parent in kind.__mro__)
+    return any(map(_is_fsdp2, kind.__mro__))
 
 
-def _walk(
-    module: nn.Module, prefix: str, parts: list[tuple[str, nn.Module]], wrappers: list[tuple[str, nn.Module]]
-) -> None:
-    while (inner := _inside(module)) is not None:
-        wrappers.append((prefix, module))
-        module = inner
-    parts.append((prefix, module))
-    for name, child in module.__dict__["_modules"].items():
-        if child is not None:
-            _walk(child, f"{prefix}{name}.", parts, wrappers)
+def _is_fsdp2(cls: type) -> bool:
+    """Whether a class is FSDP2's own, which moved between torch's modules from release to release."""
+    return cls.__name__ == "FSDPModule" and cls.__module__.startswith("torch.distributed.")

@@ -7,31 +7,24 @@ import ctypes
 import types
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Hashable, Iterator, Mapping
-from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.canonical.form import EXTRA_STATE
-from registry.canonical.owned import Met
-from registry.canonical.wrappers import WRAPPERS, Wrapper
-from registry.checkpoints.containers import examine
+from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import DEEPEST
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
-from registry.modules.anatomy import parameters, parts, state_dict, unshadowed
+from registry.modules.anatomy import parameters, state_dict, unshadowed
+from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.spec import TensorSpec
 from registry.tensors.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
-
-_FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
-_HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-"""Components that torch's own hooks take out of a live state dict's names."""
 
 
 class LiveTensor:
@@ -101,7 +94,7 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     """Return a dict in memory as a file that holds it is read."""
     named = "a state dict in memory"
-    found = examine(inert(source, named), named, None)
+    found = sort_contents(inert(source, named), named, None)
     refuse_spread(found.value, named)
     return Checkpoint(
         named, None, "live", found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
@@ -198,91 +191,6 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     if tensor.is_quantized or dtype not in ITEM_SIZES:
         return f"of dtype {dtype}", "convert it to a plain dtype first"
     return None
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the model inside any wrappers at the root."""
-    while True:
-        row = wrapper_of(module)
-        child = getattr(module, row.component, None) if row else None
-        if not isinstance(child, nn.Module):
-            return module
-        module = child
-
-
-def model_class(module: nn.Module) -> type[nn.Module]:
-    """Return the class of the model inside any wrappers; of a ``fully_shard``ed one, the class that it had before."""
-    classes = type(unwrapped(module)).__mro__
-    # `fully_shard` makes a class of (FSDPModule, the model's class) and gives it to the object.
-    added = next((number for number, cls in enumerate(classes) if _is_fsdp2(cls)), None)
-    found: type[nn.Module] = classes[0] if added is None else classes[added + 1]
-    return found
-
-
-def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
-    """Return every wrapper in a live module, outermost first; one that stands at several places, once for each."""
-    return tuple(_met(module, "", ""))
-
-
-def _met(module: nn.Module, at: str, path: str) -> Iterator[Met]:
-    """Yield the wrappers in what stands under the prefix ``at`` in the names, and under ``path`` canonically."""
-    row = wrapper_of(module)
-    children: dict[str, nn.Module | None] = module.__dict__["_modules"]
-    if row is not None and (inner := children.get(row.component)) is not None:
-        # torch takes these out of the names of a live state dict.
-        inserted = "" if row.component in _HIDDEN else at + row.component
-        yield Met(path.removesuffix("."), row.name, inserted, _own_names(module, row.component, at))
-        yield from _met(inner, f"{inserted}." if inserted else at, path)
-        return
-    if any(map(_is_fsdp2, type(module).__mro__)):
-        yield Met(path.removesuffix("."), "fsdp")
-    for key, child in children.items():
-        if child is not None:
-            yield from _met(child, f"{at}{key}.", f"{path}{key}.")
-
-
-def _own_names(wrapper: nn.Module, component: str, at: str) -> dict[str, str]:
-    """Return what a wrapper has beside its child: the name in the state dict to the name below the wrapper."""
-    state = wrapper.__dict__
-    own = [key for key, parameter in state["_parameters"].items() if parameter is not None]
-    own += [key for key in state["_buffers"] if key not in state["_non_persistent_buffers_set"]]
-    if type(wrapper).get_extra_state is not nn.Module.get_extra_state:
-        own.append(EXTRA_STATE)
-    for key, child in state["_modules"].items():
-        if key != component and child is not None:
-            own += [f"{key}.{name}" for name in state_dict(child)]
-    return {at + name: name for name in own}
-
-
-def is_sharded(module: nn.Module) -> bool:
-    """Whether each rank holds only a part of the parameters (FSDP)."""
-    return is_fsdp1(module) or any(any(map(_is_fsdp2, type(child).__mro__)) for _, child in parts(module))
-
-
-def is_fsdp1(module: nn.Module) -> bool:
-    """Whether something in a module is wrapped by ``FullyShardedDataParallel``, which flattens its parameters."""
-    return any(_FSDP1 in _type_names(child) for _, child in parts(module))
-
-
-def wrapper_of(module: nn.Module) -> Wrapper | None:
-    """Return the wrapper that a module is, by its class or one that it derives from, or None."""
-    kind: Any = type(module)  # mypy takes it for unhashable
-    return _wrapper_of_class(kind)
-
-
-@cache
-def _wrapper_of_class(cls: type) -> Wrapper | None:
-    names = [f"{parent.__module__}.{parent.__qualname__}" for parent in cls.__mro__]
-    return next((row for name in names for row in WRAPPERS if name in row.types), None)
-
-
-def _is_fsdp2(cls: type) -> bool:
-    """Whether a class is FSDP2's own, which moved between torch's modules from release to release."""
-    return cls.__name__ == "FSDPModule" and cls.__module__.startswith("torch.distributed.")
-
-
-def _type_names(module: nn.Module) -> list[str]:
-    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__]
 
 
 def _full_state(module: nn.Module) -> dict[str, Any]:

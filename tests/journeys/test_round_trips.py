@@ -12,6 +12,7 @@ import torch
 from nets import Counting, OnlyChild, PointNet, Tied
 from safetensors.torch import load_file, save_model
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
 from torch.optim.swa_utils import AveragedModel
 
 import registry
@@ -223,6 +224,17 @@ def test_files_from_before_the_counters_load_with_them_defaulted(hub: registry.R
     model, report = hub.load("old", report=True)
     assert report.defaulted == ("features.1.num_batches_tracked",)
     assert int(model.features[1].num_batches_tracked) == 0
+
+
+def test_a_push_misses_the_counters_that_a_load_would_miss(hub: registry.Registry, tmp_path: Path) -> None:
+    model = PointNet()
+    model.features[1] = CheckpointWrapper(model.features[1])  # whose paths the metadata has, and the names have not
+    state = model.state_dict()
+    del state["features.1.num_batches_tracked"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(errors.ClassMismatch, match="num_batches_tracked"):
+        hub.push(tmp_path / "cut.pth", model="nets:PointNet")
+    assert hub.list() == ()
 
 
 @pytest.mark.parametrize("file", ["wrapped.th", "3ddfa_mb05.pth"])

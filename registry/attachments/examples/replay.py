@@ -20,7 +20,8 @@ from registry.inspection import Inspection
 from registry.modules.anatomy import parts
 from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
-from registry.modules.live import LiveTensor, unwrapped
+from registry.modules.layout import bare
+from registry.modules.live import LiveTensor
 from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
@@ -100,7 +101,7 @@ def attach_example(source: object, inspection: Inspection | None, inputs: object
     """
     example = as_example(inputs)
     if isinstance(source, nn.Module):
-        model = unwrapped(source)
+        model = bare(source)
     else:
         assert inspection is not None
         model = _built(inspection)
@@ -133,7 +134,7 @@ def replay(ref: str, attached: StoredAttachment, model: nn.Module, *, cast: torc
     Raises:
         ExampleFailed, OutputsVary, NothingToCompare: the model does something else than it did.
     """
-    model = unwrapped(model)
+    model = bare(model)
     values = attached.values
     expected = Outputs(
         {

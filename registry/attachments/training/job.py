@@ -15,8 +15,8 @@ from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
 from registry.modules.building import process_state as generators
-from registry.modules.layout import bare, layout
-from registry.modules.live import LiveTensor, is_fsdp1
+from registry.modules.layout import bare, is_fsdp1, layout
+from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
 

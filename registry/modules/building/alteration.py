@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from registry.tensors.ties import broken
+
 if TYPE_CHECKING:
     from registry.checkpoints.weights import TensorSource
     from registry.modules.building.constructor import Constructed
@@ -43,12 +45,12 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
 
 def is_broken(tie: Sequence[str], tensors: Mapping[str, TensorSource]) -> bool:
     """Whether names that are to be one tensor are several with different values."""
-    sources = [tensors[name] for name in tie if name in tensors]
-    return any(
-        other.identity != sources[0].identity
-        and (other.spec != sources[0].spec or other.buffer() != sources[0].buffer())
-        for other in sources[1:]
-    )
+
+    def same(one: str, other: str) -> bool:
+        first, second = tensors[one], tensors[other]
+        return first.identity == second.identity or (first.spec == second.spec and first.buffer() == second.buffer())
+
+    return broken(tie, tensors, same) is not None
 
 
 def _differences(

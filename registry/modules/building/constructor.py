@@ -170,7 +170,7 @@ def note_tensors(module: nn.Module, found: Layout) -> None:
     if isinstance(init, dict) and not found.custom:
         made = {n: (s.tensor.dtype, s.tensor.shape) for n, s in found.slots.items() if not is_lazy(s.tensor)}
         lazy = [name for name in found.slots if name not in made] if len(made) != len(found.slots) else []
-        module.__dict__[NOTED] = [init, {"tensors": made, "lazy": lazy, "ties": _ties(found)}]
+        module.__dict__[NOTED] = [init, {"tensors": made, "lazy": lazy, "ties": list(map(list, found.ties))}]
 
 
 def noted_tensors(module: nn.Module) -> Constructed | None:
@@ -180,13 +180,6 @@ def noted_tensors(module: nn.Module) -> Constructed | None:
         return None
     tensors = {n: TensorSpec(str(d).removeprefix("torch."), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
     return Constructed(tensors, frozenset(found[1]["lazy"]), tuple(map(tuple, found[1]["ties"])))
-
-
-def _ties(found: Layout) -> list[list[str]]:
-    same: dict[int, list[str]] = {}
-    for name, slot in found.slots.items():
-        same.setdefault(id(slot.tensor), []).append(name)
-    return [names for names in same.values() if len(names) > 1] if len(same) != len(found.slots) else []
 
 
 def attributes_read(constructor: Callable[..., Any]) -> list[str]:

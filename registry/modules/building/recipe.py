@@ -139,9 +139,9 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     from registry.modules.building.remember import constructed, forgotten, remembered
     from registry.modules.building.specification import ModelSpec
     from registry.modules.building.target import resolve_target, target_of
-    from registry.modules.live import model_class, unwrapped
+    from registry.modules.layout import bare, model_class
 
-    cls, inner = model_class(module), unwrapped(module)
+    cls, inner = model_class(module), bare(module)
     live_class, why_not = target_of(cls) if model is None else (None, "")
     target = model or live_class
     lost = (f"the class {cls.__name__} is not recorded: {why_not}; a load needs model=",) if target is None else ()

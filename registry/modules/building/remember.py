@@ -52,14 +52,14 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     if not isinstance(model, nn.Module):
         raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
     from registry.modules.building.constructor import Call, by_name, note, signature_of
-    from registry.modules.live import model_class, unwrapped
+    from registry.modules.layout import bare, model_class
 
     cls = model_class(model)
     Call(args, init).check(cls, cls.__qualname__)
     signature = signature_of(cls)
     named = by_name(signature.bind(*args, **init)) if signature is not None else init
-    note(unwrapped(model), Arguments.of(named, cls.__qualname__))
-    _record_tensors(unwrapped(model))
+    note(bare(model), Arguments.of(named, cls.__qualname__))
+    _record_tensors(bare(model))
     return model
 
 

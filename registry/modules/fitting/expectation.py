@@ -10,15 +10,16 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
+from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import unwrapping_of
 from registry.modules.anatomy import state_dict
 from registry.modules.building.process_state import gc_paused
-from registry.modules.layout import EXTRA_STATE, Layout, bare, layout
-from registry.modules.live import live_wrappers
+from registry.modules.layout import Layout, bare, layout, live_wrappers
 from registry.tensors.spec import TensorSpec
+from registry.tensors.ties import tied
 
 COUNTER = "num_batches_tracked"
-"""Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""
+"""Buffer of batch normalization that torch 0.4.1 introduced; earlier files do not have it."""
 
 
 @gc_paused()
@@ -40,17 +41,15 @@ def expect_of(module: nn.Module, found: Layout) -> Expectation:
     )
     tensors: dict[str, TensorSpec] = {}
     values: set[str] = set()
-    same: dict[int, list[str]] = {}
     for name, value in state.items():
         if not isinstance(value, torch.Tensor) or is_lazy(value) or name.rpartition(".")[2] == EXTRA_STATE:
             values.add(name)
         else:
             tensors[name] = spec_of(value)
-            same.setdefault(id(value), []).append(name)
     return Expectation(
         tensors=tensors,
         values=frozenset(values),
-        ties=tuple(tuple(names) for names in same.values() if len(names) > 1),
+        ties=tied({name: id(state[name]) for name in tensors}),
         defaults=counters(found) & tensors.keys(),
     )
 
@@ -73,7 +72,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def counters(found: Layout) -> frozenset[str]:
-    """Return the names of the counters of batch normalisation, which files from before torch 0.4.1 do not have."""
+    """Return the names of the counters of batch normalization, which files from before torch 0.4.1 do not have."""
     return frozenset(
         name for name, slot in found.slots.items() if slot.key == COUNTER and isinstance(slot.owner, _NormBase)
     )

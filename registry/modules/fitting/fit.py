@@ -26,6 +26,7 @@ from registry.modules.fitting.rollback import Snapshot
 from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
 from registry.modules.layout import Layout, bare, layout
 from registry.tensors.memory import same_bits
+from registry.tensors.ties import broken, separate
 from registry.tensors.wrapper_value import Owner
 
 
@@ -233,10 +234,6 @@ def _check_ties(
     ties: Sequence[Sequence[str]],
 ) -> None:
     """Refuse names that the module holds as one tensor and that differ in the entry."""
-    known = {name: group[0] for group in ties for name in group}
-    for group in wanted:
-        present = [name for name in group if name in weights]
-        for other in present[1:]:
-            first = present[0]
-            if known.get(first, first) != known.get(other, other) and not same_bits(weights[first], weights[other]):
-                raise BrokenTie(model, [first, other])
+    for tie in separate(wanted, ties):
+        if pair := broken(tie, weights, lambda one, other: same_bits(weights[one], weights[other])):
+            raise BrokenTie(model, pair)

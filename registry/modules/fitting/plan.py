@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from registry.canonical.expectation import Expectation
+from registry.canonical.expectation import Expectation, knows_counter
 from registry.errors.models import DtypeMismatch, FitError, MissingTensors, ShapeMismatch, UnexpectedTensors
 from registry.modules.fitting.report import LoadReport
 from registry.tensors.spec import TensorSpec
+from registry.tensors.ties import separate
 
 _REAL_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -71,7 +72,7 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
     """
     present = content.values.union(content.tensors)
     sources, missing = _sources(wanted, content, present)
-    defaulted = [name for name in missing if name in wanted.defaults and not _has_counter(name, content.metadata)]
+    defaulted = [name for name in missing if name in wanted.defaults and not knows_counter(name, content.metadata)]
     absent = [name for name in missing if name not in set(defaulted)]
     kept = [name for name in absent if matches(name, allowed.missing)]
     known = wanted.names
@@ -90,7 +91,7 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
         reshaped=reshaped,
         cast=_casts(sources, wanted, content, allowed.cast),
         tied=wanted.ties,
-        untied=_untied(content.ties, wanted),
+        untied=separate(([n for n in tie if n in wanted.tensors] for tie in content.ties), wanted.ties),
     )
     if refused := sorted(set(absent) - set(kept), key=absent.index):
         raise reported(MissingTensors(model, refused), report)
@@ -126,12 +127,6 @@ def _sources(wanted: Expectation, content: Content, present: frozenset[str]) -> 
     return sources, missing
 
 
-def _has_counter(name: str, metadata: Mapping[str, Mapping[str, Any]] | None) -> bool:
-    """Whether the file was written by a torch that had the counter, so that its absence is a loss."""
-    version = (metadata or {}).get(name.rpartition(".")[0], {}).get("version")
-    return isinstance(version, int) and version >= 2
-
-
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns, in the manner of ``fnmatch``, is of this name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -164,13 +159,6 @@ def _casts(
         if name in wanted.tensors and source in content.tensors
     }
     return {name: (dtype, cast) for name, dtype in found.items() if is_real_float(dtype) and dtype != cast}
-
-
-def _untied(ties: Sequence[Sequence[str]], wanted: Expectation) -> tuple[tuple[str, ...], ...]:
-    """Return the groups of the entry of which the module holds at least two tensors."""
-    one = {name: group[0] for group in wanted.ties for name in group}
-    groups = [tuple(name for name in group if name in wanted.tensors) for group in ties]
-    return tuple(group for group in groups if len({one.get(name, name) for name in group}) > 1)
 
 
 def _check_specs(

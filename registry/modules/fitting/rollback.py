@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.modules import anatomy
-from registry.modules.exchange import exchange
 from registry.modules.layout import Layout, layout, owned
+from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local
 from registry.tensors.memory import same_bits
 
@@ -67,10 +67,10 @@ class Snapshot:
 
     def __init__(self, module: nn.Module, found: Layout | None = None, *, thorough: bool = False) -> None:
         found = found or layout(module)
-        extra_states = [*found.extra_states.values(), *_extra_states_of_wrappers(found)]
+        extra_states = [p for p in (*found.extra_states.values(), *owned(found).values()) if isinstance(p, nn.Module)]
         self._modules: list[_Module] = []
         self._traits: list[_Traits] = []
-        tensors = _tensors(module)
+        tensors = {id(tensor): tensor for tensor in anatomy.tensors(module)}
         if thorough or found.custom or extra_states:
             parts = [part for _, part in anatomy.parts(module)]
             self._modules = [_attributes(part) for part in parts]
@@ -112,19 +112,11 @@ def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
         raise
 
 
-def _tensors(module: nn.Module) -> dict[int, torch.Tensor]:
-    return {id(tensor): tensor for tensor in anatomy.tensors(module)}
-
-
 def _has_memory(value: object) -> bool:
     """Whether an attribute is a tensor that can be read; FSDP keeps views of memory that it has given up."""
     if not isinstance(value, torch.Tensor) or is_lazy(value) or value.layout != torch.strided:
         return False
     return value.is_meta or is_shard(value) or not value.numel() or value.untyped_storage().nbytes() > 0
-
-
-def _extra_states_of_wrappers(found: Layout) -> list[nn.Module]:
-    return [place for place in owned(found).values() if isinstance(place, nn.Module)] if found.wrappers else []
 
 
 def _remembered(tensor: torch.Tensor) -> _Tensor:
@@ -188,7 +180,7 @@ def _restore_traits(traits: _Traits) -> None:
 def _restore_values(tensor: torch.Tensor, memory: torch.Tensor, values: torch.Tensor | None) -> None:
     if values is None:
         if not tensor.is_meta:
-            exchange(tensor, memory)
+            swap_contents(tensor, memory)
         return
     moved = tensor.data_ptr() != memory.data_ptr() or tensor.dtype != memory.dtype
     if moved or tensor.shape != memory.shape or tensor.stride() != memory.stride():

@@ -50,8 +50,6 @@ def plan_wrappers(found: Layout, values: Mapping[Owner, Any], allowed: Allowance
     Raises:
         ShapeMismatch, DtypeMismatch: it is there and holds a tensor of another kind under that name.
     """
-    if not found.wrappers:
-        return WrapperPlan(not_used=tuple(map(str, values)))
     own = owned(found)
     tensors: dict[Owner, Slot] = {}
     extra_states: dict[Owner, nn.Module] = {}

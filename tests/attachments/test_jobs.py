@@ -111,6 +111,28 @@ def test_an_optimizer_without_a_state_is_left_so(ranks: Ranks, hub: registry.Reg
     assert not optimizer.state
 
 
+def push_and_load_a_sharded_wrapper(rank: int) -> None:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+    from torch.distributed.fsdp import fully_shard
+
+    def spread(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        model = nn.Sequential(checkpoint_wrapper(nn.Linear(4, 4)), nn.Linear(4, 2))
+        fully_shard(model[0])  # the wrapper itself, and nothing around it
+        return model
+
+    entry = registry.push(spread(0), "net")
+    assert entry.wrapper == "fsdp(checkpoint)"
+    other = registry.load("net", model=spread(1))
+    report = registry.check(other, "net")
+    assert report.is_equal and len(report.equal) == 4, str(report)
+
+
+@sharding_on_the_cpu
+def test_a_wrapper_that_is_sharded_itself_is_seen_as_both(ranks: Ranks, home: Path) -> None:
+    ranks.run(push_and_load_a_sharded_wrapper)
+
+
 def push_badly(rank: int) -> None:
     with pytest.raises(errors.RegistryError):
         registry.push(wrapped("ddp"), "net", parent="nobody:v7")
