@@ -197,6 +197,7 @@ def test_a_file_system_that_is_read_only(folder: Path, home: Path) -> None:
 
 @as_root
 def test_a_home_that_may_not_be_entered_is_one_sentence(home: Path) -> None:
+    Registry(home).list()  # so that all modules are there that nobody could import
     home.chmod(0)
     child = os.fork()
     if child == 0:
@@ -208,8 +209,9 @@ def test_a_home_that_may_not_be_entered_is_one_sentence(home: Path) -> None:
             code = 0 if "Permission denied" in str(error) else 2
         finally:
             os._exit(code)
+    status = os.waitpid(child, 0)[1]
     home.chmod(0o755)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @as_root
