@@ -25,6 +25,9 @@ _RANKED = (
 )
 """Names whose number is that of a process with a share of the model: pattern, what they are, what to do."""
 
+_OF_SEVERAL = re.compile(r"model_world_size_(\d+)_rank_\d+|(?:tp|pp|ep|mp)[-_]?\d+[-_]of[-_](\d+)")
+"""Names that say over how many processes a model was spread."""
+
 _REPLICAS = re.compile(r"(?<![A-Za-z])(?:rank|shard)[-_]?(\d+)")
 """Names whose number is that of a process, which may have had all of the model or a part."""
 
@@ -57,9 +60,14 @@ def refuse_part(path: Path) -> None:
     if re.match(r"layer_\d+-model_\d+", name):
         raise ZeroShards(str(path), "one layer's pipeline-parallel")
     for pattern, what, remedy in _RANKED:
-        others = _others(path, pattern)
-        if others:
+        if others := _others(path, pattern):
             raise PartOfModel(str(path), f"it is one of {len(others) + 1} {what}, beside {others[0]}", remedy)
+        number = pattern.search(name)
+        if number is not None and int(number[1]) > 0:
+            raise PartOfModel(str(path), f"it is one of several {what}: number {int(number[1])}, from 0 on", remedy)
+    of = _OF_SEVERAL.search(name)
+    if of is not None and int(of[1] or of[2]) > 1:
+        raise PartOfModel(str(path), f"its name says that it is one of {int(of[1] or of[2])} parts", _FRAMEWORK)
 
 
 def is_shard(name: str) -> bool:

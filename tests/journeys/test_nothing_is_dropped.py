@@ -206,6 +206,10 @@ def test_one_rank_s_part_of_a_model_is_not_a_model(
     [
         ("model-00001-of-000163.safetensors", errors.OneShard),
         ("pytorch_model_00002-of-00003.bin", errors.OneShard),
+        ("consolidated.01.pth", errors.PartOfModel),
+        ("mp_rank_01_model_states.pt", errors.PartOfModel),
+        ("model_world_size_4_rank_0.pt", errors.PartOfModel),
+        ("model-tp0-of-2.pt", errors.PartOfModel),
         ("zero_pp_rank_0_mp_rank_00_optim_states.pt", errors.ZeroShards),
         ("bf16_zero_pp_rank_3_mp_rank_00_model_states.pt", errors.ZeroShards),
         ("layer_03-model_00-model_states.pt", errors.ZeroShards),
