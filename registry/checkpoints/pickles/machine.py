@@ -10,7 +10,7 @@ from registry.checkpoints.cursor import Cursor
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Vocabulary
 from registry.tensors.budget import MANY_NUMBERS, Budget
 from registry.tensors.numpy_values import Scalar
-from registry.tensors.values import Foreign, Record, Size, Symbol
+from registry.tensors.values import Foreign, Record, Size, TorchConstant
 
 LONGEST_NAME = 1000
 """Characters of the name of a class; a pickle can repeat one with two bytes."""
@@ -150,7 +150,7 @@ class StackMachine(Machine):
         Numbers far apart can: beyond so many of them, one object stands for all the others.
         """
         kind = type(key)
-        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, Symbol, Foreign)):
+        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, TorchConstant, Foreign)):
             return key
         if kind is int and key.bit_length() <= 64:
             # A table has more places than items, so that numbers which are no larger have a place each.
