@@ -125,6 +125,9 @@ def many(instruction: bytes, count: int, end: bytes = b".") -> bytes:
     return b"\x80\x04" + instruction * count + end
 
 
+DOUBLED = b"](" + text("lol") + b"e" + b"".join(b"q%c0h%ch%c\x86" % (n, n, n) for n in range(20, 48))
+"""A value of some hundred bytes whose text has some hundred millions."""
+
 BOMBS = {
     "lists": many(b"]", 10_000_000),
     "sets": many(b"\x8f", 10_000_000),
@@ -148,6 +151,28 @@ BOMBS = {
         b"\x8a\x0a" + (n * ((1 << 61) - 1)).to_bytes(10, "little") + b"N" for n in range(1, 500_000)) + b"u.",
     "tuple keys": b"\x80\x02}(" + b"".join(
         b"J" + struct.pack("<i", n) + b"\x85N" for n in range(200_000)) + b"u.",
+    "colliding places of the memo": b"\x80\x02" + b"".join(
+        b"Np%d\n" % (n * ((1 << 61) - 1)) for n in range(1, 60_000)) + b".",
+    "calls of calls": b"\x80\x04ca\nb\n" + b")R\x94" * 30_000 + b".",
+    "calls inside of calls": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\nq\x000cx\ny\nq\x02)q\x03"
+    + b"ctorch\nTensor\nq\x040(h\x02h\x04h\x03Ntq\x05"
+    + b"0(h\x00h\x04h\x05Ntq\x05" * 300 + b"0" + b"h\x00h\x05R0" * 60_000 + b"N.",
+    "many arguments": b"\x80\x02cbuiltins\nslice\nq\x000(" + b"N" * 1_000_000 + b"U\x01xtq\x01"
+    + b"h\x00h\x01R0" * 60_000 + b"N.",
+    "a set for many keys": b"\x80\x04}q\x00(" + b"".join(b"J" + struct.pack("<i", n) for n in range(200_000))
+    + b"\x91q\x010h\x00" + b"h\x01Ns" * 60_000 + b".",
+    "a long dtype": b"\x80\x02cnumpy\ndtype\nq\x00" + text("<" + "a" * 4_000_000) + b"\x85q\x01"
+    + b"h\x00h\x01R" * 60_000 + b".",
+    "long keys of a configuration": b"\x80\x02" + text("a" * 4_000_000) + b"q\x010}(" + b"".join(
+        b"(" + b"h\x01" * 15 + text(str(n)) + b"tN" for n in range(3_000)) + b"uq\x000"
+    + b"comegaconf.dictconfig\nDictConfig\n)R}" + text("_content") + b"h\x00sb.",
+    **{f"the name of a {name}": b"\x80\x02c" + function + DOUBLED + arguments + b"R." for name, function, arguments in (
+        ("device", b"torch\ndevice\n", b"\x85"),
+        ("layout", b"torch.serialization\n_get_layout\n", b"\x85"),
+        ("sparse tensor", b"torch._utils\n_rebuild_sparse_tensor\n", b"N\x86"),
+        ("tensor's class", b"torch._utils\n_rebuild_wrapper_subclass\n", b"\x85"),
+        ("dtype", b"torch._utils\n_rebuild_device_tensor_from_numpy\nN", b"\x86"),
+    )},
     "nested keys": b"\x80\x02}K\x01" + b"\x85q\x00h\x00\x86" * 1000 + b"Ns.",
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 from registry.checkpoints.mapping import Span
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.pickles.unpickling import unpickle
-from registry.checkpoints.pickles.vocabulary import BadPickle, Truncated
+from registry.checkpoints.pickles.vocabulary import BadPickle, Truncated, label
 from registry.checkpoints.tensors import Storage
 from registry.errors.checkpoints import DamagedCheckpoint
 from registry.tensors.dtypes import ALL_ITEM_SIZES
@@ -87,7 +87,7 @@ class _Storages:
             raise BadPickle("it refers to something that is no storage")
         kind, key, _, numel, *view = pid[1:]
         if not isinstance(kind, StorageType) or not isinstance(key, (str, int)):
-            raise BadPickle(f"it refers to a storage of an unknown type ({kind})")
+            raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
         item = ALL_ITEM_SIZES[kind.dtype]
         storage, _ = self._found.setdefault(
             str(key), (Storage(self._source, str(key), _count(numel) * item, big_endian=self._big_endian), kind.dtype)

@@ -17,7 +17,7 @@ from isal import isal_zlib
 from registry.checkpoints.mapping import Span, SpanReader
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.pickles.unpickling import unpickle
-from registry.checkpoints.pickles.vocabulary import BadPickle
+from registry.checkpoints.pickles.vocabulary import BadPickle, label
 from registry.checkpoints.tensors import Storage
 from registry.errors.canonical import some
 from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint, TorchScriptArchive
@@ -112,7 +112,7 @@ class _Storages:
             raise BadPickle("it refers to something that is no storage")
         kind, key, _, numel = pid[1:5]
         if not isinstance(kind, StorageType) or not isinstance(key, str):
-            raise BadPickle(f"it refers to a storage of an unknown type ({kind})")
+            raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
         if type(numel) is not int or numel < 0:
             raise BadPickle("it refers to a storage without a size")
         storage = self._found.get(key)

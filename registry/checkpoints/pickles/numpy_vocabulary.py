@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from registry.checkpoints.pickles.plain_vocabulary import raw_bytes
-from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
+from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary, label
 from registry.checkpoints.tensors import swapped
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
@@ -18,6 +18,10 @@ from registry.tensors.values import ARRAY, Array, Foreign, TorchConstant
 
 LARGEST_COLUMN_MAJOR = 1 << 20
 """Elements; they are reordered in Python, and no model has such arrays beside its weights."""
+
+
+LONGEST_CODE = 100
+"""Characters of a dtype's code, of which each array has a copy."""
 
 
 class ArrayType(Buildable):
@@ -86,14 +90,14 @@ def _row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:
 
 
 def _reconstruct(machine: Machine, args: tuple[Any, ...]) -> PickledArray:
-    return PickledArray(str(args[0])[:200] if args and isinstance(args[0], Global) else ARRAY)
+    return PickledArray(label(args[0])[:200] if args and isinstance(args[0], Global) else ARRAY)
 
 
 def _dtype(machine: Machine, args: tuple[Any, ...]) -> ArrayType:
     code = args[0] if args else None
     if isinstance(code, bytes):
-        code = code.decode("ascii")
-    if not isinstance(code, str):
+        code = code[: LONGEST_CODE + 1].decode("ascii")
+    if not isinstance(code, str) or len(code) > LONGEST_CODE:
         raise BadPickle("a dtype of numpy has no name")
     return ArrayType(code)
 

@@ -16,6 +16,7 @@ from registry.checkpoints.pickles.vocabulary import (
     Machine,
     Python2Text,
     Vocabulary,
+    label,
 )
 from registry.tensors.values import (
     FACTORIES,
@@ -36,7 +37,7 @@ class Configuration(Record, Buildable):
         content = state.get("_content") if isinstance(state, dict) else None
         if isinstance(content, dict):
             machine.charge(100 * len(content))
-            self.update({str(key): _node_value(node) for key, node in content.items()})
+            self.update({label(key): _node_value(node) for key, node in content.items()})
 
 
 class ConfigurationList(list[Any], Buildable):
@@ -203,7 +204,7 @@ def _posix_path(machine: Machine, args: tuple[Any, ...]) -> str:
 
 def _moment(kind: type[datetime.datetime] | type[datetime.date] | type[datetime.time], length: int) -> Handler:
     def read(machine: Machine, args: tuple[Any, ...]) -> str:
-        packed = raw_bytes(args[0]) if args else b""
+        packed = raw_bytes(args[0]) if args and len(args[0]) <= 2 * length else b""
         if len(packed) != length:
             raise BadPickle("a date is of another length than Python writes")
         return Worded(kind(packed).isoformat())  # type: ignore[arg-type, call-arg]

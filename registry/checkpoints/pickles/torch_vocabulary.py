@@ -12,7 +12,7 @@ from typing import Any
 from registry.checkpoints.mapping import held
 from registry.checkpoints.pickles.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.pickles.plain_vocabulary import PLAIN
-from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
+from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary, label
 from registry.checkpoints.tensors import FileTensor, Storage, reach, whole
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 from registry.tensors.values import PARAMETER, Array, Foreign, Size, TorchConstant
@@ -56,7 +56,7 @@ class Unstorable(Buildable):
 
 
 def _symbol(value: Any) -> str:
-    return value.name if isinstance(value, TorchConstant) else str(value)
+    return value.name if isinstance(value, TorchConstant) else label(value)
 
 
 def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any, dtype: str) -> FileTensor:
@@ -171,13 +171,13 @@ _SHARDED_TYPES = ("DTensor", "ShardedTensor")
 def _of_type(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``_rebuild_from_type_v2``: a tensor of a subclass, which is read where the subclass changes nothing."""
     function, kind, inner, state = args
-    if str(kind) in _OWN_TYPES:
+    if label(kind) in _OWN_TYPES:
         return machine.construct(function, inner)
     name = kind.name if isinstance(kind, Global) else "unknown type"
     if name in _SHARDED_TYPES:
         whole_tensor = _unsharded(state)
         return whole_tensor or Unstorable(name, "", is_sharded=True)
-    return Unstorable(f"a {kind}", "convert it to a plain torch.Tensor before saving")
+    return Unstorable(f"a {label(kind)}", "convert it to a plain torch.Tensor before saving")
 
 
 def _unsharded(state: Any) -> FileTensor | None:
@@ -189,11 +189,11 @@ def _unsharded(state: Any) -> FileTensor | None:
     if not isinstance(local, FileTensor) or not isinstance(spec, Foreign) or not isinstance(spec.state, dict):
         return None
     placements, meta = spec.state.get("placements"), spec.state.get("tensor_meta")
-    if not isinstance(placements, tuple) or not isinstance(meta, Foreign):
+    if not isinstance(placements, tuple) or len(placements) > MOST_DIMENSIONS or not isinstance(meta, Foreign):
         return None
     kinds = {placement.name.rpartition(".")[2] for placement in placements if isinstance(placement, Foreign)}
     shape = meta.args[0] if meta.args else (meta.state or {}).get("shape")
-    return local if kinds <= {"Shard", "Replicate"} and len(kinds) and tuple(shape or ()) == local.shape else None
+    return local if kinds <= {"Shard", "Replicate"} and len(kinds) and (shape or ()) == local.shape else None
 
 
 def _sharded(machine: Machine, args: tuple[Any, ...]) -> Unstorable:
@@ -201,7 +201,7 @@ def _sharded(machine: Machine, args: tuple[Any, ...]) -> Unstorable:
 
 
 def _wrapper_subclass(machine: Machine, args: tuple[Any, ...]) -> Unstorable:
-    return Unstorable(f"a {args[0]}", "convert it to a plain torch.Tensor before saving")
+    return Unstorable(f"a {label(args[0])}", "convert it to a plain torch.Tensor before saving")
 
 
 def _size(machine: Machine, args: tuple[Any, ...]) -> Size:
@@ -213,11 +213,11 @@ def _size(machine: Machine, args: tuple[Any, ...]) -> Size:
 
 
 def _device(machine: Machine, args: tuple[Any, ...]) -> TorchConstant:
-    return TorchConstant("device", ":".join(str(part)[:40] for part in args[:2]))
+    return TorchConstant("device", ":".join(label(part)[:40] for part in args[:2]))
 
 
 def _layout(machine: Machine, args: tuple[Any, ...]) -> TorchConstant:
-    return TorchConstant("layout", str(args[0])[:40])
+    return TorchConstant("layout", label(args[0])[:40])
 
 
 _HANDLERS: Mapping[str, Handler] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.tensors.values import Text
+from registry.tensors.values import Foreign, Text, TorchConstant
 
 
 class BadPickle(Exception):
@@ -26,6 +26,15 @@ class Global:
 
     def __str__(self) -> str:
         return f"{self.module}.{self.name}"
+
+
+def label(value: Any) -> str:
+    """Return what to call a value: a text that costs no more, however much the value would unfold to."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, (int, float, Global, TorchConstant, Foreign)):
+        return str(value)
+    return repr(value) if isinstance(value, bytes) and len(value) <= 100 else type(value).__name__
 
 
 class Machine:
