@@ -50,9 +50,9 @@ class Home:
     @cached_property
     def blobs(self) -> BlobStore:
         """The bytes."""
-        from registry.blobs.store import BlobStore
+        from registry.blobs.backends.local import LocalStore
 
-        return BlobStore(self.folder)
+        return LocalStore(self.folder)
 
     def close(self) -> None:
         """Let go of the database; the next verb opens it again."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from registry.blobs.store import BlobStore
 from registry.catalog.catalog import Catalog
@@ -35,7 +33,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     return (
         Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
         _file_system(catalog),
-        _space(folder),
+        _space(store),
         Finding("journal mode", catalog.journal_mode),
         Finding("schema revision", catalog.revision),
         Finding("versions", str(catalog.count()), ""),
@@ -60,8 +58,8 @@ def _file_system(catalog: Catalog) -> Finding:
     return Finding("file system", f"{kind.type} (local)")
 
 
-def _space(home: Path) -> Finding:
-    free = shutil.disk_usage(home).free
+def _space(store: BlobStore) -> Finding:
+    free = store.free_bytes()
     advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
     return Finding("free space", _size(free), advice)
 

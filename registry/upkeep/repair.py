@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from registry.blobs.store import BlobStore, Transfer
 from registry.catalog.catalog import Catalog
@@ -72,10 +71,10 @@ def repair(home: Home, report: AuditReport, sources: Sequence[str | os.PathLike[
         rebuilt = _rebuild(store, transfer, patients, bad, found)
         done = [f"restored {blob[:12]}….safetensors as it was" for blob in sorted(rebuilt)]
         done += _relocate(catalog, store, transfer, patients, suspected - rebuilt, bad - rebuilt, found)
-    moved = [path for blob in sorted(bad - rebuilt) if (path := _set_aside(catalog, store, blob)) is not None]
-    done += [f"moved {path.name} to the quarantine" for path in moved]
+    moved = [name for blob in sorted(bad - rebuilt) if (name := _set_aside(catalog, store, blob)) is not None]
+    done += [f"moved {name} to the quarantine" for name in moved]
     if rebuilt or moved:
-        details = {"restored": sorted(rebuilt), "quarantined": [path.name for path in moved]}
+        details = {"restored": sorted(rebuilt), "quarantined": moved}
         catalog.record_event("repair", None, details)
     return (*restated, *done)
 
@@ -85,7 +84,7 @@ def _is_lost(store: BlobStore, stored: StoredTensor, bad: Collection[str]) -> bo
     return stored.location.blob in bad or bool(store.faults(Manifest({"": stored}), {}))
 
 
-def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> Path | None:
+def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> str | None:
     """Move a damaged file away if nobody needs it, or if what bears its name is no file and in the way of one."""
     if store.is_in_place(blob) and any(any(p.stored_in({blob})) for p in _patients(catalog)):
         return None
