@@ -40,7 +40,10 @@ class Examined:
 
 
 class BlobStore(Protocol):
-    """Immutable safetensors files, each named by its digest."""
+    """Immutable safetensors files, each named by its digest.
+
+    Where they are not on this machine, all may raise ObjectsUnreachable.
+    """
 
     # Bytes in, bytes out
 

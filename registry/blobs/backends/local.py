@@ -21,7 +21,7 @@ from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
 from registry.blobs.verification import Verification, extent, is_stamped, stamp
-from registry.blobs.writer import Progress, Source, Stored, store_tensors
+from registry.blobs.writer import Progress, Source, Stored, make_blob_folder, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
@@ -121,7 +121,11 @@ class LocalStore(BlobStore):
         path = self.places.blob(blob)
         # A link for the folder is moved itself: to go through it would change files outside the home.
         bad = next((part for part in (self.places.blobs, path.parent) if part.is_symlink()), path)
-        aside = self.places.quarantine / f"{bad.name}.{uuid.uuid4().hex[:8]}"
+        return self.set_aside(bad, bad.name, keep=keep)
+
+    def set_aside(self, bad: Path, name: str, *, keep: bool = False) -> str | None:
+        """Move a file into the quarantine, and return its name there; None if there is none."""
+        aside = self.places.quarantine / f"{name}.{uuid.uuid4().hex[:8]}"
         with worded(self.places.home):
             make_folder(self.places.quarantine)
             try:
@@ -133,6 +137,26 @@ class LocalStore(BlobStore):
                 return None
             sync_folder(self.places.quarantine)
             return aside.name
+
+    def name(self, blob: str) -> str:
+        """Return what a blob is called in a list of garbage."""
+        return str(self.places.blob(blob).relative_to(self.places.home))
+
+    def adopt(self, path: Path, blob: str) -> None:
+        """Give a temporary file that was examined the name of the blob that it is.
+
+        Raises:
+            StoreUnwritable
+        """
+        target = self.places.blob(blob)
+        with worded(self.places.home):
+            make_blob_folder(self.places, blob)
+            with path.open("rb") as file:
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            path.rename(target)
+            sync_folder(target.parent)
+            stamp(self.places, blob, target.lstat())
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.places.home).free
@@ -217,7 +241,7 @@ def _extents(manifest: Manifest) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def worded(home: Path) -> Iterator[None]:
+def worded(where: object) -> Iterator[None]:
     """Say as an error of ours what the system refuses.
 
     Raises:
@@ -226,4 +250,4 @@ def worded(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnwritable(error.filename or home, error.strerror or str(error), error.errno) from error
+        raise StoreUnwritable(error.filename or str(where), error.strerror or str(error), error.errno) from error
