@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import BlobStore
-from registry.catalog.catalog import Catalog
+from registry.catalog.protocol import CatalogProtocol
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 
@@ -47,7 +47,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     )
 
 
-def _file_system(catalog: Catalog) -> Finding:
+def _file_system(catalog: CatalogProtocol) -> Finding:
     kind = catalog.file_system
     if kind.is_network:
         return Finding(
@@ -64,7 +64,7 @@ def _space(store: BlobStore) -> Finding:
     return Finding("free space", _size(free), advice)
 
 
-def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
+def _blobs(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     """Compare the files' sizes with the catalog's; to read them is the audit's work."""
     bad = store.misfits(catalog.known_blobs())
     size = _size(store.size())
@@ -73,7 +73,7 @@ def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
     return Finding("blobs", size)
 
 
-def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:
+def _leftovers(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
     advice = "`registry gc` removes them" if garbage else ""
     return Finding(

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from registry.blobs.store import BlobStore, Transfer
-from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.protocol import CatalogProtocol
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
@@ -84,14 +84,14 @@ def _is_lost(store: BlobStore, stored: StoredTensor, bad: Collection[str]) -> bo
     return stored.location.blob in bad or bool(store.faults(Manifest({"": stored}), {}))
 
 
-def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> str | None:
+def _set_aside(catalog: CatalogProtocol, store: BlobStore, blob: str) -> str | None:
     """Move a damaged file away if nobody needs it, or if what bears its name is no file and in the way of one."""
     if store.is_in_place(blob) and any(any(p.stored_in({blob})) for p in _patients(catalog)):
         return None
     return store.quarantine(blob)
 
 
-def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterator[str]:
+def _restate(catalog: CatalogProtocol, store: BlobStore, report: AuditReport) -> Iterator[str]:
     """Let the tables say again what the manifests say."""
     wrong = {fault.ref for fault in report.faults if fault.kind == "table"}
     if wrong:
@@ -113,7 +113,7 @@ def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterato
         yield f"wrote again which files {patient.entry.ref} needs"
 
 
-def _patients(catalog: Catalog) -> tuple[_Patient, ...]:
+def _patients(catalog: CatalogProtocol) -> tuple[_Patient, ...]:
     """Return all versions; of one whose row was edited, nothing can be believed."""
     found = []
     for entry in (*catalog.entries(), *catalog.entries(trashed=True)):
@@ -169,7 +169,7 @@ def _rebuild(
 
 
 def _relocate(
-    catalog: Catalog,
+    catalog: CatalogProtocol,
     store: BlobStore,
     transfer: Transfer,
     patients: Sequence[_Patient],
