@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import traceback
 from datetime import timedelta
 from pathlib import Path
 
@@ -201,3 +202,42 @@ def test_a_registry_works_over_a_cache_and_repairs_it(tmp_path: Path, damage: st
         assert all(torch.equal(stored[name], tensor) for name, tensor in weights(seed).items())
     findings = {finding.what: finding for finding in other.doctor()}
     assert not findings["blobs"].advice and not findings["leftovers of killed pushes"].advice
+
+
+def test_collections_take_no_object_that_a_push_of_another_process_commits(tmp_path: Path) -> None:
+    """Few weights over and over, so that a push finds and writes what a collection has just marked or deleted."""
+    (tmp_path / "objects").mkdir()
+    home, objects = tmp_path / "home", FolderBackend(tmp_path / "objects")
+    hub_over(home, objects).push(weights(0), "net-0")
+
+    def pushes(who: int) -> None:
+        hub = hub_over(home, objects)
+        for number in range(12):
+            entry = hub.push(weights(number % 3), f"net-{who}")
+            stored = hub.state_dict(entry.ref)
+            assert all(torch.equal(stored[name], tensor) for name, tensor in weights(number % 3).items())
+            if number < 9:
+                hub.rm(entry.ref)
+
+    def collects(who: int) -> None:
+        hub = hub_over(home, objects)
+        for _ in range(15):
+            hub.gc(grace=timedelta(0))
+
+    children = []
+    for job, who in [(pushes, 1), (pushes, 2), (pushes, 3), (collects, 4), (collects, 5)]:
+        child = os.fork()
+        if child == 0:
+            try:
+                job(who)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 5
+    hub = hub_over(home, objects)
+    hub.gc(grace=timedelta(0))
+    assert {found.digest for found in objects.list()} == hub.catalog.referenced_blobs()
+    shutil.rmtree(home / "blobs")
+    assert len(hub.list()) == 10 and hub.audit().is_clean
