@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places, blob_files, digest_of
+from registry.blobs.files import StoreFolders, blob_files, digest_of
 from registry.blobs.leases import Leases
 from registry.disk.folders import make_folder
 
@@ -25,7 +25,7 @@ class Garbage:
     """Digest, if it is a blob."""
 
 
-def find(places: Places, leases: Leases, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+def find(places: StoreFolders, leases: Leases, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
     """Return every file that no version and no running push needs.
 
     The disk is listed before the running pushes are asked, and these before the catalog: a push names a blob in its
@@ -49,7 +49,7 @@ def find(places: Places, leases: Leases, needed: Callable[[], Collection[str]]) 
     )
 
 
-def put_aside(places: Places, garbage: Iterable[Garbage]) -> dict[Garbage, Path]:
+def put_aside(places: StoreFolders, garbage: Iterable[Garbage]) -> dict[Garbage, Path]:
     """Take blobs out of the place where a push looks for them, and return where each file is now.
 
     They go among the temporary files of pushes that are over, where the next collection finds them if this one is
@@ -81,7 +81,7 @@ def _in(folder: Path, pattern: str) -> list[Path]:
     return [] if folder.is_symlink() else list(folder.glob(pattern))
 
 
-def _garbage(places: Places, path: Path, blob: str | None) -> Garbage:
+def _garbage(places: StoreFolders, path: Path, blob: str | None) -> Garbage:
     try:
         nbytes = path.lstat().st_size
     except OSError:

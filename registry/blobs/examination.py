@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from registry.blobs.files import Places, opened, viewed
-from registry.blobs.layout import blob_digest, read_header
+from registry.blobs.files import StoreFolders, opened, viewed
+from registry.blobs.layout import blob_digest, read_blob_header
 from registry.blobs.store import Examined, Known
 from registry.blobs.verification import is_intact, tensor_digest
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Manifest, StoredTensor
 
 
-def faults(places: Places, manifest: Manifest, known: Known) -> dict[str, list[str]]:
+def faults(places: StoreFolders, manifest: Manifest, known: Known) -> dict[str, list[str]]:
     """Return what is wrong with a version's bytes, by blob (see ``BlobStore.faults``)."""
     by_blob: dict[str, list[tuple[str, StoredTensor]]] = {}
     for name, stored in manifest.tensors.items():
@@ -52,7 +52,7 @@ def examine(path: Path, blob: str, known: Known) -> tuple[Examined, os.stat_resu
     tensors: dict[str, int] = {}
     try:
         with opened(path, blob) as (_, status), viewed(path, blob) as content:
-            start, slots = read_header(content)
+            start, slots = read_blob_header(content)
             digests = []
             for slot in slots:
                 begin = start + slot.offset

@@ -15,7 +15,7 @@ from registry.errors.blobs import DamagedBlob, StoreUnreadable
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Places:
+class StoreFolders:
     """Where the parts of a store are."""
 
     def __init__(self, home: Path) -> None:
@@ -66,7 +66,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def blob_files(places: Places) -> list[Path]:
+def blob_files(places: StoreFolders) -> list[Path]:
     """Return what lies in the blobs' folders, by no link that leads elsewhere."""
     if places.blobs.is_symlink():
         return []

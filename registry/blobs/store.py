@@ -16,7 +16,7 @@ from registry.tensors.spec import TensorSpec
 if TYPE_CHECKING:
     from registry.blobs.collection import Garbage
     from registry.blobs.mapping import OpenedWeights
-    from registry.blobs.rebuilding import Layout, StoredCopy
+    from registry.blobs.rebuilding import BlobLayout, StoredCopy
     from registry.blobs.sharing import Locate
     from registry.blobs.writer import Progress, Source, Stored
 
@@ -75,7 +75,7 @@ class BlobStore(Protocol):
             known: what was found intact before; what is found now is added, for the next version.
         """
 
-    def examine(self, blob: str, known: Known) -> Examined:
+    def examine_blob(self, blob: str, known: Known) -> Examined:
         """Say what is wrong with a blob's header, size and name taken together; stamp it where nothing is.
 
         Args:
@@ -90,7 +90,7 @@ class BlobStore(Protocol):
 
     # Getting them back
 
-    def layout(self, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
         """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
 
     def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
@@ -144,7 +144,7 @@ class Transfer(Protocol):
             RegistryError: of the source, whose bytes could not be read.
         """
 
-    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
         """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
 
         Args:

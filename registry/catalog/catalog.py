@@ -20,7 +20,7 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
 from registry.catalog.sqlite import JOURNAL_MODE
-from registry.catalog.trail import Event, Fault
+from registry.catalog.trail import Event, Flaw
 from registry.catalog.version import Condition, NewVersion, check_metrics, check_note
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import ChangedVersion
@@ -158,7 +158,7 @@ class Catalog:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
         return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].pushes)
 
-    def check_trail(self) -> tuple[Fault, ...]:
+    def check_trail(self) -> tuple[Flaw, ...]:
         """Return what is wrong with the trail: edited, inserted, removed or cut off."""
         with self._database.snapshot():
             return tuple(trail.check(self._database))

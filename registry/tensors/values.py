@@ -51,7 +51,7 @@ class Size(tuple[int, ...]):
 
 
 @dataclass(frozen=True, slots=True)
-class Symbol:
+class TorchConstant:
     """Stands for a constant of torch, such as ``torch.float32`` or ``torch.device("cuda:0")``, or a dtype of numpy."""
 
     kind: Literal["dtype", "device", "layout", "numpy.dtype"]
@@ -71,7 +71,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorRef:
     """Stands for a tensor that is stored beside the value, under this name."""
 
     name: str
@@ -335,11 +335,11 @@ class _Encoder:
             return {TAG: tag, "v": self.encode(vars(value), where, levels - 1)}
         if type(value) is PosixPath:
             return {TAG: "path", "v": self._text(str(value), where)}
-        if isinstance(value, Place):
+        if isinstance(value, TensorRef):
             return {TAG: "place", "v": value.name}
-        if isinstance(value, Symbol) and value.kind == "numpy.dtype":
+        if isinstance(value, TorchConstant) and value.kind == "numpy.dtype":
             return {TAG: value.kind, "v": value.name}
-        if isinstance(value, Symbol):
+        if isinstance(value, TorchConstant):
             return self._of_torch({TAG: value.kind, "v": value.name.removeprefix("torch.")}, where)
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
             return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}
@@ -554,7 +554,7 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "complex": lambda raw: complex(_float(raw["v"][0]), _float(raw["v"][1])),
     "range": lambda raw: range(*raw["v"]),
     "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
-    "place": lambda raw: Place(raw["v"]),
+    "place": lambda raw: TensorRef(raw["v"]),
     "size": _torch_constant,
     "dtype": _torch_constant,
     "device": _torch_constant,

@@ -21,7 +21,7 @@ from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine
 from registry.blobs.leases import Lease
 from registry.blobs.objects import ObjectBackend, StoredObject
-from registry.blobs.rebuilding import Layout, StoredCopy, copies_in_place, layout_of
+from registry.blobs.rebuilding import BlobLayout, StoredCopy, copies_in_place, layout_of
 from registry.blobs.sharing import Locate
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
 from registry.blobs.writer import Progress, Source, Stored
@@ -73,7 +73,7 @@ class CachedStore(BlobStore):
                 refused[blob] = [str(error)]
         return self._cache.faults(manifest, known) | refused
 
-    def examine(self, blob: str, known: Known) -> Examined:
+    def examine_blob(self, blob: str, known: Known) -> Examined:
         try:
             self.fetch(blob)
             examined = self._cache.examine(blob, known)
@@ -92,7 +92,7 @@ class CachedStore(BlobStore):
         bad = set(self._cache.misfits(cached))
         return tuple(blob for blob, nbytes in known.items() if blob in bad or sizes.get(blob) != nbytes)
 
-    def layout(self, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
         if (found := self._cache.layout(blob, manifests)) is not None:
             return found
         with self._copy_of(blob) as path:
@@ -245,7 +245,7 @@ class CachedTransfer(Transfer):
             self._store.put(blob.digest)
         return replace(stored, unsound=stored.unsound.union(b for b, is_lacking in self._lacking.items() if is_lacking))
 
-    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
         self._transfer.rebuild(blob, layout, sources)
         self._store.put(blob)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.blobs.files import Places, blob_files, check_digest, digest_of, is_file, open_below
+from registry.blobs.files import StoreFolders, blob_files, check_digest, digest_of, is_file, open_below
 from registry.blobs.objects import ObjectBackend, StoredObject
 from registry.disk.folders import make_folder, sync_folder
 
@@ -27,7 +27,7 @@ class FolderBackend(ObjectBackend):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._places = Places(folder)
+        self._places = StoreFolders(folder)
 
     def __str__(self) -> str:
         return str(self._places.home)

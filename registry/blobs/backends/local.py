@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine, faults
-from registry.blobs.files import Places, blob_files, is_file
+from registry.blobs.files import StoreFolders, blob_files, is_file
 from registry.blobs.leases import Lease, Leases
-from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
+from registry.blobs.rebuilding import BlobLayout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
@@ -42,7 +42,7 @@ class LocalStore(BlobStore):
     """
 
     def __init__(self, home: Path, leases: Leases | None = None) -> None:
-        self.places = Places(home)
+        self.places = StoreFolders(home)
         self.leases = leases if leases is not None else FileLeases(self.places.running)
 
     @contextlib.contextmanager
@@ -88,7 +88,7 @@ class LocalStore(BlobStore):
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         return faults(self.places, manifest, known)
 
-    def examine(self, blob: str, known: Known) -> Examined:
+    def examine_blob(self, blob: str, known: Known) -> Examined:
         try:
             examined, status = examine(self.places.blob(blob), blob, known)
         except RegistryError as error:
@@ -97,7 +97,7 @@ class LocalStore(BlobStore):
             stamp(self.places, blob, status)
         return examined
 
-    def layout(self, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
         return layout_of(self.places.blob(blob), blob, manifests)
 
     def is_in_place(self, blob: str) -> bool:
@@ -187,7 +187,7 @@ class LocalStore(BlobStore):
 class LocalTransfer(Transfer):
     """One push while it stores its tensors in a folder."""
 
-    def __init__(self, places: Places, lease: Lease, began: Callable[[], None]) -> None:
+    def __init__(self, places: StoreFolders, lease: Lease, began: Callable[[], None]) -> None:
         self._places = places
         self._lease = lease
         self._temporary = places.temporary / f"{lease.id}.part"
@@ -198,7 +198,7 @@ class LocalTransfer(Transfer):
             sharing = Sharing(self._places, locate)
             return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
 
-    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
         with worded(self._places.home):
             make_folder(self._temporary.parent)
             in_order = [sources[digest] for digest in layout.digests]
@@ -215,7 +215,7 @@ class LocalTransfer(Transfer):
 class LocalSweep(Sweep):
     """One collection of a folder's garbage."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: StoreFolders) -> None:
         self._places = places
         self._marked: dict[Garbage, Path] = {}
 

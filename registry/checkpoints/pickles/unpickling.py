@@ -28,7 +28,7 @@ from registry.checkpoints.pickles.vocabulary import (
 )
 from registry.tensors.budget import MANY_NUMBERS, Budget, Spent
 from registry.tensors.numpy_values import Scalar
-from registry.tensors.values import Foreign, Record, Size, Symbol
+from registry.tensors.values import Foreign, Record, Size, TorchConstant
 
 LARGEST_INTEGER = 512
 """Bytes; the largest that any writer of checkpoints uses is the magic number, of 10."""
@@ -187,7 +187,7 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         Numbers far apart can: beyond so many of them, one object stands for all the others.
         """
         kind = type(key)
-        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, Symbol, Foreign)):
+        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, TorchConstant, Foreign)):
             return key
         if kind is int and key.bit_length() <= 64:
             # A table has more places than items, so that numbers which are no larger have a place each.
