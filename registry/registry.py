@@ -67,7 +67,7 @@ class Registry:
     @property
     def catalog(self) -> Catalog:
         """What is known of the versions."""
-        return self._home.catalog
+        return self._home.database
 
     @property
     def store(self) -> BlobStore:

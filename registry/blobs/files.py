@@ -30,12 +30,25 @@ class StoreFolders:
 
     def blob(self, digest: str) -> Path:
         """Return the path of a blob; only a digest becomes a part of it."""
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise DamagedBlob(str(digest)[:64], "has a name that is no digest")
+        try:
+            check_digest(digest)
+        except ValueError as error:
+            raise DamagedBlob(str(digest)[:64], "has a name that is no digest") from error
         return self.blobs / digest[:2] / f"{digest}.safetensors"
 
     def stamp(self, digest: str) -> Path:
         return self.stamps / self.blob(digest).with_suffix(".json").name
+
+
+def check_digest(digest: str) -> str:
+    """Return a digest.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ValueError("a name that is no digest")
+    return digest
 
 
 def digest_of(path: Path) -> str | None:
@@ -70,7 +83,7 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
         StoreUnreadable: the system refuses.
     """
     try:
-        handle = _open_below(path)
+        handle = open_below(path)
     except FileNotFoundError as error:
         raise DamagedBlob(blob, "is missing") from error
     except OSError as error:
@@ -86,7 +99,7 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
         os.close(handle)
 
 
-def _open_below(path: Path) -> int:
+def open_below(path: Path) -> int:
     """Open a file for reading; a link for its folder, or the one above, leads out of the home as one for it does."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     above = os.open(path.parents[1], flags | os.O_DIRECTORY)

@@ -62,13 +62,15 @@ class BlobLayout:
         return blob_digest(header(self.slots, self.start), self.digests) == blob
 
 
-def copies_in_place(places: StoreFolders, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, StoredCopy]]:
+def copies_in_place(
+    path_of: Callable[[str], Path], tensors: Iterable[StoredTensor]
+) -> Iterator[tuple[str, StoredCopy]]:
     """Yield what is intact of tensors in damaged blobs, by digest; a header is not needed to find it."""
     files: dict[str, memoryview] = {}
     for stored in tensors:
         blob, begin = stored.location.blob, stored.location.offset
         if blob not in files:
-            files[blob] = _mapped(places.blob(blob))
+            files[blob] = _mapped(path_of(blob))
         part = files[blob][begin : begin + stored.spec.nbytes]
         if len(part) == stored.spec.nbytes and is_intact(stored, part):
             yield stored.digest, StoredCopy(stored.spec, part)
@@ -96,22 +98,22 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(b"")
 
 
-def layout_of(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
+def layout_of(path: Path, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
     """Return how a blob was laid out, as far as its header or the versions that use it tell; None where none does.
 
     The push that wrote it named each tensor in it by a name that the tensor had, and its version, or one that shares
     all of the file, still has these names. Whether a reading is right, the blob's own name proves.
     """
-    for layout in (*_by_header(places, blob, manifests), *_by_names(blob, manifests)):
+    for layout in (*_by_header(path, blob, manifests), *_by_names(blob, manifests)):
         with contextlib.suppress(ValueError, OverflowError):
             if layout.is_of(blob):
                 return layout
     return None
 
 
-def _by_header(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> Iterator[BlobLayout]:
+def _by_header(path: Path, blob: str, manifests: Sequence[Manifest]) -> Iterator[BlobLayout]:
     """Read what is left of the file; digests are those of the versions, or, of a tensor that none has, of its bytes."""
-    content = _mapped(places.blob(blob))
+    content = _mapped(path)
     with contextlib.suppress(ValueError):
         start, slots = read_slots(content)
         known = {

@@ -1,4 +1,4 @@
-"""Which pushes are running, so that a collection takes nothing that one of them is about to use.
+"""Leases in a folder: which pushes are running, so that a collection takes nothing that one of them is about to use.
 
 A running push has a file ``running/<id>.json`` that says which blobs it has written, and holds a lock on it. The kernel
 drops the lock with the process, so a killed push leaves none behind, and it tells so in every container: numbers of
@@ -16,28 +16,47 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from registry.blobs.leases import Held, Lease, Leases
 from registry.disk.folders import make_folder, share
 
 BELIEVED_SECONDS = 24 * 3600.0
 """How long a file counts whose process cannot be asked after."""
 
 
-@dataclass
-class Running:
-    """The file of one push."""
+class FileLease(Lease):
+    """The file of one push, or of one collection."""
 
-    path: Path
-    blobs: list[str] = field(default_factory=list)
-    _handle: int | None = None
+    def __init__(self, folder: Path) -> None:
+        self._id = uuid.uuid4().hex
+        self._path = folder / f"{self._id}.json"
+        self._blobs: list[str] = []
+        self._doomed: list[str] = []
+        self._handle: int | None = None
 
-    def write(self) -> None:
-        """Say what the push has written so far; before a blob gets its name, so that no collection misses it."""
-        make_folder(self.path.parent)
-        record = {**_self(os.getpid()), "blobs": self.blobs}
+    @property
+    def id(self) -> str:
+        return self._id
+
+    def claim(self, *blobs: str) -> None:
+        self._blobs += blobs
+        self._write()
+
+    def doom(self, blobs: Iterable[str]) -> None:
+        self._doomed += blobs
+        self._write()
+
+    def release(self) -> None:
+        try:
+            self._path.unlink(missing_ok=True)
+        finally:
+            self._let_go()
+
+    def _write(self) -> None:
+        make_folder(self._path.parent)
+        record = {**_self(os.getpid()), "blobs": self._blobs, "doomed": self._doomed}
         for is_last in (False, False, True):
             try:
                 self._replace(record)
@@ -47,15 +66,9 @@ class Running:
                 if is_last:
                     raise
 
-    def remove(self) -> None:
-        try:
-            self.path.unlink(missing_ok=True)
-        finally:
-            self._let_go()
-
     def _replace(self, record: dict[str, object]) -> None:
         """Put a new file, which is locked already, in the place of the one that was locked until now."""
-        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
+        temporary = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}.part")
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             with contextlib.suppress(OSError):  # there are file systems without locks
@@ -65,7 +78,7 @@ class Running:
             with open(handle, "wb", closefd=False) as file:
                 file.write(json.dumps(record).encode())
             share(temporary)
-            temporary.rename(self.path)
+            temporary.rename(self._path)
         except BaseException:
             os.close(handle)
             with contextlib.suppress(OSError):
@@ -80,17 +93,25 @@ class Running:
             self._handle = None
 
 
-def alive(folder: Path) -> tuple[set[str], set[str]]:
-    """Return the ids of the pushes that are running, and the blobs that they have written."""
-    ids: set[str] = set()
-    blobs: set[str] = set()
-    for path in folder.glob("*.json"):
-        record = _alive(path)
-        if record is not None:
-            ids.add(path.stem)
-            written = record.get("blobs")
-            blobs.update(str(blob) for blob in (written if isinstance(written, Collection) else ()))
-    return ids, blobs
+class FileLeases(Leases):
+    """The files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def lease(self) -> FileLease:
+        return FileLease(self._folder)
+
+    def held(self) -> Held:
+        records = {path.stem: record for path in self._folder.glob("*.json") if (record := _alive(path)) is not None}
+        written, doomed = (_digests(records.values(), key) for key in ("blobs", "doomed"))
+        return Held(frozenset(records), written, doomed)
+
+
+def _digests(records: Iterable[dict[str, object]], key: str) -> frozenset[str]:
+    """Return what the records of a key say; what a stranger wrote there, as far as it can be read."""
+    lists = (record.get(key) for record in records)
+    return frozenset(str(blob) for blobs in lists if isinstance(blobs, Collection) for blob in blobs)
 
 
 def _alive(path: Path) -> dict[str, object] | None:

@@ -1,38 +1,26 @@
-"""The store of one home: tensors in, tensors out, by digest. It knows no names of models and no versions."""
+"""What everybody uses of a store: tensors in, tensors out, by digest. It knows no names of models and no versions.
+
+No path leaves it: what lies in a store has a name there, and may be on another machine.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import time
-import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from registry.blobs import collection
-from registry.blobs.collection import Garbage
-from registry.blobs.files import StoreFolders, blob_files, is_file, opened, viewed
-from registry.blobs.layout import blob_digest, read_blob_header
-from registry.blobs.rebuilding import BlobLayout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
-from registry.blobs.running import Running
-from registry.blobs.sharing import Locate, Sharing
-from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, tensor_digest
-from registry.blobs.writer import Progress, Source, Stored, store_tensors
-from registry.disk.folders import make_folder, sync_folder
-from registry.errors.blobs import StoreUnwritable
-from registry.errors.root import RegistryError
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
 
 if TYPE_CHECKING:
-    import torch
-
+    from registry.blobs.collection import Garbage
     from registry.blobs.mapping import OpenedWeights
+    from registry.blobs.rebuilding import BlobLayout, StoredCopy
+    from registry.blobs.sharing import Locate
+    from registry.blobs.writer import Progress, Source, Stored
 
 Verify = Literal["always", "once", "never"]
-
 
 Known = dict[str, dict[tuple[int, TensorSpec], str]]
 """By blob: the digests of tensors that were found intact, by where they begin and what they are.
@@ -51,31 +39,20 @@ class Examined:
     nbytes: int = 0
 
 
-class BlobStore:
-    """Content-addressed safetensors files under ``home/blobs``."""
+class BlobStore(Protocol):
+    """Immutable safetensors files, each named by its digest.
 
-    def __init__(self, home: Path) -> None:
-        self._places = StoreFolders(home)
+    Where they are not on this machine, all may raise ObjectsUnreachable.
+    """
 
-    @property
-    def home(self) -> Path:
-        return self._places.home
+    # Bytes in, bytes out
 
-    @contextlib.contextmanager
-    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[Transfer]:
+    def transfer(self, began: Callable[[], None] = ...) -> AbstractContextManager[Transfer]:
         """Give what a push writes with. Leave it only after the version is committed, or has failed.
 
         Args:
             began: called before something is written, which may be more than once.
         """
-        name = uuid.uuid4().hex
-        record = Running(self._places.running / f"{name}.json")
-        temporary = self._places.temporary / f"{name}.part"
-        try:
-            yield Transfer(self._places, record, temporary, began)
-        finally:
-            with contextlib.suppress(OSError):
-                record.remove()
 
     def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
         """Map a version's tensors and start checking them.
@@ -88,35 +65,8 @@ class BlobStore:
         Raises:
             DamagedBlob: a blob is missing, no regular file, or cut short.
         """
-        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, mapped_tensor, regions, tensors_of
 
-        if resident:
-            copies = Copies(self._places, manifest)
-            status, content, place = copies.status, copies.content, copies.tensor
-        else:
-            blobs = map_blobs(self._places, manifest)
-            status = {blob: mapped.status for blob, mapped in blobs.items()}
-
-            def content(stored: StoredTensor) -> memoryview:
-                return blobs[stored.location.blob].part(stored)
-
-            def place(stored: StoredTensor) -> torch.Tensor:
-                return mapped_tensor(stored, blobs[stored.location.blob])
-
-        extents = _extents(manifest) if verify == "once" else {}
-        trusted = {
-            blob
-            for blob in status
-            if verify == "never" or (extents and is_stamped(self._places, blob, status[blob], extents[blob]))
-        }
-        verification = Verification(regions(manifest, content, status.keys() - trusted))
-
-        def check() -> None:
-            verification.wait()
-            for blob in extents.keys() - trusted:
-                stamp(self._places, blob, status[blob], extents[blob])
-
-        return OpenedWeights(tensors_of(manifest, place), check)
+    # Whether they are still what they were
 
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         """Check a version's bytes without torch, and return what is wrong, by blob: sentences.
@@ -124,28 +74,6 @@ class BlobStore:
         Args:
             known: what was found intact before; what is found now is added, for the next version.
         """
-        by_blob: dict[str, list[tuple[str, StoredTensor]]] = {}
-        for name, stored in manifest.tensors.items():
-            by_blob.setdefault(stored.location.blob, []).append((name, stored))
-        found: dict[str, list[str]] = {}
-        for blob, tensors in by_blob.items():
-            intact = known.setdefault(blob, {})
-            left = [(n, t) for n, t in tensors if intact.get((t.location.offset, t.spec)) != t.digest]
-            if not left:
-                continue
-            try:
-                with viewed(self._places.blob(blob), blob) as content:
-                    for name, stored in left:
-                        begin = stored.location.offset
-                        with content[begin : begin + stored.spec.nbytes] as part:
-                            is_whole = len(part) == stored.spec.nbytes and is_intact(stored, part)
-                        if is_whole:
-                            intact[begin, stored.spec] = stored.digest
-                        else:
-                            found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
-            except RegistryError as error:
-                found.setdefault(blob, []).append(str(error))
-        return found
 
     def examine_blob(self, blob: str, known: Known) -> Examined:
         """Say what is wrong with a blob's header, size and name taken together; stamp it where nothing is.
@@ -153,59 +81,23 @@ class BlobStore:
         Args:
             known: what was found intact; only other tensors are hashed.
         """
-        intact = known.get(blob, {})
-        tensors: dict[str, int] = {}
-        try:
-            with opened(self._places.blob(blob), blob) as (_, status), viewed(self._places.blob(blob), blob) as content:
-                start, slots = read_blob_header(content)
-                digests = []
-                for slot in slots:
-                    begin = start + slot.offset
-                    with content[begin : begin + slot.spec.nbytes] as part:
-                        digests.append(intact.get((begin, slot.spec)) or tensor_digest(slot.spec, part))
-                    tensors.setdefault(digests[-1], begin)
-                with content[:start] as head:
-                    named = blob_digest(bytes(head), digests)
-                if start + sum(slot.spec.nbytes for slot in slots) != len(content):
-                    return Examined("is longer than its header says")
-        except (ValueError, RegistryError) as error:
-            return Examined(str(error))
-        if named != blob:
-            return Examined("does not hold what its name says")
-        stamp(self._places, blob, status)
-        return Examined(None, tensors, status.st_size)
-
-    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
-        """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
-        return layout_of(self._places, blob, manifests)
 
     def is_in_place(self, blob: str) -> bool:
         """Whether a blob's name is that of a regular file, whatever is in it and whoever may read it."""
-        return is_file(self._places.blob(blob))
+
+    def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
+        """Return the blobs, of those given with their bytes, that have no file of that size."""
+
+    # Getting them back
+
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
+        """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
 
     def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
         """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""
-        found = dict(copies_in_place(self._places, lost))
-        missing = {stored.digest: stored.spec for stored in lost if stored.digest not in found}
-        for digest, copy in copies_anywhere(self._places, missing) if missing else ():
-            found.setdefault(digest, copy)
-        return found
 
-    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
-        """Return the files that no version (of those whose blobs ``needed`` gives) and no running push needs."""
-        return collection.find(self._places, needed)
-
-    def remove(self, garbage: Collection[Garbage]) -> None:
-        """Delete garbage.
-
-        Raises:
-            StoreUnwritable: the system refuses.
-        """
-        with _worded(self._places.home):
-            collection.remove(garbage)
-
-    def quarantine(self, blob: str, *, keep: bool = False) -> Path | None:
-        """Move a bad blob out of the way, and return where it is now; None if it was not there.
+    def quarantine(self, blob: str, *, keep: bool = False) -> str | None:
+        """Move a bad blob out of the way, and return its name in the quarantine; None if it was not there.
 
         Args:
             keep: leave it under its name, too, until something else takes that.
@@ -213,34 +105,22 @@ class BlobStore:
         Raises:
             StoreUnwritable: the system refuses.
         """
-        path = self._places.blob(blob)
-        # A link for the folder is moved itself: to go through it would change files outside the home.
-        bad = next((part for part in (self._places.blobs, path.parent) if part.is_symlink()), path)
-        aside = self._places.quarantine / f"{bad.name}.{uuid.uuid4().hex[:8]}"
-        with _worded(self._places.home):
-            make_folder(self._places.quarantine)
-            try:
-                if keep and is_file(bad):
-                    os.link(bad, aside)
-                else:
-                    bad.rename(aside)
-            except FileNotFoundError:
-                return None
-            sync_folder(self._places.quarantine)
-            return aside
+
+    # What nobody needs
+
+    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        """Return the files that no version (of those whose blobs ``needed`` gives) and no running push needs."""
+
+    def sweep(self) -> AbstractContextManager[Sweep]:
+        """Give what garbage is deleted with."""
+
+    # What it stands on
 
     def size(self) -> int:
         """Return the bytes of all blobs."""
-        nbytes = 0
-        for path in blob_files(self._places):
-            with contextlib.suppress(FileNotFoundError):  # collected meanwhile
-                nbytes += path.lstat().st_size
-        return nbytes
 
-    def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
-        """Return the blobs, of those given with their bytes, that have no file of that size."""
-        paths = ((blob, nbytes, self._places.blob(blob)) for blob, nbytes in known.items())
-        return tuple(blob for blob, nbytes, path in paths if not is_file(path) or path.lstat().st_size != nbytes)
+    def free_bytes(self) -> int:
+        """Return how much the disk that a push writes to has room for."""
 
     def seconds_ahead(self) -> float:
         """Return by how much the file system's clock is ahead of this machine's.
@@ -248,25 +128,10 @@ class BlobStore:
         Raises:
             StoreUnwritable: a file has to be written to find out.
         """
-        probe = self._places.temporary / f"{uuid.uuid4().hex}.part"
-        with _worded(self._places.home):
-            make_folder(probe.parent)
-            try:
-                probe.touch()
-                return probe.stat().st_mtime - time.time()
-            finally:
-                with contextlib.suppress(OSError):
-                    probe.unlink()
 
 
-@dataclass
-class Transfer:
+class Transfer(Protocol):
     """One push while it stores its tensors."""
-
-    _places: StoreFolders
-    _record: Running
-    _temporary: Path
-    _began: Callable[[], None]
 
     def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
         """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
@@ -278,9 +143,6 @@ class Transfer:
             StoreUnwritable: disk full, permission denied, folder gone: nothing was stored.
             RegistryError: of the source, whose bytes could not be read.
         """
-        with _worded(self._places.home):
-            sharing = Sharing(self._places, locate)
-            return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
 
     def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
         """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
@@ -291,32 +153,34 @@ class Transfer:
         Raises:
             StoreUnwritable, RegistryError: the blob is as it was.
         """
-        with _worded(self._places.home):
-            make_folder(self._temporary.parent)
-            in_order = [sources[digest] for digest in layout.digests]
-            rebuild(self._places, self._temporary, blob, layout, in_order, self._announce)
 
     def missing(self, blobs: Iterable[BlobRecord]) -> list[str]:
-        """Return the digests of those blobs that have no file any more."""
-        return [blob.digest for blob in blobs if not is_file(self._places.blob(blob.digest))]
+        """Return the digests of those blobs that a collection has taken, or is about to.
 
-    def _announce(self, blob: str | None) -> None:
-        if blob is not None:
-            self._record.blobs.append(blob)
-        self._record.write()
-        self._began()
+        Called under the catalog's lock, under which alone they are marked: what is there then can be committed.
+        """
 
 
-def _extents(manifest: Manifest) -> dict[str, str]:
-    by_blob: dict[str, list[StoredTensor]] = {}
-    for stored in manifest.tensors.values():
-        by_blob.setdefault(stored.location.blob, []).append(stored)
-    return {blob: extent(tensors) for blob, tensors in by_blob.items()}
+class Sweep(Protocol):
+    """One collection: it marks under the catalog's lock, where it is short, and deletes after it.
 
+    A push that makes a blob of a marked name meanwhile makes another file, or waits, and what it makes is not deleted.
+    Killed in between, what was marked is garbage of the next collection.
+    """
 
-@contextlib.contextmanager
-def _worded(home: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnwritable(error.filename or home, error.strerror or str(error), error.errno) from error
+    def mark(self, garbage: Collection[Garbage]) -> None:
+        """Take garbage out of every push's sight.
+
+        Raises:
+            StoreUnwritable: the system refuses.
+        """
+
+    def delete(self, progress: Progress | None = None) -> None:
+        """Delete what was marked.
+
+        Args:
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            StoreUnwritable: the system refuses; what is left is garbage still.
+        """

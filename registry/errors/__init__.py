@@ -7,6 +7,7 @@ from registry.errors.arguments import (
 from registry.errors.blobs import (
     CorruptTensors,
     DamagedBlob,
+    ObjectsUnreachable,
     StoreUnreadable,
     StoreUnwritable,
 )
@@ -239,6 +240,7 @@ __all__ = [
     "NotInTrash",
     "NothingToCheck",
     "NothingToCompare",
+    "ObjectsUnreachable",
     "OlderDatabase",
     "OneShard",
     "OptimizerMismatch",

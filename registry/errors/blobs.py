@@ -48,6 +48,15 @@ class StoreUnreadable(RegistryError):
         super().__init__(f"cannot read {path}: {reason}; check the permissions of the home")
 
 
+class ObjectsUnreachable(RegistryError):
+    """Where the objects of a store are kept does not answer, or refuses."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"cannot reach the objects in {where}: {reason}; check that it is there, and that you may use it"
+        )
+
+
 def _way_out(reason: str, number: int | None) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         what = "the disk is full" if number == errno.ENOSPC else "the quota or file size limit is reached"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from registry.attachments.attachment import StoredAttachment
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
+    from registry.catalog.protocol import CatalogProtocol
     from registry.tensors.manifest import Manifest
 
 
@@ -37,8 +38,13 @@ class Home:
         self._catalog: Catalog | None = None
 
     @property
-    def catalog(self) -> Catalog:
-        """What is known of the versions; migrated, if need be, when it is opened.
+    def catalog(self) -> CatalogProtocol:
+        """What is known of the versions."""
+        return self.database
+
+    @property
+    def database(self) -> Catalog:
+        """The catalog with all that can be done to its file; migrated, if need be, when it is opened.
 
         A home that was deleted is made again by the next verb, never in the middle of one.
         """
@@ -50,9 +56,9 @@ class Home:
     @cached_property
     def blobs(self) -> BlobStore:
         """The bytes."""
-        from registry.blobs.store import BlobStore
+        from registry.blobs.backends.local import LocalStore
 
-        return BlobStore(self.folder)
+        return LocalStore(self.folder)
 
     def close(self) -> None:
         """Let go of the database; the next verb opens it again."""

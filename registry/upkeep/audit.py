@@ -10,8 +10,8 @@ from typing import Any
 from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
 from registry.catalog.bookkeeping import Bookkeeping
-from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
 from registry.errors.models import first_line
@@ -158,7 +158,7 @@ def audit_outputs(home: Home, report: AuditReport, entries: Sequence[Entry]) -> 
     return replace(report, faults=tuple(faults), examples=examples, unchecked_outputs=tuple(unchecked))
 
 
-def manifests(catalog: Catalog, entry: Entry) -> tuple[Manifest, ...] | str:
+def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | str:
     """Return where an entry's weights are, then where what it keeps beside them is; or what is wrong with its row."""
     try:
         manifest, documents = catalog.manifest(entry), catalog.documents(entry)
@@ -201,7 +201,7 @@ def _decoded(value: Any, document: Manifest) -> None:
 class _Files:
     """The stored files in one audit, each read once, and what the catalog's tables say of them."""
 
-    def __init__(self, catalog: Catalog, store: BlobStore) -> None:
+    def __init__(self, catalog: CatalogProtocol, store: BlobStore) -> None:
         self._catalog = catalog
         self._store = store
         self._intact: Known = {}
@@ -265,7 +265,7 @@ def _notes(books: Bookkeeping) -> tuple[str, ...]:
     )
 
 
-def _was_collected(catalog: Catalog, entry: Entry) -> bool:
+def _was_collected(catalog: CatalogProtocol, entry: Entry) -> bool:
     try:
         catalog.resolve(entry.ref, trashed=True)
     except PurgedVersion:

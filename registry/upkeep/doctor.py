@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from registry.blobs.store import BlobStore
-from registry.catalog.catalog import Catalog
+from registry.catalog.protocol import CatalogProtocol
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 
@@ -35,7 +33,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     return (
         Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
         _file_system(catalog),
-        _space(folder),
+        _space(store),
         Finding("journal mode", catalog.journal_mode),
         Finding("schema revision", catalog.revision),
         Finding("versions", str(catalog.count()), ""),
@@ -49,7 +47,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     )
 
 
-def _file_system(catalog: Catalog) -> Finding:
+def _file_system(catalog: CatalogProtocol) -> Finding:
     kind = catalog.file_system
     if kind.is_network:
         return Finding(
@@ -60,13 +58,13 @@ def _file_system(catalog: Catalog) -> Finding:
     return Finding("file system", f"{kind.type} (local)")
 
 
-def _space(home: Path) -> Finding:
-    free = shutil.disk_usage(home).free
+def _space(store: BlobStore) -> Finding:
+    free = store.free_bytes()
     advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
     return Finding("free space", _size(free), advice)
 
 
-def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
+def _blobs(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     """Compare the files' sizes with the catalog's; to read them is the audit's work."""
     bad = store.misfits(catalog.known_blobs())
     size = _size(store.size())
@@ -75,7 +73,7 @@ def _blobs(catalog: Catalog, store: BlobStore) -> Finding:
     return Finding("blobs", size)
 
 
-def _leftovers(catalog: Catalog, store: BlobStore) -> Finding:
+def _leftovers(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
     advice = "`registry gc` removes them" if garbage else ""
     return Finding(

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
 
 from registry.home.home import Home
-
-if TYPE_CHECKING:
-    from registry.blobs.collection import Garbage
-    from registry.blobs.store import BlobStore
 
 GRACE = timedelta(days=7)
 """How long a version stays in the trash before a collection may take it."""
@@ -42,9 +37,9 @@ def gc(
 
     What a version needs stands in its manifest and in a table; what either says is kept.
 
-    First the catalog forgets, and commits; then, under its lock again, the files go. Killed in between, the files are
-    garbage of the next collection. A push that found a tensor stored, or wrote a blob, asks under the same lock before
-    it commits whether both are still there, and else writes again.
+    First the catalog forgets, and commits; then, under its lock again, the files are marked; and after it they go.
+    Killed in between, the files are garbage of the next collection. A push that found a tensor stored, or wrote a blob,
+    asks under the same lock before it commits whether both are still there and not marked, and else writes again.
 
     Raises:
         RegistryError: of ``catalog`` and ``blobs``.
@@ -60,25 +55,17 @@ def gc(
         with catalog.write_lock():
             due = catalog.purge(before)
             catalog.forget_unneeded_blobs()
-        with catalog.write_lock():
-            garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
-            if garbage:
-                freed = {"files": len(garbage), "bytes": sum(item.nbytes for item in garbage)}
-                catalog.record_event("gc", None, freed)
-            _delete(store, garbage, progress)
+        with store.sweep() as sweep:
+            with catalog.write_lock():
+                garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
+                if garbage:
+                    freed = {"files": len(garbage), "bytes": sum(item.nbytes for item in garbage)}
+                    catalog.record_event("gc", None, freed)
+                sweep.mark(garbage)
+            sweep.delete(progress)
     return Collected(
         versions=due,
-        files=tuple(str(item.path.relative_to(home.folder)) for item in garbage),
+        files=tuple(item.name for item in garbage),
         nbytes=sum(item.nbytes for item in garbage),
         dry_run=dry_run,
     )
-
-
-def _delete(store: BlobStore, garbage: tuple[Garbage, ...], progress: Callable[[int, int], None] | None) -> None:
-    total = sum(item.nbytes for item in garbage)
-    done = 0
-    for item in garbage:
-        store.remove([item])
-        done += item.nbytes
-        if progress is not None:
-            progress(done, total)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from registry.blobs.store import BlobStore, Transfer
-from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.protocol import CatalogProtocol
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
@@ -72,10 +71,10 @@ def repair(home: Home, report: AuditReport, sources: Sequence[str | os.PathLike[
         rebuilt = _rebuild(store, transfer, patients, bad, found)
         done = [f"restored {blob[:12]}….safetensors as it was" for blob in sorted(rebuilt)]
         done += _relocate(catalog, store, transfer, patients, suspected - rebuilt, bad - rebuilt, found)
-    moved = [path for blob in sorted(bad - rebuilt) if (path := _set_aside(catalog, store, blob)) is not None]
-    done += [f"moved {path.name} to the quarantine" for path in moved]
+    moved = [name for blob in sorted(bad - rebuilt) if (name := _set_aside(catalog, store, blob)) is not None]
+    done += [f"moved {name} to the quarantine" for name in moved]
     if rebuilt or moved:
-        details = {"restored": sorted(rebuilt), "quarantined": [path.name for path in moved]}
+        details = {"restored": sorted(rebuilt), "quarantined": moved}
         catalog.record_event("repair", None, details)
     return (*restated, *done)
 
@@ -85,14 +84,14 @@ def _is_lost(store: BlobStore, stored: StoredTensor, bad: Collection[str]) -> bo
     return stored.location.blob in bad or bool(store.faults(Manifest({"": stored}), {}))
 
 
-def _set_aside(catalog: Catalog, store: BlobStore, blob: str) -> Path | None:
+def _set_aside(catalog: CatalogProtocol, store: BlobStore, blob: str) -> str | None:
     """Move a damaged file away if nobody needs it, or if what bears its name is no file and in the way of one."""
     if store.is_in_place(blob) and any(any(p.stored_in({blob})) for p in _patients(catalog)):
         return None
     return store.quarantine(blob)
 
 
-def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterator[str]:
+def _restate(catalog: CatalogProtocol, store: BlobStore, report: AuditReport) -> Iterator[str]:
     """Let the tables say again what the manifests say."""
     wrong = {fault.ref for fault in report.faults if fault.kind == "table"}
     if wrong:
@@ -114,7 +113,7 @@ def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterato
         yield f"wrote again which files {patient.entry.ref} needs"
 
 
-def _patients(catalog: Catalog) -> tuple[_Patient, ...]:
+def _patients(catalog: CatalogProtocol) -> tuple[_Patient, ...]:
     """Return all versions; of one whose row was edited, nothing can be believed."""
     found = []
     for entry in (*catalog.entries(), *catalog.entries(trashed=True)):
@@ -170,7 +169,7 @@ def _rebuild(
 
 
 def _relocate(
-    catalog: Catalog,
+    catalog: CatalogProtocol,
     store: BlobStore,
     transfer: Transfer,
     patients: Sequence[_Patient],

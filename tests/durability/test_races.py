@@ -16,8 +16,8 @@ import pytest
 from homes import AT_ONCE, check_collected, check_weights, check_whole, push, weights
 
 from registry import Registry
-from registry.blobs import collection, writer
-from registry.blobs.store import BlobStore
+from registry.blobs import writer
+from registry.blobs.backends.local import LocalStore
 from registry.errors import PurgedVersion, RegistryError, TrashedVersion
 
 PUSHERS = 8
@@ -168,15 +168,15 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
 def test_a_load_that_a_collection_overtakes_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Registry(tmp_path / "home")
     push(hub, 1)
-    ordinary = BlobStore.open
+    ordinary = LocalStore.open
 
-    def overtaken(self: BlobStore, *arguments: Any, **options: Any) -> Any:
+    def overtaken(self: LocalStore, *arguments: Any, **options: Any) -> Any:
         other = Registry(hub.home)
         other.rm("net:v1")
         other.gc(grace=AT_ONCE)
         return ordinary(self, *arguments, **options)
 
-    monkeypatch.setattr(BlobStore, "open", overtaken)
+    monkeypatch.setattr(LocalStore, "open", overtaken)
     with pytest.raises(PurgedVersion):
         hub.state_dict("net:v1")
 
@@ -194,6 +194,27 @@ def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:
         )
         check_whole(hub)
         hub.rm("net")
+
+
+def test_what_is_pushed_while_a_collection_deletes_stays(tmp_path: Path) -> None:
+    """It deletes after it let go of the catalog; then somebody commits files of the very names that it deletes."""
+    hub = Registry(tmp_path / "home")
+    for seed in (1, 2, 3):
+        push(hub, seed)
+    for version in (1, 2, 3):
+        hub.rm(f"net:v{version}")
+
+    def push_again(done: int, total: int) -> None:
+        other = Registry(hub.home)
+        if not other.list():
+            for seed in (1, 2, 3):
+                push(other, seed)
+
+    collected = hub.gc(grace=AT_ONCE, progress=push_again)
+    assert len([name for name in collected.files if name.startswith("blobs/")]) == 3
+    assert [entry.ref for entry in hub.list()] == ["net:v6", "net:v5", "net:v4"]
+    check_whole(hub)
+    check_collected(hub)
 
 
 def test_the_first_record_of_a_push_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +237,7 @@ def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Pat
     """And a killed one does not, even before its parent has waited for it."""
     hub = Registry(tmp_path / "home")
     hub.list()
-    store = BlobStore(hub.home)
+    store = LocalStore(hub.home)
     inside, leave = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -236,4 +257,4 @@ def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Pat
         time.sleep(0.001)
     assert len(hub.gc(grace=timedelta(0)).files) == 3
     os.waitpid(child, 0)
-    assert collection.find(store._places, lambda: ()) == ()
+    assert store.garbage(lambda: ()) == ()

@@ -1,0 +1,88 @@
+"""Objects in a folder, be it on a file server: laid out as a home's blobs are, so that it can be read as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from registry.blobs.files import StoreFolders, blob_files, check_digest, digest_of, is_file, open_below
+from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.disk.folders import make_folder, sync_folder
+
+_ABANDONED_SECONDS = 24 * 3600.0
+"""After which an unfinished put is taken for a killed one."""
+
+
+class FolderBackend(ObjectBackend):
+    """Files, each renamed to its name when it is whole.
+
+    Args:
+        folder: is there; a disk that is not mounted is no empty one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._places = StoreFolders(folder)
+
+    def __str__(self) -> str:
+        return str(self._places.home)
+
+    def has(self, digest: str) -> bool:
+        return is_file(self._path(digest))
+
+    def put(self, digest: str, path: Path) -> None:
+        target, unfinished = self._path(digest), self._places.temporary / f"{uuid.uuid4().hex}.part"
+        for folder in (self._places.temporary, self._places.blobs, target.parent):
+            make_folder(folder)
+        self._clear()
+        try:
+            with path.open("rb") as source, unfinished.open("xb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+                os.fchmod(file.fileno(), 0o444)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(target)
+            sync_folder(target.parent)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def fetch(self, digest: str, path: Path) -> None:
+        with self._opened(digest) as source, path.open("xb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        with self._opened(digest) as source:
+            found = [os.pread(source.fileno(), length, offset) for offset, length in wanted]
+        if any(len(part) != length for part, (_, length) in zip(found, wanted, strict=True)):
+            raise EOFError(digest)
+        return found
+
+    def list(self) -> Iterator[StoredObject]:
+        for path in blob_files(self._places):
+            digest = digest_of(path)
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                if digest is not None and is_file(path):
+                    status = path.lstat()
+                    yield StoredObject(digest, status.st_size, time.time() - status.st_mtime)
+
+    def delete(self, digest: str) -> None:
+        self._path(digest).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        return self._places.blob(check_digest(digest))
+
+    def _opened(self, digest: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        return os.fdopen(open_below(self._path(digest)), "rb")
+
+    def _clear(self) -> None:
+        """Remove what killed puts left behind."""
+        for path in self._places.temporary.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()

@@ -1,0 +1,52 @@
+"""Objects in the memory of one process, gone with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from registry.blobs.files import check_digest
+from registry.blobs.objects import ObjectBackend, StoredObject
+
+
+class MemoryBackend(ObjectBackend):
+    """A dictionary; threads may share one."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, tuple[bytes, float]] = {}
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def has(self, digest: str) -> bool:
+        return check_digest(digest) in self._objects
+
+    def put(self, digest: str, path: Path) -> None:
+        self._objects[check_digest(digest)] = path.read_bytes(), time.monotonic()
+
+    def fetch(self, digest: str, path: Path) -> None:
+        content = self._content(digest)
+        with path.open("xb") as file:
+            file.write(content)
+
+    def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        content = self._content(digest)
+        if any(offset + length > len(content) for offset, length in wanted):
+            raise EOFError(digest)
+        return [content[offset : offset + length] for offset, length in wanted]
+
+    def list(self) -> Iterator[StoredObject]:
+        now = time.monotonic()
+        for digest, (content, at) in list(self._objects.items()):
+            yield StoredObject(digest, len(content), now - at)
+
+    def delete(self, digest: str) -> None:
+        self._objects.pop(check_digest(digest), None)
+
+    def _content(self, digest: str) -> bytes:
+        if not self.has(digest):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), digest)
+        return self._objects[digest][0]

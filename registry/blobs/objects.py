@@ -1,0 +1,56 @@
+"""Where a store that is not on this machine keeps its bytes: whole objects, each by its digest. Nothing maps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in a list of all."""
+
+    digest: str
+    nbytes: int
+    age_seconds: float
+    """Since it was put, the last time if more than once."""
+
+
+class ObjectBackend(Protocol):
+    """Objects by digest. Its text is how messages call it.
+
+    All may raise OSError, where it cannot be reached or refuses. A name that is no digest is a ValueError.
+    """
+
+    def has(self, digest: str) -> bool:
+        """Whether there is such an object."""
+
+    def put(self, digest: str, path: Path) -> None:
+        """Store a file, in place of what has its name; it is there as a whole or not at all, and durable then.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+
+    def fetch(self, digest: str, path: Path) -> None:
+        """Write an object into a new file, unchecked.
+
+        Raises:
+            FileNotFoundError: there is no such object, and then no file.
+        """
+
+    def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return parts of an object, each given by its offset and length.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            EOFError: it ends before one of them does.
+        """
+
+    def list(self) -> Iterator[StoredObject]:
+        """Yield all objects; what is put or deleted meanwhile may be missing or not."""
+
+    def delete(self, digest: str) -> None:
+        """Delete an object, if there is one."""

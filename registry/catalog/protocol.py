@@ -1,0 +1,97 @@
+"""What the rooms above ask of a catalog and change in it: all that another one would have to do in place of SQLite's.
+
+What each method does, and the errors that it raises, stand in ``registry.catalog.catalog.Catalog``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.entry import Entry
+from registry.catalog.version import Condition, NewVersion
+from registry.disk.filesystem import FileSystem
+from registry.reference import Reference
+
+if TYPE_CHECKING:
+    from registry.tensors.manifest import BlobRecord, Location, Manifest
+
+
+class Versions(Protocol):
+    """Which versions there are, and what each is: what a load asks."""
+
+    def resolve(self, reference: Reference | str, *, trashed: bool = False) -> Entry: ...
+    def entries(
+        self,
+        name: str | None = None,
+        *,
+        trashed: bool = False,
+        limit: int | None = None,
+        metric: Condition | None = None,
+    ) -> tuple[Entry, ...]: ...
+    def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
+    def manifest(self, entry: Entry) -> Manifest: ...
+    def document(self, entry: Entry, kind: str) -> bytes | None: ...
+    def documents(self, entry: Entry) -> dict[str, bytes]: ...
+
+
+class Additions(Protocol):
+    """How a version comes in: a push finds what is stored, writes the rest, and adds it in one transaction."""
+
+    def knows(self, name: str) -> bool: ...
+    def locate(self, digests: Iterable[str]) -> dict[str, Location]: ...
+    def holds(self, new: NewVersion, manifest: Manifest) -> bool: ...
+    def add_version(
+        self,
+        new: NewVersion,
+        manifest: Manifest,
+        new_blobs: Sequence[BlobRecord],
+        *,
+        beside: Sequence[Manifest] = (),
+        force_new: bool = False,
+        is_there: bool = False,
+        unsound: Collection[str] = (),
+        confirm: Callable[[], None] = ...,
+    ) -> Entry: ...
+
+
+class Collections(Protocol):
+    """What may go: a collection purges and forgets, and then, under the lock, looks what is still needed."""
+
+    def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]: ...
+    def purge(self, before: datetime) -> tuple[str, ...]: ...
+    def forget_unneeded_blobs(self) -> frozenset[str]: ...
+    def referenced_blobs(self) -> frozenset[str]: ...
+    def known_blobs(self) -> Mapping[str, int]: ...
+    def record_event(self, verb: str, entry: Entry | None = None, details: Mapping[str, Any] | None = None) -> None: ...
+    def write_lock(self) -> AbstractContextManager[None]: ...
+
+
+class Audits(Protocol):
+    """Whether the tables say what the trail, the manifests and the files say; and how they are put right."""
+
+    def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping: ...
+    def needed_by(self, entry: Entry) -> frozenset[str]: ...
+    def tensors_in(self, blob: str) -> Mapping[str, int]: ...
+    def places(self) -> Mapping[str, tuple[str, int]]: ...
+    def distrust_blobs(self, digests: Iterable[str]) -> None: ...
+    def restate(self, entry: Entry, sizes: Mapping[str, int]) -> None: ...
+    def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
+
+
+class Circumstances(Protocol):
+    """What it stands on, for the doctor."""
+
+    @property
+    def file_system(self) -> FileSystem: ...
+    @property
+    def journal_mode(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+
+
+class CatalogProtocol(Versions, Additions, Collections, Audits, Circumstances, Protocol):
+    """One registry's catalog."""

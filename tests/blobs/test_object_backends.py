@@ -1,0 +1,148 @@
+"""What every place for objects does; a new one joins by a line in ``BACKENDS``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry.blobs.backends.folder import FolderBackend
+from registry.blobs.backends.memory import MemoryBackend
+from registry.blobs.objects import ObjectBackend
+
+
+def folder(path: Path) -> ObjectBackend:
+    path.mkdir()
+    return FolderBackend(path)
+
+
+BACKENDS: dict[str, Callable[[Path], ObjectBackend]] = {"folder": folder, "memory": lambda path: MemoryBackend()}
+
+
+@pytest.fixture(params=BACKENDS)
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectBackend:
+    return BACKENDS[request.param](tmp_path / "objects")
+
+
+def put(objects: ObjectBackend, path: Path, content: bytes, digest: str = "") -> str:
+    path.write_bytes(content)
+    digest = digest or hashlib.sha256(content).hexdigest()
+    objects.put(digest, path)
+    return digest
+
+
+def fetched(objects: ObjectBackend, digest: str, path: Path) -> bytes:
+    objects.fetch(digest, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"one", os.urandom(3_000_001)], ids=["empty", "small", "large"])
+def test_what_is_put_is_fetched(objects: ObjectBackend, tmp_path: Path, content: bytes) -> None:
+    digest = put(objects, tmp_path / "file", content)
+    (tmp_path / "file").write_bytes(b"changed since")
+    assert objects.has(digest)
+    assert fetched(objects, digest, tmp_path / "back") == content
+
+
+def test_an_object_that_is_not_there_is_nowhere(objects: ObjectBackend, tmp_path: Path) -> None:
+    assert not objects.has("a" * 64)
+    assert list(objects.list()) == []
+    objects.delete("a" * 64)
+    with pytest.raises(FileNotFoundError):
+        objects.fetch("a" * 64, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+    with pytest.raises(FileNotFoundError):
+        objects.ranges("a" * 64, [(0, 1)])
+
+
+def test_a_file_that_is_not_there_makes_no_object(objects: ObjectBackend, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        objects.put("a" * 64, tmp_path / "nothing")
+    assert not objects.has("a" * 64)
+
+
+def test_nothing_is_fetched_over_a_file(objects: ObjectBackend, tmp_path: Path) -> None:
+    digest = put(objects, tmp_path / "file", b"new")
+    (tmp_path / "mine").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        objects.fetch(digest, tmp_path / "mine")
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_a_second_put_replaces_and_makes_young(objects: ObjectBackend, tmp_path: Path) -> None:
+    digest = put(objects, tmp_path / "file", b"damaged")
+    time.sleep(0.3)
+    began = time.monotonic()
+    put(objects, tmp_path / "file", b"sound!!", digest)
+    (found,) = objects.list()
+    # The time of a file is as coarse as the kernel's tick.
+    assert found.age_seconds + 0.1 >= 0 and found.age_seconds <= time.monotonic() - began + 0.1
+    assert fetched(objects, digest, tmp_path / "back") == b"sound!!"
+
+
+def test_a_list_has_every_object_with_its_size(objects: ObjectBackend, tmp_path: Path) -> None:
+    put_in = {put(objects, tmp_path / "file", bytes([n]) * n): n for n in range(1, 40)}
+    assert {found.digest: found.nbytes for found in objects.list()} == put_in
+
+
+def test_a_deleted_object_is_gone_and_the_others_stay(objects: ObjectBackend, tmp_path: Path) -> None:
+    gone, stays = (put(objects, tmp_path / "file", content) for content in (b"gone", b"stays"))
+    objects.delete(gone)
+    assert [found.digest for found in objects.list()] == [stays]
+    assert not objects.has(gone) and fetched(objects, stays, tmp_path / "back") == b"stays"
+
+
+def test_ranges_are_given_in_the_order_they_are_asked_for(objects: ObjectBackend, tmp_path: Path) -> None:
+    digest = put(objects, tmp_path / "file", b"0123456789")
+    assert objects.ranges(digest, [(7, 3), (0, 2), (4, 0), (1, 3)]) == [b"789", b"01", b"", b"123"]
+    with pytest.raises(EOFError):
+        objects.ranges(digest, [(0, 2), (8, 3)])
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "a" * 63, "a" * 64 + "/x"])
+def test_a_name_that_is_no_digest_is_refused(objects: ObjectBackend, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    for act in (
+        lambda: objects.put(name, tmp_path / "file"),
+        lambda: objects.fetch(name, tmp_path / "back"),
+        lambda: objects.has(name),
+        lambda: objects.ranges(name, [(0, 1)]),
+        lambda: objects.delete(name),
+    ):
+        with pytest.raises(ValueError, match="no digest"):
+            act()
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """A disk that is not mounted is no empty one, into which a copy of everything would go."""
+    (tmp_path / "file").write_bytes(b"bytes")
+    with pytest.raises(OSError, match="unmounted"):
+        FolderBackend(tmp_path / "unmounted").put("a" * 64, tmp_path / "file")
+    assert not (tmp_path / "unmounted").exists()
+
+
+def test_a_put_that_was_killed_is_no_object_and_goes_after_a_day(tmp_path: Path) -> None:
+    objects = folder(tmp_path / "objects")
+    put(objects, tmp_path / "file", b"one")
+    old, new = (tmp_path / "objects" / "tmp" / f"{name}.part" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 25 * 3600,) * 2)
+    assert len(list(objects.list())) == 1
+    put(objects, tmp_path / "file", b"two")
+    assert not old.exists() and new.exists()
+
+
+def test_a_link_among_the_objects_is_none(tmp_path: Path) -> None:
+    objects = folder(tmp_path / "objects")
+    digest = put(objects, tmp_path / "file", b"one")
+    path = next((tmp_path / "objects").glob("blobs/*/*"))
+    path.rename(tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+    assert not objects.has(digest) and list(objects.list()) == []
+    with pytest.raises(OSError, match="symbolic link"):
+        objects.fetch(digest, tmp_path / "back")
