@@ -444,7 +444,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
         """
-        from registry.tensors.values import decode
+        from registry.tensors.decoding import decode
 
         entry = self.get(ref)
         manifest = self._home.manifest(entry)

@@ -15,16 +15,17 @@ from registry.blobs import collection
 from registry.blobs.collection import Garbage
 from registry.blobs.files import Places, blob_files, is_file, opened, viewed
 from registry.blobs.layout import blob_digest, read_header
-from registry.blobs.rebuilding import Layout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
+from registry.blobs.rebuilding import Layout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
-from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, tensor_digest
-from registry.blobs.writer import Progress, Source, Stored, store_tensors
+from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp
+from registry.blobs.writer import Progress, Stored, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
-from registry.tensors.spec import TensorSpec
+from registry.tensors.source import TensorBytes, TensorSource
+from registry.tensors.spec import TensorSpec, tensor_digest
 
 if TYPE_CHECKING:
     import torch
@@ -183,7 +184,7 @@ class BlobStore:
         """Whether a blob's name is that of a regular file, whatever is in it and whoever may read it."""
         return is_file(self._places.blob(blob))
 
-    def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
+    def copies(self, lost: Collection[StoredTensor]) -> dict[str, TensorBytes]:
         """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""
         found = dict(copies_in_place(self._places, lost))
         missing = {stored.digest: stored.spec for stored in lost if stored.digest not in found}
@@ -268,7 +269,7 @@ class Transfer:
     _temporary: Path
     _began: Callable[[], None]
 
-    def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
         """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
 
         What is stored is what is hashed only as long as nobody writes to the source meanwhile; the caller of a file
@@ -282,7 +283,7 @@ class Transfer:
             sharing = Sharing(self._places, locate)
             return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
 
-    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, TensorSource]) -> None:
         """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
 
         Args:

@@ -16,7 +16,7 @@ from registry.blobs.files import Places
 from registry.disk.folders import write_small
 from registry.errors.blobs import CorruptTensors
 from registry.tensors.manifest import StoredTensor
-from registry.tensors.spec import TensorSpec, tensor_hasher
+from registry.tensors.spec import tensor_digest
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 _MOST_EXTENTS = 64
@@ -70,13 +70,6 @@ class Verification:
 def is_intact(stored: StoredTensor, content: memoryview) -> bool:
     """Whether bytes have the digest that they had when they were stored."""
     return tensor_digest(stored.spec, content) == stored.digest
-
-
-def tensor_digest(spec: TensorSpec, content: memoryview) -> str:
-    """Return the digest of a tensor's bytes."""
-    hasher = tensor_hasher(spec)
-    hasher.update(content)
-    return hasher.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
 from registry.checkpoints.states import kind_of_state
-from registry.tensors.values import Array
+from registry.tensors.foreign import Array
 
 Place = tuple[str, ...]
 

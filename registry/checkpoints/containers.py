@@ -24,7 +24,7 @@ from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import Settled, first_foreign, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.weights import TensorSource, WeightSet
+from registry.checkpoints.weights import WeightSet
 from registry.errors.canonical import some
 from registry.errors.checkpoints import (
     ArraysOfNumpy,
@@ -38,7 +38,8 @@ from registry.errors.checkpoints import (
 )
 from registry.errors.root import RegistryError
 from registry.tensors.dtypes import ALL_ITEM_SIZES, ITEM_SIZES
-from registry.tensors.values import Array, Foreign
+from registry.tensors.foreign import Array, Foreign
+from registry.tensors.source import TensorSource
 
 LIKELIEST = (
     "",

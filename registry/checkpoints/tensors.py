@@ -11,8 +11,8 @@ from isal import isal_zlib
 from registry.checkpoints.mapping import Span
 from registry.errors.checkpoints import DamagedCheckpoint
 from registry.tensors.dtypes import ALL_ITEM_SIZES
+from registry.tensors.foreign import TENSOR
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import TENSOR
 
 SWAPPED_ITEM_SIZES = {"complex32": 2, "complex64": 4, "complex128": 8}
 """Bytes of one number, where an element consists of two."""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from registry.checkpoints.weights import TensorSource
     from registry.modules.holding import Holdings
+    from registry.tensors.source import TensorSource
 
 
 @dataclass(frozen=True)
@@ -298,10 +298,7 @@ def _stamp(path: Path | None) -> tuple[int, ...]:
 
 
 def _tensor(source: TensorSource) -> torch.Tensor:
-    import torch
+    from registry.tensors.memory import tensor_over
 
-    dtype: Any = getattr(torch, source.spec.dtype)
-    if not source.spec.numel:
-        return torch.empty(source.spec.shape, dtype=dtype)
     # Of a copy: a file may hold the tensor at an address that its dtype cannot have.
-    return torch.frombuffer(bytearray(source.buffer()), dtype=torch.uint8).view(dtype).reshape(source.spec.shape)
+    return tensor_over(source.spec, bytearray(source.buffer()))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from registry.canonical.unwrap import Unwrapping
 from registry.errors.exports import CannotExport, UnknownFormat
 from registry.home.home import Home
+from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest
-from registry.tensors.values import decode, decode_metadata
 
 if TYPE_CHECKING:
     import torch

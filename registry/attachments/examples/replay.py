@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from blake3 import blake3
@@ -21,6 +20,7 @@ from registry.modules.anatomy import parts
 from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
 from registry.modules.live import LiveTensor, unwrapped
+from registry.tensors.memory import tensor_over
 from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
@@ -193,8 +193,5 @@ def _built(inspection: Inspection) -> nn.Module:
 
 
 def _tensor(spec: TensorSpec, content: memoryview) -> torch.Tensor:
-    dtype: Any = getattr(torch, spec.dtype)
-    if not spec.numel:
-        return torch.empty(spec.shape, dtype=dtype)
     # Of a copy: the buffer may be read-only, and a file may hold the tensor at an address that its dtype cannot have.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8).view(dtype).reshape(spec.shape)
+    return tensor_over(spec, bytearray(content))

@@ -17,7 +17,7 @@ from registry.checkpoints.pickles.vocabulary import (
     Python2Text,
     Vocabulary,
 )
-from registry.tensors.values import (
+from registry.tensors.foreign import (
     FACTORIES,
     Duration,
     Foreign,

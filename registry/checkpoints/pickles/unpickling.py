@@ -27,8 +27,8 @@ from registry.checkpoints.pickles.vocabulary import (
     Vocabulary,
 )
 from registry.tensors.budget import MANY_NUMBERS, Budget, Spent
+from registry.tensors.foreign import Foreign, Record, Size, Symbol
 from registry.tensors.numpy_values import Scalar
-from registry.tensors.values import Foreign, Record, Size, Symbol
 
 LARGEST_INTEGER = 512
 """Bytes; the largest that any writer of checkpoints uses is the magic number, of 10."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.tensors.values import Text
+from registry.tensors.foreign import Text
 
 
 class BadPickle(Exception):

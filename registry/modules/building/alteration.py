@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from registry.checkpoints.weights import TensorSource
     from registry.modules.building.constructor import Constructed
     from registry.modules.building.recipe import Recipe
+    from registry.tensors.source import TensorSource
 
 
 def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[str, ...]:
