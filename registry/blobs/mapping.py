@@ -11,14 +11,11 @@ from functools import partial
 
 import torch
 
-from registry.blobs.files import Places, opened
+from registry.blobs.files import Places, fill, opened
 from registry.blobs.verification import WORKERS
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.memory import content, tensor_over
-
-_PIECE = 64 << 20
-"""Bytes of one read; Linux reads less than 2 GiB at once."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +127,7 @@ class Copies:
 def _read(handle: int, stored: StoredTensor) -> torch.Tensor:
     """Return a tensor's bytes in memory of their own."""
     tensor = torch.empty(stored.spec.shape, dtype=getattr(torch, stored.spec.dtype), device="cpu")
-    with content(tensor) as memory:
-        done = 0
-        while done < stored.spec.nbytes:
-            count = os.preadv(handle, [memory[done : done + _PIECE]], stored.location.offset + done)
-            if not count:
-                end = stored.location.offset + stored.spec.nbytes
-                raise DamagedBlob(stored.location.blob, f"is cut short (bytes up to {end} were stored)")
-            done += count
+    fill(handle, content(tensor), stored.location.offset, stored.location.blob)
     return tensor
 
 

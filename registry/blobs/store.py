@@ -18,7 +18,7 @@ from registry.blobs.layout import blob_digest, read_header
 from registry.blobs.rebuilding import Layout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
-from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp
+from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, verified
 from registry.blobs.writer import Progress, Stored, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
@@ -118,6 +118,17 @@ class BlobStore:
                 stamp(self._places, blob, status[blob], extents[blob])
 
         return OpenedWeights(tensors_of(manifest, place), check)
+
+    def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+        """Read a tensor in pieces of ``step`` bytes, without torch; they are verified when the last was taken.
+
+        Args:
+            name: of it, for the error. A piece is there until the next is asked for.
+
+        Raises:
+            CorruptTensors, DamagedBlob, StoreUnreadable: they are not what was stored, or cannot be read.
+        """
+        return verified(self._places.blob(stored.location.blob), name, stored, step)
 
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         """Check a version's bytes without torch, and return what is wrong, by blob: sentences.
