@@ -517,7 +517,8 @@ class Registry:
         Args:
             format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
                 torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
-                the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit.
+                the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
+                same bytes for the same weights and ties, whoever exports it.
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
