@@ -141,13 +141,19 @@ class StoredFile:
             if (source_of := tensors.get(reading.bare(kept))) is not None:
                 tensors.setdefault(reading.bare(dropped), source_of)
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
+
+        def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
+            from registry.tensors.memory import tensor_of
+
+            return lambda name: tensor_of(tensors[name])
+
         return Side(
             self.checkpoint.source,
             tensors,
             encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
             identical(tensors),
             encoded_owners({owner: _held(weights, name) for name, owner in own.items()}),
-            open=lambda wanted: lambda name: _tensor(tensors[name]),
+            open=values_of,
         )
 
 
@@ -295,10 +301,3 @@ def _stamp(path: Path | None) -> tuple[int, ...]:
     if not stat.S_ISREG(status.st_mode):
         return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _tensor(source: TensorSource) -> torch.Tensor:
-    from registry.tensors.memory import tensor_over
-
-    # Of a copy: a file may hold the tensor at an address that its dtype cannot have.
-    return tensor_over(source.spec, bytearray(source.buffer()))

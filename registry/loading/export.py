@@ -102,9 +102,11 @@ def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None
         with _new_file(path) as file:
             _stream(file, home, entry, plan(manifest))
     else:
+        import torch
+
         state = _renamed(format, home.tensors(entry, manifest), manifest, entry.unwrapping)
         with _new_file(path) as file:
-            _save_torch(file, state)
+            torch.save(state, file)
     return path
 
 
@@ -154,12 +156,6 @@ def _way_out(error: Exception) -> str:
         return "it could not be written to its end; free some space or choose another folder"
     remedy = _REMEDIES.get(number, "choose another folder")
     return f"{os.strerror(number)}; {remedy}"
-
-
-def _save_torch(file: Path, state: OrderedDict[str, Any]) -> None:
-    import torch
-
-    torch.save(state, file)
 
 
 def _renamed(

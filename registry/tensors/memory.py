@@ -7,6 +7,7 @@ import mmap
 
 import torch
 
+from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
 
@@ -29,6 +30,12 @@ def tensor_over(spec: TensorSpec, memory: bytearray | mmap.mmap, offset: int = 0
     flat = torch.frombuffer(memory, dtype=dtype, count=spec.numel, offset=offset)
     # In place, since a view would keep its base and share its version counter; the number of elements is the same.
     return flat.resize_(spec.shape)
+
+
+def tensor_of(source: TensorSource) -> torch.Tensor:
+    """Return a source's values as a tensor in memory of its own."""
+    # Of a copy: the buffer may be read-only, and a file may hold the tensor at an address that its dtype cannot have.
+    return tensor_over(source.spec, bytearray(source.buffer()))
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -20,7 +20,7 @@ from registry.modules.anatomy import parts
 from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
 from registry.modules.live import LiveTensor, unwrapped
-from registry.tensors.memory import tensor_over
+from registry.tensors.memory import tensor_of
 from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
@@ -180,7 +180,7 @@ def _built(inspection: Inspection) -> nn.Module:
     form, weights = inspection.form, inspection.weights
     fit(
         built,
-        {name: _tensor(source.spec, source.buffer()) for name, source in inspection.tensors.items()},
+        {name: tensor_of(source) for name, source in inspection.tensors.items()},
         ties=inspection.ties,
         values={
             form.values[name]: value
@@ -190,8 +190,3 @@ def _built(inspection: Inspection) -> nn.Module:
         metadata=form.metadata,
     )
     return built.module
-
-
-def _tensor(spec: TensorSpec, content: memoryview) -> torch.Tensor:
-    # Of a copy: the buffer may be read-only, and a file may hold the tensor at an address that its dtype cannot have.
-    return tensor_over(spec, bytearray(content))
