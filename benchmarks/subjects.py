@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A language model like GPT-2: many layers, the embedding tied to the head, initialised as its paper says."""
+    """A language model like GPT-2: many layers, the embedding tied to the head, initialized as its paper says."""
 
     def __init__(self, layers: int, width: int, vocabulary: int, context: int = 256) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
         self.head.weight = self.tokens.weight
-        self.apply(self._initialise)
+        self.apply(self._initialize)
 
     @staticmethod
-    def _initialise(module: nn.Module) -> None:
+    def _initialize(module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:

@@ -21,7 +21,7 @@ class Classifier(nn.Module):
 
 
 def blobs(seed: int, count: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return points of shape (count, 8) around the centres of four classes, and their labels."""
+    """Return points of shape (count, 8) around the centers of four classes, and their labels."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % CLASSES
     return 2 * torch.eye(CLASSES, FEATURES)[labels] + 0.3 * torch.randn(count, FEATURES, generator=generator), labels

@@ -1,1 +1,1 @@
-"""Migrations of the catalogue, run on first use and by `registry db upgrade`."""
+"""Migrations of the catalog, run on first use and by `registry db upgrade`."""

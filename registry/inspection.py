@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import Facts, Form, canonicalise
+from registry.canonical.form import Clues, Form, canonicalize
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
@@ -137,11 +137,11 @@ def examine(
     spec = recipe.spec
     with _offering(recipe.offered):
         probe, expectation = _ask_class(spec)
-        form = canonicalise(
+        form = canonicalize(
             checkpoint.source,
             {name: tensor.spec for name, tensor in weights.tensors.items()},
             weights.values.keys(),
-            Facts(
+            Clues(
                 declared=declared,
                 live=checkpoint.live_wrappers,
                 is_live=module is not None,

@@ -14,7 +14,7 @@ import registry
 from registry.demonstration.clouds import BODIES, clouds
 
 SHOTS, QUERIES, EPISODES = 5, 15, 20
-LABELLED, STEPS = 120, 60
+LABELED, STEPS = 120, 60
 
 
 def features(model: PointEncoder, points: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def features(model: PointEncoder, points: Tensor) -> Tensor:
 
 
 def few_shot_accuracy(model: PointEncoder) -> float:
-    """Return how often the nearest mean of five labelled clouds names an unseen cloud rightly."""
+    """Return how often the nearest mean of five labeled clouds names an unseen cloud rightly."""
     ways, per_class = len(BODIES), SHOTS + QUERIES
     right = 0
     for episode in range(EPISODES):
@@ -45,8 +45,8 @@ def fine_tune() -> tuple[Classifier, float]:
     # was: model.encoder.load_state_dict(torch.load("checkpoints/best_model.pth"), strict=False)
     #      which loads nothing, says nothing, and fine-tunes random weights: every name begins with "module."
     registry.load("crosspoint-points:last", model=model.encoder)
-    model.eval()  # the statistics of the batch normalisation stay those of the pre-training
-    points, labels = clouds(LABELLED, seed=3, points=96)
+    model.eval()  # the statistics of the batch normalization stay those of the pre-training
+    points, labels = clouds(LABELED, seed=3, points=96)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -64,4 +64,4 @@ if __name__ == "__main__":
     encoder = registry.load("crosspoint-points:last", verify="outputs")
     print(f"few-shot accuracy of the pre-trained encoder: {few_shot_accuracy(encoder):.3f}")
     print(f"few-shot accuracy of random weights: {few_shot_accuracy(PointEncoder()):.3f}")
-    print(f"accuracy after fine-tuning on {LABELLED} labelled clouds: {fine_tune()[1]:.3f}")
+    print(f"accuracy after fine-tuning on {LABELED} labeled clouds: {fine_tune()[1]:.3f}")

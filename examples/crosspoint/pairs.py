@@ -25,7 +25,7 @@ def rendered(points: Tensor) -> Tensor:
     return images.view(-1, 1, PIXELS, PIXELS).clamp(max=4) / 4
 
 
-def unlabelled(count: int, seed: int) -> Tensor:
+def unlabeled(count: int, seed: int) -> Tensor:
     """Return clouds of shape (count, 3, 96) without their labels."""
     return clouds(count, seed, points=POINTS)[0]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from encoders import ImageEncoder, PointEncoder
-from pairs import augmented, contrastive_loss, rendered, unlabelled
+from pairs import augmented, contrastive_loss, rendered, unlabeled
 from torch.nn.parallel import DistributedDataParallel
 
 import registry
@@ -24,7 +24,7 @@ def train(rank: int, world_size: int) -> tuple[DistributedDataParallel, Distribu
     img_model = DistributedDataParallel(registry.remember(ImageEncoder(width=16), width=16))
     parameters = [*point_model.parameters(), *img_model.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
-    data = unlabelled(CLOUDS, seed=1)[rank::world_size]
+    data = unlabeled(CLOUDS, seed=1)[rank::world_size]
     torch.manual_seed(1 + rank)
     for epoch in range(EPOCHS):
         for batch in torch.randperm(len(data)).split(BATCH):

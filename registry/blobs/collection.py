@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs import running
-from registry.blobs.files import Places, blob_files, digest_of
+from registry.blobs.files import StoreFolders, blob_files, digest_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Garbage:
     """Digest, if it is a blob."""
 
 
-def find(places: Places, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+def find(places: StoreFolders, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
     """Return every file that no version and no running push needs.
 
     The disk is listed before the running pushes are asked, and these before the catalog: a push names a blob in its

@@ -18,7 +18,7 @@ _AT_ONCE = 64 << 20
 """Bytes of one read; Linux reads less than 2 GiB at once."""
 
 
-class Places:
+class StoreFolders:
     """Where the parts of a store are."""
 
     def __init__(self, home: Path) -> None:
@@ -56,7 +56,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def blob_files(places: Places) -> list[Path]:
+def blob_files(places: StoreFolders) -> list[Path]:
     """Return what lies in the blobs' folders, by no link that leads elsewhere."""
     if places.blobs.is_symlink():
         return []

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from blake3 import blake3
 
 from registry.tensors.dtypes import ITEM_SIZES
-from registry.tensors.safetensors import BadHeader, Slot, header, header_length
-from registry.tensors.safetensors import read_header as read_text
+from registry.tensors.safetensors import BadHeader, TensorExtent, header, header_length, read_header
 from registry.tensors.spec import TensorSpec
 
 
@@ -27,10 +26,10 @@ def ordered(specs: Iterable[TensorSpec]) -> list[int]:
 def reserve(keys: Sequence[str], specs: Sequence[TensorSpec]) -> int:
     """Return bytes that the header of any part of these tensors fits in."""
     longest = sum(spec.nbytes for spec in specs)
-    return len(header([Slot(key, spec, longest) for key, spec in zip(keys, specs, strict=True)]))
+    return len(header([TensorExtent(key, spec, longest) for key, spec in zip(keys, specs, strict=True)]))
 
 
-def read_header(content: memoryview) -> tuple[int, list[Slot]]:
+def read_blob_header(content: memoryview) -> tuple[int, list[TensorExtent]]:
     """Return where the data begins, and the tensors.
 
     Raises:
@@ -42,7 +41,7 @@ def read_header(content: memoryview) -> tuple[int, list[Slot]]:
     return start, slots
 
 
-def read_slots(content: memoryview) -> tuple[int, list[Slot]]:
+def read_slots(content: memoryview) -> tuple[int, list[TensorExtent]]:
     """Return the same also of a blob that is cut short behind its header.
 
     Raises:
@@ -50,7 +49,7 @@ def read_slots(content: memoryview) -> tuple[int, list[Slot]]:
     """
     try:
         length = header_length(bytes(content[:8]), len(content))
-        slots, _ = read_text(bytes(content[8 : 8 + length]))
+        slots, _ = read_header(bytes(content[8 : 8 + length]))
     except BadHeader as error:
         raise ValueError(f"has a header that cannot be read: {error}") from error
     return 8 + length, slots

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from registry.blobs.files import Places, fill, opened
+from registry.blobs.files import StoreFolders, fill, opened
 from registry.blobs.verification import WORKERS
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 from registry.tensors.manifest import Manifest, StoredTensor
@@ -48,7 +48,7 @@ class OpenedWeights:
     """
 
 
-def map_blobs(places: Places, manifest: Manifest) -> dict[str, Mapped]:
+def map_blobs(places: StoreFolders, manifest: Manifest) -> dict[str, Mapped]:
     """Map every blob that a manifest needs.
 
     Raises:
@@ -99,7 +99,7 @@ class Copies:
         StoreUnreadable: the system refuses.
     """
 
-    def __init__(self, places: Places, manifest: Manifest) -> None:
+    def __init__(self, places: StoreFolders, manifest: Manifest) -> None:
         self.status: dict[str, os.stat_result] = {}
         self._tensors: dict[StoredTensor, torch.Tensor] = {}
         by_blob: dict[str, list[StoredTensor]] = {}
@@ -131,7 +131,7 @@ def _read(handle: int, stored: StoredTensor) -> torch.Tensor:
     return tensor
 
 
-def _map(places: Places, blob: str, end: int) -> Mapped:
+def _map(places: StoreFolders, blob: str, end: int) -> Mapped:
     with opened(places.blob(blob), blob) as (handle, status):
         # Reading a mapping beyond the end of its file kills the process, so the size is checked first; afterwards
         # nothing shortens a blob, which is read-only and only ever replaced by rename.

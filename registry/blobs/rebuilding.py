@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places, blob_files, opened
-from registry.blobs.layout import blob_digest, ordered, read_header, read_slots
+from registry.blobs.files import StoreFolders, blob_files, opened
+from registry.blobs.layout import blob_digest, ordered, read_blob_header, read_slots
 from registry.blobs.verification import is_intact
 from registry.blobs.writer import make_blob_folder, write_pieces
 from registry.disk.folders import sync_folder
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor
-from registry.tensors.safetensors import Slot, header
+from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlobLayout:
     """How a blob is laid out: what its name is computed from, but for the bytes."""
 
     start: int
-    slots: tuple[Slot, ...]
+    slots: tuple[TensorExtent, ...]
     digests: tuple[str, ...]
 
     def tensors(self, blob: str) -> Iterator[StoredTensor]:
@@ -39,7 +39,7 @@ class Layout:
         return blob_digest(header(self.slots, self.start), self.digests) == blob
 
 
-def copies_in_place(places: Places, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, TensorBytes]]:
+def copies_in_place(places: StoreFolders, tensors: Iterable[StoredTensor]) -> Iterator[tuple[str, TensorBytes]]:
     """Yield what is intact of tensors in damaged blobs, by digest; a header is not needed to find it."""
     files: dict[str, memoryview] = {}
     for stored in tensors:
@@ -51,13 +51,13 @@ def copies_in_place(places: Places, tensors: Iterable[StoredTensor]) -> Iterator
             yield stored.digest, TensorBytes(stored.spec, part, is_mapped=True)
 
 
-def copies_anywhere(places: Places, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, TensorBytes]]:
+def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, TensorBytes]]:
     """Yield copies of tensors, by digest, from every file of the store, the quarantine included."""
     specs = set(wanted.values())
     for path in [*blob_files(places), *sorted(places.quarantine.glob("*"))]:
         content = _mapped(path)
         with contextlib.suppress(ValueError):
-            start, slots = read_header(content)
+            start, slots = read_blob_header(content)
             for slot in slots:
                 part = content[start + slot.offset : start + slot.offset + slot.spec.nbytes]
                 if slot.spec in specs and (digest := tensor_digest(slot.spec, part)) in wanted:
@@ -73,7 +73,7 @@ def _mapped(path: Path) -> memoryview:
         return memoryview(b"")
 
 
-def layout_of(places: Places, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+def layout_of(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
     """Return how a blob was laid out, as far as its header or the versions that use it tell; None where none does.
 
     The push that wrote it named each tensor in it by a name that the tensor had, and its version, or one that shares
@@ -86,7 +86,7 @@ def layout_of(places: Places, blob: str, manifests: Sequence[Manifest]) -> Layou
     return None
 
 
-def _by_header(places: Places, blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
+def _by_header(places: StoreFolders, blob: str, manifests: Sequence[Manifest]) -> Iterator[BlobLayout]:
     """Read what is left of the file; digests are those of the versions, or, of a tensor that none has, of its bytes."""
     content = _mapped(places.blob(blob))
     with contextlib.suppress(ValueError):
@@ -102,10 +102,10 @@ def _by_header(places: Places, blob: str, manifests: Sequence[Manifest]) -> Iter
             begin = start + slot.offset
             digest = known.get((begin, slot.spec))
             digests.append(digest or tensor_digest(slot.spec, content[begin : begin + slot.spec.nbytes]))
-        yield Layout(start, tuple(slots), tuple(digests))
+        yield BlobLayout(start, tuple(slots), tuple(digests))
 
 
-def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
+def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[BlobLayout]:
     for manifest in manifests:
         inside = [(name, stored) for name, stored in manifest.tensors.items() if stored.location.blob == blob]
         # Which of several names of one content it was depends on the program that wrote it.
@@ -119,15 +119,15 @@ def _by_names(blob: str, manifests: Sequence[Manifest]) -> Iterator[Layout]:
         if laid:
             start = laid[0].location.offset
             for chosen in (first, last):
-                slots = [Slot(chosen[stored], stored.spec, stored.location.offset - start) for stored in laid]
-                yield Layout(start, tuple(slots), tuple(stored.digest for stored in laid))
+                slots = [TensorExtent(chosen[stored], stored.spec, stored.location.offset - start) for stored in laid]
+                yield BlobLayout(start, tuple(slots), tuple(stored.digest for stored in laid))
 
 
 def rebuild(
-    places: Places,
+    places: StoreFolders,
     temporary: Path,
     blob: str,
-    layout: Layout,
+    layout: BlobLayout,
     sources: Sequence[TensorSource],
     announce: Callable[[str], None],
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from registry.blobs.files import Places, opened, viewed
+from registry.blobs.files import StoreFolders, opened, viewed
 from registry.blobs.verification import is_intact, is_unchanged
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, StoredTensor
@@ -20,7 +20,7 @@ class Sharing:
     believed. In any other, which was perhaps copied back from a backup, what is to be shared is hashed.
     """
 
-    def __init__(self, places: Places, locate: Locate) -> None:
+    def __init__(self, places: StoreFolders, locate: Locate) -> None:
         self._places = places
         self._locate = locate
         self._sizes: dict[str, int | None] = {}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from registry.blobs import collection
 from registry.blobs.collection import Garbage
-from registry.blobs.files import Places, blob_files, is_file, opened, viewed
-from registry.blobs.layout import blob_digest, read_header
-from registry.blobs.rebuilding import Layout, copies_anywhere, copies_in_place, layout_of, rebuild
+from registry.blobs.files import StoreFolders, blob_files, is_file, opened, viewed
+from registry.blobs.layout import blob_digest, read_blob_header
+from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import Running
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.verification import Verification, extent, is_intact, is_stamped, stamp, verified
@@ -56,7 +56,7 @@ class BlobStore:
     """Content-addressed safetensors files under ``home/blobs``."""
 
     def __init__(self, home: Path) -> None:
-        self._places = Places(home)
+        self._places = StoreFolders(home)
 
     @property
     def home(self) -> Path:
@@ -159,7 +159,7 @@ class BlobStore:
                 found.setdefault(blob, []).append(str(error))
         return found
 
-    def examine(self, blob: str, known: Known) -> Examined:
+    def examine_blob(self, blob: str, known: Known) -> Examined:
         """Say what is wrong with a blob's header, size and name taken together; stamp it where nothing is.
 
         Args:
@@ -169,7 +169,7 @@ class BlobStore:
         tensors: dict[str, int] = {}
         try:
             with opened(self._places.blob(blob), blob) as (_, status), viewed(self._places.blob(blob), blob) as content:
-                start, slots = read_header(content)
+                start, slots = read_blob_header(content)
                 digests = []
                 for slot in slots:
                     begin = start + slot.offset
@@ -187,7 +187,7 @@ class BlobStore:
         stamp(self._places, blob, status)
         return Examined(None, tensors, status.st_size)
 
-    def layout(self, blob: str, manifests: Sequence[Manifest]) -> Layout | None:
+    def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
         """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
         return layout_of(self._places, blob, manifests)
 
@@ -275,7 +275,7 @@ class BlobStore:
 class Transfer:
     """One push while it stores its tensors."""
 
-    _places: Places
+    _places: StoreFolders
     _record: Running
     _temporary: Path
     _began: Callable[[], None]
@@ -294,7 +294,7 @@ class Transfer:
             sharing = Sharing(self._places, locate)
             return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
 
-    def rebuild(self, blob: str, layout: Layout, sources: Mapping[str, TensorSource]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
 
         Args:

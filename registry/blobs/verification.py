@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from registry.blobs.files import Places, fill, opened
+from registry.blobs.files import StoreFolders, fill, opened
 from registry.disk.folders import write_small
 from registry.errors.blobs import CorruptTensors, StoreUnreadable
 from registry.tensors.manifest import StoredTensor
@@ -112,19 +112,19 @@ class Stamp:
     """Digests of which tensors were hashed where, for each version (``extent``) that asked for it."""
 
 
-def is_unchanged(places: Places, blob: str, status: os.stat_result) -> bool:
+def is_unchanged(places: StoreFolders, blob: str, status: os.stat_result) -> bool:
     """Whether a blob's file is as it was written or audited; rot of the disk does not show here."""
     found = _read(places, blob)
     return found is not None and found.file == _file(status)
 
 
-def is_stamped(places: Places, blob: str, status: os.stat_result, extent: str) -> bool:
+def is_stamped(places: StoreFolders, blob: str, status: os.stat_result, extent: str) -> bool:
     """Whether these tensors were hashed where they are now said to be, and the file was not touched since."""
     found = _read(places, blob)
     return found is not None and found.file == _file(status) and extent in found.checked
 
 
-def stamp(places: Places, blob: str, status: os.stat_result, extent: str | None = None) -> None:
+def stamp(places: StoreFolders, blob: str, status: os.stat_result, extent: str | None = None) -> None:
     """Note that a blob is what it should be; in a home that cannot be written, it is checked again next time.
 
     Args:
@@ -144,7 +144,7 @@ def extent(tensors: Iterable[StoredTensor]) -> str:
     return blake3(json.dumps(places).encode()).hexdigest()
 
 
-def _read(places: Places, blob: str) -> Stamp | None:
+def _read(places: StoreFolders, blob: str) -> Stamp | None:
     try:
         record = json.loads(places.stamp(blob).read_bytes())
         return Stamp(list(record["file"]), list(record["checked"]))

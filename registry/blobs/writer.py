@@ -19,13 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.blobs.files import Places
+from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
 from registry.blobs.sharing import Sharing
 from registry.blobs.verification import stamp
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
-from registry.tensors.safetensors import Slot, header
+from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_hasher
 
@@ -80,7 +80,7 @@ class _Hashed:
 
 
 def store_tensors(
-    places: Places,
+    places: StoreFolders,
     temporary: Path,
     tensors: Mapping[str, TensorSource],
     sharing: Sharing,
@@ -212,9 +212,9 @@ class _NewBlob:
         self._largest = largest
         self._announce = announce
         self._handle: int | None = None
-        self._slots: list[Slot] = []
+        self._slots: list[TensorExtent] = []
         self._digests: list[str] = []
-        self._places: dict[str, Slot] = {}
+        self._places: dict[str, TensorExtent] = {}
         """By digest."""
         self._nbytes = 0
         self._announced = ""
@@ -230,7 +230,7 @@ class _NewBlob:
             return {}
         first = len(self._slots)
         for item in items:
-            self._slots.append(Slot(item.key, item.spec, self._nbytes))
+            self._slots.append(TensorExtent(item.key, item.spec, self._nbytes))
             self._nbytes += item.spec.nbytes
         if self._handle is None:
             self._open([item.digest for item in items])
@@ -248,7 +248,7 @@ class _NewBlob:
                 changed[item.key] = digest
         return changed
 
-    def finish(self, places: Places) -> BlobRecord | None:
+    def finish(self, places: StoreFolders) -> BlobRecord | None:
         """Make the blob durable and give it its name; None if nothing was new."""
         if self._handle is None:
             return None
@@ -296,7 +296,7 @@ class _NewBlob:
         os.lseek(self._handle, self._start, os.SEEK_SET)
 
 
-def make_blob_folder(places: Places, digest: str) -> None:
+def make_blob_folder(places: StoreFolders, digest: str) -> None:
     """Make the folder that a blob goes into."""
     make_folder(places.blobs)
     make_folder(places.blob(digest).parent)

@@ -19,7 +19,7 @@ class Expectation:
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of names that are one tensor; a file needs one name of each."""
     defaults: frozenset[str] = frozenset()
-    """Names that files from before torch 0.4.1 do not have: ``num_batches_tracked`` of batch normalisation."""
+    """Names that files from before torch 0.4.1 do not have: ``num_batches_tracked`` of batch normalization."""
 
     @property
     def names(self) -> frozenset[str]:

@@ -30,7 +30,7 @@ EXTRA_STATE = "_extra_state"
 
 
 @dataclass(frozen=True)
-class Facts:
+class Clues:
     """What is known of the names beside themselves."""
 
     declared: tuple[str, ...] | None = None
@@ -72,7 +72,7 @@ class Form:
     saved_as: str
 
 
-def canonicalise(source: str, tensors: Signature, values: Collection[str], facts: Facts) -> Form:
+def canonicalize(source: str, tensors: Signature, values: Collection[str], facts: Clues) -> Form:
     """Decide the canonical names of a state dict.
 
     The strongest evidence there is decides: the class, then the types of live objects, then structure and declaration.
@@ -152,7 +152,7 @@ def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expecta
     )
 
 
-def _decide(source: str, names: Sequence[str], facts: Facts) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
+def _decide(source: str, names: Sequence[str], facts: Clues) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
     tree = grow(names)
     if facts.expectation is not None:
         cuts = match(names, facts.expectation, facts.declared or ())
@@ -173,14 +173,14 @@ def _live_cuts(tree: Node, live: Iterable[Met]) -> tuple[Cut, ...]:
     return tuple(Cut(path, wrappers[path], "live", nodes[path].names) for path in paths)
 
 
-def _owned(cuts: Sequence[Cut], names: Sequence[str], facts: Facts) -> dict[str, Owner]:
+def _owned(cuts: Sequence[Cut], names: Sequence[str], facts: Clues) -> dict[str, Owner]:
     if not facts.is_live:
         return owners_beside(cuts, names)
     met = owners_met(facts.live)
     return {name: met[name] for name in names if name in met}
 
 
-def _nearest(source: str, names: Sequence[str], tree: Node, facts: Facts, expectation: Expectation) -> ClassMismatch:
+def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expectation: Expectation) -> ClassMismatch:
     """Return the error for names that no set of cuts leads to the class, with the reading that comes closest."""
     readings = [Unwrapping()]
     with contextlib.suppress(WrongDeclaration):
@@ -205,7 +205,7 @@ def _fitting(names: Sequence[str], expectation: Expectation) -> list[str]:
     return [path for path, inner in by_path.items() if not any(unmet(inner, expectation))]
 
 
-def _check_declaration(source: str, cuts: Iterable[Cut], facts: Facts) -> None:
+def _check_declaration(source: str, cuts: Iterable[Cut], facts: Clues) -> None:
     """Refuse a declaration of ``single`` where the class or the objects prove a wrapper that several devices need."""
     if facts.declared != ():
         return
@@ -232,7 +232,7 @@ def _rename(source: str, names: Iterable[str], unwrapping: Unwrapping) -> dict[s
     return {name: canonical for canonical, name in taken.items()}
 
 
-def _restored(names: Mapping[str, str], unwrapping: Unwrapping, facts: Facts) -> dict[str, str]:
+def _restored(names: Mapping[str, str], unwrapping: Unwrapping, facts: Clues) -> dict[str, str]:
     """Return the tied names that the file lacks: those that the class ties, or that the writer says it dropped."""
     have = set(names.values())
     restored = {}
@@ -253,7 +253,7 @@ def _judge(
     canonical: Sequence[str],
     tensors: Signature,
     unwrapping: Unwrapping,
-    facts: Facts,
+    facts: Clues,
     expectation: Expectation,
 ) -> tuple[str, ...]:
     """Hold the canonical names and shapes against the class; return the counters that an old file may lack."""
@@ -273,7 +273,7 @@ def _judge(
 
 
 def _knows_counters(metadata: Mapping[str, Mapping[str, Any]] | None, unwrapping: Unwrapping, name: str) -> bool:
-    """Whether ``_metadata`` says that the writer's batch normalisation had the counter that the file lacks."""
+    """Whether ``_metadata`` says that the writer's batch normalization had the counter that the file lacks."""
     module = unwrapping.wrapped(name).rpartition(".")[0]
     version = (metadata or {}).get(module, {}).get("version")
     return isinstance(version, int) and version >= 2
@@ -292,14 +292,14 @@ def _canonical_metadata(
     return canonical
 
 
-def _stack(unwrapping: Unwrapping, facts: Facts) -> tuple[str, ...]:
+def _stack(unwrapping: Unwrapping, facts: Clues) -> tuple[str, ...]:
     """Return the wrappers seen, outermost first, then those that were declared and left no name."""
     seen = unwrapping.stack
     live = tuple(met.wrapper for met in facts.live)
     return (*seen, *dict.fromkeys(name for name in (*live, *(facts.declared or ())) if name not in seen))
 
 
-def _refuse_shards(source: str, tensors: Signature, facts: Facts) -> None:
+def _refuse_shards(source: str, tensors: Signature, facts: Clues) -> None:
     flat = next((name for name in tensors if name.rpartition(".")[2].startswith(FLAT_PARAMETERS)), None)
     if flat is not None:
         raise ShardedNames(source, f"'{flat}' is a flat parameter")

@@ -9,7 +9,7 @@ from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Evidence
 from registry.canonical.wrappers import row_for
 
-Plan = tuple[tuple[Node, str], ...]
+NodeCuts = tuple[tuple[Node, str], ...]
 """Nodes to cut and the wrapper that each is, outermost first."""
 
 
@@ -55,9 +55,9 @@ class _Matcher:
     def __init__(self, expectation: Expectation, declared: Sequence[str]) -> None:
         self._dispensable = expectation.dispensable
         self._declared = declared
-        self._known: dict[tuple[Node, Node], Plan | None] = {}
+        self._known: dict[tuple[Node, Node], NodeCuts | None] = {}
 
-    def fit(self, file: Node, wanted: Node, *, at_root: bool) -> Plan | None:
+    def fit(self, file: Node, wanted: Node, *, at_root: bool) -> NodeCuts | None:
         """Return the smallest plan that turns the names below ``file`` into those below ``wanted``."""
         pair = (file, wanted)
         if pair not in self._known:
@@ -65,7 +65,7 @@ class _Matcher:
             self._known[pair] = min((p for p in plans if p is not None), key=len, default=None)
         return self._known[pair]
 
-    def _keep(self, file: Node, wanted: Node) -> Plan | None:
+    def _keep(self, file: Node, wanted: Node) -> NodeCuts | None:
         if file.is_name and not wanted.is_name:
             return None
         if wanted.is_name and not file.is_name and wanted.dotted not in self._dispensable:
@@ -75,7 +75,7 @@ class _Matcher:
         for component, child in wanted.children.items():
             if component not in file.children and not self._may_lack(child):
                 return None
-        plan: Plan = ()
+        plan: NodeCuts = ()
         for component, child in file.children.items():
             below = self.fit(child, wanted.children[component], at_root=False)
             if below is None:
@@ -83,10 +83,10 @@ class _Matcher:
             plan += below
         return plan
 
-    def _cut(self, file: Node, wanted: Node, at_root: bool) -> Plan | None:
+    def _cut(self, file: Node, wanted: Node, at_root: bool) -> NodeCuts | None:
         if file.is_name:
             return None
-        best: Plan | None = None
+        best: NodeCuts | None = None
         for component, child in file.children.items():
             siblings = [other for other in file.children if other != component]
             if any(not file.children[other].is_leaf for other in siblings):

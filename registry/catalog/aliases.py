@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from registry.catalog import statements, trail
-from registry.catalog.change import Change, Held
+from registry.catalog.change import Change, HeldVersion
 from registry.errors.catalog import TrashedVersion, UnknownVersion
 
 
-def point(change: Change, version: Held, alias: str) -> None:
+def point(change: Change, version: HeldVersion, alias: str) -> None:
     """Point an alias to a version, wherever it pointed before.
 
     Raises:
@@ -32,20 +32,20 @@ def drop(change: Change, name: str, alias: str) -> None:
     was = change.connection.row(statements.ALIASED, name=name, alias=alias)
     if was is None:
         raise UnknownVersion(f"{name}:{alias}", f"{name} has no alias '{alias}'", ())
-    _remove(change, Held(was.id, was.model_id, name, was.number, was.weights), alias)
+    _remove(change, HeldVersion(was.id, was.model_id, name, was.number, was.weights), alias)
 
 
-def drop_all(change: Change, version: Held) -> None:
+def drop_all(change: Change, version: HeldVersion) -> None:
     """Remove the aliases of a version."""
     for alias in of(change, version):
         _remove(change, version, alias)
 
 
-def of(change: Change, version: Held) -> list[str]:
+def of(change: Change, version: HeldVersion) -> list[str]:
     """Return the aliases that point to a version."""
     return [row.name for row in change.connection.rows(statements.ALIASES_OF_VERSION, version=version.id)]
 
 
-def _remove(change: Change, version: Held, alias: str) -> None:
+def _remove(change: Change, version: HeldVersion, alias: str) -> None:
     change.connection.run(statements.DROP_ALIAS, model=version.model_id, alias=alias)
     trail.append(change, "unalias", version, {"alias": alias})

@@ -10,16 +10,16 @@ from registry.catalog import row_digest, statements, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
 from registry.catalog.sqlite import DANGLING
-from registry.catalog.trail import Fault
+from registry.catalog.trail import Flaw
 
 
 @dataclass(frozen=True)
 class Bookkeeping:
     """What a comparison of the tables with the trail found."""
 
-    trail: tuple[Fault, ...] = ()
+    trail: tuple[Flaw, ...] = ()
     """The trail is not what was written; with it, nothing was compared."""
-    rows: tuple[Fault, ...] = ()
+    rows: tuple[Flaw, ...] = ()
     """A version, an alias or a model is not as its last event left it."""
     uncovered: int = 0
     """Versions whose last event was written before events carried the digest of the facts."""
@@ -40,7 +40,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
         if broken:
             return Bookkeeping(broken)
         uncovered = 0
-        rows: list[Fault] = []
+        rows: list[Flaw] = []
         for reference, told, faults in _versions(database, name, history):
             if number is None or reference == f"{name}:v{number}":
                 uncovered += told is not None and told.facts is None
@@ -57,7 +57,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
         return Bookkeeping(rows=tuple(rows), uncovered=uncovered, covered_from=covered_from)
 
 
-def _versions(database: Database, name: str | None, history: History) -> Iterator[tuple[str, Told | None, list[Fault]]]:
+def _versions(database: Database, name: str | None, history: History) -> Iterator[tuple[str, Told | None, list[Flaw]]]:
     """Yield every version that has a row or an event, with what the two say against each other."""
     left = dict(history.versions)
     strange = []
@@ -73,16 +73,16 @@ def _versions(database: Database, name: str | None, history: History) -> Iterato
             if told.pushed_by < before and not found:
                 found = ["its row is not in the order of the pushes: its id was edited"]
             before = max(before, told.pushed_by)
-            yield reference, told, [Fault(reference, what) for what in found]
+            yield reference, told, [Flaw(reference, what) for what in found]
     pushed = {(told.record, told.created_at): reference for reference, told in left.items()}
     for reference, row in strange:
         was = pushed.get((row.record, row.created_at))
         left.pop(was or "", None)
         what = f"it is {was} by the trail: it was renamed by hand" if was else "the trail does not tell of its push"
-        yield reference, None, [Fault(reference, what)]
+        yield reference, None, [Flaw(reference, what)]
     for reference, told in left.items():
         what = f"it is gone from the catalog; event {told.pushed_by} tells of its push, and none that it was deleted"
-        yield reference, told, [Fault(reference, what)]
+        yield reference, told, [Flaw(reference, what)]
 
 
 def _rows(database: Database, name: str | None) -> Iterator[Any]:
@@ -103,46 +103,46 @@ def _differences(database: Database, row: Any, told: Told) -> list[str]:
     return found
 
 
-def _aliases(database: Database, name: str | None, history: History, wanted: str | None) -> Iterator[Fault]:
+def _aliases(database: Database, name: str | None, history: History, wanted: str | None) -> Iterator[Flaw]:
     rows = database.rows(statements.aliases(name))
     here = {(row.name, row.alias): f"{row.name}:v{row.number}" for row in rows}
     for key in sorted(here.keys() | history.aliases.keys(), key=str):
         found, told = here.get(key), history.aliases.get(key)
         if found != told and wanted in (None, found, told):
             what = f"it {_points(found)}, and the trail says that it {_points(told)}"
-            yield Fault(f"{key[0]}:{key[1]}", what)
+            yield Flaw(f"{key[0]}:{key[1]}", what)
 
 
 def _points(reference: str | None) -> str:
     return "points nowhere" if reference is None else f"points to {reference}"
 
 
-def _next_numbers(database: Database, name: str | None, history: History) -> Iterator[Fault]:
+def _next_numbers(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
     newest: dict[str, int] = {}
     for reference in history.versions:
         model, _, number = reference.rpartition(":v")
         newest[model] = max(newest.get(model, 0), int(number))
     for row in database.rows(statements.next_numbers(name)):
         if row.name not in newest:
-            yield Fault(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
+            yield Flaw(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
         elif row.next_number != newest[row.name] + 1:
             what = f"its next number would be {row.next_number}, and {newest[row.name]} is the last that was given"
-            yield Fault(str(row.name), what)
+            yield Flaw(str(row.name), what)
 
 
-def _blobs(database: Database, history: History) -> Iterator[Fault]:
+def _blobs(database: Database, history: History) -> Iterator[Flaw]:
     for row in database.rows(statements.KNOWN_BLOBS):
         if row.created_at not in history.times:
-            yield Fault("catalog", f"the file {row.digest:.12}… came at {row.created_at!r}, when nothing was pushed")
+            yield Flaw("catalog", f"the file {row.digest:.12}… came at {row.created_at!r}, when nothing was pushed")
 
 
-def _foreign_keys(database: Database) -> Iterator[Fault]:
+def _foreign_keys(database: Database) -> Iterator[Flaw]:
     """Yield the tables in which rows refer to rows that are not there."""
     dangling: dict[str, int] = {}
     for row in database.rows(DANGLING):
         dangling[row.table] = dangling.get(row.table, 0) + 1
     for table, count in dangling.items():
-        yield Fault("catalog", f"{count} rows of the table {table} refer to rows that are not there")
+        yield Flaw("catalog", f"{count} rows of the table {table} refer to rows that are not there")
 
 
 def places(database: Database) -> Mapping[str, tuple[str, int]]:

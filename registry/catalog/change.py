@@ -23,7 +23,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldVersion:
     """A version's row, which nobody else can change while the lock is held."""
 
     id: int
@@ -38,7 +38,7 @@ class Held:
         return f"{self.name}:v{self.number}"
 
 
-def hold(change: Change, entry: Entry) -> Held:
+def hold(change: Change, entry: Entry) -> HeldVersion:
     """Look an entry up again, now that nobody else can change it.
 
     Raises:
@@ -50,4 +50,4 @@ def hold(change: Change, entry: Entry) -> Held:
         raise ChangedVersion(entry.ref)
     if row.purged_at is not None:
         raise PurgedVersion(entry.ref, row.purged_at[:10])
-    return Held(row.id, row.model_id, entry.name, entry.version, row.weights, row.trashed_at is not None)
+    return HeldVersion(row.id, row.model_id, entry.name, entry.version, row.weights, row.trashed_at is not None)

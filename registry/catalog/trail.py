@@ -15,7 +15,7 @@ from typing import Any
 from blake3 import blake3
 
 from registry.catalog import row_digest, statements
-from registry.catalog.change import Change, Held
+from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json
 
@@ -39,7 +39,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Flaw:
     """Something in the catalog that is not as it was written."""
 
     reference: str
@@ -50,7 +50,9 @@ class Fault:
         return f"{self.reference}: {self.what}"
 
 
-def append(change: Change, verb: str, version: Held | None = None, details: Mapping[str, Any] | None = None) -> None:
+def append(
+    change: Change, verb: str, version: HeldVersion | None = None, details: Mapping[str, Any] | None = None
+) -> None:
     """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
     told = None
     if version is not None:
@@ -97,7 +99,7 @@ def events(database: Database, name: str | None, limit: int | None) -> tuple[Eve
 
 def check(
     database: Database, name: str | None = None, tell: Callable[[Any], None] = lambda event: None
-) -> Iterator[Fault]:
+) -> Iterator[Flaw]:
     """Yield what was edited, taken out of the middle, added by hand, or cut off at the end. Inside a snapshot.
 
     Args:
@@ -109,11 +111,11 @@ def check(
     while rows := database.rows(statement, after=number):
         for row in rows:
             if name is None and row.id != number + 1:
-                yield Fault(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
+                yield Flaw(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
             elif name is None and row.previous != previous:
-                yield Fault(f"event {row.id}", "it does not follow from the event before it, which was changed")
+                yield Flaw(f"event {row.id}", "it does not follow from the event before it, which was changed")
             if _hash(row._asdict()) != row.hash:
-                yield Fault(f"event {row.id}", "it was changed after it was written")
+                yield Flaw(f"event {row.id}", "it was changed after it was written")
             number, previous = row.id, row.hash
             tell(row)
     last = database.rows(statements.LAST_EVENT)
@@ -122,9 +124,9 @@ def check(
     expected = end(database)
     if (number, previous) != expected:
         what = f"it ends with event {number}, where the catalog's last is {expected[0]}: it was cut or extended"
-        yield Fault("trail", what)
+        yield Flaw("trail", what)
     elif length != number:
-        yield Fault("trail", f"it has {length} events, where the last one is number {number}: some are missing")
+        yield Flaw("trail", f"it has {length} events, where the last one is number {number}: some are missing")
 
 
 def end(database: Database) -> tuple[int, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from registry.catalog import aliases, blobs, statements, trail
-from registry.catalog.change import Change, Held
+from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
 
 
-def trash(change: Change, version: Held, force: bool) -> None:
+def trash(change: Change, version: HeldVersion, force: bool) -> None:
     """Put a version into the trash.
 
     Raises:
@@ -25,7 +25,7 @@ def trash(change: Change, version: Held, force: bool) -> None:
     trail.append(change, "rm", version)
 
 
-def restore(change: Change, version: Held) -> None:
+def restore(change: Change, version: HeldVersion) -> None:
     """Take a version out of the trash.
 
     Raises:
@@ -52,7 +52,7 @@ def purge(change: Change, before: str) -> tuple[str, ...]:
     """
     purged = []
     for row in change.connection.rows(statements.TRASHED_BEFORE, before=before):
-        version = Held(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
+        version = HeldVersion(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
         for statement in (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS):
             change.connection.run(statement, version=row.id)
         change.connection.run(statements.CHANGE_VERSION, version=row.id, purged_at=change.at)

@@ -11,7 +11,7 @@ from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog import aliases, blobs, statements, trail
 from registry.catalog.blobs import decode
-from registry.catalog.change import Change, Held
+from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json, encode_init
@@ -112,7 +112,7 @@ def admit(
     connection.run_all(statements.ADD_DOCUMENT, rows)
     blobs.need(connection, version_id, ids.values())
     _set_metrics(connection, version_id, candidate.metrics)
-    version = Held(version_id, model_id, new.name, number, candidate.columns["weights"])
+    version = HeldVersion(version_id, model_id, new.name, number, candidate.columns["weights"])
     details = {"record": candidate.columns["record"], "metrics": candidate.metrics, "note": new.facts.note}
     trail.append(change, "push", version, details)
     for alias in new.aliases:
@@ -126,7 +126,7 @@ def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
     return bool(models) and _same(database, models[0].id, new, manifest) is not None
 
 
-def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
+def add_facts(change: Change, version: HeldVersion, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
     """Add metrics and a note to a version that is there, and return what was new, and what metrics were before."""
     figures = {row.key: row.value for row in change.connection.rows(statements.METRICS, version=version.id)}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
@@ -142,7 +142,7 @@ def add_facts(change: Change, version: Held, metrics: Mapping[str, float], note:
     return details
 
 
-def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str, ...]:
+def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note)
     trail.append(change, "push", version, {"reused": True, **details})
@@ -156,7 +156,7 @@ def _add_facts(change: Change, version: Held, candidate: Candidate) -> tuple[str
 
 def _same(
     connection: Connection | Database, model_id: int, new: NewVersion, pushed: Manifest, record: str = ""
-) -> Held | None:
+) -> HeldVersion | None:
     """Return the newest live version that already is what a push would make.
 
     It has the same weights, ties and other values; and what the push says of the class and of wrappers, and brings as
@@ -183,7 +183,7 @@ def _same(
                 or not _has_wrapper_values(row, manifest, new, pushed)
             ):
                 continue
-        return Held(row.id, model_id, new.name, row.number, weights)
+        return HeldVersion(row.id, model_id, new.name, row.number, weights)
     return None
 
 
@@ -194,7 +194,7 @@ def _has_wrapper_values(row: Any, manifest: Manifest, new: NewVersion, pushed: M
     return not brought or brought == held
 
 
-def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
+def _put_right(change: Change, version: HeldVersion, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
     """Let a version use the files that a push of its weights uses: that has seen to it that they are sound."""
     places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
     manifest = decode(_documents(change, version)["manifest"])
@@ -203,7 +203,7 @@ def _put_right(change: Change, version: Held, pushed: Manifest, new_blobs: Seque
         move(change, version, replace(manifest, tensors=tensors), new_blobs)
 
 
-def _documents(change: Change, version: Held) -> dict[str, bytes]:
+def _documents(change: Change, version: HeldVersion) -> dict[str, bytes]:
     return {row.kind: row.body for row in change.connection.rows(statements.DOCUMENTS, version=version.id)}
 
 
@@ -216,7 +216,7 @@ def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, 
     connection.run_all(statements.SET_METRIC, rows)
 
 
-def move(change: Change, version: Held, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
+def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
     """Replace a version's manifest by one of the same weights in other places.
 
     Raises:

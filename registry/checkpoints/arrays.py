@@ -14,14 +14,14 @@ from registry.canonical.form import EXTRA_STATE
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.foreign import Array
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ArraySet:
     """Arrays that stand together."""
 
-    place: Place
+    place: KeyPath
     arrays: int
     elements: int
 
@@ -37,7 +37,7 @@ def array_sets(root: Any, least: int, *, loose: bool) -> list[ArraySet]:
     return [group for group in found if group.elements > least]
 
 
-def _found(value: Any, place: Place, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
+def _found(value: Any, place: KeyPath, memo: dict[int, Any], seen: set[int], loose: bool) -> Iterator[ArraySet]:
     """Yield the outermost sets, each object once."""
     if not isinstance(value, (dict, list, tuple)) or id(value) in seen or kind_of_state(value):
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from registry.checkpoints.containers import Place, is_extra_state, parts_of, weight_set
+from registry.checkpoints.containers import KeyPath, is_extra_state, parts_of, weight_set
 from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.weights import Checkpoint, WeightSet
 
@@ -23,7 +23,7 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     if exact or checkpoint.contents is None:
         return exact
     contents = checkpoint.contents
-    found: dict[Place, Any] = dict(_places(contents, text, ())) if text != ROOT else {(): contents}
+    found: dict[KeyPath, Any] = dict(_places(contents, text, ())) if text != ROOT else {(): contents}
     if not found:
         for path, value in checkpoint.beside.items():
             if text == path:
@@ -37,7 +37,7 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
 
 
-def _places(value: Any, text: str, place: Place) -> Iterator[tuple[Place, Any]]:
+def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the parts of a value that a text leads to."""
     for key, item in parts_of(value):
         name = str(key)

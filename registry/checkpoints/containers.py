@@ -87,7 +87,7 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
-def examine(value: Any, source: str, nbytes: int | None) -> Contents:
+def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
     """Sort the value of a file of ``nbytes`` bytes, or of memory, into weights, training state and facts.
 
     Raises:
@@ -142,7 +142,7 @@ def _arrays(root: Any, found: Sequence[Group], source: str) -> Iterator[WeightSe
         yield WeightSet("/".join(group.place), {}, {}, None, fault=fault, unstored=group.arrays)
 
 
-Place = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """The keys that lead from the root to a state dict; numbers in a list."""
 
 
@@ -150,7 +150,7 @@ Place = tuple[str, ...]
 class Group:
     """Tensors that stand under names in one dict."""
 
-    place: Place
+    place: KeyPath
     value: dict[str, Any]
 
     @property
@@ -189,7 +189,7 @@ def find_sets(root: Any) -> list[Group]:
     return [*sets, *around] or weights or groups
 
 
-def _above(groups: Iterable[Group]) -> set[Place]:
+def _above(groups: Iterable[Group]) -> set[KeyPath]:
     """Return the places inside of which some groups lie."""
     return {group.place[:length] for group in groups for length in range(len(group.place))}
 
@@ -205,7 +205,7 @@ def _can_be_weight(tensor: Any) -> bool:
     return tensor.spec.numel > 1 and not tensor.spec.dtype.startswith(("int", "uint", "bool"))
 
 
-def _groups(value: Any, place: Place, seen: set[int]) -> Iterator[Group]:
+def _groups(value: Any, place: KeyPath, seen: set[int]) -> Iterator[Group]:
     """Yield the groups in a value, each once: dicts that refer to each other thousandfold are searched once."""
     if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
         return
@@ -228,7 +228,7 @@ def _rank(group: Group) -> tuple[bool, int, int]:
     return bool(_AVERAGED.search(key)), likeliness, -sum(map(is_tensor, group.value.values()))
 
 
-def weight_set(place: Place, value: Any, source: str) -> WeightSet:
+def weight_set(place: KeyPath, value: Any, source: str) -> WeightSet:
     """Return all tensors at a place as one set: those of a state dict by their names, others by the way to them.
 
     States of a training inside of it are none of its values.
@@ -328,9 +328,9 @@ def _overlap_note(weights: WeightSet) -> str:
         if isinstance(tensor, FileTensor) and tensor.end > tensor.start:
             by_storage.setdefault(id(tensor.storage), []).append((name, tensor))
     overlaps: list[tuple[str, str]] = []
-    for neighbours in by_storage.values():
+    for neighbors in by_storage.values():
         reach, identity, first = 0, None, ""
-        for name, tensor in sorted(neighbours, key=lambda pair: (pair[1].start, pair[1].end)):
+        for name, tensor in sorted(neighbors, key=lambda pair: (pair[1].start, pair[1].end)):
             if tensor.start < reach and tensor.identity != identity:
                 overlaps.append((first, name))
             if tensor.end > reach:
@@ -429,7 +429,7 @@ def _is_module(value: Any) -> bool:
     return isinstance(value, Foreign) and isinstance(value.state, dict) and "_parameters" in value.state
 
 
-def _init(root: Any, places: list[Place]) -> Iterator[Mapping[str, Any]]:
+def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:
     """Yield the init arguments that stand beside the weights, then those at the root."""
     for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
         level = root
@@ -456,12 +456,12 @@ def _facts(root: Any) -> dict[str, Any]:
     return facts
 
 
-def _without(value: Any, places: Sequence[Place]) -> dict[str, Any]:
+def _without(value: Any, places: Sequence[KeyPath]) -> dict[str, Any]:
     """Return what a value holds beside the state dicts at some places; beside one at its root, states of a training.
 
     Parts of a list are keyed by their numbers.
     """
-    inside: dict[str, list[Place]] = {}
+    inside: dict[str, list[KeyPath]] = {}
     for place in places:
         if not place:
             return {str(key): item for key, item in parts_of(value) if kind_of_state(item)}

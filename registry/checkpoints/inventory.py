@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
-from registry.tensors.foreign import Array, Foreign, Symbol
+from registry.tensors.foreign import Array, Foreign, TorchConstant
 
 Path = tuple[str, ...]
 """The way from the root of a value to a part, every step with what stands in front of it: ``/model``, ``.bias``."""
@@ -128,7 +128,7 @@ def _parts(value: Any) -> Sequence[tuple[Path, Any]] | None:
     return None
 
 
-_WORDED = (str, int, float, bytes, tuple, type(None), Symbol)
+_WORDED = (str, int, float, bytes, tuple, type(None), TorchConstant)
 
 
 def _steps(key: Any, item: Any) -> Path:

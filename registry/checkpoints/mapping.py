@@ -131,7 +131,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MemoryFile:
     """Bytes in memory, in place of a file."""
 
     content: bytes
@@ -144,7 +144,7 @@ class Held:
 class Span:
     """A run of bytes of a file."""
 
-    file: OpenedFile | Held
+    file: OpenedFile | MemoryFile
     begin: int
     size: int
 
@@ -184,7 +184,7 @@ class Span:
 
 def held(content: bytes) -> Span:
     """Return bytes in memory as a span."""
-    return Span(Held(content), 0, len(content))
+    return Span(MemoryFile(content), 0, len(content))
 
 
 def open_span(path: Path) -> Span:

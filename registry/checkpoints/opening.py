@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.checkpoints.containers import examine
+from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.folders import open_folder
 from registry.checkpoints.formats.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.formats.sharded import is_index, open_index
@@ -55,7 +55,7 @@ def open_file(path: Path) -> Checkpoint:
     if is_index(content):
         return open_index(path, open_file)
     value, form = _pickled(content, head, source)
-    found = examine(value, source, len(content))
+    found = sort_contents(value, source, len(content))
     refuse_spread(found.value, source)
     return Checkpoint(
         source,

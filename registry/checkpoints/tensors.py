@@ -105,7 +105,7 @@ class FileTensor:
     @property
     def end(self) -> int:
         """Bytes from the beginning of the storage to behind the last element."""
-        return self.start + extent(self.shape, self.stride) * ALL_ITEM_SIZES[self.dtype]
+        return self.start + reach(self.shape, self.stride) * ALL_ITEM_SIZES[self.dtype]
 
     @property
     def is_contiguous(self) -> bool:
@@ -146,7 +146,7 @@ class FileTensor:
                 yield memoryview(piece)
 
 
-def extent(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+def reach(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
     """Return how many elements lie between the first and the last one, both counted."""
     if 0 in shape:
         return 0

@@ -22,7 +22,7 @@ FILES = {"ddp.pth": "model_ddp.state_dict()", "ddp_module.pth": "model_ddp.modul
 
 
 @dataclass(frozen=True)
-class Row:
+class Attempt:
     """What one way of loading makes of one file."""
 
     saved: str
@@ -46,7 +46,7 @@ class Outcome:
     """How many clouds were held out."""
     tensors: int
     """How many the model has."""
-    rows: tuple[Row, ...]
+    rows: tuple[Attempt, ...]
     entries: tuple[Entry, ...]
     """One for each file; the second is the first again, since the weights are the same."""
 
@@ -87,15 +87,15 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
     ]
     truth = torch.load(folder / "ddp_module.pth", weights_only=True)
     under_ddp = training.load_under_ddp(folder, [entry.ref for entry in entries])
-    rows: list[Row] = []
+    rows: list[Attempt] = []
     for (file, saved), entry, ranks in zip(FILES.items(), entries, under_ddp, strict=True):
         checkpoint = torch.load(folder / file, weights_only=True)
         alone = registry.load(entry.ref)
         rows += [
             _recipe(saved, "load_state_dict(strict=False)", checkpoint, truth),
             _recipe(saved, 'key.replace("module.", "")', _replaced(checkpoint), truth),
-            Row(saved, "registry.load(ref)", training.accuracy(alone), _equal(alone.state_dict(), truth), True),
-            Row(
+            Attempt(saved, "registry.load(ref)", training.accuracy(alone), _equal(alone.state_dict(), truth), True),
+            Attempt(
                 saved,
                 "registry.load(ref, ddp=True)",
                 min(accuracy for _, accuracy in ranks),
@@ -115,11 +115,11 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
     )
 
 
-def _recipe(saved: str, loaded: str, state: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Row:
+def _recipe(saved: str, loaded: str, state: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Attempt:
     torch.manual_seed(3)
     model = PointNet(num_classes=len(BODIES))
     model.load_state_dict(dict(state), strict=False)
-    return Row(saved, loaded, training.accuracy(model), _equal(model.state_dict(), truth), False)
+    return Attempt(saved, loaded, training.accuracy(model), _equal(model.state_dict(), truth), False)
 
 
 def _replaced(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -287,7 +287,7 @@ class NoProcessGroup(ParallelError):
 
     def __init__(self, asked: str) -> None:
         super().__init__(
-            f"{asked} needs a process group and none is initialised; call "
+            f"{asked} needs a process group and none is initialized; call "
             "torch.distributed.init_process_group(backend='nccl' or 'gloo') on every rank first, or start with torchrun"
         )
 

@@ -25,7 +25,7 @@ from registry.tensors.wrapper_value import Owner
 if TYPE_CHECKING:
     import torch
 
-Held = StoredTensor | TensorSource
+ComparedTensor = StoredTensor | TensorSource
 """A tensor of one side: known by its digest, or with its bytes."""
 
 _LARGE = 1 << 18
@@ -133,7 +133,7 @@ class Side:
     """One of the two things that are compared, under canonical names."""
 
     title: str
-    tensors: Mapping[str, Held]
+    tensors: Mapping[str, ComparedTensor]
     values: Mapping[str, Any] = field(default_factory=dict)
     """Extra states, encoded (``registry.tensors.encoding``)."""
     ties: Sequence[Sequence[str]] = ()
@@ -159,8 +159,8 @@ class Side:
 class CloserLook:
     """How to compare a tensor of a module where bits alone do not decide: a part, a cast, one without values."""
 
-    is_needed: Callable[[Held, Held], bool]
-    verdict: Callable[[Held, Held, torch.Tensor], Verdict]
+    is_needed: Callable[[ComparedTensor, ComparedTensor], bool]
+    verdict: Callable[[ComparedTensor, ComparedTensor, torch.Tensor], Verdict]
     """Given what is here, what was stored, and the stored values."""
 
 
@@ -250,7 +250,7 @@ def merged(reports: Sequence[CheckReport]) -> CheckReport:
     )
 
 
-def same(one: Held, other: Held) -> bool:
+def same(one: ComparedTensor, other: ComparedTensor) -> bool:
     """Whether two tensors have the same dtype, shape and bits."""
     if one.spec != other.spec:
         return False
@@ -265,7 +265,7 @@ def same(one: Held, other: Held) -> bool:
     return are_same
 
 
-def _digest(held: Held) -> str:
+def _digest(held: ComparedTensor) -> str:
     if isinstance(held, StoredTensor):
         return held.digest
     return tensor_digest(held.spec, held.pieces(own=False))
@@ -320,8 +320,8 @@ class _Pair(NamedTuple):
 
     name: str
     source: str
-    here: Held
-    stored: Held
+    here: ComparedTensor
+    stored: ComparedTensor
 
 
 def _verdicts(pairs: Sequence[_Pair], stored: Side, closer: CloserLook | None) -> dict[str, Verdict]:
@@ -368,7 +368,7 @@ def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
     return _canonical(plain(here.values[name])) == _canonical(plain(stored.values[source]))
 
 
-def _is_zero(held: Held) -> bool:
+def _is_zero(held: ComparedTensor) -> bool:
     return not isinstance(held, StoredTensor) and not any(any(piece) for piece in held.pieces(own=False))
 
 

@@ -196,7 +196,7 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
         if request.fsdp:
             return set_mode(module, training=True), report
         if not isinstance(module, nn.parallel.DistributedDataParallel):
-            module = parallel.wrap_ddp(module, device, synchronise=bool(request.allow_missing or request.allow_shape))
+            module = parallel.wrap_ddp(module, device, synchronize=bool(request.allow_missing or request.allow_shape))
         return module, report
 
 

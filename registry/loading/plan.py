@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.manifest import Location, Manifest, StoredTensor
-from registry.tensors.safetensors import Slot, header
+from registry.tensors.safetensors import TensorExtent, header
 
 FORMAT = 1
 """Version of the file's form; another number may give the same weights other bytes."""
@@ -68,7 +68,7 @@ def plan(manifest: Manifest, rename: Callable[[str], str] = lambda name: name) -
     )
     slots, offset = [], 0
     for name, tensor in named:
-        slots.append(Slot(name, tensor.spec, offset))
+        slots.append(TensorExtent(name, tensor.spec, offset))
         offset += tensor.spec.nbytes
     metadata = {"format": "pt"}
     if manifest.ties:

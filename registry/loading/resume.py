@@ -27,7 +27,7 @@ from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
-from registry.ranks.shards import is_shard, materialised
+from registry.ranks.shards import is_shard, materialized
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _spread(value: Any, parameter: torch.Tensor) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     if is_shard(parameter) and value.shape == parameter.shape:
-        return materialised(parameter.detach(), value).detach()
+        return materialized(parameter.detach(), value).detach()
     return value.clone()
 
 

@@ -24,7 +24,7 @@ from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
-    from registry.loading.check import Held, Verdict
+    from registry.loading.check import ComparedTensor, Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +105,14 @@ def holdings(module: nn.Module) -> Holdings:
     return Holdings(type(module).__name__, tensors, values, expect_of(module, found), counters(found), wrappers)
 
 
-def is_more_than_bits(here: Held, stored: Held) -> bool:
+def is_more_than_bits(here: ComparedTensor, stored: ComparedTensor) -> bool:
     """Whether a tensor of a module may be right without having the stored bits: a part of them, or a cast."""
     if here.spec.shape != stored.spec.shape:
         return False
     return isinstance(here, Slice) or (here.spec.dtype != stored.spec.dtype and _castable(here.spec, stored.spec))
 
 
-def verdict(here: Held, stored: Held, values: torch.Tensor) -> Verdict:
+def verdict(here: ComparedTensor, stored: ComparedTensor, values: torch.Tensor) -> Verdict:
     """Compare a tensor of a module with the whole stored one; a cast is what ``load(cast=)`` would have put there."""
     if isinstance(here, Slice):
         mine, part = local(here.tensor), part_of(values, here.tensor)

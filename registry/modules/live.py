@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
 from registry.canonical.wrappers import WRAPPERS, Wrapper
-from registry.checkpoints.containers import examine
+from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
@@ -90,7 +90,7 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     """Return a dict in memory as a file that holds it is read."""
     named = "a state dict in memory"
-    found = examine(inert(source, named), named, None)
+    found = sort_contents(inert(source, named), named, None)
     refuse_spread(found.value, named)
     return Checkpoint(
         named, None, "live", found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes

@@ -18,13 +18,13 @@ from registry.modules.fitting.assignment import convert
 from registry.modules.layout import layout
 
 
-def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = False) -> nn.Module:
+def wrap_ddp(module: nn.Module, device: torch.device, *, synchronize: bool = False) -> nn.Module:
     """Return the module under DistributedDataParallel, in train mode, on a device of this rank.
 
     All ranks loaded the same digest, so their weights are equal and nothing has to be sent.
 
     Args:
-        synchronise: send rank 0's values to the others first. Needed if some kept initial values of their own, as
+        synchronize: send rank 0's values to the others first. Needed if some kept initial values of their own, as
             with ``allow_missing`` and ``allow_shape``.
 
     Raises:
@@ -35,7 +35,7 @@ def wrap_ddp(module: nn.Module, device: torch.device, *, synchronise: bool = Fal
     move(module, device)
     set_mode(module, training=True)
     accepted = inspect.signature(DistributedDataParallel.__init__).parameters
-    options: dict[str, Any] = {} if synchronise or "init_sync" not in accepted else {"init_sync": False}
+    options: dict[str, Any] = {} if synchronize or "init_sync" not in accepted else {"init_sync": False}
     try:
         with unshadowed(module):
             return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None, **options)

@@ -45,7 +45,7 @@ class PendingEntry:
         assert self._entry is not None
         return self._entry
 
-    def settle(self) -> None:
+    def wait_aloud(self) -> None:
         """Wait for what runs in the background, and say on standard error what was lost unless ``wait`` raised it."""
         if self._thread is None:
             return
@@ -79,7 +79,7 @@ def follow(pending: PendingEntry) -> None:
 def settle_last() -> None:
     """Wait for the push before, so that versions get their numbers in the order of the calls."""
     if _last is not None:
-        _last.settle()
+        _last.wait_aloud()
 
 
 Finalize(None, settle_last, exitpriority=20)  # atexit does not run in the children that mp.spawn starts

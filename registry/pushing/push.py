@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
-    from registry.ranks.rendezvous import Meeting
+    from registry.ranks.rendezvous import Rendezvous
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def push(home: Home, request: PushRequest) -> Entry:
     def work(gathered: Gathered) -> Entry:
         return store(home, request, _prepared(home, name, request, gathered))
 
-    meeting = _meeting(name, request)
-    if meeting is None:
+    rendezvous = _rendezvous(name, request)
+    if rendezvous is None:
         return work(Gathered())
-    gathered = _gathered(request, meeting)
-    return meeting.share(lambda: work(gathered)) if meeting.writes_here else meeting.receive()
+    gathered = _gathered(request, rendezvous)
+    return rendezvous.share(lambda: work(gathered)) if rendezvous.writes_here else rendezvous.receive()
 
 
 def push_later(home: Home, request: PushRequest) -> PendingEntry:
@@ -58,41 +58,41 @@ def push_later(home: Home, request: PushRequest) -> PendingEntry:
     """
     settle_last()
     name = name_of(home, request.source, request.name)
-    meeting = _meeting(name, request)
-    gathered = _gathered(request, meeting) if meeting is not None else Gathered()
-    if meeting is not None and not meeting.writes_here:
-        return PendingEntry(name, meeting.receive)
+    rendezvous = _rendezvous(name, request)
+    gathered = _gathered(request, rendezvous) if rendezvous is not None else Gathered()
+    if rendezvous is not None and not rendezvous.writes_here:
+        return PendingEntry(name, rendezvous.receive)
     try:
         prepared = _prepared(home, name, request, gathered).copied()
     except BaseException as error:
-        if meeting is not None:
-            meeting.give_up(error)
+        if rendezvous is not None:
+            rendezvous.give_up(error)
         raise
 
     def work() -> Entry:
         return store(home, request, prepared)
 
-    pending = PendingEntry(name, work if meeting is None else lambda: meeting.share(work))
+    pending = PendingEntry(name, work if rendezvous is None else lambda: rendezvous.share(work))
     follow(pending)
     pending.start()
     return pending
 
 
-def _meeting(name: str, request: PushRequest) -> Meeting[Entry] | None:
+def _rendezvous(name: str, request: PushRequest) -> Rendezvous[Entry] | None:
     """Return what joins the ranks, if this is a live model in a job of several; anything else is pushed alone."""
     if not request.is_live:
         return None
     from registry.ranks.collective import in_job
-    from registry.ranks.rendezvous import Meeting
+    from registry.ranks.rendezvous import Rendezvous
 
     if not in_job():
         return None
     job = request.job()
     asked = (job and (job.step, job.epoch), request.aliases, request.force_new)
-    return Meeting(name, str(asked), request.timeout.total_seconds())
+    return Rendezvous(name, str(asked), request.timeout.total_seconds())
 
 
-def _gathered(request: PushRequest, meeting: Meeting[Entry]) -> Gathered:
+def _gathered(request: PushRequest, rendezvous: Rendezvous[Entry]) -> Gathered:
     """Take what is spread over the ranks, with all of them; of a model that each rank has whole, nothing."""
     from registry.errors.models import first_line
     from registry.modules.live import is_sharded, open_live
@@ -106,7 +106,7 @@ def _gathered(request: PushRequest, meeting: Meeting[Entry]) -> Gathered:
         if (job := request.job()) is not None:
             from registry.attachments.training.job import attach_job
 
-            attachments["training"] = attach_job(module, job, keep=meeting.writes_here)
+            attachments["training"] = attach_job(module, job, keep=rendezvous.writes_here)
         if request.example is not None:
             from registry.attachments.examples.replay import attach_example
 
@@ -114,9 +114,9 @@ def _gathered(request: PushRequest, meeting: Meeting[Entry]) -> Gathered:
         return Gathered(checkpoint, attachments)
 
     try:
-        return meeting.together(gather)
+        return rendezvous.with_all(gather)
     except RuntimeError as error:  # torch's word for a rank that is gone
-        raise meeting.unreachable(first_line(error)) from error
+        raise rendezvous.unreachable(first_line(error)) from error
 
 
 def inspect(

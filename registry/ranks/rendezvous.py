@@ -26,14 +26,14 @@ _LONGEST_PAUSE = 0.25
 _LINGER = 3.0
 """Seconds that a process, which may hold the job's store, stays at its end for ranks that have yet to read there."""
 
-_shared: list[Meeting[Any]] = []
+_shared: list[Rendezvous[Any]] = []
 """The last result that this process left."""
 
 _calls: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
 """By process group: how often this process met at each place of its program."""
 
 
-class Meeting(Generic[Result]):
+class Rendezvous(Generic[Result]):
     """What the ranks have of each other during one push.
 
     It is known on every rank by the model's name, what was asked, and the number of collectives that the job has run.
@@ -107,7 +107,7 @@ class Meeting(Generic[Result]):
             while self._store.add(f"{self._key}/read", 0) < self._size - 1 and time.monotonic() < end:
                 time.sleep(0.02)
 
-    def together(self, work: Callable[[], T]) -> T:
+    def with_all(self, work: Callable[[], T]) -> T:
         """Do something that needs all ranks, once all of them are here.
 
         Raises:
@@ -163,8 +163,8 @@ class Meeting(Generic[Result]):
 
 
 def _linger() -> None:
-    for meeting in _shared:
-        meeting.linger()
+    for rendezvous in _shared:
+        rendezvous.linger()
 
 
 Finalize(None, _linger, exitpriority=10)  # atexit does not run in the children that mp.spawn starts

@@ -43,7 +43,7 @@ def part_of(values: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def materialised(tensor: torch.Tensor, values: torch.Tensor) -> nn.Parameter:
+def materialized(tensor: torch.Tensor, values: torch.Tensor) -> nn.Parameter:
     """Return what a shard on meta is to be replaced by: this rank's part of the values, on the device of its mesh."""
     sharded = cast("DTensor", tensor)
     kind = sharded.device_mesh.device_type

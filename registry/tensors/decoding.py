@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from registry.tensors import inlined, numpy_values
-from registry.tensors.foreign import FACTORIES, NAN, TAG, Place
+from registry.tensors.foreign import FACTORIES, NAN, TAG, TensorRef
 
 
 def decode(raw: Any) -> Any:
@@ -86,7 +86,7 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "complex": lambda raw: complex(_float(raw["v"][0]), _float(raw["v"][1])),
     "range": lambda raw: range(*raw["v"]),
     "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
-    "place": lambda raw: Place(raw["v"]),
+    "place": lambda raw: TensorRef(raw["v"]),
     "size": torch_constant,
     "dtype": torch_constant,
     "device": torch_constant,

@@ -23,11 +23,11 @@ from registry.tensors.foreign import (
     TAG,
     NamespaceRecord,
     PathText,
-    Place,
     SimpleNamespaceRecord,
     Size,
-    Symbol,
+    TensorRef,
     Text,
+    TorchConstant,
 )
 from registry.tensors.inlined import InlineEncoder
 from registry.tensors.numpy_values import Scalar
@@ -227,11 +227,11 @@ class _Encoder(InlineEncoder):
             return {TAG: tag, "v": self.encode(vars(value), where, levels - 1)}
         if type(value) is PosixPath:
             return {TAG: "path", "v": self._text(str(value), where)}
-        if isinstance(value, Place):
+        if isinstance(value, TensorRef):
             return {TAG: "place", "v": value.name}
-        if isinstance(value, Symbol) and value.kind == "numpy.dtype":
+        if isinstance(value, TorchConstant) and value.kind == "numpy.dtype":
             return {TAG: value.kind, "v": value.name}
-        if isinstance(value, Symbol):
+        if isinstance(value, TorchConstant):
             return self._of_torch({TAG: value.kind, "v": value.name.removeprefix("torch.")}, where)
         if name in {"torch.dtype", "torch.device", "torch.layout"}:
             return {TAG: name.removeprefix("torch."), "v": str(value).removeprefix("torch.")}

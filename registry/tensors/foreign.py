@@ -34,7 +34,7 @@ class Size(tuple[int, ...]):
 
 
 @dataclass(frozen=True, slots=True)
-class Symbol:
+class TorchConstant:
     """Stands for a constant of torch, such as ``torch.float32`` or ``torch.device("cuda:0")``, or a dtype of numpy."""
 
     kind: Literal["dtype", "device", "layout", "numpy.dtype"]
@@ -54,7 +54,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TensorRef:
     """Stands for a tensor that is stored beside the value, under this name."""
 
     name: str

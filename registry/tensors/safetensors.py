@@ -54,7 +54,7 @@ class PackedDtype(BadHeader):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class TensorExtent:
     """One tensor of a file."""
 
     key: str
@@ -73,7 +73,9 @@ def data_start(text: int) -> int:
     return -(-(8 + text) // ALIGNMENT) * ALIGNMENT
 
 
-def header(slots: Sequence[Slot], nbytes: int | None = None, metadata: Mapping[str, str] | None = None) -> bytes:
+def header(
+    slots: Sequence[TensorExtent], nbytes: int | None = None, metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Return the length and the header of a file, padded to ``nbytes``, or to where data may begin."""
     body: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     body |= {
@@ -103,13 +105,13 @@ def header_length(head: bytes, nbytes: int) -> int:
     return int(length)
 
 
-def read_header(content: bytes) -> tuple[list[Slot], dict[str, str]]:
+def read_header(content: bytes) -> tuple[list[TensorExtent], dict[str, str]]:
     """Return what the text of a header says of each tensor, in its order, and its ``__metadata__``.
 
     Raises:
         BadHeader: it is not exactly what the format allows, or describes out of proportion to its length.
     """
-    tensors: dict[str, Slot] = {}
+    tensors: dict[str, TensorExtent] = {}
     metadata: dict[str, str] | None = None
     reader, budget = _Reader(content), Budget(len(content), _EACH)
     try:
@@ -255,7 +257,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _slot(name: str, entry: dict[str, Any]) -> Slot:
+def _slot(name: str, entry: dict[str, Any]) -> TensorExtent:
     if set(entry) != {"dtype", "shape", "data_offsets"}:
         raise BadHeader(f"the entry of '{name[:60]}' is not one of a tensor")
     token, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -265,7 +267,7 @@ def _slot(name: str, entry: dict[str, Any]) -> Slot:
         raise PackedDtype(name, token)
     if not isinstance(token, str) or token not in BY_TOKEN:
         raise BadHeader(f"'{name[:60]}' has the unknown dtype {str(token)[:20]!r}")
-    slot = Slot(name, TensorSpec(BY_TOKEN[token], tuple(shape)), offsets[0])
+    slot = TensorExtent(name, TensorSpec(BY_TOKEN[token], tuple(shape)), offsets[0])
     if slot.end != offsets[1]:
         raise BadHeader(f"the size of '{name[:60]}' does not fit its shape")
     return slot

@@ -251,7 +251,7 @@ class _Files:
 
     def _examine(self, blob: str) -> Examined:
         if blob not in self._examined:
-            self._examined[blob] = self._store.examine(blob, self._intact)
+            self._examined[blob] = self._store.examine_blob(blob, self._intact)
         return self._examined[blob]
 
 

@@ -62,7 +62,7 @@ def repair(home: Home, report: AuditReport, sources: Sequence[str | os.PathLike[
     """
     catalog, store = home.catalog, home.blobs
     suspected = {fault.blob for fault in report.faults if fault.blob is not None}
-    bad = {blob for blob in suspected if store.examine(blob, {}).fault is not None}
+    bad = {blob for blob in suspected if store.examine_blob(blob, {}).fault is not None}
     patients = _patients(catalog)
     lost = {t.digest: t for patient in patients for t in patient.stored_in(suspected) if _is_lost(store, t, bad)}
     found = _find(store, lost, sources)
@@ -96,7 +96,7 @@ def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterato
     """Let the tables say again what the manifests say."""
     wrong = {fault.ref for fault in report.faults if fault.kind == "table"}
     if wrong:
-        shared = {blob: store.examine(blob, {}).tensors for blob, _ in catalog.places().values()}
+        shared = {blob: store.examine_blob(blob, {}).tensors for blob, _ in catalog.places().values()}
         catalog.distrust_blobs(
             b for b, tensors in shared.items() if not catalog.tensors_in(b).items() <= tensors.items()
         )
@@ -108,7 +108,7 @@ def _restate(catalog: Catalog, store: BlobStore, report: AuditReport) -> Iterato
             end = stored.location.offset + stored.spec.nbytes
             sizes[stored.location.blob] = max(end, sizes.get(stored.location.blob, 0))
         sizes |= {blob: nbytes for blob, nbytes in catalog.known_blobs().items() if blob in sizes}
-        examined = {blob: store.examine(blob, {}) for blob in sizes}
+        examined = {blob: store.examine_blob(blob, {}) for blob in sizes}
         sound = {blob: file for blob, file in examined.items() if file.fault is None}
         catalog.restate(patient.entry, {**sizes, **{blob: file.nbytes for blob, file in sound.items()}})
         yield f"wrote again which files {patient.entry.ref} needs"

@@ -17,7 +17,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 
 from registry.canonical.assume import RESERVED
 from registry.canonical.expectation import Expectation
-from registry.canonical.form import Facts, Form, canonicalise, reconcile
+from registry.canonical.form import Clues, Form, canonicalize, reconcile
 from registry.canonical.unwrap import Cut
 from registry.canonical.wrappers import COMPONENTS
 from registry.errors import RegistryError
@@ -120,7 +120,7 @@ def signature(module: nn.Module) -> dict[str, TensorSpec]:
 
 
 def read(case: Wrapped, **facts: object) -> Form:
-    return canonicalise("a file", signature(case.module), (), Facts(**facts))  # type: ignore[arg-type]
+    return canonicalize("a file", signature(case.module), (), Clues(**facts))  # type: ignore[arg-type]
 
 
 def values_by_name(case: Wrapped, form: Form) -> dict[str, list[float]]:
@@ -210,13 +210,13 @@ def test_unwrapping_and_rewrapping_give_back_the_names_in_the_file(case: Wrapped
 
 @PROFILE
 @given(wrapped())
-def test_canonicalising_twice_is_the_identity(case: Wrapped) -> None:
+def test_canonicalizing_twice_is_the_identity(case: Wrapped) -> None:
     expectation = Expectation(signature(case.bare))
     once = {
         canonical: signature(case.module)[name]
         for name, canonical in read(case, expectation=expectation).tensors.items()
     }
-    twice = canonicalise("a file", once, (), Facts(expectation=expectation))
+    twice = canonicalize("a file", once, (), Clues(expectation=expectation))
     assert all(name == canonical for name, canonical in twice.tensors.items())
     assert not twice.unwrapping.cuts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from registry.canonical.expectation import Expectation
-from registry.canonical.form import Correction, Facts, canonicalise, reconcile
+from registry.canonical.form import Clues, Correction, canonicalize, reconcile
 from registry.canonical.wrappers import parse_declaration
 from registry.errors import (
     ClassMismatch,
@@ -30,7 +30,7 @@ def names(text: str) -> dict[str, TensorSpec]:
 
 def read(text: str, from_: str | None = None, **facts: object):  # type: ignore[no-untyped-def]
     declared = parse_declaration(from_) if from_ is not None else None
-    return canonicalise("a file", names(text), (), Facts(declared=declared, **facts))  # type: ignore[arg-type]
+    return canonicalize("a file", names(text), (), Clues(declared=declared, **facts))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_single_is_refused_where_the_class_proves_a_wrapper() -> None:
 
 def test_a_value_that_takes_the_name_of_a_tensor_is_refused() -> None:
     with pytest.raises(CollidingNames):
-        canonicalise("a file", names("module.w module.b"), ("w",), Facts())
+        canonicalize("a file", names("module.w module.b"), ("w",), Clues())
 
 
 def test_a_contradicting_class_is_answered_from_the_names_in_the_file() -> None:
@@ -144,4 +144,4 @@ def test_a_contradicting_class_is_answered_from_the_names_in_the_file() -> None:
 def test_flat_tensors_of_which_one_is_empty_are_shards() -> None:
     shards = {"a.weight": TensorSpec("float32", (10,)), "b.weight": TensorSpec("float32", (0,))}
     with pytest.raises(ShardedNames):
-        canonicalise("a file", shards, (), Facts())
+        canonicalize("a file", shards, (), Clues())

@@ -34,7 +34,7 @@ down_revision = "HEAD"
 
 def upgrade():
     with op.batch_alter_table("versions") as batch:
-        batch.add_column(sa.Column("colour", sa.String(), nullable=False, server_default="blue"))
+        batch.add_column(sa.Column("color", sa.String(), nullable=False, server_default="blue"))
     if os.environ.get("KILLED_HERE"):
         os.kill(os.getpid(), signal.SIGKILL)
     op.create_table("later", sa.Column("id", sa.Integer(), nullable=False))
@@ -50,7 +50,7 @@ def later(tmp_path):
     """The scripts of a program to come, which rebuilds the table that most others refer to."""
     shutil.copytree(SCRIPTS, tmp_path / "later", ignore=shutil.ignore_patterns("__pycache__"))
     script = NEXT.replace("HEAD", migration.HEAD)
-    (tmp_path / "later" / "versions" / "9999_colour.py").write_text(script)
+    (tmp_path / "later" / "versions" / "9999_color.py").write_text(script)
     return tmp_path / "later"
 
 
@@ -125,7 +125,7 @@ def test_data_survive_the_rebuilding_of_their_table_and_are_backed_up_before(hom
     assert (done.before, done.after) == (migration.HEAD, "9999")
     assert dump(done.backup) == before
     with closing(sqlite3.connect(home / "registry.db")) as connection:
-        assert connection.execute("SELECT count(*), min(colour) FROM versions").fetchone() == (20, "blue")
+        assert connection.execute("SELECT count(*), min(color) FROM versions").fetchone() == (20, "blue")
         for table, count in (("metrics", 20), ("version_blobs", 20), ("aliases", 1), ("documents", 20)):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)
         kept = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'versions'").fetchone()[0]

@@ -20,7 +20,7 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.errors import UnencodableValue
 from registry.tensors.decoding import decode
 from registry.tensors.encoding import encode
-from registry.tensors.foreign import Array, Foreign, Size, Symbol
+from registry.tensors.foreign import Array, Foreign, Size, TorchConstant
 
 numbers = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 scalars = st.none() | st.booleans() | numbers | st.text() | st.binary()
@@ -65,8 +65,8 @@ def test_other_plain_values_survive(value):
 
 def test_stand_ins_come_back_as_what_they_stand_for():
     assert decode(encode(Size((2, 3)))) == torch.Size([2, 3])
-    assert decode(encode(Symbol("dtype", "bfloat16"))) is torch.bfloat16
-    assert decode(encode(Symbol("device", "cuda:1"))) == torch.device("cuda:1")
+    assert decode(encode(TorchConstant("dtype", "bfloat16"))) is torch.bfloat16
+    assert decode(encode(TorchConstant("device", "cuda:1"))) == torch.device("cuda:1")
 
 
 @pytest.mark.parametrize(

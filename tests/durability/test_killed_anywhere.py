@@ -50,10 +50,10 @@ def test_a_verb_killed_at_any_system_call_is_done_or_undone(tmp_path: Path) -> N
 def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
     scripts = tmp_path / "scripts"
     shutil.copytree(next(iter(registry.migrations.__path__)), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "9999_colour.py").write_text(
+    (scripts / "versions" / "9999_color.py").write_text(
         f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '9999', '{migration.HEAD}'\n"
         "def upgrade():\n    with op.batch_alter_table('versions') as batch:\n"
-        "        batch.add_column(sa.Column('colour', sa.String(), nullable=False, server_default='blue'))\n"
+        "        batch.add_column(sa.Column('color', sa.String(), nullable=False, server_default='blue'))\n"
     )
     template = made(tmp_path / "template", lambda hub: [push(hub, seed) for seed in (1, 2)])
 
@@ -74,7 +74,7 @@ def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: P
             hub.catalog.close()
             upgrade(home)
         with closing(sqlite3.connect(home / "registry.db")) as connection:
-            assert connection.execute("SELECT count(*), min(colour) FROM versions").fetchone() == (2, "blue")
+            assert connection.execute("SELECT count(*), min(color) FROM versions").fetchone() == (2, "blue")
             assert connection.execute("SELECT count(*) FROM version_blobs").fetchone()[0] > 2
         step += STRIDE
     assert step > 20

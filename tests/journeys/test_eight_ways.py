@@ -19,7 +19,7 @@ POINTS = torch.linspace(-1, 1, 2 * 3 * 16).reshape(2, 3, 16)
 
 
 def trained() -> PointNet:
-    """Return a model that is not as any constructor leaves it, statistics of batch normalisation included."""
+    """Return a model that is not as any constructor leaves it, statistics of batch normalization included."""
     torch.manual_seed(7)
     model = PointNet(num_classes=4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

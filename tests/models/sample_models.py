@@ -1,4 +1,4 @@
-"""Small models, each with one habit that skipping initialisation, or assigning weights, could get wrong."""
+"""Small models, each with one habit that skipping initialization, or assigning weights, could get wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ConvNet(nn.Module):
 
 
 class TiedTransformer(nn.Module):
-    """Tied embedding, rotary tables outside of the state dict, initialisation as GPT has it."""
+    """Tied embedding, rotary tables outside of the state dict, initialization as GPT has it."""
 
     def __init__(self, vocabulary: int = 11, width: int = 8) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class TiedTransformer(nn.Module):
         self.head.weight = self.embedding.weight
         self.head.weight.no_decay = True
         self.register_buffer("angles", torch.outer(torch.arange(16.0), torch.arange(1.0, width + 1)), persistent=False)
-        self.apply(self._initialise)
+        self.apply(self._initialize)
 
-    def _initialise(self, module):
+    def _initialize(self, module):
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
             module.weight.data[0].zero_()
@@ -298,7 +298,7 @@ class OwnLoading(nn.Module):
         return x @ self.weight
 
 
-class Reinitialised(nn.Module):
+class Reinitialized(nn.Module):
     """Fails for good, whichever way it is built."""
 
     def __init__(self) -> None:

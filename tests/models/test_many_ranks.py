@@ -86,12 +86,12 @@ def training(rank: int) -> None:
     assert torch.equal(gathered[0], gathered[1])
 
 
-def initialising(rank: int) -> None:
+def initializing(rank: int) -> None:
     state = {n: t for n, t in state_of("ConvNet").items() if not n.startswith("up.")}
     torch.manual_seed(rank)
     built = build(ModelSpec("sample_models:ConvNet"))
     report = fit(built, state, allow_missing=["up.*"])
-    wrapped = parallel.wrap_ddp(built.module, CPU, synchronise=bool(report.missing))
+    wrapped = parallel.wrap_ddp(built.module, CPU, synchronize=bool(report.missing))
     heads = [torch.empty_like(wrapped.module.up.weight) for _ in range(2)]
     dist.all_gather(heads, wrapped.module.up.weight.detach())
     assert torch.equal(heads[0], heads[1])
@@ -105,7 +105,7 @@ def freezing(rank: int) -> None:
 
 def under_ddp(rank: int) -> None:
     training(rank)
-    initialising(rank)
+    initializing(rank)
     freezing(rank)
 
 

@@ -22,7 +22,7 @@ from registry.modules.building.specification import ModelSpec
         ("sample_models:make_nothing", {}, errors.NotAModel, "NoneType"),
         ("sample_models:ConvNet", {"chanels": 3}, errors.InitRefused, r"it takes \(channels=4\)"),
         ("sample_models:TakesNamespace", {"width": 3}, errors.InitRefused, "init-as namespace"),
-        ("sample_models:Reinitialised", {}, errors.ConstructorFailed, "KeyError: 'vocabulary.txt'"),
+        ("sample_models:Reinitialized", {}, errors.ConstructorFailed, "KeyError: 'vocabulary.txt'"),
         ("sample_models:ConvNet", {"channels": "many"}, errors.ConstructorFailed, "ConvNet"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 from registry.attachments.attachment import Attachment
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors.encoding import encode_all
-from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, Place
+from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, TensorRef
 from registry.tensors.source import TensorSource
 
 SEPARATOR = "/"
@@ -43,7 +43,7 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
             while path in tensors:  # the keys 1 and "1" have one text
                 path += "'"
             tensors[path] = source
-            return Place(path)
+            return TensorRef(path)
         if isinstance(value, Mapping):
             if any(isinstance(key, str) and len(key) > LONGEST_KEY for key in value):
                 raise UnencodableValue(path, f"it has a key of more than {LONGEST_KEY} characters")
@@ -63,7 +63,7 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
 
 def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
     """Put the tensors back in their places."""
-    if isinstance(value, Place):
+    if isinstance(value, TensorRef):
         return tensors[value.name]
     if isinstance(value, OrderedDict):
         return OrderedDict((key, unflatten(item, tensors)) for key, item in value.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
-from registry.checkpoints.containers import examine
+from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
 from registry.checkpoints.formats.torch_zip import read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
@@ -24,7 +24,7 @@ from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
 from registry.tensors.budget import Budget
-from registry.tensors.foreign import Foreign, Symbol
+from registry.tensors.foreign import Foreign, TorchConstant
 from registry.tensors.spec import TensorSpec
 
 
@@ -40,7 +40,7 @@ def open_distributed(path: Path) -> Checkpoint:
     """
     source = str(path)
     value, nbytes, files = read_distributed(path)
-    found = examine(value, source, nbytes)
+    found = sort_contents(value, source, nbytes)
     return Checkpoint(
         source,
         path,
@@ -217,6 +217,6 @@ def _counts(value: Any) -> tuple[int, ...] | None:
 def _dtype(properties: Any) -> str:
     state = _foreign(properties).state
     dtype = state[0] if isinstance(state, tuple) and state else (state or {}).get("dtype")
-    if not isinstance(dtype, Symbol):
+    if not isinstance(dtype, TorchConstant):
         raise _Faulty("a tensor of it has no dtype")
     return dtype.name

@@ -12,7 +12,14 @@ from registry.checkpoints.mapping import Span
 from registry.checkpoints.tensors import FileTensor, Storage, whole
 from registry.checkpoints.weights import WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, UnstorableTensor
-from registry.tensors.safetensors import LARGEST_HEADER, BadHeader, PackedDtype, Slot, header_length, read_header
+from registry.tensors.safetensors import (
+    LARGEST_HEADER,
+    BadHeader,
+    PackedDtype,
+    TensorExtent,
+    header_length,
+    read_header,
+)
 
 
 def begins_safetensors(head: bytes) -> bool:
@@ -42,7 +49,7 @@ def read_safetensors(content: Span, source: str) -> tuple[WeightSet, Mapping[str
     return WeightSet("", tensors, aliases=aliases), metadata
 
 
-def _tensors(slots: Sequence[Slot], body: Span, source: str) -> dict[str, FileTensor]:
+def _tensors(slots: Sequence[TensorExtent], body: Span, source: str) -> dict[str, FileTensor]:
     expected = 0
     for begin, end in sorted((slot.offset, slot.end) for slot in slots):
         if begin != expected:

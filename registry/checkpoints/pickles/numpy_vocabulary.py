@@ -12,7 +12,7 @@ from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global
 from registry.checkpoints.tensors import swapped
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
-from registry.tensors.foreign import ARRAY, Array, Foreign, Symbol
+from registry.tensors.foreign import ARRAY, Array, Foreign, TorchConstant
 from registry.tensors.numpy_values import NAMES
 from registry.tensors.spec import TensorSpec
 
@@ -28,10 +28,10 @@ class ArrayType(Buildable):
         self.big_endian = code.startswith(">")
 
     @property
-    def value(self) -> Symbol | Foreign:
+    def value(self) -> TorchConstant | Foreign:
         """The dtype as a value of its own; one that has more to it than its code, such as a record's, is not read."""
         kept = numpy_values.SPELLING.fullmatch(f"<{self.code}") and self.code[0] not in "mM"
-        return Symbol("numpy.dtype", f"{'<>'[self.big_endian]}{self.code}") if kept else Foreign("numpy.dtype")
+        return TorchConstant("numpy.dtype", f"{'<>'[self.big_endian]}{self.code}") if kept else Foreign("numpy.dtype")
 
     def build(self, machine: Machine, state: Any) -> None:
         self.big_endian = isinstance(state, tuple) and len(state) > 1 and state[1] in (">", b">")

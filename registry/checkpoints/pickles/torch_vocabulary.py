@@ -13,9 +13,9 @@ from registry.checkpoints.mapping import held
 from registry.checkpoints.pickles.numpy_vocabulary import NUMPY, PickledArray
 from registry.checkpoints.pickles.plain_vocabulary import PLAIN
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary
-from registry.checkpoints.tensors import FileTensor, Storage, extent, whole
+from registry.checkpoints.tensors import FileTensor, Storage, reach, whole
 from registry.tensors.dtypes import ALL_ITEM_SIZES
-from registry.tensors.foreign import PARAMETER, Array, Foreign, Size, Symbol
+from registry.tensors.foreign import PARAMETER, Array, Foreign, Size, TorchConstant
 
 MOST_DIMENSIONS = 64
 """torch itself allows as many."""
@@ -56,7 +56,7 @@ class Unstorable(Buildable):
 
 
 def _symbol(value: Any) -> str:
-    return value.name if isinstance(value, Symbol) else str(value)
+    return value.name if isinstance(value, TorchConstant) else str(value)
 
 
 def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any, dtype: str) -> FileTensor:
@@ -77,7 +77,7 @@ def strided(machine: Machine, stored: Any, offset: Any, shape: Any, stride: Any,
     item = ALL_ITEM_SIZES[dtype]
     start = offset * item
     # A view of no elements may begin anywhere: `x[len(x):]` begins behind the end.
-    if 0 not in shape and start + extent(shape, stride) * item > stored.nbytes:
+    if 0 not in shape and start + reach(shape, stride) * item > stored.nbytes:
         raise BadPickle(f"a tensor of shape {list(shape)[:8]} reaches beyond the end of its storage")
     machine.charge(200)
     return FileTensor(stored.storage, dtype, stored.start + start, tuple(shape), tuple(stride))
@@ -212,12 +212,12 @@ def _size(machine: Machine, args: tuple[Any, ...]) -> Size:
     return Size(sizes)
 
 
-def _device(machine: Machine, args: tuple[Any, ...]) -> Symbol:
-    return Symbol("device", ":".join(str(part)[:40] for part in args[:2]))
+def _device(machine: Machine, args: tuple[Any, ...]) -> TorchConstant:
+    return TorchConstant("device", ":".join(str(part)[:40] for part in args[:2]))
 
 
-def _layout(machine: Machine, args: tuple[Any, ...]) -> Symbol:
-    return Symbol("layout", str(args[0])[:40])
+def _layout(machine: Machine, args: tuple[Any, ...]) -> TorchConstant:
+    return TorchConstant("layout", str(args[0])[:40])
 
 
 _HANDLERS: Mapping[str, Handler] = {
@@ -273,8 +273,11 @@ _DTYPE_SPELLINGS = {
 }
 
 _CONSTANTS: Mapping[str, Any] = {
-    **{f"torch.{name}": Symbol("dtype", dtype) for name, dtype in _DTYPE_SPELLINGS.items()},
-    **{f"torch.{name}": Symbol("dtype", name) for name in ("uint1", "uint2", "uint4", "int4", "float4_e2m1fn_x2")},
+    **{f"torch.{name}": TorchConstant("dtype", dtype) for name, dtype in _DTYPE_SPELLINGS.items()},
+    **{
+        f"torch.{name}": TorchConstant("dtype", name)
+        for name in ("uint1", "uint2", "uint4", "int4", "float4_e2m1fn_x2")
+    },
     **{
         f"{module}.{name}Storage": StorageType(dtype)
         for module in ("torch", "torch.cuda", "torch.storage", "torch._C")

@@ -27,7 +27,7 @@ from registry.checkpoints.pickles.vocabulary import (
     Vocabulary,
 )
 from registry.tensors.budget import MANY_NUMBERS, Budget, Spent
-from registry.tensors.foreign import Foreign, Record, Size, Symbol
+from registry.tensors.foreign import Foreign, Record, Size, TorchConstant
 from registry.tensors.numpy_values import Scalar
 
 LARGEST_INTEGER = 512
@@ -187,7 +187,7 @@ class _Unpickler(_Base, Machine):  # type: ignore[misc]
         Numbers far apart can: beyond so many of them, one object stands for all the others.
         """
         kind = type(key)
-        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, Symbol, Foreign)):
+        if kind is str or key is None or isinstance(key, (bool, bytes, Python2Text, Global, TorchConstant, Foreign)):
             return key
         if kind is int and key.bit_length() <= 64:
             # A table has more places than items, so that numbers which are no larger have a place each.

@@ -18,8 +18,8 @@ from registry.modules.building.deferral import Aftermath, Deferral, Stopped, cur
 from registry.modules.building.outside import drawn, outside
 from registry.modules.building.shortcuts import deferring
 from registry.modules.building.specification import ModelSpec
-from registry.modules.exchange import exchange
 from registry.modules.layout import Layout, layout
+from registry.modules.swapping import swap_contents
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Built:
         self.found = None
         for slot in layout(self.module).slots.values():
             if id(slot.tensor) in self.deferred and not slot.tensor.is_meta:
-                exchange(slot.tensor, torch.empty_like(slot.tensor, device="meta", requires_grad=False))
+                swap_contents(slot.tensor, torch.empty_like(slot.tensor, device="meta", requires_grad=False))
 
     def random_outside(self) -> tuple[str, ...]:
         """Return what the module holds outside of its state dict that comes from random generators, by path.

@@ -1,4 +1,4 @@
-"""Putting tensors into a module whose plan is made: by exchange, by copy, or through the class's own loading."""
+"""Putting tensors into a module whose plan is made: by swapping, by copy, or through the class's own loading."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.owned import unwrapping_of
 from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
 from registry.modules.anatomy import method, state_dict, tensors
-from registry.modules.exchange import exchange
 from registry.modules.fitting.expectation import own_state
 from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout, Slot, layout
 from registry.modules.live import live_wrappers
-from registry.ranks.shards import is_shard, local, materialised, part_of
+from registry.modules.swapping import swap_contents
+from registry.ranks.shards import is_shard, local, materialized, part_of
 from registry.tensors.memory import same_bits
 
 Assigned = dict[int, torch.Tensor]
@@ -47,7 +47,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
             continue
         done[id(tensor)] = tensor
         if is_shard(tensor):
-            shards[id(tensor)] = materialised(tensor, weights[source])
+            shards[id(tensor)] = materialized(tensor, weights[source])
             continue
         if id(tensor) not in deferred:
             write(tensor, weights[source])
@@ -57,7 +57,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
         if address in in_use and address:
             given = given.clone()
         in_use.add(address)
-        exchange(tensor, given)
+        swap_contents(tensor, given)
     for slot in found.slots.values() if shards else ():
         if id(slot.tensor) in shards:  # FSDP looks for replaced parameters at the first forward
             slot.owner._parameters[slot.key] = shards[id(slot.tensor)]
@@ -80,7 +80,7 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
     if is_shard(tensor):
         local(tensor).copy_(part_of(values, tensor))
     elif tensor.is_meta:
-        exchange(tensor, values.detach().clone())
+        swap_contents(tensor, values.detach().clone())
     elif tensor.dtype != values.dtype:
         tensor.data = values.detach().to(tensor.device, copy=True)
     else:

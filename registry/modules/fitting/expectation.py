@@ -18,7 +18,7 @@ from registry.modules.live import live_wrappers
 from registry.tensors.spec import TensorSpec
 
 COUNTER = "num_batches_tracked"
-"""Buffer of batch normalisation that torch 0.4.1 introduced; earlier files do not have it."""
+"""Buffer of batch normalization that torch 0.4.1 introduced; earlier files do not have it."""
 
 
 @gc_paused()
@@ -73,7 +73,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def counters(found: Layout) -> frozenset[str]:
-    """Return the names of the counters of batch normalisation, which files from before torch 0.4.1 do not have."""
+    """Return the names of the counters of batch normalization, which files from before torch 0.4.1 do not have."""
     return frozenset(
         name for name, slot in found.slots.items() if slot.key == COUNTER and isinstance(slot.owner, _NormBase)
     )

@@ -21,7 +21,7 @@ class LoadReport:
     loaded: int = 0
     """Tensors and extra states of the module that came from the entry."""
     defaulted: tuple[str, ...] = ()
-    """Counters of batch normalisation that files from before torch 0.4.1 lack, set to 0."""
+    """Counters of batch normalization that files from before torch 0.4.1 lack, set to 0."""
     missing: tuple[str, ...] = ()
     """Names that kept their initial value, as ``allow_missing`` said."""
     unexpected: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.modules import anatomy
-from registry.modules.exchange import exchange
 from registry.modules.layout import Layout, layout, owned
+from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local
 from registry.tensors.memory import same_bits
 
@@ -188,7 +188,7 @@ def _restore_traits(traits: _Traits) -> None:
 def _restore_values(tensor: torch.Tensor, memory: torch.Tensor, values: torch.Tensor | None) -> None:
     if values is None:
         if not tensor.is_meta:
-            exchange(tensor, memory)
+            swap_contents(tensor, memory)
         return
     moved = tensor.data_ptr() != memory.data_ptr() or tensor.dtype != memory.dtype
     if moved or tensor.shape != memory.shape or tensor.stride() != memory.stride():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def exchange(tensor: torch.Tensor, other: torch.Tensor) -> None:
+def swap_contents(tensor: torch.Tensor, other: torch.Tensor) -> None:
     """Give a tensor object the contents, device and dtype of another; its identity, type and attributes stay.
 
     ``torch.utils.swap_tensors`` does the same and refuses tensors that something refers to weakly, as LSTM does; the
