@@ -10,8 +10,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.arguments import Arguments
 from registry.errors.root import shown as shown
+from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping

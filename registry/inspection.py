@@ -13,7 +13,7 @@ from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
-from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
+from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
 from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
@@ -21,6 +21,7 @@ from registry.errors.models import ConstructorFailed, InitRefused
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
 from registry.modules.building.recipe import Recipe, of_file, of_live, read_init, read_model
+from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
 
 MOST_AROUND = 20

@@ -442,7 +442,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or its bytes are not what was stored.
         """
-        from registry.tensors.values import decode
+        from registry.tensors.decoding import decode
 
         entry = self.get(ref)
         manifest = self._home.manifest(entry)
@@ -515,7 +515,8 @@ class Registry:
         Args:
             format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
                 torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
-                the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit.
+                the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
+                same bytes for the same weights and ties, whoever exports it.
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.

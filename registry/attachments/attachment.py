@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from registry.checkpoints.weights import TensorSource
+from registry.tensors.decoding import decode
+from registry.tensors.encoding import encode_all
 from registry.tensors.manifest import Manifest, StoredTensor
-from registry.tensors.values import decode, encode_all
+from registry.tensors.source import TensorSource
 
 if TYPE_CHECKING:
     import torch

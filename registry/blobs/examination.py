@@ -8,9 +8,10 @@ from pathlib import Path
 from registry.blobs.files import StoreFolders, opened, viewed
 from registry.blobs.layout import blob_digest, read_blob_header
 from registry.blobs.store import Examined, Known
-from registry.blobs.verification import is_intact, tensor_digest
+from registry.blobs.verification import is_intact
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Manifest, StoredTensor
+from registry.tensors.spec import tensor_digest
 
 
 def faults(places: StoreFolders, manifest: Manifest, known: Known) -> dict[str, list[str]]:

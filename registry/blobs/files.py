@@ -14,6 +14,9 @@ from registry.errors.blobs import DamagedBlob, StoreUnreadable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
+_AT_ONCE = 64 << 20
+"""Bytes of one read; Linux reads less than 2 GiB at once."""
+
 
 class StoreFolders:
     """Where the parts of a store are."""
@@ -111,6 +114,21 @@ def open_below(path: Path) -> int:
             os.close(folder)
     finally:
         os.close(above)
+
+
+def fill(handle: int, memory: memoryview, place: int, blob: str) -> None:
+    """Read as many bytes as memory has, from ``place`` on.
+
+    Raises:
+        DamagedBlob: the file ends before.
+        OSError: the system refuses.
+    """
+    done = 0
+    while done < len(memory):
+        count = os.preadv(handle, [memory[done : done + _AT_ONCE]], place + done)
+        if not count:
+            raise DamagedBlob(blob, f"is cut short (bytes up to {place + len(memory)} were stored)")
+        done += count
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,13 +11,11 @@ from functools import partial
 
 import torch
 
-from registry.blobs.files import StoreFolders, opened
+from registry.blobs.files import StoreFolders, fill, opened
 from registry.blobs.verification import WORKERS
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
 from registry.tensors.manifest import Manifest, StoredTensor
-
-_PIECE = 64 << 20
-"""Bytes of one read; Linux reads less than 2 GiB at once."""
+from registry.tensors.memory import content, tensor_over
 
 
 @dataclass(frozen=True)
@@ -124,27 +121,14 @@ class Copies:
 
     def content(self, stored: StoredTensor) -> memoryview:
         """Return the bytes of that memory."""
-        return _memory(self.tensor(stored), stored.spec.nbytes)
+        return content(self.tensor(stored))
 
 
 def _read(handle: int, stored: StoredTensor) -> torch.Tensor:
     """Return a tensor's bytes in memory of their own."""
     tensor = torch.empty(stored.spec.shape, dtype=getattr(torch, stored.spec.dtype), device="cpu")
-    with _memory(tensor, stored.spec.nbytes) as memory:
-        done = 0
-        while done < stored.spec.nbytes:
-            count = os.preadv(handle, [memory[done : done + _PIECE]], stored.location.offset + done)
-            if not count:
-                end = stored.location.offset + stored.spec.nbytes
-                raise DamagedBlob(stored.location.blob, f"is cut short (bytes up to {end} were stored)")
-            done += count
+    fill(handle, content(tensor), stored.location.offset, stored.location.blob)
     return tensor
-
-
-def _memory(tensor: torch.Tensor, nbytes: int) -> memoryview:
-    array = (ctypes.c_ubyte * nbytes).from_address(tensor.data_ptr() if nbytes else id(tensor))
-    array._owner = tensor  # type: ignore[attr-defined]  # keeps the memory as long as the view
-    return memoryview(array).cast("B")
 
 
 def _map(places: StoreFolders, blob: str, end: int) -> Mapped:
@@ -158,14 +142,8 @@ def _map(places: StoreFolders, blob: str, end: int) -> Mapped:
 
 
 def mapped_tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
-    """Return a tensor with a storage of its own; over one for all, saving a tensor would save the whole blob."""
-    spec = stored.spec
-    dtype: torch.dtype = getattr(torch, spec.dtype)
-    if spec.numel == 0:
-        return torch.empty(spec.shape, dtype=dtype)
-    flat = torch.frombuffer(mapped.mapping, dtype=dtype, count=spec.numel, offset=stored.location.offset)
-    # In place, since a view would keep its base and share its version counter; the number of elements is the same.
-    return flat.resize_(spec.shape)
+    """Return a tensor over its part of a mapping."""
+    return tensor_over(stored.spec, mapped.mapping, stored.location.offset)
 
 
 def regions(

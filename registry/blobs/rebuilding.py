@@ -5,44 +5,21 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs.files import StoreFolders, blob_files, opened
 from registry.blobs.layout import blob_digest, ordered, read_blob_header, read_slots
-from registry.blobs.verification import is_intact, tensor_digest
-from registry.blobs.writer import PIECE, Source, make_blob_folder, write_pieces
+from registry.blobs.verification import is_intact
+from registry.blobs.writer import make_blob_folder, write_pieces
 from registry.disk.folders import sync_folder
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.safetensors import TensorExtent, header
-from registry.tensors.spec import TensorSpec
-
-
-@dataclass(frozen=True)
-class StoredCopy:
-    """A tensor found in a file of the store, to store it again, whatever then becomes of the file's name."""
-
-    spec: TensorSpec
-    content: memoryview
-    """Mapped, and read only when it is needed."""
-
-    @property
-    def identity(self) -> Hashable:
-        return id(self)
-
-    @property
-    def is_streamed(self) -> bool:
-        return True
-
-    def buffer(self) -> memoryview:
-        return memoryview(bytes(self.content))
-
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        for begin in range(0, len(self.content), PIECE):
-            yield memoryview(bytes(self.content[begin : begin + PIECE]))
+from registry.tensors.source import TensorBytes, TensorSource
+from registry.tensors.spec import TensorSpec, tensor_digest
 
 
 @dataclass(frozen=True)
@@ -64,7 +41,7 @@ class BlobLayout:
 
 def copies_in_place(
     path_of: Callable[[str], Path], tensors: Iterable[StoredTensor]
-) -> Iterator[tuple[str, StoredCopy]]:
+) -> Iterator[tuple[str, TensorBytes]]:
     """Yield what is intact of tensors in damaged blobs, by digest; a header is not needed to find it."""
     files: dict[str, memoryview] = {}
     for stored in tensors:
@@ -73,10 +50,10 @@ def copies_in_place(
             files[blob] = _mapped(path_of(blob))
         part = files[blob][begin : begin + stored.spec.nbytes]
         if len(part) == stored.spec.nbytes and is_intact(stored, part):
-            yield stored.digest, StoredCopy(stored.spec, part)
+            yield stored.digest, TensorBytes(stored.spec, part, is_mapped=True)
 
 
-def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, StoredCopy]]:
+def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, TensorBytes]]:
     """Yield copies of tensors, by digest, from every file of the store, the quarantine included."""
     specs = set(wanted.values())
     for path in [*blob_files(places), *sorted(places.quarantine.glob("*"))]:
@@ -86,7 +63,7 @@ def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> I
             for slot in slots:
                 part = content[start + slot.offset : start + slot.offset + slot.spec.nbytes]
                 if slot.spec in specs and (digest := tensor_digest(slot.spec, part)) in wanted:
-                    yield digest, StoredCopy(slot.spec, part)
+                    yield digest, TensorBytes(slot.spec, part, is_mapped=True)
 
 
 def _mapped(path: Path) -> memoryview:
@@ -153,7 +130,7 @@ def rebuild(
     temporary: Path,
     blob: str,
     layout: BlobLayout,
-    sources: Sequence[Source],
+    sources: Sequence[TensorSource],
     announce: Callable[[str], None],
 ) -> None:
     """Write a blob again from its tensors, in place of whatever bears its name.

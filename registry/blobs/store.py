@@ -5,7 +5,7 @@ No path leaves it: what lies in a store has a name there, and may be on another 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -16,9 +16,10 @@ from registry.tensors.spec import TensorSpec
 if TYPE_CHECKING:
     from registry.blobs.collection import Garbage
     from registry.blobs.mapping import OpenedWeights
-    from registry.blobs.rebuilding import BlobLayout, StoredCopy
+    from registry.blobs.rebuilding import BlobLayout
     from registry.blobs.sharing import Locate
-    from registry.blobs.writer import Progress, Source, Stored
+    from registry.blobs.writer import Progress, Stored
+    from registry.tensors.source import TensorBytes, TensorSource
 
 Verify = Literal["always", "once", "never"]
 
@@ -66,6 +67,16 @@ class BlobStore(Protocol):
             DamagedBlob: a blob is missing, no regular file, or cut short.
         """
 
+    def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+        """Read a tensor in pieces of ``step`` bytes, without torch; they are verified when the last was taken.
+
+        Args:
+            name: of it, for the error. A piece is there until the next is asked for.
+
+        Raises:
+            CorruptTensors, DamagedBlob, StoreUnreadable: they are not what was stored, or cannot be read.
+        """
+
     # Whether they are still what they were
 
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
@@ -93,7 +104,7 @@ class BlobStore(Protocol):
     def layout(self, blob: str, manifests: Sequence[Manifest]) -> BlobLayout | None:
         """Return how a damaged blob was laid out, if its header or the versions that use it tell."""
 
-    def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
+    def copies(self, lost: Collection[StoredTensor]) -> dict[str, TensorBytes]:
         """Return copies of tensors whose blobs are damaged, by digest: where they were, or in any other file."""
 
     def quarantine(self, blob: str, *, keep: bool = False) -> str | None:
@@ -133,7 +144,7 @@ class BlobStore(Protocol):
 class Transfer(Protocol):
     """One push while it stores its tensors."""
 
-    def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
         """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
 
         What is stored is what is hashed only as long as nobody writes to the source meanwhile; the caller of a file
@@ -144,7 +155,7 @@ class Transfer(Protocol):
             RegistryError: of the source, whose bytes could not be read.
         """
 
-    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         """Make a damaged or missing blob again, exactly; the damaged file is kept in the quarantine.
 
         Args:

@@ -7,16 +7,17 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from blake3 import blake3
 
-from registry.blobs.files import StoreFolders
+from registry.blobs.files import StoreFolders, fill, opened
 from registry.disk.folders import write_small
-from registry.errors.blobs import CorruptTensors
+from registry.errors.blobs import CorruptTensors, StoreUnreadable
 from registry.tensors.manifest import StoredTensor
-from registry.tensors.spec import TensorSpec, tensor_hasher
+from registry.tensors.spec import tensor_digest, tensor_hasher
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 _MOST_EXTENTS = 64
@@ -72,11 +73,33 @@ def is_intact(stored: StoredTensor, content: memoryview) -> bool:
     return tensor_digest(stored.spec, content) == stored.digest
 
 
-def tensor_digest(spec: TensorSpec, content: memoryview) -> str:
-    """Return the digest of a tensor's bytes."""
-    hasher = tensor_hasher(spec)
-    hasher.update(content)
-    return hasher.hexdigest()
+def verified(path: Path, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+    """Read a tensor in pieces of ``step`` bytes, each in memory that nobody else has, until the next is asked for.
+
+    What is hashed is what was given, so whoever got to the end got what was stored.
+
+    Args:
+        path: of the blob.
+        name: of the tensor, for the error.
+
+    Raises:
+        CorruptTensors: after the last piece: they were not what was stored.
+        DamagedBlob, StoreUnreadable: the file is no blob that can be read, or is cut short.
+    """
+    blob, begin, nbytes = stored.location.blob, stored.location.offset, stored.spec.nbytes
+    hasher = tensor_hasher(stored.spec, WORKERS if nbytes > step else 1)
+    memory = memoryview(bytearray(min(step, nbytes)))
+    with opened(path, blob) as (handle, _):
+        for done in range(0, nbytes, step):
+            piece = memory[: nbytes - done]
+            try:
+                fill(handle, piece, begin + done, blob)
+            except OSError as error:
+                raise StoreUnreadable(path, error.strerror or str(error)) from error
+            hasher.update(piece)
+            yield piece
+    if hasher.hexdigest() != stored.digest:
+        raise CorruptTensors(blob, [name])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
@@ -27,6 +26,7 @@ from registry.blobs.verification import stamp
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
 from registry.tensors.safetensors import TensorExtent, header
+from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_hasher
 
 PIECE = 1 << 20
@@ -48,19 +48,6 @@ TINY = 1 << 20
 SMALL = 256 << 20
 """Bytes up to which everything is hashed before anything is written, so that the header has room for what is new alone.
 Above, room for all names is kept, which is nothing beside the data, and hashing and writing go on together."""
-
-
-class Source(Protocol):
-    """A tensor to store (see ``registry.checkpoints.weights.TensorSource``)."""
-
-    @property
-    def spec(self) -> TensorSpec: ...
-    @property
-    def identity(self) -> Hashable: ...
-    @property
-    def is_streamed(self) -> bool: ...
-    def buffer(self) -> memoryview: ...
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]: ...
 
 
 Progress = Callable[[int, int], None]
@@ -90,13 +77,13 @@ class _Hashed:
     digest: str
     content: memoryview | None
     """None where it is not held, and is read again."""
-    source: Source
+    source: TensorSource
 
 
 def store_tensors(
     places: StoreFolders,
     temporary: Path,
-    tensors: Mapping[str, Source],
+    tensors: Mapping[str, TensorSource],
     sharing: Sharing,
     announce: Announce,
     progress: Progress | None,
@@ -168,7 +155,7 @@ def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBl
     return list(fresh.values())
 
 
-def _hashed(names: Sequence[str], tensors: Mapping[str, Source], total: int, hold: bool) -> Iterator[_Hashed]:
+def _hashed(names: Sequence[str], tensors: Mapping[str, TensorSource], total: int, hold: bool) -> Iterator[_Hashed]:
     """Yield tensors with their digests, in order."""
 
     def hashed(name: str) -> _Hashed:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from registry.tensors.values import MOST_LEVELS
+from registry.tensors.foreign import MOST_LEVELS
 
 _NAMES = re.compile(
     r"(.*_)?("

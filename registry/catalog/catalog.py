@@ -20,7 +20,7 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
 from registry.catalog.sqlite import JOURNAL_MODE
-from registry.catalog.trail import Event, Flaw
+from registry.catalog.trail import Event
 from registry.catalog.version import Condition, NewVersion, check_metrics, check_note
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import ChangedVersion
@@ -157,11 +157,6 @@ class Catalog:
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
         return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].pushes)
-
-    def check_trail(self) -> tuple[Flaw, ...]:
-        """Return what is wrong with the trail: edited, inserted, removed or cut off."""
-        with self._database.snapshot():
-            return tuple(trail.check(self._database))
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

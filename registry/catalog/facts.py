@@ -8,8 +8,8 @@ from dataclasses import Field, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
-from registry.canonical.arguments import Arguments
 from registry.canonical.unwrap import Unwrapping
+from registry.tensors.arguments import Arguments
 
 
 def canonical_json(value: object) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from registry.canonical.arguments import Arguments
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts, canonical_json
+from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest

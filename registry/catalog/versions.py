@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.arguments import UNKNOWN
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog import aliases, blobs, statements, trail
@@ -19,6 +18,7 @@ from registry.catalog.facts import canonical_json, encode_init
 from registry.catalog.record import DECISIVE, record_digest, seal
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import ChangedVersion
+from registry.tensors.arguments import UNKNOWN
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Manifest

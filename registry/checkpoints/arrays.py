@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
 from registry.checkpoints.states import kind_of_state
-from registry.tensors.values import Array
+from registry.tensors.foreign import Array
 
 
 @dataclass(frozen=True)

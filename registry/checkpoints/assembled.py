@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from registry.checkpoints.tensors import FileTensor
 from registry.errors.checkpoints import DamagedCheckpoint
-from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.dtypes import INTEGERS, ITEM_SIZES
 from registry.tensors.spec import TensorSpec
 
 MOST_PAIRS = 1 << 20
@@ -48,18 +48,16 @@ class AssembledTensor:
             return memoryview(b"")
         if len(self.chunks) == 1:
             return self._read(self.chunks[0])
-        import torch
+        from registry.tensors import memory
 
-        # Values are moved as integers of their size, so that none is touched.
-        integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[ITEM_SIZES[self.spec.dtype]]
-        out = bytearray(self.spec.nbytes)
-        target = torch.frombuffer(out, dtype=integer).view(self.spec.shape)
+        integer = INTEGERS[ITEM_SIZES[self.spec.dtype]]
+        target = memory.tensor_over(TensorSpec(integer, self.spec.shape), bytearray(self.spec.nbytes))
         for chunk in self.chunks:
             if math.prod(chunk.shape):
-                piece = torch.frombuffer(bytearray(self._read(chunk)), dtype=integer).view(chunk.shape)
+                piece = memory.tensor_over(TensorSpec(integer, chunk.shape), bytearray(self._read(chunk)))
                 region = tuple(slice(o, o + size) for o, size in zip(chunk.offsets, chunk.shape, strict=True))
                 target[region] = piece
-        return memoryview(out)
+        return memory.content(target)
 
     @property
     def is_streamed(self) -> bool:

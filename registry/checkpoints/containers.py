@@ -23,7 +23,7 @@ from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.weights import TensorSource, WeightSet
+from registry.checkpoints.weights import WeightSet
 from registry.errors.canonical import some
 from registry.errors.checkpoints import (
     ArraysOfNumpy,
@@ -34,7 +34,8 @@ from registry.errors.checkpoints import (
     ZeroShards,
 )
 from registry.tensors.dtypes import ALL_ITEM_SIZES
-from registry.tensors.values import Array, Foreign
+from registry.tensors.foreign import Array, Foreign
+from registry.tensors.source import TensorSource
 
 _INIT_KEYS = ("hyper_parameters", "model_args", "model_kwargs", "init_args", "hparams")
 _COUNTERS = ("epoch", "step", "global_step", "iteration", "iter", "steps", "world_size")

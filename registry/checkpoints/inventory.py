@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
-from registry.tensors.values import Array, Foreign, TorchConstant
+from registry.tensors.foreign import Array, Foreign, TorchConstant
 
 Path = tuple[str, ...]
 """The way from the root of a value to a part, every step with what stands in front of it: ``/model``, ``.bias``."""

@@ -10,10 +10,11 @@ from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import first_foreign
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.weights import TensorSource, WeightSet
+from registry.checkpoints.weights import WeightSet
 from registry.errors.checkpoints import ForeignObjects, OversizedCheckpoint, ShardedTensors, UnstorableTensor
 from registry.errors.root import RegistryError
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.source import TensorSource
 
 MOST_NAMES = 2_000_000
 """Names of one set of weights; a value may refer to one dict many times over."""

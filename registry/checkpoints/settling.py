@@ -14,10 +14,10 @@ from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.pickles.numpy_vocabulary import ArrayType, PickledArray
 from registry.checkpoints.pickles.torch_vocabulary import StorageType, TypedStorage
 from registry.checkpoints.pickles.vocabulary import Global
-from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import OversizedCheckpoint
 from registry.tensors.budget import Budget
-from registry.tensors.values import Array, Foreign
+from registry.tensors.foreign import Array, Foreign
+from registry.tensors.source import TensorSource
 
 DEEPEST = 200
 

@@ -10,9 +10,9 @@ from isal import isal_zlib
 
 from registry.checkpoints.mapping import Span
 from registry.errors.checkpoints import DamagedCheckpoint
-from registry.tensors.dtypes import ALL_ITEM_SIZES
+from registry.tensors.dtypes import ALL_ITEM_SIZES, INTEGERS
+from registry.tensors.foreign import TENSOR
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import TENSOR
 
 SWAPPED_ITEM_SIZES = {"complex32": 2, "complex64": 4, "complex128": 8}
 """Bytes of one number, where an element consists of two."""
@@ -181,13 +181,10 @@ def _gathered(content: memoryview, shape: tuple[int, ...], stride: tuple[int, ..
     They are moved as integers of their size, so that no value is touched, and first copied to aligned memory:
     tensors in files begin at any address, and torch's vectorised loops crash on some.
     """
-    import torch
+    from registry.tensors import memory
 
-    integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[item]
-    out = bytearray(math.prod(shape) * item)
-    aligned = torch.frombuffer(bytearray(content), dtype=integer)
-    torch.frombuffer(out, dtype=integer).view(shape).copy_(aligned.as_strided(shape, stride))
-    return memoryview(out)
+    aligned = memory.tensor_over(TensorSpec(INTEGERS[item], (len(content) // item,)), bytearray(content))
+    return memory.content(aligned.as_strided(shape, stride))
 
 
 def swapped(content: bytes | memoryview, item: int) -> bytes:
@@ -200,12 +197,8 @@ def swapped(content: bytes | memoryview, item: int) -> bytes:
 
 def _resolved(content: memoryview, dtype: str, conjugated: bool, negated: bool) -> memoryview:
     """Return the values that a lazily conjugated or negated tensor stands for."""
-    import torch
+    from registry.tensors import memory
 
-    out = bytearray(content)
-    values = torch.frombuffer(out, dtype=getattr(torch, dtype))
-    if conjugated:
-        values.copy_(values.conj().resolve_conj())
-    if negated:
-        values.neg_()
-    return memoryview(out)
+    values = memory.tensor_over(TensorSpec(dtype, (len(content) // ALL_ITEM_SIZES[dtype],)), bytearray(content))
+    values = values.conj() if conjugated else values
+    return memory.content(values.neg() if negated else values)

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from registry.canonical.owned import Met
 from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
-from registry.tensors.spec import TensorSpec
-
-
-class TensorSource(Protocol):
-    """One tensor somewhere: in a file, or in memory."""
-
-    @property
-    def spec(self) -> TensorSpec:
-        """Its dtype and shape."""
-
-    @property
-    def identity(self) -> Hashable:
-        """Equal for two names of one checkpoint that are the same memory seen the same way: tied tensors."""
-
-    @property
-    def is_streamed(self) -> bool:
-        """Whether its values lie in order where they are, so that they need not be held to be read again."""
-
-    def buffer(self) -> memoryview:
-        """Its values: C-contiguous, little-endian, as a flat ``memoryview`` of bytes (format ``B``).
-
-        They are in memory of their own: what is hashed is what is written, whoever writes to the file or to the live
-        tensor meanwhile.
-        """
-
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        """Its values in order, each piece in memory of its own; without ``own`` perhaps in that of a live tensor."""
+from registry.tensors.source import TensorSource
 
 
 @dataclass(frozen=True)

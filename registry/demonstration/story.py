@@ -14,6 +14,7 @@ from registry.demonstration import training
 from registry.demonstration.clouds import BODIES
 from registry.demonstration.pointnet import PointNet
 from registry.registry import Registry
+from registry.tensors.memory import same_bits
 
 NAME = "pointnet"
 CLASS = "registry.demonstration.pointnet:PointNet"
@@ -126,9 +127,5 @@ def _replaced(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _equal(state: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> int:
-    return sum(name in state and _is_same(state[name], tensor) for name, tensor in truth.items())
-
-
-def _is_same(a: Tensor, b: Tensor) -> bool:
-    """Compare bits: to ``torch.equal`` the two zeros are one, and no NaN is itself."""
-    return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
+    # By bits: to `torch.equal` the two zeros are one, and no NaN is itself.
+    return sum(name in state and same_bits(state[name], tensor) for name, tensor in truth.items())

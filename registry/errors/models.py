@@ -312,17 +312,6 @@ class OtherRankFailed(ParallelError):
         self.ranks = tuple(rank for rank, _ in failures)
 
 
-class RanksDisagree(ParallelError):
-    """The ranks hold different values where all must hold one."""
-
-    def __init__(self, what: str, by_rank: Sequence[str]) -> None:
-        odd = next(rank for rank, value in enumerate(by_rank) if value != by_rank[0])
-        super().__init__(
-            f"the ranks disagree on {what}: rank 0 has {by_rank[0]} and rank {odd} has {by_rank[odd]}; "
-            "call with the same arguments and the same registry on every rank"
-        )
-
-
 class RankUnreachable(ParallelError):
     """A rank did not answer within the time limit, or died."""
 

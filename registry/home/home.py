@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
     from registry.catalog.protocol import CatalogProtocol
-    from registry.tensors.manifest import Manifest
+    from registry.tensors.manifest import Manifest, StoredTensor
 
 
 class Home:
@@ -98,6 +99,15 @@ class Home:
         opened.check()
         return opened.tensors
 
+    def pieces(self, entry: Entry, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+        """Read the bytes of one of an entry's tensors, without torch: ``BlobStore.pieces``.
+
+        Raises:
+            RegistryError: as ``tensors`` does, after the last piece at the latest.
+        """
+        with self._unless_removed(entry):
+            yield from self.blobs.pieces(name, stored, step)
+
     def attachment(self, entry: Entry, kind: str, verify: Verify = "always") -> StoredAttachment | None:
         """Return what an entry keeps beside its weights (``"training"``, ``"example"``), or None.
 
@@ -133,8 +143,13 @@ class Home:
         return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
-        try:
+        with self._unless_removed(entry):
             return self.blobs.open(manifest, verify=verify, resident=resident)
+
+    @contextlib.contextmanager
+    def _unless_removed(self, entry: Entry) -> Iterator[None]:
+        try:
+            yield
         except DamagedBlob:
             self.catalog.resolve(entry.ref)  # raises if it was removed and collected meanwhile, which is no damage
             raise

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
-from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.encoding import encode, plain
 from registry.tensors.manifest import StoredTensor
-from registry.tensors.spec import tensor_hasher
+from registry.tensors.source import TensorSource
+from registry.tensors.spec import tensor_digest
 from registry.tensors.ties import separate, tied
-from registry.tensors.values import encode, plain
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Side:
     title: str
     tensors: Mapping[str, ComparedTensor]
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Extra states, encoded (``registry.tensors.values``)."""
+    """Extra states, encoded (``registry.tensors.encoding``)."""
     ties: Sequence[Sequence[str]] = ()
     wrappers: Mapping[Owner, Any] = field(default_factory=dict)
     """What wrappers own, encoded likewise."""
@@ -269,10 +269,7 @@ def same(one: ComparedTensor, other: ComparedTensor) -> bool:
 def _digest(held: ComparedTensor) -> str:
     if isinstance(held, StoredTensor):
         return held.digest
-    hasher = tensor_hasher(held.spec)
-    for piece in held.pieces(own=False):
-        hasher.update(piece)
-    return hasher.hexdigest()
+    return tensor_digest(held.spec, held.pieces(own=False))
 
 
 _memcmp = ctypes.CDLL(None).memcmp

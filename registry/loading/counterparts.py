@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from registry.checkpoints.weights import TensorSource
     from registry.modules.holding import Holdings
+    from registry.tensors.source import TensorSource
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,19 @@ class StoredFile:
             if (source_of := tensors.get(reading.bare(kept))) is not None:
                 tensors.setdefault(reading.bare(dropped), source_of)
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
+
+        def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
+            from registry.tensors.memory import tensor_of
+
+            return lambda name: tensor_of(tensors[name])
+
         return Side(
             self.checkpoint.source,
             tensors,
             encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
             identical(tensors),
             encoded_owners({owner: _held(weights, name) for name, owner in own.items()}),
-            open=lambda wanted: lambda name: _tensor(tensors[name]),
+            open=values_of,
         )
 
 
@@ -296,13 +302,3 @@ def _stamp(path: Path | None) -> tuple[int, ...]:
     if not stat.S_ISREG(status.st_mode):
         return ()
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _tensor(source: TensorSource) -> torch.Tensor:
-    import torch
-
-    dtype: Any = getattr(torch, source.spec.dtype)
-    if not source.spec.numel:
-        return torch.empty(source.spec.shape, dtype=dtype)
-    # Of a copy: a file may hold the tensor at an address that its dtype cannot have.
-    return torch.frombuffer(bytearray(source.buffer()), dtype=torch.uint8).view(dtype).reshape(source.spec.shape)

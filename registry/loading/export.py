@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.unwrap import Unwrapping
+from registry.catalog.entry import Entry
 from registry.errors.exports import CannotExport, UnknownFormat
 from registry.home.home import Home
+from registry.loading.plan import ExportPlan, plan
+from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest
-from registry.tensors.values import decode, decode_metadata
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +83,9 @@ def check_export(out: str | os.PathLike[str]) -> Path:
 def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None) -> Path:
     """Write a version's weights to a new file, whole or not at all.
 
+    ``safetensors`` holds the canonical names, ``pth`` the same for ``torch.load``, ``ddp`` and ``compile`` the names of
+    the wrapped model, and ``as-saved`` the names that the pushed file had, its wrappers' own tensors included.
+
     Raises:
         UnknownFormat, CannotExport: as ``format_of`` and ``check_export``; nothing is read then.
         RegistryError: there is no such version, or its bytes are not what was stored.
@@ -89,90 +93,78 @@ def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None
     format, path = format_of(out, format), check_export(out)
     entry = home.resolve(ref)
     manifest = home.manifest(entry)
-    return _write(path, format, home.tensors(entry, manifest), manifest, entry.unwrapping)
+    if format == "safetensors":
+        if manifest.values:
+            name = next(iter(manifest.values))
+            raise CannotExport(
+                str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
+            )
+        with _new_file(path) as file:
+            _stream(file, home, entry, plan(manifest))
+    else:
+        import torch
+
+        state = _renamed(format, home.tensors(entry, manifest), manifest, entry.unwrapping)
+        with _new_file(path) as file:
+            torch.save(state, file)
+    return path
 
 
-def _write(
-    path: Path,
-    format: str,
-    tensors: Mapping[str, torch.Tensor],
-    manifest: Manifest,
-    unwrapping: Unwrapping,
-) -> Path:
-    """Write a version's weights to a new file, whole or not at all.
-
-    ``safetensors`` holds the canonical names, ``pth`` the same for ``torch.load``, ``ddp`` and ``compile`` the names of
-    the wrapped model, and ``as-saved`` the names that the pushed file had, its wrappers' own tensors included.
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """Give a file to write to, which has the name when all is written, and is gone if that fails.
 
     Raises:
-        CannotExport: the disk is full, the folder is read-only, or the values cannot be kept in that format.
+        CannotExport: the disk is full, or the folder is read-only.
     """
-    from safetensors import SafetensorError
-
-    values = {name: decode(value) for name, value in manifest.values.items()}
     # Not with the file's own name in it, which may be as long as a name can be.
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        # Neither writer says in an OSError why it cannot begin.
+        # torch does not say in an OSError why it cannot begin.
         temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        if format == "safetensors":
-            _save_safetensors(temporary, path, tensors, values)
-        else:
-            _save_torch(temporary, _renamed(format, tensors, values, manifest, unwrapping))
-        # safetensors replaces the file by one that nobody else may read.
-        temporary.chmod(mode)
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.rename(path)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError) as error:
         raise CannotExport(str(path), _way_out(error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return path
+
+
+def _stream(file: Path, home: Home, entry: Entry, planned: ExportPlan) -> None:
+    """Write what is planned, and check every byte of it on its way."""
+    from registry.blobs.writer import STRETCH, write_pieces
+
+    handle = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        write_pieces(handle, memoryview(planned.header))
+        for name, stored in planned.tensors.items():
+            for piece in home.pieces(entry, name, stored, STRETCH):
+                write_pieces(handle, piece)
+    finally:
+        os.close(handle)
 
 
 def _way_out(error: Exception) -> str:
-    """Return what the system said and what to do: safetensors wraps it in a text, and torch writes too short a file."""
+    """Return what the system said and what to do; torch only says that its file is too short."""
     if isinstance(error, ValueError):
         return "its name holds a character that no file's name can have; give another name"
-    wrapped = re.search(r"I/O error: (.+?) \(os error (\d+)\)", str(error))
-    number = error.errno if isinstance(error, OSError) else int(wrapped[2]) if wrapped else None
+    number = error.errno if isinstance(error, OSError) else None
     if number is None:
         return "it could not be written to its end; free some space or choose another folder"
     remedy = _REMEDIES.get(number, "choose another folder")
     return f"{os.strerror(number)}; {remedy}"
 
 
-def _save_safetensors(file: Path, path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
-
-    if values:
-        name = next(iter(values))
-        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file")
-    seen: set[int] = set()
-    alone = {}
-    for name, tensor in tensors.items():
-        # safetensors refuses two names of one tensor, so each name of a tie gets its own copy in the file.
-        alone[name] = tensor.clone() if tensor.numel() and tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    save_file(alone, file, metadata={"format": "pt"})
-
-
-def _save_torch(file: Path, state: OrderedDict[str, Any]) -> None:
-    import torch
-
-    torch.save(state, file)
-
-
 def _renamed(
     format: str,
     tensors: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
     manifest: Manifest,
     unwrapping: Unwrapping,
 ) -> OrderedDict[str, Any]:
+    values = {name: decode(value) for name, value in manifest.values.items()}
     metadata = decode_metadata(manifest.metadata)
     if format == "as-saved":
         state = {

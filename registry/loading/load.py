@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
@@ -35,7 +34,8 @@ from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import Layout, bare, is_fsdp1, layout, model_class
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
-from registry.tensors.values import decode, decode_metadata
+from registry.tensors.arguments import UNKNOWN
+from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ header are known before it is written, and a part of it can be served by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from registry.tensors.dtypes import ITEM_SIZES
@@ -32,12 +32,13 @@ class ExportPlan:
 
     header: bytes
     """With the eight bytes of its length."""
-    tensors: tuple[StoredTensor, ...]
+    tensors: Mapping[str, StoredTensor]
+    """By the names in the file, one behind the other."""
 
     @property
     def size(self) -> int:
         """Bytes of the whole file."""
-        return len(self.header) + sum(tensor.spec.nbytes for tensor in self.tensors)
+        return len(self.header) + sum(tensor.spec.nbytes for tensor in self.tensors.values())
 
     def parts(self, begin: int = 0, end: int | None = None) -> Iterator[Part]:
         """Yield what the bytes from ``begin`` to before ``end`` consist of; by default all of them."""
@@ -45,7 +46,7 @@ class ExportPlan:
         place = len(self.header)
         if begin < min(place, end):
             yield Part(self.header[begin:end], min(place, end) - begin)
-        for tensor in self.tensors:
+        for tensor in self.tensors.values():
             first, last = max(begin, place), min(end, place + tensor.spec.nbytes)
             if first < last:
                 location = Location(tensor.location.blob, tensor.location.offset + first - place)
@@ -73,4 +74,4 @@ def plan(manifest: Manifest, rename: Callable[[str], str] = lambda name: name) -
     if manifest.ties:
         groups = sorted(sorted(rename(name) for name in group) for group in manifest.ties)
         metadata["ties"] = json.dumps(groups, separators=(",", ":"), ensure_ascii=False)
-    return ExportPlan(header(slots, metadata=metadata), tuple(tensor for _, tensor in named))
+    return ExportPlan(header(slots, metadata=metadata), dict(named))

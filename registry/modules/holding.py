@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
-from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnstorableTensor
 from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
@@ -20,6 +19,7 @@ from registry.modules.layout import bare, is_fsdp1, is_sharded, layout, owned
 from registry.modules.live import LiveTensor
 from registry.ranks.shards import is_shard, local, part_of
 from registry.tensors.memory import same_bits
+from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
@@ -54,25 +54,9 @@ class Slice:
         return LiveTensor("", "", local(self.tensor))
 
 
-@dataclass(frozen=True, eq=False)
-class Blank:
-    """A tensor without plain values: on the meta device, of a lazy module that never ran, quantized, sparse."""
-
-    spec: TensorSpec
-
-    @property
-    def identity(self) -> Hashable:
-        return id(self)
-
-    @property
-    def is_streamed(self) -> bool:
-        return True
-
-    def buffer(self) -> memoryview:
-        return memoryview(b"")
-
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        return iter(())
+def _blank(kind: str, shape: tuple[int, ...] = ()) -> TensorBytes:
+    """Stand for a tensor without plain values: on the meta device, of a lazy module, quantized, sparse."""
+    return TensorBytes(TensorSpec(kind, shape), memoryview(b""))
 
 
 @dataclass(frozen=True)
@@ -123,7 +107,7 @@ def holdings(module: nn.Module) -> Holdings:
 
 def is_more_than_bits(here: ComparedTensor, stored: ComparedTensor) -> bool:
     """Whether a tensor of a module may be right without having the stored bits: a part of them, or a cast."""
-    if here.spec.shape != stored.spec.shape or isinstance(here, Blank):
+    if here.spec.shape != stored.spec.shape:
         return False
     return isinstance(here, Slice) or (here.spec.dtype != stored.spec.dtype and _castable(here.spec, stored.spec))
 
@@ -153,12 +137,12 @@ def _castable(one: TensorSpec, other: TensorSpec) -> bool:
 
 def _holding(named: str, name: str, tensor: torch.Tensor) -> TensorSource:
     if is_lazy(tensor):
-        return Blank(TensorSpec("uninitialized", ()))
+        return _blank("uninitialized")
     if tensor.is_meta:
-        return Blank(TensorSpec(f"meta {dtype_name(tensor.dtype)}", tuple(tensor.shape)))
+        return _blank(f"meta {dtype_name(tensor.dtype)}", tuple(tensor.shape))
     if is_shard(tensor):
         return Slice(tensor, spec_of(tensor))
     try:
         return LiveTensor(named, name, tensor)
     except UnstorableTensor:  # quantized, sparse: it holds no values that were stored
-        return Blank(TensorSpec(f"{type(tensor).__name__} {dtype_name(tensor.dtype)}", tuple(tensor.shape)))
+        return _blank(f"{type(tensor).__name__} {dtype_name(tensor.dtype)}", tuple(tensor.shape))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import types
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Hashable, Iterator, Mapping
@@ -23,8 +22,9 @@ from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
 from registry.modules.anatomy import parameters, state_dict, unshadowed
 from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.foreign import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
+from registry.tensors.memory import content
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
 
 
 class LiveTensor:
@@ -53,26 +53,15 @@ class LiveTensor:
         return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
 
     def buffer(self) -> memoryview:
-        dense = self._dense()
         if self.spec.nbytes <= PIECE:
-            return memoryview(bytes(_view(dense)))
-        return _view(dense.clone() if self.is_streamed else dense)
+            return memoryview(bytes(content(self._tensor)))
+        return content(self._tensor.clone() if self.is_streamed else self._tensor)
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        content = _view(self._dense())
-        for begin in range(0, len(content), PIECE):
-            piece = content[begin : begin + PIECE]
+        whole = content(self._tensor)
+        for begin in range(0, len(whole), PIECE):
+            piece = whole[begin : begin + PIECE]
             yield memoryview(bytes(piece)) if own and self.is_streamed else piece
-
-    def _dense(self) -> torch.Tensor:
-        return self._tensor.cpu().resolve_conj().resolve_neg().contiguous()
-
-
-def _view(dense: torch.Tensor) -> memoryview:
-    nbytes = dense.numel() * dense.element_size()
-    array = (ctypes.c_ubyte * nbytes).from_address(dense.data_ptr() if nbytes else id(dense))
-    array._owner = dense  # type: ignore[attr-defined]  # keeps the memory as long as the view
-    return memoryview(array).cast("B")
 
 
 def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from multiprocessing.util import Finalize
 
 from registry.catalog.entry import Entry
-from registry.checkpoints.weights import TensorSource
 from registry.errors.root import RegistryError, shown
-from registry.tensors.spec import TensorSpec
+from registry.tensors.source import TensorBytes, TensorSource
 
 _last: PendingEntry | None = None
-
-
-@dataclass(frozen=True)
-class Copied:
-    """A tensor copied to memory that nobody writes to, as a ``TensorSource``."""
-
-    spec: TensorSpec
-    content: memoryview
-    identity: Hashable
-
-    def buffer(self) -> memoryview:
-        return self.content
-
-    @property
-    def is_streamed(self) -> bool:
-        return False  # it is held already
-
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        yield self.content
 
 
 class PendingEntry:
@@ -108,8 +87,8 @@ Finalize(None, settle_last, exitpriority=20)  # atexit does not run in the child
 
 def copied(tensors: Mapping[str, TensorSource]) -> dict[str, TensorSource]:
     """Copy tensors to memory, the tied ones once."""
-    memory: dict[Hashable, Copied] = {}
+    memory: dict[Hashable, TensorBytes] = {}
     for source in tensors.values():
         if source.identity not in memory:
-            memory[source.identity] = Copied(source.spec, source.buffer(), ("copied", source.identity))
+            memory[source.identity] = TensorBytes(source.spec, source.buffer())
     return {name: memory[source.identity] for name, source in tensors.items()}

@@ -8,7 +8,6 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import Transfer
-from registry.canonical.arguments import UNKNOWN
 from registry.canonical.form import EXTRA_STATE
 from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
@@ -19,8 +18,9 @@ from registry.home.home import Home
 from registry.inspection import Inspection
 from registry.pushing.provenance import FileDigest, git_commit
 from registry.pushing.request import Prepared, PushRequest
+from registry.tensors.arguments import UNKNOWN
+from registry.tensors.encoding import encode, encode_all, encode_metadata
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
-from registry.tensors.values import encode, encode_all, encode_metadata
 from registry.tensors.wrapper_value import WrapperValue
 
 _ATTEMPTS = 10

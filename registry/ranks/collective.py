@@ -14,7 +14,6 @@ import torch.distributed as dist
 from registry.errors.models import (
     NoProcessGroup,
     OtherRankFailed,
-    RanksDisagree,
     RankUnreachable,
     UnusableDevice,
     WrongRank,
@@ -133,22 +132,6 @@ def from_rank_zero(doing: str, decide: Callable[[], T], seconds: float = PATIENC
     if message:
         raise OtherRankFailed(doing, [(0, message)])
     return value  # type: ignore[no-any-return]
-
-
-def agree(what: str, value: str, seconds: float = PATIENCE) -> str:
-    """Return the value if every rank has the same one.
-
-    Under DDP each rank maps the weights for itself and none is broadcast: that all have the same digest, and that each
-    checks the bytes against it, is what makes the weights equal.
-
-    Raises:
-        RanksDisagree: they differ.
-        RankUnreachable: a rank died, or did not get here within the time limit.
-    """
-    values = _exchange(f"agreeing on {what}", value, seconds)
-    if len(set(values)) > 1:
-        raise RanksDisagree(what, values)
-    return value
 
 
 def gathered(doing: str, value: T, seconds: float = PATIENCE) -> list[T]:

@@ -47,6 +47,9 @@ TOKENS: Mapping[str, str] = {dtype.name: dtype.token for dtype in _STORABLE}
 
 BY_TOKEN: Mapping[str, str] = {dtype.token: dtype.name for dtype in _STORABLE}
 
+INTEGERS: Mapping[int, str] = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
+"""By bytes an element: as which dtype values are moved, so that none is touched."""
+
 ALL_ITEM_SIZES: Mapping[str, int] = {
     **ITEM_SIZES,
     "complex32": 4,

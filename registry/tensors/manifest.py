@@ -53,7 +53,7 @@ class Manifest:
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of names that were one tensor when they were saved."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Entries that are no tensors, encoded by ``registry.tensors.values``."""
+    """Entries that are no tensors, encoded by ``registry.tensors.encoding``."""
     metadata: Mapping[str, Mapping[str, Any]] | None = None
     """The state dict's ``_metadata``, under canonical module paths."""
     wrappers: tuple[WrapperValue, ...] = ()

@@ -1,16 +1,41 @@
-"""The bits of tensors: two are the same if all bits are, NaN and minus zero included."""
+"""Tensors and the bytes that they are made of: two are the same if all bits are, NaN and minus zero included."""
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 
 import torch
-from blake3 import blake3
+
+from registry.tensors.source import TensorSource
+from registry.tensors.spec import TensorSpec, tensor_digest
 
 
-def as_bytes(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the values as a flat, contiguous uint8 tensor; a view where they already lie so."""
-    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+def content(tensor: torch.Tensor) -> memoryview:
+    """Return the values as C-contiguous little-endian bytes, in the tensor's own memory where they already lie so."""
+    flat = _flat(tensor.detach().cpu())
+    array = (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr() or id(flat))
+    array._owner = flat  # type: ignore[attr-defined]  # keeps the memory as long as the view
+    return memoryview(array).cast("B")
+
+
+def tensor_over(spec: TensorSpec, memory: bytearray | mmap.mmap, offset: int = 0) -> torch.Tensor:
+    """Return a tensor that uses this memory, which holds its values from ``offset`` on.
+
+    It has a storage of its own: over one for all, saving a tensor of a mapped file would save the whole file.
+    """
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    if spec.numel == 0:
+        return torch.empty(spec.shape, dtype=dtype)
+    flat = torch.frombuffer(memory, dtype=dtype, count=spec.numel, offset=offset)
+    # In place, since a view would keep its base and share its version counter; the number of elements is the same.
+    return flat.resize_(spec.shape)
+
+
+def tensor_of(source: TensorSource) -> torch.Tensor:
+    """Return a source's values as a tensor in memory of its own."""
+    # Of a copy: the buffer may be read-only, and a file may hold the tensor at an address that its dtype cannot have.
+    return tensor_over(source.spec, bytearray(source.buffer()))
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -19,12 +44,15 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     if one.device == other.device and one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
         return True
-    return torch.equal(as_bytes(one).cpu(), as_bytes(other).cpu())
+    return torch.equal(_flat(one).cpu(), _flat(other).cpu())
 
 
 def digest(tensor: torch.Tensor) -> str:
-    """Return a hexadecimal digest of dtype, shape and values."""
-    data = as_bytes(tensor).cpu()
-    hasher = blake3(f"{tensor.dtype}{list(tensor.shape)}\0".encode())
-    hasher.update(memoryview((ctypes.c_ubyte * data.numel()).from_address(data.data_ptr() or id(data))).cast("B"))
-    return hasher.hexdigest()
+    """Return a hexadecimal digest of dtype, shape and values, that of a stored tensor."""
+    spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+    return tensor_digest(spec, content(tensor))
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the values as a flat, contiguous uint8 tensor; a view where they already lie so."""
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)

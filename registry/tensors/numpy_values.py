@@ -30,6 +30,9 @@ NAMES = {
 }
 """What torch calls them, by numpy's code, which is a spelling without its byte order."""
 
+SPELLINGS = {name: f"<{code}" for code, name in NAMES.items()}
+"""How their dtypes are spelled, by what torch calls them."""
+
 _COMPLEX = {"c8": "ff", "c16": "dd"}
 
 

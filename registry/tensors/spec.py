@@ -42,6 +42,14 @@ def tensor_hasher(spec: TensorSpec, threads: int = 1) -> blake3:
     return blake3(f"{spec.dtype}{list(spec.shape)}\0".encode(), max_threads=threads)
 
 
+def tensor_digest(spec: TensorSpec, content: memoryview | Iterable[memoryview]) -> str:
+    """Return the hexadecimal digest of a tensor, from its bytes in one piece or in many."""
+    hasher = tensor_hasher(spec)
+    for piece in (content,) if isinstance(content, memoryview) else content:
+        hasher.update(piece)
+    return hasher.hexdigest()
+
+
 def weights_digest(tensors: Iterable[tuple[str, TensorSpec, str]]) -> str:
     """Digest a whole set of weights, from (name, spec, hexadecimal tensor digest) in any order.
 

@@ -7,7 +7,7 @@ upper half of a float32, and a float8 has 256 values, which a table lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,9 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 PIECE = 8 << 20
-"""Bytes that are widened at a time."""
+"""Bytes of float64 that values are widened to at a time."""
+
+ELEMENTS = PIECE // 8
+"""Elements of a piece, of whatever dtype."""
 
 Buffer = memoryview | bytes
+Content = Buffer | Iterable[Buffer]
+"""A tensor's C-contiguous little-endian bytes, whole or in pieces of ``ELEMENTS`` elements."""
 Wide = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
 
 _FLOAT8 = {  # exponent bits, mantissa bits, bias, and which codes are no finite numbers
@@ -96,8 +101,8 @@ def statistics(content: Buffer, dtype: str, bins: int = 64) -> Statistics:
     )
 
 
-def distance(before: tuple[Buffer, str], after: tuple[Buffer, str]) -> Distance:
-    """Compare two tensors of one shape, each given as (bytes, dtype)."""
+def distance(before: tuple[Content, str], after: tuple[Content, str]) -> Distance:
+    """Compare two tensors of one shape, each given as (bytes, dtype); pieces are read to their ends."""
     squares = base = 0.0
     largest = 0.0
     with np.errstate(invalid="ignore", over="ignore"):
@@ -123,12 +128,11 @@ def _real(content: Buffer, dtype: str) -> Iterator[npt.NDArray[np.float64]]:
         yield np.abs(values) if dtype.startswith("complex") else values.real
 
 
-def _wide(content: Buffer, dtype: str) -> Iterator[Wide]:
+def _wide(content: Content, dtype: str) -> Iterator[Wide]:
     """Yield the values, a piece at a time; the pieces of all dtypes have the same number of elements."""
-    raw = np.frombuffer(content, dtype=_raw(dtype))
-    step = PIECE // 8
-    for begin in range(0, raw.size, step):
-        piece = raw[begin : begin + step]
+    kind = _raw(dtype)
+    for buffer in _cut(content, ELEMENTS * kind.itemsize) if isinstance(content, Buffer) else content:
+        piece = np.frombuffer(buffer, dtype=kind)
         with np.errstate(invalid="ignore"):  # signaling NaNs
             if dtype == "bfloat16":
                 yield (piece.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
@@ -138,6 +142,10 @@ def _wide(content: Buffer, dtype: str) -> Iterator[Wide]:
                 yield piece.astype(np.complex128)
             else:
                 yield piece.astype(np.float64)
+
+
+def _cut(content: Buffer, step: int) -> Iterator[Buffer]:
+    return (content[begin : begin + step] for begin in range(0, len(content), step))
 
 
 def _raw(dtype: str) -> np.dtype[np.generic]:

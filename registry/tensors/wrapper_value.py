@@ -29,7 +29,7 @@ class WrapperValue:
 
     owner: Owner
     value: Any
-    """Encoded by ``registry.tensors.values``."""
+    """Encoded by ``registry.tensors.encoding``."""
 
     def to_json(self) -> list[Any]:
         owner = self.owner

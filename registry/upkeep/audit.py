@@ -19,8 +19,8 @@ from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, 
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 from registry.reference import parse
+from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest, StoredTensor
-from registry.tensors.values import decode, decode_metadata
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from registry.catalog.entry import Entry
 from registry.home.home import Home
-from registry.tensors.manifest import Manifest
+from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
+from registry.tensors.statistics import ELEMENTS, Distance, distance
 
-if TYPE_CHECKING:
-    import torch
+Apart = Callable[[str, StoredTensor, StoredTensor], Distance]
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,15 @@ def diff(home: Home, a: str, b: str) -> Difference:
     """
     first, second = home.resolve(a), home.resolve(b)
     before, after = home.manifest(first), home.manifest(second)
-    names = changed_names(before, after)
-    old = home.tensors(first, before.only(names))
-    new = home.tensors(second, after.only(names))
-    return compare((first.ref, before), (second.ref, after), {name: (old[name], new[name]) for name in names})
+
+    def content(entry: Entry, name: str, stored: StoredTensor) -> tuple[Iterator[memoryview], str]:
+        step = ELEMENTS * ITEM_SIZES[stored.spec.dtype]
+        return home.pieces(entry, name, stored, step), stored.spec.dtype
+
+    def apart(name: str, old: StoredTensor, new: StoredTensor) -> Distance:
+        return distance(content(first, name, old), content(second, name, new))
+
+    return compare((first.ref, before), (second.ref, after), apart)
 
 
 def changed_names(a: Manifest, b: Manifest) -> list[str]:
@@ -61,15 +67,10 @@ def changed_names(a: Manifest, b: Manifest) -> list[str]:
     return [name for name, tensor in a.tensors.items() if name in b.tensors and tensor.digest != b.tensors[name].digest]
 
 
-def compare(
-    a: tuple[str, Manifest], b: tuple[str, Manifest], values: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-) -> Difference:
-    """Compare two manifests; ``values`` has both tensors of every changed name, as (before, after)."""
+def compare(a: tuple[str, Manifest], b: tuple[str, Manifest], apart: Apart) -> Difference:
+    """Compare two manifests; ``apart`` measures a changed tensor of one shape, by its name, before and after."""
     (a_ref, before), (b_ref, after) = a, b
-    changed = [
-        _change(name, before.tensors[name].spec, after.tensors[name].spec, *values[name])
-        for name in changed_names(before, after)
-    ]
+    changed = [_change(name, before.tensors[name], after.tensors[name], apart) for name in changed_names(before, after)]
     return Difference(
         a=a_ref,
         b=b_ref,
@@ -80,14 +81,9 @@ def compare(
     )
 
 
-def _change(name: str, before: TensorSpec, after: TensorSpec, old: torch.Tensor, new: torch.Tensor) -> TensorChange:
-    if before.shape != after.shape:
-        return TensorChange(name, before, after, None, None, None)
-    import torch
-
-    # Complex differences have their own norm; everything else is compared in double, where no dtype overflows.
-    wide = torch.complex128 if old.is_complex() or new.is_complex() else torch.float64
-    difference = new.to(wide) - old.to(wide)
-    norm, base = float(difference.norm()), float(old.to(wide).norm())
-    largest = float(difference.abs().max()) if difference.numel() else 0.0
-    return TensorChange(name, before, after, norm, norm / base if base else None, largest)
+def _change(name: str, old: StoredTensor, new: StoredTensor, apart: Apart) -> TensorChange:
+    if old.spec.shape != new.spec.shape:
+        return TensorChange(name, old.spec, new.spec, None, None, None)
+    found = apart(name, old, new)
+    relative = found.norm / found.base if found.base else None
+    return TensorChange(name, old.spec, new.spec, found.norm, relative, found.largest)

@@ -12,9 +12,9 @@ from registry.catalog.protocol import CatalogProtocol
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.inventory import tensors_of
 from registry.checkpoints.opening import open_checkpoint
-from registry.checkpoints.weights import TensorSource
 from registry.home.home import Home
 from registry.tensors.manifest import Location, Manifest, StoredTensor
+from registry.tensors.source import TensorSource
 from registry.tensors.spec import tensor_hasher
 from registry.upkeep.audit import AuditReport, manifests
 

@@ -14,9 +14,10 @@ from registry.blobs.backends.local import LocalStore
 from registry.blobs.backends.memory import MemoryBackend
 from registry.blobs.objects import ObjectBackend
 from registry.blobs.store import BlobStore
-from registry.blobs.writer import Source, Stored
+from registry.blobs.writer import Stored
 from registry.inspection import Question, examine
 from registry.tensors.manifest import Location, Manifest
+from registry.tensors.source import TensorSource
 
 
 @dataclass
@@ -99,7 +100,7 @@ def weights(seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-def sources(state: Mapping[str, torch.Tensor]) -> Mapping[str, Source]:
+def sources(state: Mapping[str, torch.Tensor]) -> Mapping[str, TensorSource]:
     return examine(dict(state), Question()).tensors
 
 

@@ -41,7 +41,7 @@ def test_eight_processes_create_migrate_and_push_at_once(home):
     assert [entry.version for entry in entries] == list(range(120, 0, -1))
     assert len({entry.digest for entry in entries}) == 120
     assert catalog.resolve("raced:last").ref == "raced:v120"
-    assert catalog.check_trail() == ()
+    assert catalog.check_books().trail == ()
 
 
 def test_eight_processes_push_on_a_network_file_system_without_wal_or_lock(home):
@@ -82,7 +82,7 @@ def test_a_push_killed_at_any_moment_is_there_or_not(home):
         assert versions == list(range(len(versions), 0, -1))
         assert all(catalog.manifest(entry).weights_digest == entry.digest for entry in catalog.entries(limit=5))
         assert not versions or catalog.resolve("raced:last").version == versions[0]
-        assert catalog.check_trail() == ()
+        assert catalog.check_books().trail == ()
         catalog.close()
     assert len(versions) > 12
 
@@ -92,7 +92,7 @@ def test_a_forked_child_does_not_share_its_parents_connection(home):
     push(catalog, "net", 0)
     race(lambda who: push(catalog, "net", who), [(who,) for who in range(1, 5)])
     assert push(catalog, "net", 9).ref == "net:v6"
-    assert catalog.check_trail() == ()
+    assert catalog.check_books().trail == ()
 
 
 def test_a_local_database_has_a_write_ahead_log_and_a_network_one_has_none(home):
@@ -188,7 +188,7 @@ def test_a_full_disk_changes_nothing(home):
     assert "cannot be written to the disk" in result.stdout and DatabaseFull.__name__ not in result.stderr
     versions = [entry.version for entry in catalog.entries("net")]
     assert versions == list(range(len(versions), 0, -1)) and len(versions) > 1
-    assert catalog.check_trail() == () and push(catalog, "net", "after").version == len(versions) + 1
+    assert catalog.check_books().trail == () and push(catalog, "net", "after").version == len(versions) + 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user, which only root may")
@@ -259,7 +259,7 @@ def test_threads_that_share_a_catalog_push_at_once_and_a_change_of_one_is_none_o
             waiting = [threads.submit(push, catalog, "net", number) for number in (2, 3, 4)]
             assert not any(push.done() for push in waiting)
         assert sorted(push.result().version for push in waiting) == [3, 4, 5]
-    assert catalog.check_trail() == ()
+    assert catalog.check_books().trail == ()
 
 
 def test_a_home_that_was_replaced_is_the_one_that_is_read_and_written(home, tmp_path):

@@ -58,7 +58,7 @@ def test_every_change_is_in_the_trail(catalog):
     newest = catalog.events("net", limit=1)[0]
     assert (newest.actor, newest.digest, newest.number) == ("me", second.digest, 10)
     assert catalog.events()[-4].details == {"alias": "best", "was": "net:v2"}
-    assert catalog.check_trail() == ()
+    assert catalog.check_books().trail == ()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_trail_that_was_tampered_with_shows_where(catalog, statement, fault):
     for seed in range(4):
         push(catalog, "net", seed)
     edit(catalog, statement)
-    assert any(str(found).startswith(fault) for found in catalog.check_trail())
+    assert any(str(found).startswith(fault) for found in catalog.check_books().trail)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE events SET actor = ''", "DELETE FROM events"])

@@ -31,7 +31,8 @@ from torch import nn
 
 import registry
 from registry import errors
-from registry.tensors.values import decode, encode
+from registry.tensors.decoding import decode
+from registry.tensors.encoding import encode
 
 Point = collections.namedtuple("Point", "x y")
 

@@ -18,7 +18,9 @@ from written import saved
 
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import UnencodableValue
-from registry.tensors.values import Array, Foreign, Size, TorchConstant, decode, encode
+from registry.tensors.decoding import decode
+from registry.tensors.encoding import encode
+from registry.tensors.foreign import Array, Foreign, Size, TorchConstant
 
 numbers = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
 scalars = st.none() | st.booleans() | numbers | st.text() | st.binary()
@@ -135,7 +137,7 @@ def test_what_encode_never_writes_is_not_decoded(raw):
 
 def test_decoding_plain_values_needs_no_torch():
     program = (
-        "import sys; from registry.tensors.values import decode, encode\n"
+        "import sys; from registry.tensors.decoding import decode; from registry.tensors.encoding import encode\n"
         "decode(encode({'a': [1, (2.5, None)], 3: {4}}))\nsys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -16,10 +16,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from registry import Registry
-from registry.canonical.arguments import Arguments
 from registry.canonical.owned import WrapperValue
 from registry.catalog.facts import canonical_json
 from registry.catalog.record import record_digest, seal
+from registry.tensors.arguments import Arguments
 from registry.tensors.manifest import Manifest
 
 

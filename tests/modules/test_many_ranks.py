@@ -32,10 +32,8 @@ def state_of(name: str) -> dict[str, torch.Tensor]:
 
 def agreeing(rank: int) -> None:
     assert talk.from_rank_zero("resolving", lambda: f"v{rank}", LIMIT) == "v0"
-    assert talk.agree("the digest", "abc", LIMIT) == "abc"
+    assert talk.gathered("the digest", f"abc{rank}", LIMIT) == ["abc0", "abc1"]
     assert talk.together("loading", lambda: rank, LIMIT) == rank
-    with pytest.raises(errors.RanksDisagree, match="the digest"):
-        talk.agree("the digest", f"abc{rank}", LIMIT)
     with pytest.raises(errors.RegistryError if rank == 1 else errors.OtherRankFailed, match="disk is gone"):
         talk.together("loading", lambda: _fail_on(1), LIMIT)
     with pytest.raises(errors.RegistryError if rank == 0 else errors.OtherRankFailed, match="disk is gone"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from blake3 import blake3
@@ -22,6 +21,7 @@ from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
 from registry.modules.layout import bare
 from registry.modules.live import LiveTensor
+from registry.tensors.memory import tensor_of
 from registry.tensors.spec import TensorSpec
 
 INPUTS, OUTPUTS = "inputs/", "outputs/"
@@ -181,7 +181,7 @@ def _built(inspection: Inspection) -> nn.Module:
     form, weights = inspection.form, inspection.weights
     fit(
         built,
-        {name: _tensor(source.spec, source.buffer()) for name, source in inspection.tensors.items()},
+        {name: tensor_of(source) for name, source in inspection.tensors.items()},
         ties=inspection.ties,
         values={
             form.values[name]: value
@@ -191,11 +191,3 @@ def _built(inspection: Inspection) -> nn.Module:
         metadata=form.metadata,
     )
     return built.module
-
-
-def _tensor(spec: TensorSpec, content: memoryview) -> torch.Tensor:
-    dtype: Any = getattr(torch, spec.dtype)
-    if not spec.numel:
-        return torch.empty(spec.shape, dtype=dtype)
-    # Of a copy: the buffer may be read-only, and a file may hold the tensor at an address that its dtype cannot have.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8).view(dtype).reshape(spec.shape)

@@ -11,13 +11,13 @@ from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name, check_shapes
 from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.states import Kind, states_in
-from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.root import RegistryError
 from registry.errors.training import UnprovedOrder
 from registry.inspection import Inspection
 from registry.modules.anatomy import named_parameters
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.source import TensorSource
 
 _SCHEDULERS = ("scheduler", "schedulers", "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "lr_sched", "sched")
 _SCALERS = ("scaler", "scaler_state_dict", "grad_scaler", "amp_scaler")

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.attachments.attachment import Attachment
-from registry.checkpoints.weights import TensorSource
 from registry.errors.checkpoints import UnencodableValue
-from registry.tensors.values import MOST_LEVELS, MOST_NODES, TensorRef, encode_all
+from registry.tensors.encoding import encode_all
+from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, TensorRef
+from registry.tensors.source import TensorSource
 
 SEPARATOR = "/"
 """Between the steps of a path in the training state; canonical names use dots."""

@@ -21,14 +21,15 @@ from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine
 from registry.blobs.leases import Lease
 from registry.blobs.objects import ObjectBackend, StoredObject
-from registry.blobs.rebuilding import BlobLayout, StoredCopy, copies_in_place, layout_of
+from registry.blobs.rebuilding import BlobLayout, copies_in_place, layout_of
 from registry.blobs.sharing import Locate
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
-from registry.blobs.writer import Progress, Source, Stored
+from registry.blobs.writer import Progress, Stored
 from registry.disk.folders import make_folder
 from registry.errors.blobs import DamagedBlob, ObjectsUnreachable, StoreUnwritable
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
+from registry.tensors.source import TensorBytes, TensorSource
 
 if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
@@ -64,6 +65,10 @@ class CachedStore(BlobStore):
             self.fetch(blob)
         return self._cache.open(manifest, verify, resident=resident)
 
+    def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+        self.fetch(stored.location.blob)
+        yield from self._cache.pieces(name, stored, step)
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         refused = {}
         for blob in manifest.blobs:
@@ -98,7 +103,7 @@ class CachedStore(BlobStore):
         with self._copy_of(blob) as path:
             return layout_of(path, blob, manifests)
 
-    def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
+    def copies(self, lost: Collection[StoredTensor]) -> dict[str, TensorBytes]:
         found = self._cache.copies(lost)
         left = [stored for stored in lost if stored.digest not in found]
         for blob in sorted({stored.location.blob for stored in left}):
@@ -239,13 +244,13 @@ class CachedTransfer(Transfer):
         self._lacking: dict[str, bool] = {}
         """Whether a blob that may be shared has no object."""
 
-    def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
         stored = self._transfer.write(tensors, partial(self._at_hand, locate), progress)
         for blob in stored.new_blobs:
             self._store.put(blob.digest)
         return replace(stored, unsound=stored.unsound.union(b for b, is_lacking in self._lacking.items() if is_lacking))
 
-    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         self._transfer.rebuild(blob, layout, sources)
         self._store.put(blob)
 

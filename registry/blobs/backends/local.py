@@ -16,16 +16,17 @@ from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine, faults
 from registry.blobs.files import StoreFolders, blob_files, is_file
 from registry.blobs.leases import Lease, Leases
-from registry.blobs.rebuilding import BlobLayout, StoredCopy, copies_anywhere, copies_in_place, layout_of, rebuild
+from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
-from registry.blobs.verification import Verification, extent, is_stamped, stamp
-from registry.blobs.writer import Progress, Source, Stored, make_blob_folder, store_tensors
+from registry.blobs.verification import Verification, extent, is_stamped, stamp, verified
+from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
+from registry.tensors.source import TensorBytes, TensorSource
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +86,9 @@ class LocalStore(BlobStore):
 
         return OpenedWeights(tensors_of(manifest, place), check)
 
+    def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
+        return verified(self.places.blob(stored.location.blob), name, stored, step)
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         return faults(self.places, manifest, known)
 
@@ -103,7 +107,7 @@ class LocalStore(BlobStore):
     def is_in_place(self, blob: str) -> bool:
         return is_file(self.places.blob(blob))
 
-    def copies(self, lost: Collection[StoredTensor]) -> dict[str, StoredCopy]:
+    def copies(self, lost: Collection[StoredTensor]) -> dict[str, TensorBytes]:
         found = dict(copies_in_place(self.places.blob, lost))
         missing = {stored.digest: stored.spec for stored in lost if stored.digest not in found}
         for digest, copy in copies_anywhere(self.places, missing) if missing else ():
@@ -193,12 +197,12 @@ class LocalTransfer(Transfer):
         self._temporary = places.temporary / f"{lease.id}.part"
         self._began = began
 
-    def write(self, tensors: Mapping[str, Source], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
         with worded(self._places.home):
             sharing = Sharing(self._places, locate)
             return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
 
-    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, Source]) -> None:
+    def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         with worded(self._places.home):
             make_folder(self._temporary.parent)
             in_order = [sources[digest] for digest in layout.digests]

@@ -24,8 +24,8 @@ from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint, OversizedCheckpoint
 from registry.tensors.budget import Budget
+from registry.tensors.foreign import Foreign, TorchConstant
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import Foreign, TorchConstant
 
 
 class _Faulty(Exception):

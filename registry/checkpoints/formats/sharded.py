@@ -8,9 +8,10 @@ from typing import Any
 
 from registry.checkpoints.inventory import identities, left_out
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
-from registry.checkpoints.weights import Checkpoint, TensorSource, WeightSet
+from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint
 from registry.tensors.safetensors import BadHeader, read_table
+from registry.tensors.source import TensorSource
 
 LARGEST_INDEX = 100_000_000
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.checkpoints.pickles.machine import StackMachine
 from registry.checkpoints.pickles.vocabulary import BadPickle, Python2Text, label
-from registry.tensors.values import Foreign
+from registry.tensors.foreign import Foreign
 
 Instruction = Callable[[StackMachine], object]
 

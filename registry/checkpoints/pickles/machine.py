@@ -9,8 +9,8 @@ from typing import Any
 from registry.checkpoints.cursor import Cursor
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Machine, Python2Text, Vocabulary
 from registry.tensors.budget import MANY_NUMBERS, Budget
+from registry.tensors.foreign import Foreign, Record, Size, TorchConstant
 from registry.tensors.numpy_values import Scalar
-from registry.tensors.values import Foreign, Record, Size, TorchConstant
 
 LONGEST_NAME = 1000
 """Characters of the name of a class; a pickle can repeat one with two bytes."""

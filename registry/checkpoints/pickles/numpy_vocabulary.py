@@ -12,9 +12,9 @@ from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global
 from registry.checkpoints.tensors import swapped
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.foreign import ARRAY, Array, Foreign, TorchConstant
 from registry.tensors.numpy_values import NAMES
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import ARRAY, Array, Foreign, TorchConstant
 
 LARGEST_COLUMN_MAJOR = 1 << 20
 """Elements; they are reordered in Python, and no model has such arrays beside its weights."""

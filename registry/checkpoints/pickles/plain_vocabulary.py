@@ -18,7 +18,7 @@ from registry.checkpoints.pickles.vocabulary import (
     Vocabulary,
     label,
 )
-from registry.tensors.values import (
+from registry.tensors.foreign import (
     FACTORIES,
     Duration,
     Foreign,

@@ -15,7 +15,7 @@ from registry.checkpoints.pickles.plain_vocabulary import PLAIN
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary, label
 from registry.checkpoints.tensors import FileTensor, Storage, reach, whole
 from registry.tensors.dtypes import ALL_ITEM_SIZES
-from registry.tensors.values import PARAMETER, Array, Foreign, Size, TorchConstant
+from registry.tensors.foreign import PARAMETER, Array, Foreign, Size, TorchConstant
 
 MOST_DIMENSIONS = 64
 """torch itself allows as many."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.tensors.values import Foreign, Text, TorchConstant
+from registry.tensors.foreign import Foreign, Text, TorchConstant
 
 
 class BadPickle(Exception):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from registry.tensors.ties import broken
 
 if TYPE_CHECKING:
-    from registry.checkpoints.weights import TensorSource
     from registry.modules.building.constructor import Constructed
     from registry.modules.building.recipe import Recipe
+    from registry.tensors.source import TensorSource
 
 
 def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from registry.canonical.arguments import POSITIONAL, Arguments
 from registry.errors.models import InitRefused
 from registry.modules.layout import Layout
+from registry.tensors.arguments import POSITIONAL, Arguments
+from registry.tensors.foreign import MOST_LEVELS
 from registry.tensors.spec import TensorSpec
-from registry.tensors.values import MOST_LEVELS
 
 INIT_STYLES = ("kwargs", "namespace", "dict")
 """How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from blake3 import blake3
 
+from registry.tensors.memory import content
+
 BUILDING = threading.RLock()
 """Random generators and torch's defaults belong to the process, so one module is built at a time."""
 
@@ -76,7 +78,7 @@ def seed(number: int) -> None:
 
 def elsewhere(states: Mapping[str, Any]) -> dict[str, Any]:
     """Return states in which none of the process's generators stands where these say, the same for the same ones."""
-    number = int.from_bytes(blake3(states["torch"].numpy().tobytes()).digest(length=4), "big")
+    number = int.from_bytes(blake3(content(states["torch"])).digest(length=4), "big")
     away = {**states, "torch": torch.Generator().manual_seed(number).get_state()}
     away["python"] = random.Random(number).getstate()
     if "numpy" in states:
@@ -102,7 +104,7 @@ def restore(states: Mapping[str, Any]) -> None:
 def _plain(states: Mapping[str, Any]) -> dict[str, Any]:
     """Return states as values that can be compared."""
     return {
-        name: [bytes(t.numpy()) for t in ([value] if isinstance(value, torch.Tensor) else value)]
+        name: [bytes(content(t)) for t in ([value] if isinstance(value, torch.Tensor) else value)]
         if name in ("torch", "cuda")
         else [part.tobytes() if hasattr(part, "tobytes") else part for part in value]
         for name, value in states.items()

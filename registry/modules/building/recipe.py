@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.arguments import UNKNOWN, Arguments
 from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
 from registry.errors.models import UnknownInitStyle
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
+from registry.tensors.arguments import UNKNOWN, Arguments
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from registry.canonical.arguments import Arguments
 from registry.errors.intake import NotAModule, UnstorableInit
 from registry.errors.models import InitRefused
 from registry.modules.building.recipe import described
+from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from registry.canonical.arguments import UNKNOWN, Arguments
 from registry.errors.intake import UnstorableInit
 from registry.errors.models import (
     ConstructorFailed,
@@ -29,6 +28,7 @@ from registry.modules.building.constructor import (
     texts_for_numbers,
 )
 from registry.modules.building.target import check_target, current_directory_importable, described, resolve_target
+from registry.tensors.arguments import UNKNOWN, Arguments
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.intake import UnstorableInit
-from registry.tensors.values import TAG, decode, encode
+from registry.tensors.decoding import decode
+from registry.tensors.encoding import encode
+from registry.tensors.foreign import TAG
 
 UNKNOWN = "unknown"
 """How a class takes its arguments where nobody said what they are, which is not the same as that there are none."""
@@ -23,7 +25,7 @@ class Arguments(Mapping[str, Any]):
     """Arguments by name. Every look makes a value anew, so nobody can change what is stored.
 
     Plain JSON values are stored as they are. As soon as one value needs more (a tuple, a dict with whole numbers as
-    keys), all are kept in the encoding of ``registry.tensors.values``, in an envelope that says so.
+    keys), all are kept in the encoding of ``registry.tensors.encoding``, in an envelope that says so.
     """
 
     def __init__(self, raw: Mapping[str, Any] | None = None) -> None:

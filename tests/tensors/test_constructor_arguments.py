@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.canonical.arguments import Arguments
 from registry.canonical.secrets import without_secrets
 from registry.errors import UnstorableInit
+from registry.tensors.arguments import Arguments
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
