@@ -130,21 +130,26 @@ class Catalog:
         Raises:
             ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
         """
-        body = self.document(entry, "manifest")
+        return self.manifest_and_documents(entry)[0]
+
+    def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
+        """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
+
+        Raises:
+            ChangedVersion: as ``manifest``.
+        """
+        rows = self._database.rows(statements.DOCUMENTS_OF, name=entry.name, number=entry.version)
+        bodies = {row.kind: row.body for row in rows}
         try:
-            return blobs.decode(body or b"")
+            manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
+        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
         rows = self._database.rows(statements.DOCUMENT, name=entry.name, number=entry.version, kind=kind)
         return rows[0].body if rows else None
-
-    def documents(self, entry: Entry) -> dict[str, bytes]:
-        """Return the documents of an entry that belong to what it is, by kind."""
-        found = {kind: self.document(entry, kind) for kind in DECISIVE}
-        return {kind: body for kind, body in found.items() if body is not None}
 
     def locate(self, digests: Iterable[str]) -> dict[str, Location]:
         """Return where tensors are stored, those that are."""

@@ -180,11 +180,12 @@ VERSIONS_OF_MODEL = (
 VERSION = select(
     _VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at, _VERSIONS.c.weights
 ).where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
-DOCUMENT = (
-    select(_DOCUMENTS.c.body)
+DOCUMENTS_OF = (
+    select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
-    .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number), _same("kind", _DOCUMENTS.c.kind))
+    .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
 )
+DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 
 # A new version, or more about one
 

@@ -81,8 +81,8 @@ class Home:
         Raises:
             ChangedVersion: they are not.
         """
-        manifest = self.catalog.manifest(entry)
-        if row_fault(entry, manifest, self.catalog.documents(entry)) is not None:
+        manifest, documents = self.catalog.manifest_and_documents(entry)
+        if row_fault(entry, manifest, documents) is not None:
             raise ChangedVersion(entry.ref)
         return manifest
 

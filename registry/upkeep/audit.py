@@ -161,7 +161,7 @@ def audit_outputs(home: Home, report: AuditReport, entries: Sequence[Entry]) -> 
 def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | str:
     """Return where an entry's weights are, then where what it keeps beside them is; or what is wrong with its row."""
     try:
-        manifest, documents = catalog.manifest(entry), catalog.documents(entry)
+        manifest, documents = catalog.manifest_and_documents(entry)
         if wrong := row_fault(entry, manifest, documents):
             return wrong
         return (manifest, *(Manifest.decode(body) for body in documents.values()))

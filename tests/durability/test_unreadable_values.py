@@ -48,7 +48,7 @@ def hub(tmp_path: Path) -> Registry:
 def rewrite(hub: Registry, kind: str, change: Callable[[Any], Any]) -> None:
     """Write something of the version anew, with all of its digests, as a program with a mistake would have."""
     entry = hub.get("net")
-    manifest, documents = hub.catalog.manifest(entry), dict(hub.catalog.documents(entry))
+    manifest, documents = hub.catalog.manifest_and_documents(entry)
     if kind == "init":
         entry = replace(entry, init=Arguments(change(dict(entry.init.raw))))
     elif kind == "manifest":

@@ -48,7 +48,7 @@ def forget(folder: Path, *modules: str) -> None:
 def edited(hub: Registry, ref: str, **columns: Any) -> None:
     """Change a version's row as whoever may write to the home can: with digests and an event that bear it out."""
     entry = hub.get(ref)
-    manifest, documents = hub.catalog.manifest(entry), hub.catalog.documents(entry)
+    manifest, documents = hub.catalog.manifest_and_documents(entry)
     changed = replace(entry, **columns)
     record = record_digest(changed, manifest, documents)
     texts = {
