@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -338,7 +338,7 @@ class Catalog:
     @contextlib.contextmanager
     def _change(self) -> Iterator[Change]:
         with self._database.write() as connection:
-            yield Change(connection, self._who, _text(datetime.now(timezone.utc)))
+            yield Change(connection, self._who, _text(datetime.now(UTC)))
 
     @cached_property
     def _who(self) -> str:
@@ -350,4 +350,4 @@ class Catalog:
 
 
 def _text(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -218,7 +218,7 @@ def _back_up(connection: sqlite3.Connection, path: Path, revision: str) -> Path:
 
     folder = path.with_name(BACKUPS)
     make_folder(folder)
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     temporary = folder / f".{uuid.uuid4().hex}.part"
     backup = folder / f"registry-{revision}-{stamp}-{uuid.uuid4().hex[:6]}.db"
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from registry.home.home import Home
 
 GRACE = timedelta(days=7)
 """How long a version stays in the trash before a collection may take it."""
 
-_EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def gc(
         RegistryError: of ``catalog`` and ``blobs``.
     """
     catalog, store = home.catalog, home.blobs
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     # A grace of more years than there have been keeps everything.
     before = now - grace if grace < now - _EARLIEST else _EARLIEST
     if dry_run:

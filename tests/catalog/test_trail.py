@@ -1,6 +1,6 @@
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from drafts import digest, push, weights
@@ -26,7 +26,7 @@ def edit(catalog, *statements):
 
 
 def soon():
-    return datetime.now(timezone.utc) + timedelta(seconds=1)
+    return datetime.now(UTC) + timedelta(seconds=1)
 
 
 def test_every_change_is_in_the_trail(catalog):
@@ -121,7 +121,7 @@ def test_a_purged_version_keeps_its_number_and_frees_its_blobs(catalog):
     first, second = push(catalog, "net", 1), push(catalog, "net", 2)
     needed = catalog.manifest(first).blobs
     catalog.trash(second)
-    assert catalog.purge(datetime.now(timezone.utc) - timedelta(days=1)) == ()
+    assert catalog.purge(datetime.now(UTC) - timedelta(days=1)) == ()
     assert catalog.referenced_blobs() == set(catalog.known_blobs())
     assert catalog.purge(soon()) == ("net:v2",)
     assert catalog.referenced_blobs() == needed

@@ -137,7 +137,7 @@ KEPT_OR_REFUSED: dict[str, Any] = {
     "matrix": numpy.matrix([[1]]), "masked": numpy.ma.masked_array([1, 2], [0, 1]), "type": numpy.float32,
     "generator": numpy.random.default_rng(0), "random": numpy.random.RandomState(0), "ufunc": numpy.add,
     "timedelta": datetime.timedelta(1, 2, 3), "date": datetime.date(2020, 1, 2), "time": datetime.time(1, 2),
-    "datetime": datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc), "zone": datetime.timezone.utc,
+    "datetime": datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "zone": datetime.UTC,
     "decimal": decimal.Decimal("1.50"), "fraction": fractions.Fraction(1, 3), "uuid": uuid.UUID(int=7),
     "pure": pathlib.PurePosixPath("a"), "windows": pathlib.PureWindowsPath("a"), "deque": deque([1], 3),
     "address": ipaddress.ip_address("::1"), "enum": Color.RED, "int enum": Level.LOW, "text enum": Mode.FAST,

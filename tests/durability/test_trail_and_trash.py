@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tarfile
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import freeze
@@ -45,7 +45,7 @@ def test_the_log_has_everything_that_was_done_and_by_whom(hub: Registry) -> None
         ("gc", "net:v2"),
         ("gc", None),
     ]
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     assert all(event.actor and timedelta(0) <= now - event.at < timedelta(minutes=1) for event in hub.log())
     assert hub.log("net")[-1].digest == hub.get("net:v1").digest
 
