@@ -13,7 +13,7 @@ from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
 
-WRITING = "the disk, and beside it the sha256 of the file and the blake3 of its tensors on the same cores"
+WRITING = "the disk, and beside it the blake3 of the file and of its tensors on the same cores"
 HASHING = "checksum and blake3 of each tensor, to know that it is stored"
 
 
