@@ -66,6 +66,8 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Weak references to void memory, by its id, which is nobody else's as long as they are held."""
         self._addresses: dict[int, tuple[int, int]] = {}
         """Where void memory begins, and its length in bytes, by id."""
+        self._checked: set[tuple[Any, ...]] = set()
+        """Draws whose bounds were found to be good."""
         self._uses_of_its_own = _uses_of_its_own()
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
@@ -297,9 +299,10 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         """Raise what a write that is left out would have raised, such as for a shape that does not fit."""
         if not others and found.draws and len(targets) == 1:
-            func(
-                torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs
-            )  # draws nothing, refuses bad bounds
+            asked = func, targets[0].dtype, repr(args[1:]), repr(kwargs)
+            if asked not in self._checked:  # an initializer gives many tensors the same bounds
+                func(torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs)  # draws nothing
+                self._checked.add(asked)
         elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
             if found.draws or any(map(self.is_void, others)):
                 func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))

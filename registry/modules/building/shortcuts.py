@@ -101,7 +101,8 @@ def _without_values(ordinary: _Function, statistics: _Function | None = None) ->
         if deferral is None or not is_all or not deferral.leaves_out(self._parameters.values()):
             ordinary(self)
         elif statistics is not None:
-            statistics(self)
+            with torch._C._DisableTorchDispatch():  # to buffers that have their values: nothing to notice
+                statistics(self)
 
     return reset_parameters
 
