@@ -124,6 +124,12 @@ def is_stamped(places: StoreFolders, blob: str, status: os.stat_result, extent: 
     return found is not None and found.file == _file(status) and extent in found.checked
 
 
+def stamp_new(places: StoreFolders, blob: str, path: Path) -> None:
+    """Stamp a file that was just made; that a collection has taken it again, its maker finds out at the end."""
+    with contextlib.suppress(FileNotFoundError):
+        stamp(places, blob, path.lstat())
+
+
 def stamp(places: StoreFolders, blob: str, status: os.stat_result, extent: str | None = None) -> None:
     """Note that a blob is what it should be; in a home that cannot be written, it is checked again next time.
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
 from registry.blobs.sharing import Sharing
-from registry.blobs.verification import stamp
+from registry.blobs.verification import stamp_new
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
 from registry.tensors.safetensors import TensorExtent, header
@@ -268,7 +268,7 @@ class _NewBlob:
         make_blob_folder(places, digest)
         self._path.rename(path)
         sync_folder(path.parent)
-        stamp(places, digest, path.lstat())
+        stamp_new(places, digest, path)
         return BlobRecord(digest, self._start + self._nbytes)
 
     def locations(self, blob: str) -> dict[str, Location]:

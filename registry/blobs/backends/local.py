@@ -20,7 +20,7 @@ from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_pla
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
-from registry.blobs.verification import Verification, extent, is_stamped, stamp, verified
+from registry.blobs.verification import Verification, extent, is_stamped, stamp, stamp_new, verified
 from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
@@ -160,7 +160,7 @@ class LocalStore(BlobStore):
                 os.fsync(file.fileno())
             path.rename(target)
             sync_folder(target.parent)
-            stamp(self.places, blob, target.lstat())
+            stamp_new(self.places, blob, target)
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.places.home).free
@@ -173,8 +173,14 @@ class LocalStore(BlobStore):
         return nbytes
 
     def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
-        paths = ((blob, nbytes, self.places.blob(blob)) for blob, nbytes in known.items())
-        return tuple(blob for blob, nbytes, path in paths if not is_file(path) or path.lstat().st_size != nbytes)
+        return tuple(blob for blob, nbytes in known.items() if self._size_of(blob) != nbytes)
+
+    def _size_of(self, blob: str) -> int | None:
+        path = self.places.blob(blob)
+        try:
+            return path.lstat().st_size if is_file(path) else None
+        except FileNotFoundError:  # collected meanwhile
+            return None
 
     def seconds_ahead(self) -> float:
         probe = self.places.temporary / f"{uuid.uuid4().hex}.part"
