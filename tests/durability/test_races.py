@@ -147,7 +147,7 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
     elif moment == "announced":
         monkeypatch.setattr(writer.os, "fsync", lambda handle: meet())
     elif moment == "renamed":
-        monkeypatch.setattr(writer, "stamp", lambda *_: meet())
+        monkeypatch.setattr(writer, "stamp_new", lambda *_: meet())
     else:
         add = type(hub.catalog).add_version
 
