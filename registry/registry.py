@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.attachments.examples.replay import Replay
+    from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.trail import Event
@@ -99,8 +100,8 @@ class Registry:
         note: str = ...,
         force_new: bool = ...,
         optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
+        scheduler: Stateful | None = ...,
+        scaler: Stateful | None = ...,
         step: int | None = ...,
         epoch: int | None = ...,
         example: object = ...,
@@ -128,8 +129,8 @@ class Registry:
         note: str = ...,
         force_new: bool = ...,
         optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
+        scheduler: Stateful | None = ...,
+        scaler: Stateful | None = ...,
         step: int | None = ...,
         epoch: int | None = ...,
         example: object = ...,
@@ -157,8 +158,8 @@ class Registry:
         note: str = "",
         force_new: bool = False,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         step: int | None = None,
         epoch: int | None = None,
         example: object = None,
@@ -238,8 +239,8 @@ class Registry:
         ref: str,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         *,
         verify: Verify = "always",
     ) -> Resumed:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from registry.attachments.stateful import Stateful
     from registry.attachments.training.job import Job
 
 
@@ -49,8 +50,8 @@ class PushRequest:
     note: str = ""
     force_new: bool = False
     optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
+    scheduler: Stateful | None = None
+    scaler: Stateful | None = None
     step: int | None = None
     epoch: int | None = None
     example: object = None

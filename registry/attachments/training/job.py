@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from registry.attachments.attachment import Attachment
+from registry.attachments.stateful import Stateful
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
@@ -20,23 +21,21 @@ from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
 
-PARTS = ("optimizer", "scheduler", "scaler")
-
 
 @dataclass(frozen=True)
 class Job:
     """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
 
     optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
+    scheduler: Stateful | None = None
+    scaler: Stateful | None = None
     step: int | None = None
     epoch: int | None = None
 
     @property
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Stateful]:
         """The objects with a state, by what they are called."""
-        named = {part: getattr(self, part) for part in PARTS}
+        named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
         return {part: owner for part, owner in named.items() if owner is not None}
 
 
@@ -58,8 +57,10 @@ def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
     state: dict[str, Any] = {name: index(count) for name, count in counters.items() if count is not None}
     state["kinds"] = {part: kind_of(owner) for part, owner in job.parts.items()}
     for part, owner in job.parts.items():
-        is_flattened = part == "optimizer" and is_fsdp1(model)
-        state[part] = _unflattened(model, owner) if is_flattened else _whole(owner.state_dict(), keep)
+        if part == "optimizer" and job.optimizer is not None and is_fsdp1(model):
+            state[part] = _unflattened(model, job.optimizer)
+        else:
+            state[part] = _whole(owner.state_dict(), keep)
     if not keep:
         return Attachment()
     if job.optimizer is not None:
@@ -88,7 +89,7 @@ def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[
     return [[name for name in group if name is not None] for group in groups]
 
 
-def kind_of(owner: Any) -> str:
+def kind_of(owner: Stateful) -> str:
     """Return the class of an optimizer, scheduler or scaler; if it only wraps another, as Accelerate's do, of that."""
     inner = getattr(owner, "optimizer", None) if isinstance(owner, torch.optim.Optimizer) else None
     inner = getattr(owner, "scheduler", None) if inner is None else inner
