@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.version import parse_condition
 from registry.home import address
-from registry.home.arguments import checked
+from registry.home.arguments import checked, widely
 from registry.home.home import Home
 from registry.home.version import LoadVerify
 from registry.reference import parse
@@ -93,20 +93,20 @@ class Registry:
         init_as: str | None = ...,
         init_from_file: bool = ...,
         weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
+        world_size: SupportsIndex | None = ...,
+        metrics: Mapping[str, SupportsFloat] | None = ...,
         aliases: Sequence[str] = ...,
-        parent: str | None = ...,
+        parent: str | Entry | None = ...,
         note: str = ...,
         force_new: bool = ...,
         optimizer: torch.optim.Optimizer | None = ...,
         scheduler: Stateful | None = ...,
         scaler: Stateful | None = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
+        step: SupportsIndex | None = ...,
+        epoch: SupportsIndex | None = ...,
         example: object = ...,
         blocking: Literal[True] = ...,
-        timeout: timedelta = ...,
+        timeout: timedelta | float = ...,
         progress: Progress | None = ...,
     ) -> Entry: ...
 
@@ -122,24 +122,24 @@ class Registry:
         init_as: str | None = ...,
         init_from_file: bool = ...,
         weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
+        world_size: SupportsIndex | None = ...,
+        metrics: Mapping[str, SupportsFloat] | None = ...,
         aliases: Sequence[str] = ...,
-        parent: str | None = ...,
+        parent: str | Entry | None = ...,
         note: str = ...,
         force_new: bool = ...,
         optimizer: torch.optim.Optimizer | None = ...,
         scheduler: Stateful | None = ...,
         scaler: Stateful | None = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
+        step: SupportsIndex | None = ...,
+        epoch: SupportsIndex | None = ...,
         example: object = ...,
         blocking: Literal[False],
-        timeout: timedelta = ...,
+        timeout: timedelta | float = ...,
         progress: Progress | None = ...,
     ) -> PendingEntry: ...
 
-    @checked
+    @widely
     def push(
         self,
         source: Source,
@@ -321,19 +321,19 @@ class Registry:
     @overload
     def load(
         self,
-        ref: str,
+        ref: str | Entry,
         *,
         model: nn.Module | type[nn.Module] | str | None = ...,
         init: Mapping[str, Any] | Namespace | None = ...,
         init_as: str | None = ...,
-        device: str | torch.device | None = ...,
+        device: str | int | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
         allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
+        cast: torch.dtype | str | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
         report: Literal[False] = ...,
@@ -342,25 +342,25 @@ class Registry:
     @overload
     def load(
         self,
-        ref: str,
+        ref: str | Entry,
         *,
         model: nn.Module | type[nn.Module] | str | None = ...,
         init: Mapping[str, Any] | Namespace | None = ...,
         init_as: str | None = ...,
-        device: str | torch.device | None = ...,
+        device: str | int | torch.device | None = ...,
         ddp: bool = ...,
         fsdp: bool = ...,
         rank: int | None = ...,
         allow_missing: Sequence[str] = ...,
         allow_unexpected: Sequence[str] = ...,
         allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
+        cast: torch.dtype | str | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
-    @checked
+    @widely
     def load(
         self,
         ref: str,

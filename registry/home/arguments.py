@@ -64,6 +64,11 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def widely(verb: Callable[..., T]) -> Callable[..., T]:
+    """Do as ``checked``, where overloads say what is taken, and the verb itself what that is read as."""
+    return checked(verb)
+
+
 def worded(value: object) -> str:
     """Say what a value is: itself where that is short, else its type."""
     if value is None or isinstance(value, (bool, int, float, str)):

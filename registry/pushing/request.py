@@ -55,7 +55,7 @@ class PushRequest:
     step: int | None = None
     epoch: int | None = None
     example: object = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Callable[[int, int], object] | None = None
 
     @property
     def is_live(self) -> bool:
