@@ -10,7 +10,7 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.version import Condition
 
 ABOVE = Condition("acc", ">=", 0.5)
-OPTIONAL = {
+OPTIONAL: dict[str, list[tuple]] = {
     "listing": [(name, trashed, limit, metric) for name in (None, "net") for trashed in (False, True)
                 for limit in (None, 5) for metric in (None, ABOVE)],
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
