@@ -57,7 +57,7 @@ def itself() -> list[object]:
     return value
 
 
-BOMBS = {
+BOMBS: dict[str, Callable[[], object]] = {
     **{kind: partial(doubled, kind) for kind in ("list", "tuple", "dict", "ordered")},
     "deep": lambda: deep(150),
     "itself": itself,

@@ -71,10 +71,6 @@ def push_and_close(home: Path, seed: int) -> None:
     hub.catalog.close()
 
 
-def one_step(home: Path, step: str, seed: int) -> None:
-    steps(home)[step](seed)
-
-
 def steps(home: Path) -> dict[str, Callable[[int], object]]:
     return {
         "push": lambda seed: push(Registry(home), seed),
@@ -92,7 +88,7 @@ def test_members_of_a_team_work_in_any_order(place: Path, order: str, umasks: tu
     for number, step in enumerate(order.split()):
         for user, umask in zip((ALICE, BOB), umasks, strict=True):
             if step == "push" or user == (ALICE, BOB)[number % 2]:
-                act(user, partial(one_step, home, step, 10 * number + user), umask)
+                act(user, partial(steps(home)[step], 10 * number + user), umask)
     hub = Registry(home)
     assert hub.audit().is_clean
     modes = {path: path.stat() for path in [home, *home.rglob("*")]}
