@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.catalog.rows import Event, Version
+if TYPE_CHECKING:
+    from registry.catalog.rows import Event, Version
 
 
 @dataclass(slots=True)
