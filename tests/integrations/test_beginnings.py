@@ -88,7 +88,7 @@ def beginning(rank: int) -> None:
     confirm_loaded(model, registry.Registry())
     model = registry.load("net", ddp=True)
     if rank == 1:
-        model.module.head.reset_parameters()
+        begin_anew(model.get_submodule("module.head"))
     with pytest.raises(errors.WeightsDiffer if rank == 1 else errors.OtherRankFailed, match=r"head\.weight"):
         confirm_loaded(model, registry.Registry())
 

@@ -254,7 +254,7 @@ def test_the_state_of_an_optimizer_is_not_the_optimizer(stocked: registry.Regist
 
 def test_a_wrong_call_stores_nothing_and_makes_no_home(home: Path) -> None:
     with pytest.raises(errors.InvalidArgument):
-        registry.push({"a": torch.ones(1)}, "net", epoch="3")
+        registry.push({"a": torch.ones(1)}, "net", epoch=wrong("3"))
     assert not home.exists()
 
 

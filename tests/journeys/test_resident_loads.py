@@ -87,7 +87,8 @@ def test_values_and_empty_tensors_come_back_resident_too(hub: registry.Registry,
 def loading(rank: int) -> None:
     reference = torch.load(Path(os.environ["REGISTRY_HOME"]).parent / "net.pth")
     wrapped = registry.load("net", ddp=True, resident=True)
-    assert all(torch.equal(wrapped.module.state_dict()[name], tensor) for name, tensor in reference.items())
+    held = wrapped.get_submodule("module").state_dict()
+    assert all(torch.equal(held[name], tensor) for name, tensor in reference.items())
     if hasattr(torch.cpu.Stream, "record_event"):
         assert registry.check(registry.load("net", fsdp=True, resident=True), "net").is_equal
 
