@@ -97,7 +97,7 @@ def _differences(database: Database, row: Any, told: Told) -> list[str]:
     beside = row_digest.beside(database, row.id)
     if told.facts == row_digest.digest(row._asdict(), beside):
         return []
-    found = list(told.contradictions(row, beside.metrics))
+    found = list(told.contradictions(row, beside.metrics, beside.tags))
     if not found and told.facts is not None:
         found = [f"what the catalog says of it is not what event {told.last} left: it was edited"]
     return found
@@ -125,6 +125,10 @@ def _next_numbers(database: Database, name: str | None, history: History) -> Ite
     for row in database.rows(statements.next_numbers(name)):
         if row.name not in newest:
             yield Flaw(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
+        elif row.card != history.cards.get(row.name):
+            yield Flaw(str(row.name), "its card is not the one that the trail tells of")
+        elif row.uid != history.uids[row.name]:
+            yield Flaw(str(row.name), f"its uid is {row.uid!r}, and {history.uids[row.name]!r} by the trail")
         elif row.next_number != newest[row.name] + 1:
             what = f"its next number would be {row.next_number}, and {newest[row.name]} is the last that was given"
             yield Flaw(str(row.name), what)
