@@ -95,6 +95,7 @@ class Registry:
         weights: str | None = ...,
         world_size: SupportsIndex | None = ...,
         metrics: Mapping[str, SupportsFloat] | None = ...,
+        tags: Mapping[str, str] | None = ...,
         aliases: Sequence[str] = ...,
         parent: str | Entry | None = ...,
         note: str = ...,
@@ -124,6 +125,7 @@ class Registry:
         weights: str | None = ...,
         world_size: SupportsIndex | None = ...,
         metrics: Mapping[str, SupportsFloat] | None = ...,
+        tags: Mapping[str, str] | None = ...,
         aliases: Sequence[str] = ...,
         parent: str | Entry | None = ...,
         note: str = ...,
@@ -153,6 +155,7 @@ class Registry:
         weights: str | None = None,
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
         aliases: Sequence[str] = (),
         parent: str | None = None,
         note: str = "",
@@ -188,6 +191,7 @@ class Registry:
                 ``"heads.0"``; ``"."`` is all of it.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
+            tags: words by name: ``{"task": "seg"}``.
             aliases: movable names to point at the version.
             parent: reference of the version it was trained from.
             note: free text.
@@ -219,6 +223,7 @@ class Registry:
             timeout,
             world_size=world_size,
             metrics=metrics or {},
+            tags=tags or {},
             aliases=tuple(aliases),
             parent=parent,
             note=note,

@@ -48,7 +48,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
         if name is None:
             rows += _foreign_keys(database)
         if number is None:
-            rows += _next_numbers(database, name, history)
+            rows += _models(database, name, history)
         wanted = None if number is None else f"{name}:v{number}"
         rows += _aliases(database, name, history, wanted)
         if name is None:
@@ -97,7 +97,7 @@ def _differences(database: Database, row: Version, told: Told) -> list[str]:
     beside = row_digest.beside(database, row.id)
     if told.facts == row_digest.digest(row._asdict(), beside):
         return []
-    found = list(told.contradictions(row, beside.metrics))
+    found = list(told.contradictions(row, beside.metrics, beside.tags))
     if not found and told.facts is not None:
         found = [f"what the catalog says of it is not what event {told.last} left: it was edited"]
     return found
@@ -117,14 +117,18 @@ def _points(reference: str | None) -> str:
     return "points nowhere" if reference is None else f"points to {reference}"
 
 
-def _next_numbers(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
+def _models(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
     newest: dict[str, int] = {}
     for reference in history.versions:
         model, _, number = reference.rpartition(":v")
         newest[model] = max(newest.get(model, 0), int(number))
-    for row in database.rows(statements.next_numbers(name)):
+    for row in database.rows(statements.models_themselves(name)):
         if row.name not in newest:
             yield Flaw(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
+        elif row.card != history.cards.get(row.name):
+            yield Flaw(str(row.name), "its card is not the one that the trail tells of")
+        elif row.uid != history.uids[row.name]:
+            yield Flaw(str(row.name), f"its uid is {row.uid!r}, and {history.uids[row.name]!r} by the trail")
         elif row.next_number != newest[row.name] + 1:
             what = f"its next number would be {row.next_number}, and {newest[row.name]} is the last that was given"
             yield Flaw(str(row.name), what)

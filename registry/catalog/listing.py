@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -67,12 +67,22 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         digest=row["weights"],
         record_digest=row["record"],
         seal=row["seal"],
+        uid=row["uid"],
+        sealed_as=row["sealed_as"],
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
+        tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
+        attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),
         created_at=datetime.fromisoformat(row["created_at"]),
         trashed_at=datetime.fromisoformat(row["trashed_at"]) if row["trashed_at"] else None,
-        **facts_in(row),
+        **{**facts_in(row), "parent": _parent(row)},
     )
+
+
+def _parent(row: Mapping[str, Any]) -> str | None:
+    """Return what the parent is called now, or, where it is not here, what it was called then."""
+    name, number = row["parent_name"], row["parent_number"]
+    return row["parent"] if name is None else f"{name}:v{number}"
 
 
 def entries(

@@ -73,13 +73,16 @@ class Model(NamedTuple):
 
     id: int
     next_number: int
+    uid: str
 
 
-class NextNumber(NamedTuple):
-    """What number the next version of a model gets."""
+class ModelItself(NamedTuple):
+    """What the table of models says of one."""
 
     name: str
     next_number: int
+    uid: str
+    card: str | None
 
 
 class LiveModel(NamedTuple):
@@ -169,6 +172,28 @@ class Metric(NamedTuple):
 
     key: str
     value: float
+
+
+class Tag(NamedTuple):
+    """A word about a version."""
+
+    key: str
+    value: str
+
+
+class Id(NamedTuple):
+    """Of a version."""
+
+    id: int
+
+
+class Identified(NamedTuple):
+    """A version and which it is."""
+
+    id: int
+    uid: str
+    number: int
+    origin: str | None
 
 
 class Place(NamedTuple):

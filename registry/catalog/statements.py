@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
+    case,
     column,
     delete,
     exists,
@@ -33,6 +34,7 @@ from registry.catalog.rows import R, Reading, select
 from registry.catalog.version import Condition
 
 _MODELS, _VERSIONS, _DOCUMENTS, _METRICS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.METRICS
+_TAGS, _FORMER_NAMES = schema.TAGS, schema.FORMER_NAMES
 _ALIASES, _EVENTS, _TRAIL = schema.ALIASES, schema.EVENTS, schema.TRAIL
 _BLOBS, _TENSORS, _NEEDS = schema.BLOBS, schema.STORED_TENSORS, schema.VERSION_BLOBS
 
@@ -95,6 +97,9 @@ _IN_TRASH = _VERSIONS.c.trashed_at.is_not(None) & _VERSIONS.c.purged_at.is_(None
 
 # As a parameter it would be written into the text anew whenever the statement runs.
 _COMMA: Any = literal_column("','")
+_LINE: Any = literal_column("'\n'")
+_EQUALS: Any = literal_column("'='")
+_PARENT, _MODEL_OF_PARENT = _VERSIONS.alias("parent"), _MODELS.alias("model_of_parent")
 
 
 def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
@@ -104,17 +109,33 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
     """
     ids = chosen.subquery("chosen")
     aliases = select(func.aggregate_strings(_ALIASES.c.name, _COMMA)).where(_ALIASES.c.version_id == _VERSIONS.c.id)
+    tag = _TAGS.c.key.concat(_EQUALS).concat(_TAGS.c.value)
+    tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
+    kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
+        _DOCUMENTS.c.version_id == _VERSIONS.c.id, _DOCUMENTS.c.kind != "manifest", _DOCUMENTS.c.kind != "build"
+    )
     return (
         select(
             _MODELS.c.name,
+            _MODELS.c.uid,
             *_VERSIONS.c,
+            case((_PARENT.c.id.is_not(None), _MODEL_OF_PARENT.c.name)).label("parent_name"),
             aliases.scalar_subquery().label("aliases"),
+            tags.scalar_subquery().label("tags"),
+            kinds.scalar_subquery().label("attachments"),
             _METRICS.c.key.label("metric"),
             _METRICS.c.value.label("figure"),
         )
         .select_from(ids)
         .join(_VERSIONS, _VERSIONS.c.id == ids.c.id)
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+        .outerjoin(_MODEL_OF_PARENT, _MODEL_OF_PARENT.c.uid == _VERSIONS.c.parent_uid)
+        .outerjoin(
+            _PARENT,
+            (_PARENT.c.model_id == _MODEL_OF_PARENT.c.id)
+            & (_PARENT.c.number == _VERSIONS.c.parent_number)
+            & (_PARENT.c.record == _VERSIONS.c.parent_record),
+        )
         .outerjoin(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id)
         .order_by(_VERSIONS.c.id.desc(), _METRICS.c.key)
     )
@@ -189,7 +210,9 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 
 # A new version, or more about one
 
-MODEL: Reading[rows.Model] = select(_MODELS.c.id, _MODELS.c.next_number).where(_same("name", _MODELS.c.name))
+MODEL: Reading[rows.Model] = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(
+    _same("name", _MODELS.c.name)
+)
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS: Reading[rows.Twin] = (
@@ -216,6 +239,19 @@ DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
 REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
 METRICS: Reading[rows.Metric] = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
 SET_METRIC = _AddOrReplace(_METRICS).inline()
+TAGS: Reading[rows.Tag] = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
+SET_TAG = _AddOrReplace(_TAGS).inline()
+DROP_TAG = delete(_TAGS).where(_same("version", _TAGS.c.version_id), _same("tag", _TAGS.c.key))
+WITH_RECORD: Reading[rows.Identified] = (
+    select(_VERSIONS.c.id, _MODELS.c.uid, _VERSIONS.c.number, _VERSIONS.c.origin)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("record", _VERSIONS.c.record))
+    .order_by(_VERSIONS.c.id)
+)
+"""Few: versions that are in everything the same."""
+WITH_WEIGHTS: Reading[rows.Id] = (
+    select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), _IS_LIVE).order_by(_VERSIONS.c.id.desc())
+)
 
 # Aliases
 
@@ -252,7 +288,7 @@ def _purge(table: Table) -> Delete:
     return delete(table).where(_same("version", table.c.version_id))
 
 
-PURGE_NEEDS, PURGE_DOCUMENTS, PURGE_METRICS = _purge(_NEEDS), _purge(_DOCUMENTS), _purge(_METRICS)
+PURGE_NEEDS, PURGE_DOCUMENTS, PURGE_METRICS, PURGE_TAGS = map(_purge, (_NEEDS, _DOCUMENTS, _METRICS, _TAGS))
 
 # Blobs
 
@@ -331,9 +367,9 @@ def facts_after(name: str | None) -> Reading[rows.Version]:
     return _of_name(some, _MODELS.c.name, name)
 
 
-def next_numbers(name: str | None) -> Reading[rows.NextNumber]:
-    """Return the statement for the numbers to come."""
-    return _of_name(select(_MODELS.c.name, _MODELS.c.next_number), _MODELS.c.name, name)
+def models_themselves(name: str | None) -> Reading[rows.ModelItself]:
+    """Return the statement for what the table of models says: numbers to come, uids, cards."""
+    return _of_name(select(_MODELS.c.name, _MODELS.c.next_number, _MODELS.c.uid, _MODELS.c.card), _MODELS.c.name, name)
 
 
 def aliases(name: str | None = None) -> Reading[rows.Alias]:

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment
-from registry.catalog.version import check_metrics, check_note
+from registry.catalog.entry import Entry
+from registry.catalog.version import check_metrics, check_note, check_tags
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
@@ -44,6 +45,7 @@ class PushRequest:
     """How long the ranks of a job wait for each other."""
     world_size: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     parent: str | None = None
     """Reference of the version that it was trained from; resolved on the rank that writes."""
@@ -66,11 +68,12 @@ class PushRequest:
         """Refuse what could not be kept with a version.
 
         Raises:
-            InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+            InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
         """
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
+        check_tags(self.tags)
         check_note(self.note)
 
     def job(self) -> Job | None:
@@ -96,7 +99,7 @@ class Prepared:
     name: str
     inspection: Inspection
     attachments: Mapping[str, Attachment]
-    parent: str | None
+    parent: Entry | None
     world_size: int | None
 
     def copied(self) -> Prepared:

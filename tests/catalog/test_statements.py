@@ -17,7 +17,7 @@ OPTIONAL: dict[str, list[tuple]] = {
                 for limit in (None, 5) for metric in (None, ABOVE)],
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), ("net", 5)],
-    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "next_numbers", "aliases")},
+    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "models_themselves", "aliases")},
 }  # fmt: skip
 
 
