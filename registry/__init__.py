@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     _verbs = Registry()  # each of `VERBS` is one of its methods
     alias = _verbs.alias
     audit = _verbs.audit
+    blame = _verbs.blame
     check = _verbs.check
     diff = _verbs.diff
     doctor = _verbs.doctor
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    prune = _verbs.prune
     push = _verbs.push
     replay = _verbs.replay
     restore = _verbs.restore
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 VERBS = (
     "alias",
     "audit",
+    "blame",
     "check",
     "diff",
     "doctor",
@@ -58,6 +61,7 @@ VERBS = (
     "list",
     "load",
     "log",
+    "prune",
     "push",
     "replay",
     "restore",

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from registry.modules.fitting.report import LoadReport
     from registry.pushing.background import PendingEntry
     from registry.upkeep.audit import AuditReport
+    from registry.upkeep.blame import BlameReport
     from registry.upkeep.diff import Difference
     from registry.upkeep.doctor import Finding
+    from registry.upkeep.prune import PruneReport
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
@@ -105,6 +107,8 @@ class Registry:
         scaler: Stateful | None = ...,
         step: SupportsIndex | None = ...,
         epoch: SupportsIndex | None = ...,
+        state: Mapping[str, Stateful] | None = ...,
+        run: str | None = ...,
         example: object = ...,
         blocking: Literal[True] = ...,
         timeout: timedelta | float = ...,
@@ -135,6 +139,8 @@ class Registry:
         scaler: Stateful | None = ...,
         step: SupportsIndex | None = ...,
         epoch: SupportsIndex | None = ...,
+        state: Mapping[str, Stateful] | None = ...,
+        run: str | None = ...,
         example: object = ...,
         blocking: Literal[False],
         timeout: timedelta | float = ...,
@@ -165,6 +171,8 @@ class Registry:
         scaler: Stateful | None = None,
         step: int | None = None,
         epoch: int | None = None,
+        state: Mapping[str, Stateful] | None = None,
+        run: str | None = None,
         example: object = None,
         blocking: bool = True,
         timeout: timedelta = TIMEOUT,
@@ -200,6 +208,9 @@ class Registry:
                 stored with the outputs, which ``load(..., verify="outputs")`` compares.
             optimizer: of a live model; its state is stored beside the weights, keyed by parameter name, for ``resume``.
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
+            state: what else of the training loop has ``state_dict()`` and ``load_state_dict()``, by a name of yours:
+                ``{"loader": loader}``. Of a job's ranks it is kept as the one has it that writes.
+            run: id of the training run that pushes it; retention goes by it.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
             timeout: how long the ranks of a job wait for each other; a number is one of seconds.
@@ -233,6 +244,8 @@ class Registry:
             scaler=scaler,
             step=step,
             epoch=epoch,
+            state=state or {},
+            run=run,
             example=example,
             progress=progress,
         )
@@ -247,6 +260,7 @@ class Registry:
         scheduler: Stateful | None = None,
         scaler: Stateful | None = None,
         *,
+        state: Mapping[str, Stateful] | None = None,
         verify: Verify = "always",
     ) -> Resumed:
         """Bring a job back to where a version was pushed: weights, optimizer, scheduler, scaler, random generators.
@@ -258,6 +272,7 @@ class Registry:
         Args:
             model: the caller's, which keeps its parameter objects.
             optimizer: over the parameters of this model; likewise ``scheduler`` and ``scaler``, as they were pushed.
+            state: what else to bring back, by the names under which it was pushed: ``{"loader": loader}``.
 
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
@@ -265,7 +280,7 @@ class Registry:
         from registry.attachments.training.job import Job
         from registry.loading.resume import resume
 
-        return resume(self._home, ref, model, Job(optimizer, scheduler, scaler), verify)
+        return resume(self._home, ref, model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
 
     @checked
     def inspect(
@@ -577,6 +592,62 @@ class Registry:
         entry = self.catalog.resolve(parse(ref), trashed=True)
         self.catalog.restore(entry)
         return self.get(entry.ref)
+
+    @checked
+    def prune(
+        self,
+        name: str,
+        *,
+        keep_last: int | None = None,
+        keep_best: Sequence[str] = (),
+        keep_aliased: bool = False,
+        keep_tags: Sequence[str] = (),
+        keep_within: timedelta | str | float | None = None,
+        dry_run: bool = True,
+    ) -> PruneReport:
+        """Say which versions of a model no rule keeps, and with ``dry_run=False`` put these into the trash.
+
+        A version stays if one of the rules keeps it. Whatever they say, the newest version stays, and so do those that
+        an alias points to, and the parents and bases of those that stay. Nothing is ever pruned by itself.
+
+        Args:
+            name: the model's.
+            keep_last: the newest so many.
+            keep_best: the best by a metric: ``"acc:3"`` for the three highest, ``"loss:3:min"`` for the three lowest.
+                The direction is never read out of the metric's name.
+            keep_aliased: those that an alias points to, and as the only rule nothing else.
+            keep_tags: those with a tag: ``"release"``, or ``"task=seg"``.
+            keep_within: those that were pushed in the last ``"30d"`` (``s``, ``m``, ``h``, ``d``, ``w``); or a
+                ``timedelta``, or a number of seconds.
+            dry_run: only say what would go.
+
+        Returns:
+            The report: what stays and why, what goes, and how many bytes ``gc`` frees then.
+
+        Raises:
+            RegistryError: there is no rule, or no version has its metric, or no such name; nothing was removed.
+        """
+        from registry.upkeep.prune import prune
+        from registry.upkeep.retention import Best, Rules
+
+        best = tuple(Best.of(rule) for rule in keep_best)
+        within: Any = keep_within
+        rules = Rules(keep_last, best, keep_aliased, tuple(keep_tags), within)
+        return prune(self._home, name, rules, dry_run=dry_run)
+
+    @checked
+    def blame(self, ref: str, pattern: str | None = None) -> BlameReport:
+        """Return for each tensor of a version which version introduced it, along the parents.
+
+        Args:
+            pattern: only tensors whose names match: ``"encoder.*"``.
+
+        Raises:
+            RegistryError: there is no such version, or it has no such tensor.
+        """
+        from registry.upkeep.blame import blame
+
+        return blame(self._home, ref, pattern)
 
     @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:

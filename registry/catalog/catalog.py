@@ -16,6 +16,7 @@ from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import storable
+from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
@@ -159,9 +160,10 @@ class Catalog:
         """Return the newest events first, of one model or of all."""
         return trail.events(self._database, name, limit)
 
-    def pushes(self, entry: Entry) -> int:
-        """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].total)
+    @property
+    def lineage(self) -> Lineage:
+        """What comes from what: parents, bases, the versions of a run."""
+        return Lineage(self._database)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
+from registry.catalog.lineage import Lineage
 from registry.catalog.version import Condition, NewVersion
 from registry.disk.filesystem import FileSystem
 from registry.reference import Reference
@@ -69,6 +70,14 @@ class Collections(Protocol):
     def write_lock(self) -> AbstractContextManager[None]: ...
 
 
+class Descents(Protocol):
+    """What comes from what, and what goes together."""
+
+    @property
+    def lineage(self) -> Lineage: ...
+    def trash(self, entry: Entry, *, force: bool = False) -> None: ...
+
+
 class Audits(Protocol):
     """Whether the tables say what the trail, the manifests and the files say; and how they are put right."""
 
@@ -92,5 +101,5 @@ class Circumstances(Protocol):
     def revision(self) -> str: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Circumstances, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Circumstances, Protocol):
     """One registry's catalog."""

@@ -251,6 +251,32 @@ class TrailEnd(NamedTuple):
     hash: str
 
 
+class Descent(NamedTuple):
+    """A version and what it was made from."""
+
+    uid: str
+    name: str
+    number: int
+    parent: str | None
+    parent_uid: str | None
+    parent_number: int | None
+    parent_record: str | None
+    base: str | None
+
+
+class Details(NamedTuple):
+    """Of an event, as JSON."""
+
+    details: str
+
+
+class Bytes(NamedTuple):
+    """A blob and how large it is."""
+
+    digest: str
+    nbytes: int
+
+
 class JournalMode(NamedTuple):
     """SQLite's."""
 

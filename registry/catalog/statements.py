@@ -102,7 +102,7 @@ _EQUALS: Any = literal_column("'='")
 _PARENT, _MODEL_OF_PARENT = _VERSIONS.alias("parent"), _MODELS.alias("model_of_parent")
 
 
-def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
+def whole(chosen: Select[Any]) -> Reading[rows.Version]:
     """Return the statement for the entries whose version ids another one selects, newest first.
 
     One row a metric, so that one statement is enough and the floats come as the database has them.
@@ -148,12 +148,12 @@ _OF_MODEL = select(_VERSIONS.c.id).where(_IS_OF_MODEL)
 _HAS_DIGEST = (_VERSIONS.c.weights >= bindparam("low")) & (_VERSIONS.c.weights < bindparam("high"))
 _NEWEST = _OF_MODEL.order_by(_VERSIONS.c.number.desc()).limit(1)
 
-BY_NUMBER = _whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
-BY_ALIAS = _whole(
+BY_NUMBER = whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
+BY_ALIAS = whole(
     select(_ALIASES.c.version_id.label("id")).where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
-NEWEST, NEWEST_IN_TRASH = (_whole(_NEWEST.where(state)) for state in (_IS_LIVE, _IN_TRASH))
-BY_DIGEST, BY_DIGEST_IN_TRASH = (_whole(_OF_MODEL.where(state, _HAS_DIGEST)) for state in (_IS_LIVE, _IN_TRASH))
+NEWEST, NEWEST_IN_TRASH = (whole(_NEWEST.where(state)) for state in (_IS_LIVE, _IN_TRASH))
+BY_DIGEST, BY_DIGEST_IN_TRASH = (whole(_OF_MODEL.where(state, _HAS_DIGEST)) for state in (_IS_LIVE, _IN_TRASH))
 
 
 def _are(name: str | None, trashed: bool) -> list[ColumnElement[bool]]:
@@ -169,7 +169,7 @@ def listing(name: str | None, trashed: bool, limit: int | None, metric: Conditio
     if metric is not None:
         has_figure = (_METRICS.c.key == metric.key) & _METRICS.c.value.between(*metric.bounds)
         chosen = chosen.join(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id).where(has_figure)
-    return _whole(chosen)
+    return whole(chosen)
 
 
 def count(name: str | None, trashed: bool) -> Reading[rows.Total]:
@@ -337,11 +337,6 @@ LOCKED_TRAIL_END = TRAIL_END.with_for_update()
 """The lock row of a database whose transactions do not lock it whole."""
 MOVE_TRAIL_END = update(_TRAIL)
 ADD_EVENT = insert(_EVENTS)
-PUSHES: Reading[rows.Total] = (
-    select(func.count().label("total"))
-    .select_from(_EVENTS)
-    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == "push")
-)
 EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
 LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 

@@ -16,6 +16,7 @@ _MOST_INIT_BYTES = 1_000_000
 _METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
 _TAG_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _LONGEST_TAG = 256
+_RUN = _METRIC_KEY
 _CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
 
 
@@ -105,6 +106,16 @@ def check_note(note: str) -> str:
     if "\0" in note:
         raise InvalidFact("note", "it contains a NUL character; take it out")
     return note
+
+
+def check_run(run: str | None) -> None:
+    """Refuse an id of a training run that could not be searched for.
+
+    Raises:
+        InvalidFact: it breaks the grammar.
+    """
+    if run is not None and not re.fullmatch(_RUN, run):
+        raise InvalidFact("run", "an id is 1 to 128 ASCII letters, digits or _./@%:+- and begins with none of ./@%:+-")
 
 
 @dataclass(frozen=True)

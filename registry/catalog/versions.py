@@ -160,7 +160,8 @@ def add_facts(
 def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
-    trail.append(change, "push", version, {"reused": True, **details})
+    run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
+    trail.append(change, "push", version, {"reused": True, **run, **details})
     for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
     return (

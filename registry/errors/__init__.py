@@ -147,10 +147,12 @@ from registry.errors.outputs import (
 from registry.errors.root import RegistryError
 from registry.errors.training import (
     ForeignParameters,
+    InvalidStateName,
     JobNeedsModel,
     NoTrainingState,
     OptimizerMismatch,
     StateRefused,
+    UnknownState,
     UnprovedOrder,
 )
 from registry.errors.trust import (
@@ -158,6 +160,15 @@ from registry.errors.trust import (
     StandardLibraryTarget,
     UnreadableConfiguration,
     UntrustedClass,
+)
+from registry.errors.upkeep import (
+    InvalidRule,
+    MonitorNeedsMode,
+    NoRule,
+    NothingKept,
+    NothingToBlame,
+    TwoSettings,
+    UnknownMetric,
 )
 
 __all__ = [
@@ -208,6 +219,8 @@ __all__ = [
     "InvalidMetric",
     "InvalidModelName",
     "InvalidReference",
+    "InvalidRule",
+    "InvalidStateName",
     "InvalidTag",
     "InvalidTrust",
     "JobNeedsModel",
@@ -220,6 +233,7 @@ __all__ = [
     "ModelError",
     "ModelNeeded",
     "ModuleNotImportable",
+    "MonitorNeedsMode",
     "NameNeeded",
     "NamedLikeAFile",
     "NamesTooDeep",
@@ -229,6 +243,7 @@ __all__ = [
     "NoInitInFile",
     "NoLiveVersion",
     "NoProcessGroup",
+    "NoRule",
     "NoSuchCheckpoint",
     "NoSuchClass",
     "NoTensors",
@@ -239,6 +254,8 @@ __all__ = [
     "NotAModule",
     "NotARegistry",
     "NotInTrash",
+    "NothingKept",
+    "NothingToBlame",
     "NothingToCheck",
     "NothingToCompare",
     "ObjectsUnreachable",
@@ -268,12 +285,15 @@ __all__ = [
     "StoreUnwritable",
     "TorchScriptArchive",
     "TrashedVersion",
+    "TwoSettings",
     "UnencodableValue",
     "UnexpectedTensors",
     "UnknownFolder",
     "UnknownFormat",
     "UnknownInitStyle",
+    "UnknownMetric",
     "UnknownModel",
+    "UnknownState",
     "UnknownVersion",
     "UnknownWeightSet",
     "UnknownWrapper",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment
 from registry.catalog.entry import Entry
-from registry.catalog.version import check_metrics, check_note, check_tags
+from registry.catalog.version import check_metrics, check_note, check_run, check_tags
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
@@ -56,6 +56,10 @@ class PushRequest:
     scaler: Stateful | None = None
     step: int | None = None
     epoch: int | None = None
+    state: Mapping[str, Stateful] = field(default_factory=dict)
+    """What else of the training loop is kept, by name."""
+    run: str | None = None
+    """Id of the training run."""
     example: object = None
     progress: Callable[[int, int], object] | None = None
 
@@ -75,6 +79,7 @@ class PushRequest:
         check_metrics(self.metrics)
         check_tags(self.tags)
         check_note(self.note)
+        check_run(self.run)
 
     def job(self) -> Job | None:
         """Return what surrounds the model in its training loop, where that is given.
@@ -83,13 +88,13 @@ class PushRequest:
             JobNeedsModel: with something else than a live model.
         """
         parts = (self.optimizer, self.scheduler, self.scaler, self.step, self.epoch)
-        if all(part is None for part in parts):
+        if all(part is None for part in parts) and not self.state:
             return None
         if not self.is_live:
             raise JobNeedsModel(str(self.name))
         from registry.attachments.training.job import Job
 
-        return Job(*parts)
+        return Job(*parts, state=self.state)
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def _new_version(
         parent_record=parent.record_digest if parent else None,
         epoch=request.epoch,
         step=request.step,
+        run=request.run,
         note=request.note,
         torch_version=_torch_version(),
         git_commit=git_commit(),

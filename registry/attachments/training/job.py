@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import Any
 
@@ -14,12 +15,18 @@ from registry.attachments.attachment import Attachment
 from registry.attachments.stateful import Stateful
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name
-from registry.errors.training import ForeignParameters
+from registry.errors.training import ForeignParameters, InvalidStateName
 from registry.modules.building import process_state as generators
 from registry.modules.layout import bare, is_fsdp1, layout
 from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
+
+OWN = "state."
+"""Before the user's names where they are stored: none of ours has a dot, be it one to come."""
+
+_OURS = ("optimizer", "scheduler", "scaler", "step", "epoch", "rng")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,25 @@ class Job:
     scaler: Stateful | None = None
     step: int | None = None
     epoch: int | None = None
+    state: Mapping[str, Stateful] = field(default_factory=dict)
+    """What else there is, by the user's names."""
+
+    def __post_init__(self) -> None:
+        """Check the user's names.
+
+        Raises:
+            InvalidStateName
+        """
+        for name in self.state:
+            if name in _OURS or not re.fullmatch(_NAME, name):
+                raise InvalidStateName(name, name in _OURS)
 
     @property
     def parts(self) -> dict[str, Stateful]:
-        """The objects with a state, by what they are called."""
+        """The objects with a state, by what they are stored as: those with names of the user's apart from ours."""
         named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
-        return {part: owner for part, owner in named.items() if owner is not None}
+        ours = {part: owner for part, owner in named.items() if owner is not None}
+        return {**ours, **{f"{OWN}{name}": owner for name, owner in self.state.items()}}
 
 
 def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:

@@ -1,0 +1,73 @@
+"""Putting the versions into the trash that no rule keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from registry.errors.upkeep import NoRule
+from registry.home.home import Home
+from registry.upkeep.retention import Rules, Verdict, decide, others
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version that stays."""
+
+    ref: str
+    reasons: tuple[str, ...]
+    """Every one of them: ``"newest"``, ``"best 3 by acc (max)"``, ``"parent of pointnet:v7"``."""
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What a prune put into the trash, or would."""
+
+    name: str
+    kept: tuple[Kept, ...]
+    """The newest first; so are the others."""
+    removed: tuple[str, ...]
+    """References of the versions that went into the trash, from where ``restore`` takes them back."""
+    nbytes: int
+    """Bytes that ``gc`` frees once it empties the trash of them."""
+    dry_run: bool
+
+
+def prune(home: Home, name: str, rules: Rules, *, dry_run: bool) -> PruneReport:
+    """Put the versions of a model that no rule keeps into the trash, in one transaction.
+
+    What goes is decided under the lock: what somebody has pushed, tagged or pointed an alias to meanwhile counts.
+
+    Raises:
+        NoRule: nothing is said of what to keep.
+        UnknownMetric: no version has a metric that is to decide.
+        UnknownModel: there is no such name.
+    """
+    if rules.is_empty:
+        raise NoRule(name)
+    if dry_run:
+        return _report(home, name, _verdicts(home, name, rules), dry_run=True)
+    with home.catalog.write_lock():
+        verdicts = _verdicts(home, name, rules)
+        report = _report(home, name, verdicts, dry_run=False)
+        for verdict in reversed(verdicts):
+            if not verdict.reasons:
+                home.catalog.trash(verdict.entry)
+    return report
+
+
+def _verdicts(home: Home, name: str, rules: Rules) -> tuple[Verdict, ...]:
+    entries = home.catalog.entries(name)
+    rules.check_metrics(name, entries)
+    return decide(entries, rules, datetime.now(UTC), others(home.catalog.lineage.descents(), entries))
+
+
+def _report(home: Home, name: str, verdicts: tuple[Verdict, ...], *, dry_run: bool) -> PruneReport:
+    going = [verdict.entry for verdict in verdicts if not verdict.reasons]
+    return PruneReport(
+        name=name,
+        kept=tuple(Kept(verdict.entry.ref, verdict.reasons) for verdict in verdicts if verdict.reasons),
+        removed=tuple(entry.ref for entry in going),
+        nbytes=home.catalog.lineage.freed(going),
+        dry_run=dry_run,
+    )
