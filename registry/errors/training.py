@@ -50,6 +50,16 @@ class NoTrainingState(RegistryError):
         )
 
 
+class NoTrainerState(RegistryError):
+    """A version does not say where a trainer stood."""
+
+    def __init__(self, ref: str, lacks: str, callback: str) -> None:
+        super().__init__(
+            f"{ref} was pushed without {lacks}, so that a trainer cannot go on from it; push with {callback}, and its "
+            "training state"
+        )
+
+
 class UnknownState(RegistryError):
     """A version keeps no state under a name."""
 

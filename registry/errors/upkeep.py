@@ -61,6 +61,16 @@ class NothingKept(RegistryError, ValueError):
         )
 
 
+class TopNeedsMetric(RegistryError, ValueError):
+    """A callback is to keep the best versions, and nothing says by what."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"save_top_k={count} does not say by which metric; give monitor='val_acc' and mode='max', or "
+            f"keep_last={count} for the newest"
+        )
+
+
 class NothingToBlame(RegistryError):
     """No tensor of a version has such a name."""
 

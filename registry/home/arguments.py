@@ -49,7 +49,7 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
         WrongCall: one is unknown, missing, or given twice.
     """
     signature = inspect.signature(verb)
-    parameters = list(signature.parameters)
+    parameters = [name for name in signature.parameters if name != "self"]
     verb_name = verb.__qualname__.partition(".")[0] if verb.__name__ == "__init__" else verb.__name__
 
     @functools.wraps(verb)
@@ -60,7 +60,7 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
             unknown = next((keyword for keyword in kwargs if keyword not in signature.parameters), None)
             if unknown is not None:
                 raise WrongCall(verb_name, f"has no argument {quoted(unknown)}", _way(unknown, parameters)) from None
-            takes = ", ".join(parameters[1:])
+            takes = ", ".join(parameters)
             raise WrongCall(verb_name, f"was called with {error}", f"it takes ({takes})") from None
         for name, value in given.arguments.items():
             read = OF_VERB.get((verb_name, name)) or ARGUMENTS.get(name)
@@ -151,6 +151,8 @@ OF_VERB: Mapping[tuple[str, str], Callable[[Any], Any]] = {
     ("Keeper", "monitor"): text("val_acc"),
     ("Keeper", "run"): text("5f1c0d2e"),
     ("Keeper", "save_top_k"): whole(-1),
+    ("checkpoint", "hub"): registry_itself,
+    ("checkpoint", "path"): path,
     ("check", "module"): module_or_stored,
     ("push", "run"): text("5f1c0d2e"),
     ("load", "verify"): word("always", "once", "never", "outputs"),
@@ -178,5 +180,5 @@ def _way(unknown: str, parameters: list[str]) -> str:
         return way
     import difflib
 
-    near = difflib.get_close_matches(unknown, parameters[1:], 1)
-    return f"did you mean {near[0]}?" if near else f"it takes ({', '.join(parameters[1:])})"
+    near = difflib.get_close_matches(unknown, parameters, 1)
+    return f"did you mean {near[0]}?" if near else f"it takes ({', '.join(parameters)})"

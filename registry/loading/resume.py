@@ -70,12 +70,12 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
         entry = home.resolve(ref)
         with undone_on_failure(model), _undone_on_failure(job):
             resumed = here(entry)
-        set_origin(model, entry.ref, entry.digest)
+        set_origin(model, entry.ref, entry.digest, resumed=True)
         return resumed
     entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
         resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
-    set_origin(model, entry.ref, entry.digest)
+    set_origin(model, entry.ref, entry.digest, resumed=True)
     return resumed
 
 
