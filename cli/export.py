@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import options
-from .progress import moving_bar
+from .progress import progress_bar
 from .rendering import print_json, say, size
 
 
@@ -31,8 +31,8 @@ def export(
     from registry.loading.export import format_of
 
     written = format_of(out, format)
-    with moving_bar(f"writing {out}", quiet=as_json):
-        path = options.registry_at(home).export(ref, out, format=written)
+    with progress_bar(f"writing {out}", quiet=as_json) as progress:
+        path = options.registry_at(home).export(ref, out, format=written, progress=progress)
     if as_json:
         print_json({"path": str(path), "format": written, "bytes": path.stat().st_size})
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .progress import moving_bar
+from .progress import progress_bar
 from .rendering import print_json, say
 
 
@@ -58,7 +58,7 @@ def load(
     """
     how = options.one_of("--verify", verify, ("always", "once", "never", "outputs"))
     dtype = _dtype(cast) if cast is not None else None
-    with moving_bar(f"loading {ref}", quiet=as_json):
+    with progress_bar(f"loading {ref}", quiet=as_json) as progress:
         _, report = options.registry_at(home).load(
             ref,
             model=model,
@@ -70,6 +70,7 @@ def load(
             allow_shape=allow_shape or (),
             cast=dtype,
             verify=how,
+            progress=progress,
             report=True,
         )
     if as_json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, ov
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.listed import Entries
 from registry.catalog.version import parse_condition
 from registry.home import address
 from registry.home.arguments import checked, widely
@@ -356,6 +357,7 @@ class Registry:
         cast: torch.dtype | str | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
+        progress: Progress | None = ...,
         report: Literal[False] = ...,
     ) -> nn.Module: ...
 
@@ -377,6 +379,7 @@ class Registry:
         cast: torch.dtype | str | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
+        progress: Progress | None = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
@@ -398,6 +401,7 @@ class Registry:
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         resident: bool = False,
+        progress: Progress | None = None,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -425,6 +429,7 @@ class Registry:
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
             resident: read the weights into memory of this process, and check that memory. By default they stay mapped
                 from the store, which costs no memory until they are trained, but feels what somebody does to the files.
+            progress: called with (bytes done, bytes in all) while they are hashed.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -447,6 +452,7 @@ class Registry:
             cast=cast,
             verify=verify,
             resident=resident,
+            progress=progress,
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
@@ -482,8 +488,10 @@ class Registry:
     @checked
     def list(
         self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
-    ) -> tuple[Entry, ...]:
-        """Return the versions, the newest first.
+    ) -> Entries:
+        """Return the versions, the newest first: a tuple, which a notebook shows as a table.
+
+        ``to_frame()`` makes a data frame of it, where pandas is installed.
 
         Args:
             name: only this model.
@@ -495,7 +503,7 @@ class Registry:
             RegistryError: there is no such name, or the condition cannot be read.
         """
         condition = parse_condition(metric) if metric is not None else None
-        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
+        return Entries(self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition))
 
     @checked
     def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
@@ -530,7 +538,14 @@ class Registry:
         return diff(self._home, a, b)
 
     @checked
-    def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
+    def export(
+        self,
+        ref: str,
+        out: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
         """Write a version to a new file that other programs read.
 
         Args:
@@ -538,13 +553,14 @@ class Registry:
                 torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
+            progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
         from registry.loading.export import export
 
-        return export(self._home, ref, out, format)
+        return export(self._home, ref, out, format, progress)
 
     # Keeping order
 

@@ -71,6 +71,13 @@ class TopNeedsMetric(RegistryError, ValueError):
         )
 
 
+class PandasMissing(RegistryError, ImportError):
+    """A data frame was asked for, and pandas is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("to_frame() needs pandas, which is not installed here; pip install pandas")
+
+
 class NothingToBlame(RegistryError):
     """No tensor of a version has such a name."""
 

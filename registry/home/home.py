@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from registry.attachments.attachment import StoredAttachment
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
+    from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
     from registry.tensors.manifest import Manifest, StoredTensor
 
@@ -87,7 +88,13 @@ class Home:
         return manifest
 
     def tensors(
-        self, entry: Entry, manifest: Manifest, verify: Verify = "always", *, resident: bool = False
+        self,
+        entry: Entry,
+        manifest: Manifest,
+        verify: Verify = "always",
+        *,
+        resident: bool = False,
+        progress: Progress | None = None,
     ) -> Mapping[str, torch.Tensor]:
         """Return the tensors of one of an entry's manifests, or of a part of it; with ``resident``, copied.
 
@@ -96,7 +103,7 @@ class Home:
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
         opened = self._opened(entry, manifest, verify, resident)
-        opened.check()
+        opened.check(progress)
         return opened.tensors
 
     def pieces(self, entry: Entry, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:

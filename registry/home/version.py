@@ -24,8 +24,9 @@ class OpenedVersion:
     entry: Entry
     manifest: Manifest
     tensors: Mapping[str, torch.Tensor]
-    check: Callable[[], None]
-    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    check: Callable[..., None]
+    """Waits until every byte is checked, and raises if one is not as it was stored; it may be given a function of
+    (bytes done, bytes in all)."""
     verified: bool
     """Whether ``check`` checks anything."""
     recorded: Recorded | None

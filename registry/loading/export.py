@@ -22,6 +22,8 @@ from registry.tensors.manifest import Manifest
 if TYPE_CHECKING:
     import torch
 
+    from registry.blobs.writer import Progress
+
 PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
 """Formats that torch reads, with the components that go in front of every name."""
 
@@ -80,7 +82,9 @@ def check_export(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None) -> Path:
+def export(
+    home: Home, ref: str, out: str | os.PathLike[str], format: str | None, progress: Progress | None = None
+) -> Path:
     """Write a version's weights to a new file, whole or not at all.
 
     ``safetensors`` holds the canonical names, ``pth`` the same for ``torch.load``, ``ddp`` and ``compile`` the names of
@@ -100,11 +104,11 @@ def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None
                 str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
             )
         with _new_file(path) as file:
-            _stream(file, home, entry, plan(manifest))
+            _stream(file, home, entry, plan(manifest), progress)
     else:
         import torch
 
-        state = _renamed(format, home.tensors(entry, manifest), manifest, entry.unwrapping)
+        state = _renamed(format, home.tensors(entry, manifest, progress=progress), manifest, entry.unwrapping)
         with _new_file(path) as file:
             torch.save(state, file)
     return path
@@ -133,16 +137,20 @@ def _new_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _stream(file: Path, home: Home, entry: Entry, planned: ExportPlan) -> None:
+def _stream(file: Path, home: Home, entry: Entry, planned: ExportPlan, progress: Progress | None) -> None:
     """Write what is planned, and check every byte of it on its way."""
     from registry.blobs.writer import STRETCH, write_pieces
 
+    done, total = 0, sum(stored.spec.nbytes for stored in planned.tensors.values())
     handle = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
         write_pieces(handle, memoryview(planned.header))
         for name, stored in planned.tensors.items():
             for piece in home.pieces(entry, name, stored, STRETCH):
                 write_pieces(handle, piece)
+                done += len(piece)
+                if progress is not None:
+                    progress(done, total)
     finally:
         os.close(handle)
 

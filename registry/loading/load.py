@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     from registry.attachments.examples.replay import Replay
+    from registry.blobs.writer import Progress
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class LoadRequest:
     cast: torch.dtype | None = None
     verify: LoadVerify = "always"
     resident: bool = False
+    progress: Progress | None = None
 
     @classmethod
     def of(
@@ -111,7 +114,8 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadRep
 
 def _opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
     verify = "always" if request.verify == "outputs" else request.verify
-    return home.open(entry, verify, resident=request.resident)
+    opened = home.open(entry, verify, resident=request.resident)
+    return opened if request.progress is None else replace(opened, check=partial(opened.check, request.progress))
 
 
 def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest) -> None:

@@ -18,6 +18,7 @@ from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 from registry.home.home import Home
+from registry.notebook import called, few, html_table
 from registry.reference import parse
 from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest, StoredTensor
@@ -57,6 +58,16 @@ class AuditReport:
     """``ref: why`` of versions whose example could not be run here."""
     notes: tuple[str, ...] = ()
     """What could not be compared, which is no fault."""
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), ("version", "kind", "fault"), [(f.ref, f.kind, f.what) for f in self.faults])
+
+    def _title(self) -> str:
+        found = f"{len(self.faults)} faults in {few(self.bad_references)}" if self.faults else "no damage found"
+        return f"{self.versions} versions, {self.tensors} tensors, {self.nbytes:,} bytes checked: {found}"
 
     @property
     def is_clean(self) -> bool:

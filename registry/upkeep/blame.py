@@ -12,6 +12,7 @@ from registry.errors.catalog import ChangedVersion, PurgedVersion, TrashedVersio
 from registry.errors.root import RegistryError
 from registry.errors.upkeep import NothingToBlame
 from registry.home.home import Home
+from registry.notebook import called, html_table
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class BlameReport:
     """Why it ends there; empty where the oldest was trained from none."""
     tensors: tuple[Introduced, ...]
     """In the order of the state dict."""
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), ("tensors", "introduced by", "number"), self.groups())
+
+    def _title(self) -> str:
+        ends = f", which end there: {self.end}" if self.end else ""
+        return f"{self.ref}: {len(self.tensors)} tensors along {len(self.chain)} versions{ends}"
 
     def groups(self) -> list[tuple[str, str, int]]:
         """Return (prefix, reference, number of tensors): a module by its path where all in it share the version."""

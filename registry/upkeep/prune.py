@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from registry.errors.upkeep import NoRule
 from registry.home.home import Home
+from registry.notebook import called, few, html_table
 from registry.upkeep.retention import Rules, Verdict, decide, others
 
 
@@ -31,6 +32,19 @@ class PruneReport:
     nbytes: int
     """Bytes that ``gc`` frees once it empties the trash of them."""
     dry_run: bool
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        went = [(ref, "goes" if self.dry_run else "went", "no rule") for ref in self.removed]
+        rows = [*((kept.ref, "stays", few(kept.reasons)) for kept in self.kept), *went]
+        newest_first = sorted(rows, key=lambda row: -int(row[0].rpartition(":v")[2]))
+        return html_table(self._title(), ("version", "", "why"), newest_first)
+
+    def _title(self) -> str:
+        verb = "would go" if self.dry_run else "went"
+        return f"{self.name}: {len(self.kept)} stay, {len(self.removed)} {verb}, {self.nbytes:,} bytes for gc"
 
 
 def prune(home: Home, name: str, rules: Rules, *, dry_run: bool) -> PruneReport:
