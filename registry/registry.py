@@ -255,7 +255,7 @@ class Registry:
     @checked
     def resume(
         self,
-        ref: str,
+        ref: str | Entry,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Stateful | None = None,
@@ -281,7 +281,7 @@ class Registry:
         from registry.attachments.training.job import Job
         from registry.loading.resume import resume
 
-        return resume(self._home, ref, model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
+        return resume(self._home, str(ref), model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
 
     @checked
     def inspect(
@@ -308,8 +308,8 @@ class Registry:
     @checked
     def check(
         self,
-        module: nn.Module | str | os.PathLike[str],
-        ref_or_path: str | os.PathLike[str],
+        module: nn.Module | str | os.PathLike[str] | Entry,
+        ref_or_path: str | os.PathLike[str] | Entry,
         *,
         names: Sequence[str] | None = None,
         weights: str | None = None,
@@ -335,7 +335,8 @@ class Registry:
         """
         from registry.loading.counterparts import check
 
-        return check(self._home, module, ref_or_path, names, weights)
+        sides: tuple[Any, Any] = module, ref_or_path
+        return check(self._home, *sides, names, weights)
 
     # Taking out
 
@@ -458,7 +459,9 @@ class Registry:
         return loaded if report else loaded[0]
 
     @checked
-    def state_dict(self, ref: str, *, verify: Verify = "always", resident: bool = False) -> dict[str, torch.Tensor]:
+    def state_dict(
+        self, ref: str | Entry, *, verify: Verify = "always", resident: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
@@ -477,13 +480,13 @@ class Registry:
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
     @checked
-    def get(self, ref: str) -> Entry:
+    def get(self, ref: str | Entry) -> Entry:
         """Return a version's entry.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self._home.resolve(ref)
+        return self._home.resolve(str(ref))
 
     @checked
     def list(
@@ -506,12 +509,12 @@ class Registry:
         return Entries(self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition))
 
     @checked
-    def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
+    def log(self, ref: str | Entry | None = None, limit: int | None = None) -> tuple[Event, ...]:
         """Return the trail, the newest event first: of everything, or of one model."""
-        return self.catalog.events(parse(ref).name if ref is not None else None, limit)
+        return self.catalog.events(parse(str(ref)).name if ref is not None else None, limit)
 
     @checked
-    def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
+    def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
         """Run a version's example and compare what the model computes with what it computed when it was pushed.
 
         Args:
@@ -527,7 +530,7 @@ class Registry:
         return replay_version(self._home, self.get(ref), model, cast)
 
     @checked
-    def diff(self, a: str, b: str) -> Difference:
+    def diff(self, a: str | Entry, b: str | Entry) -> Difference:
         """Return what differs between two versions, tensor by tensor; equal tensors are not read.
 
         Raises:
@@ -535,12 +538,12 @@ class Registry:
         """
         from registry.upkeep.diff import diff
 
-        return diff(self._home, a, b)
+        return diff(self._home, str(a), str(b))
 
     @checked
     def export(
         self,
-        ref: str,
+        ref: str | Entry,
         out: str | os.PathLike[str],
         *,
         format: str | None = None,
@@ -560,12 +563,12 @@ class Registry:
         """
         from registry.loading.export import export
 
-        return export(self._home, ref, out, format, progress)
+        return export(self._home, str(ref), out, format, progress)
 
     # Keeping order
 
     @checked
-    def alias(self, ref: str, alias: str) -> Entry:
+    def alias(self, ref: str | Entry, alias: str) -> Entry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
         Raises:
@@ -585,7 +588,7 @@ class Registry:
         self.catalog.drop_alias(name, alias)
 
     @checked
-    def rm(self, ref: str, *, force: bool = False) -> Entry:
+    def rm(self, ref: str | Entry, *, force: bool = False) -> Entry:
         """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
 
         Args:
@@ -599,13 +602,13 @@ class Registry:
         return self.catalog.resolve(parse(entry.ref), trashed=True)
 
     @checked
-    def restore(self, ref: str) -> Entry:
+    def restore(self, ref: str | Entry) -> Entry:
         """Take a version out of the trash.
 
         Raises:
             RegistryError: it is not there, or was collected.
         """
-        entry = self.catalog.resolve(parse(ref), trashed=True)
+        entry = self.catalog.resolve(parse(str(ref)), trashed=True)
         self.catalog.restore(entry)
         return self.get(entry.ref)
 
@@ -652,7 +655,7 @@ class Registry:
         return prune(self._home, name, rules, dry_run=dry_run)
 
     @checked
-    def blame(self, ref: str, pattern: str | None = None) -> BlameReport:
+    def blame(self, ref: str | Entry, pattern: str | None = None) -> BlameReport:
         """Return for each tensor of a version which version introduced it, along the parents.
 
         Args:
@@ -663,7 +666,7 @@ class Registry:
         """
         from registry.upkeep.blame import blame
 
-        return blame(self._home, ref, pattern)
+        return blame(self._home, str(ref), pattern)
 
     @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
@@ -681,7 +684,7 @@ class Registry:
     @checked
     def audit(
         self,
-        ref: str | None = None,
+        ref: str | Entry | None = None,
         *,
         classes: bool = False,
         run: bool = False,
@@ -707,11 +710,12 @@ class Registry:
         from registry.upkeep.repair import repair as put_right
 
         check_sources(sources)
-        report = audit(self._home, ref, classes=classes, progress=progress)
+        asked = None if ref is None else str(ref)
+        report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
-            report = replace(audit(self._home, ref, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, ref)) if run else report
+            report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
+        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
 
     @checked
     def doctor(self) -> tuple[Finding, ...]:

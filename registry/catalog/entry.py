@@ -45,6 +45,9 @@ class Entry(Facts):
         state = "in the trash" if self.trashed_at is not None else ""
         return called(self, self.ref, self.digest[:12], figures(self.metrics), aliases, state)
 
+    def __str__(self) -> str:
+        return self.ref
+
     def _repr_html_(self) -> str:
         facts = {
             "digest": self.digest,
