@@ -12,7 +12,7 @@ user's to decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.arrays import array_sets, is_weight
@@ -23,7 +23,7 @@ from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.weights import WeightSet
+from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import some
 from registry.errors.checkpoints import (
     ArraysOfNumpy,
@@ -52,21 +52,12 @@ SMALL = 256 << 20
 """Bytes that any file may claim."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a file's value consists of."""
-
-    value: Any
-    """All of it, settled."""
-    weight_sets: tuple[WeightSet, ...]
-    training: Mapping[str, Any]
-    init: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
+def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None, form: str) -> Checkpoint:
     """Sort the value of a file of ``nbytes`` bytes, or of memory, into weights, training state and facts.
+
+    Args:
+        path: of the file or folder.
+        form: its format.
 
     Raises:
         EmptyCheckpoint, PickledModule, ForeignObjects: no weights can be read.
@@ -95,7 +86,8 @@ def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
-    return Contents(root, sets, _without(root, apart), init, _facts(root), tuple(notes))
+    training = _without(root, apart)
+    return Checkpoint(source, path, form, sets, training, init, _facts(root), root, notes=tuple(notes))
 
 
 def _arrays_note(group: Group) -> str:

@@ -55,20 +55,9 @@ def open_file(path: Path) -> Checkpoint:
     if is_index(content):
         return open_index(path, open_file)
     value, form = _pickled(content, head, source)
-    found = sort_contents(value, source, len(content))
-    refuse_spread(found.value, source)
-    return Checkpoint(
-        source,
-        path,
-        form,
-        found.weight_sets,
-        found.training,
-        found.init,
-        found.facts,
-        found.value,
-        files=_files(content),
-        notes=found.notes,
-    )
+    found = sort_contents(value, source, len(content), path, form)
+    refuse_spread(found.contents, source)
+    return replace(found, files=_files(content))
 
 
 def read_file(path: Path) -> Any:

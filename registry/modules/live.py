@@ -83,11 +83,9 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     """Return a dict in memory as a file that holds it is read."""
     named = "a state dict in memory"
-    found = sort_contents(inert(source, named), named, None)
-    refuse_spread(found.value, named)
-    return Checkpoint(
-        named, None, "live", found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
-    )
+    found = sort_contents(inert(source, named), named, None, None, "live")
+    refuse_spread(found.contents, named)
+    return found
 
 
 def inert(value: Any, source: str) -> Any:

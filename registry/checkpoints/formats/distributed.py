@@ -7,6 +7,7 @@ them, each as a ``torch.save`` of its own. Source: torch/distributed/checkpoint/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +39,8 @@ def open_distributed(path: Path) -> Checkpoint:
     Raises:
         DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
     """
-    source = str(path)
     value, nbytes, files = read_distributed(path)
-    found = sort_contents(value, source, nbytes)
-    return Checkpoint(
-        source,
-        path,
-        "dcp",
-        found.weight_sets,
-        found.training,
-        found.init,
-        found.facts,
-        contents=found.value,
-        files=files,
-        notes=found.notes,
-    )
+    return replace(sort_contents(value, str(path), nbytes, path, "dcp"), files=files)
 
 
 def read_distributed(path: Path) -> tuple[dict[str, Any], int, tuple[OpenedFile, ...]]:
