@@ -135,8 +135,7 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
         InitRefused: the class does not take the arguments.
         UnstorableInit: an argument could not be given back as it is.
     """
-    from registry.modules.building.constructor import Call, takes_nothing
-    from registry.modules.building.remember import constructed, forgotten, remembered
+    from registry.modules.building.constructor import Call, noted, noted_tensors, takes_nothing
     from registry.modules.building.specification import ModelSpec
     from registry.modules.building.target import resolve_target, target_of
     from registry.modules.layout import bare, model_class
@@ -147,14 +146,15 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     lost = (f"the class {cls.__name__} is not recorded: {why_not}; a load needs model=",) if target is None else ()
     constructor: Callable[..., Any] = resolve_target(model) if model is not None else cls
     owner = target or cls.__qualname__
-    known = remembered(inner) if constructor is cls else None
-    made = constructed(inner) if known is not None and (init is None or init == dict(known)) else None
+    remembered = noted(inner) if constructor is cls else None
+    known = remembered if isinstance(remembered, Arguments) else None
+    made = noted_tensors(inner) if known is not None and (init is None or init == dict(known)) else None
     if init is None and known is not None:
         init = dict(known)
     if init is None and takes_nothing(constructor):
         init = {}
     if init is None:
-        why = forgotten(inner) if constructor is cls else ""
+        why = remembered if isinstance(remembered, str) else ""
         note = (
             f"the constructor arguments of {owner} are not known{f' ({why})' if why else ''}, so a load needs init= or "
             "model=; registry.remember(model, ...) or push(..., init={...}) stores them"

@@ -15,8 +15,6 @@ from registry.tensors.arguments import Arguments
 if TYPE_CHECKING:
     from torch import nn
 
-    from registry.modules.building.constructor import Constructed
-
     M = TypeVar("M", bound=nn.Module)
 
 _RECORDS = "_registry_records"
@@ -69,21 +67,6 @@ def remembered(model: nn.Module) -> Arguments | None:
 
     found = noted(model)
     return found if isinstance(found, Arguments) else None
-
-
-def forgotten(model: nn.Module) -> str:
-    """Return why a model's constructor was recorded and its arguments are not known all the same; or nothing."""
-    from registry.modules.building.constructor import noted
-
-    found = noted(model)
-    return found if isinstance(found, str) else ""
-
-
-def constructed(model: nn.Module) -> Constructed | None:
-    """Return the tensors that a model had when its constructor arguments were remembered, or None."""
-    from registry.modules.building.constructor import noted_tensors
-
-    return noted_tensors(model)
 
 
 def remember_if_possible(model: nn.Module, init: dict[str, Any]) -> None:
