@@ -207,6 +207,7 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
+        from registry.attachments.attachment import Job
         from registry.inspection import Question
         from registry.pushing.push import push, push_later
         from registry.pushing.request import PushRequest
@@ -222,11 +223,7 @@ class Registry:
             parent=parent,
             note=note,
             force_new=force_new,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scaler=scaler,
-            step=step,
-            epoch=epoch,
+            loop=Job(optimizer, scheduler, scaler, step, epoch),
             example=example,
             progress=progress,
         )
@@ -256,7 +253,7 @@ class Registry:
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
-        from registry.attachments.training.job import Job
+        from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
         return resume(self._home, ref, model, Job(optimizer, scheduler, scaler), verify)

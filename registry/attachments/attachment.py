@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Job:
+    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    scheduler: Any = None
+    scaler: Any = None
+    step: int | None = None
+    epoch: int | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The objects with a state, by what they are called."""
+        named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
+        return {part: owner for part, owner in named.items() if owner is not None}
+
+
+@dataclass(frozen=True)
 class Attachment:
     """Tensors and plain values that a push brings besides the weights; loading the weights never reads them."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Attachment
+from registry.attachments.attachment import Attachment, Job
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
@@ -19,25 +18,6 @@ from registry.modules.layout import bare, is_fsdp1, layout
 from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
-
-PARTS = ("optimizer", "scheduler", "scaler")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
-
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
-    step: int | None = None
-    epoch: int | None = None
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The objects with a state, by what they are called."""
-        named = {part: getattr(self, part) for part in PARTS}
-        return {part: owner for part, owner in named.items() if owner is not None}
 
 
 def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
