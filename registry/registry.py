@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -40,6 +40,48 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+
+    class PushOptions(TypedDict, total=False):
+        """The arguments of a push that do not decide what it returns."""
+
+        from_: str | None
+        model: str | Callable[..., nn.Module] | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        init_from_file: bool
+        weights: str | None
+        world_size: int | None
+        metrics: Mapping[str, float] | None
+        aliases: Sequence[str]
+        parent: str | None
+        note: str
+        force_new: bool
+        optimizer: torch.optim.Optimizer | None
+        scheduler: Any
+        scaler: Any
+        step: int | None
+        epoch: int | None
+        example: object
+        timeout: timedelta
+        progress: Progress | None
+
+    class LoadOptions(TypedDict, total=False):
+        """The arguments of a load that do not decide what it returns."""
+
+        model: nn.Module | type[nn.Module] | str | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        device: str | torch.device | None
+        ddp: bool
+        fsdp: bool
+        rank: int | None
+        allow_missing: Sequence[str]
+        allow_unexpected: Sequence[str]
+        allow_shape: Sequence[str]
+        cast: torch.dtype | None
+        verify: LoadVerify
+        resident: bool
+
 
 TIMEOUT = timedelta(minutes=10)
 """How long the ranks of a job wait for each other in a push."""
@@ -82,60 +124,12 @@ class Registry:
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
-        example: object = ...,
-        blocking: Literal[True] = ...,
-        timeout: timedelta = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[True] = ..., **options: Unpack[PushOptions]
     ) -> Entry: ...
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
-        example: object = ...,
-        blocking: Literal[False],
-        timeout: timedelta = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[False], **options: Unpack[PushOptions]
     ) -> PendingEntry: ...
 
     @checked
@@ -315,45 +309,11 @@ class Registry:
     # Taking out
 
     @overload
-    def load(
-        self,
-        ref: str,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        report: Literal[False] = ...,
-    ) -> nn.Module: ...
+    def load(self, ref: str, *, report: Literal[False] = ..., **options: Unpack[LoadOptions]) -> nn.Module: ...
 
     @overload
     def load(
-        self,
-        ref: str,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        report: Literal[True],
+        self, ref: str, *, report: Literal[True], **options: Unpack[LoadOptions]
     ) -> tuple[nn.Module, LoadReport]: ...
 
     @checked
