@@ -18,6 +18,7 @@ from typing import Any
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank, values_in
+from registry.checkpoints.inventory import text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
@@ -165,7 +166,7 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
     if isinstance(root, (list, tuple)):
         return EmptyCheckpoint(source, f"a list of {len(root)} things")
     if isinstance(root, dict):
-        keys = ", ".join(repr(str(key))[:40] for key in list(root)[:6])
+        keys = ", ".join(repr(text_of(key))[:40] for key in list(root)[:6])
         return EmptyCheckpoint(source, f"a dict with the keys {keys}" if root else "an empty dict")
     return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
 
@@ -180,7 +181,7 @@ def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:
     for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
         level = root
         for step in parent:
-            level = next(item for key, item in parts_of(level) if str(key) == step)
+            level = next(item for key, item in parts_of(level) if text_of(key) == step)
         for key in _INIT_KEYS if () not in places and isinstance(level, dict) else ():
             arguments = level.get(key)
             if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):
@@ -210,11 +211,12 @@ def _without(value: Any, places: Sequence[KeyPath]) -> dict[str, Any]:
     inside: dict[str, list[KeyPath]] = {}
     for place in places:
         if not place:
-            return {str(key): item for key, item in parts_of(value) if kind_of_state(item)}
+            return {text_of(key): item for key, item in parts_of(value) if kind_of_state(item)}
         inside.setdefault(place[0], []).append(place[1:])
     rest: dict[str, Any] = {}
     for key, item in parts_of(value):
-        kept = _without(item, inside[str(key)]) if str(key) in inside else item
-        if kept or str(key) not in inside:
-            rest[str(key)] = kept
+        name = text_of(key)
+        kept = _without(item, inside[name]) if name in inside else item
+        if kept or name not in inside:
+            rest[name] = kept
     return rest

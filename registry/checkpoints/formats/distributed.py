@@ -15,6 +15,7 @@ from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
 from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT
@@ -165,10 +166,10 @@ def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:
             path = (name,)
         level = root
         for step in path[:-1]:
-            level = level.setdefault(str(step), {})
+            level = level.setdefault(text_of(step), {})
             if not isinstance(level, dict):
                 raise _Faulty(f"'{str(name)[:60]}' has a path through a tensor")
-        level[str(path[-1])] = value
+        level[text_of(path[-1])] = value
     return root
 
 
