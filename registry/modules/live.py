@@ -33,32 +33,28 @@ class LiveTensor:
     def __init__(self, source: str, name: str, tensor: torch.Tensor) -> None:
         if fault := _unstorable(tensor):
             raise UnstorableTensor(source, name, *fault)
-        self._tensor = tensor.detach()
+        self.tensor = tensor.detach()
+        """The tensor itself, without its graph."""
         self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
         self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
     @property
-    def tensor(self) -> torch.Tensor:
-        """The tensor itself, without its graph."""
-        return self._tensor
-
-    @property
     def identity(self) -> Hashable:
-        t = self._tensor
+        t = self.tensor
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
 
     @property
     def is_streamed(self) -> bool:
-        t = self._tensor
+        t = self.tensor
         return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
 
     def buffer(self) -> memoryview:
         if self.spec.nbytes <= PIECE:
-            return memoryview(bytes(content(self._tensor)))
-        return content(self._tensor.clone() if self.is_streamed else self._tensor)
+            return memoryview(bytes(content(self.tensor)))
+        return content(self.tensor.clone() if self.is_streamed else self.tensor)
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        whole = content(self._tensor)
+        whole = content(self.tensor)
         for begin in range(0, len(whole), PIECE):
             piece = whole[begin : begin + PIECE]
             yield memoryview(bytes(piece)) if own and self.is_streamed else piece
