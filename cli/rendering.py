@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from registry.errors.root import few as few
 from registry.errors.root import shown as shown
 from registry.tensors.arguments import Arguments
 
@@ -62,12 +63,6 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
         lines.append(f"in doubt, kept: {doubts}; --model, or --from with the wrappers, decides")
     lines.append(number_of(tensors, "tensor"))
     return lines
-
-
-def few(items: Sequence[object], limit: int = 8) -> str:
-    """Word a list by its first items: ``a, b and 5 more``."""
-    first = ", ".join(map(str, items[:limit]))
-    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
 
 
 def number_of(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 
@@ -18,6 +18,12 @@ def shown(text: str, *, keep_lines: bool = False) -> str:
         return text
     kept = "\n" if keep_lines else ""
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def few(items: Sequence[object], limit: int = 8) -> str:
+    """Word a list by its first items: ``a, b and 5 more``."""
+    first = ", ".join(map(str, items[:limit]))
+    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
 
 
 class RegistryError(Exception):
