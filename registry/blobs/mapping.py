@@ -102,13 +102,10 @@ class Copies:
     def __init__(self, places: StoreFolders, manifest: Manifest) -> None:
         self.status: dict[str, os.stat_result] = {}
         self._tensors: dict[StoredTensor, torch.Tensor] = {}
-        by_blob: dict[str, list[StoredTensor]] = {}
-        for stored in manifest.tensors.values():
-            by_blob.setdefault(stored.location.blob, []).append(stored)
-        for blob, tensors in by_blob.items():
+        for blob, tensors in manifest.by_blob().items():
             path = places.blob(blob)
             with opened(path, blob) as (handle, self.status[blob]), ThreadPoolExecutor(WORKERS) as workers:
-                once = list(dict.fromkeys(tensors))
+                once = list(dict.fromkeys(tensors.values()))
                 try:
                     read = list(workers.map(partial(_read, handle), once))
                 except OSError as error:

@@ -71,7 +71,8 @@ class LocalStore(BlobStore):
             def place(stored: StoredTensor) -> torch.Tensor:
                 return mapped_tensor(stored, blobs[stored.location.blob])
 
-        extents = _extents(manifest) if verify == "once" else {}
+        once = manifest.by_blob() if verify == "once" else {}
+        extents = {blob: extent(tensors.values()) for blob, tensors in once.items()}
         trusted = {
             blob
             for blob in status
@@ -241,13 +242,6 @@ class LocalSweep(Sweep):
             done += item.nbytes
             if progress is not None:
                 progress(done, total)
-
-
-def _extents(manifest: Manifest) -> dict[str, str]:
-    by_blob: dict[str, list[StoredTensor]] = {}
-    for stored in manifest.tensors.values():
-        by_blob.setdefault(stored.location.blob, []).append(stored)
-    return {blob: extent(tensors) for blob, tensors in by_blob.items()}
 
 
 @contextlib.contextmanager
