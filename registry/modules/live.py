@@ -23,7 +23,7 @@ from registry.modules.anatomy import parameters, state_dict, unshadowed
 from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.foreign import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
-from registry.tensors.memory import content
+from registry.tensors.memory import content, dtype_name, spec_of
 from registry.tensors.spec import TensorSpec
 
 
@@ -36,7 +36,7 @@ class LiveTensor:
         self.tensor = tensor.detach()
         """The tensor itself, without its graph."""
         self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
-        self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+        self.spec = spec_of(tensor)
 
     @property
     def identity(self) -> Hashable:
@@ -160,7 +160,7 @@ def _class_name(value: Any) -> str:
 
 def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     """Return of what kind a tensor is that cannot be stored, and what to do about it; nothing of one that can."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    dtype = dtype_name(tensor.dtype)
     if is_lazy(tensor):
         return "of a lazy layer that has not run yet", "run the model once first"
     if hasattr(tensor, "__tensor_flatten__"):

@@ -11,6 +11,16 @@ from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return torch's name of a dtype: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def spec_of(tensor: torch.Tensor) -> TensorSpec:
+    """Return a tensor's dtype and shape."""
+    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+
+
 def content(tensor: torch.Tensor) -> memoryview:
     """Return the values as C-contiguous little-endian bytes, in the tensor's own memory where they already lie so."""
     flat = _flat(tensor.detach().cpu())
@@ -49,8 +59,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def digest(tensor: torch.Tensor) -> str:
     """Return a hexadecimal digest of dtype, shape and values, that of a stored tensor."""
-    spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
-    return tensor_digest(spec, content(tensor))
+    return tensor_digest(spec_of(tensor), content(tensor))
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from registry.errors.models import InitRefused
 from registry.modules.layout import Layout
 from registry.tensors.arguments import POSITIONAL, Arguments
 from registry.tensors.foreign import MOST_LEVELS
+from registry.tensors.memory import dtype_name
 from registry.tensors.spec import TensorSpec
 
 INIT_STYLES = ("kwargs", "namespace", "dict")
@@ -178,7 +179,7 @@ def noted_tensors(module: nn.Module) -> Constructed | None:
     found = module.__dict__.get(NOTED)
     if not isinstance(found, list):
         return None
-    tensors = {n: TensorSpec(str(d).removeprefix("torch."), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
+    tensors = {n: TensorSpec(dtype_name(d), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
     return Constructed(tensors, frozenset(found[1]["lazy"]), tuple(map(tuple, found[1]["ties"])))
 
 

@@ -16,7 +16,7 @@ from registry.modules.building.build import Built
 from registry.modules.building.outside import on_meta
 from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting import assignment
-from registry.modules.fitting.expectation import dtype_name, expect_of, spec_of
+from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.landing import Landing
 from registry.modules.fitting.laziness import check_lazy
 from registry.modules.fitting.memory import check_places
@@ -25,7 +25,7 @@ from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import Snapshot
 from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
 from registry.modules.layout import Layout, bare, layout
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import dtype_name, same_bits, spec_of
 from registry.tensors.ties import broken, separate
 from registry.tensors.wrapper_value import Owner
 
