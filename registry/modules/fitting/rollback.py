@@ -99,12 +99,17 @@ class Snapshot:
 
 
 @contextmanager
-def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
-    """Give the caller's model its own tensors and attributes back if what is done inside raises."""
+def undone_on_failure(model: nn.Module | None, found: Layout | None = None, *, thorough: bool = True) -> Iterator[None]:
+    """Give the caller's model its own tensors and attributes back if what is done inside raises, or is interrupted.
+
+    Args:
+        found: its layout, where that is known.
+        thorough: as of a ``Snapshot``.
+    """
     if model is None:
         yield
         return
-    before = Snapshot(model, thorough=True)
+    before = Snapshot(model, found, thorough=thorough)
     try:
         yield
     except BaseException:
