@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
-from registry.errors.models import UnknownInitStyle
+from registry.errors.models import UnknownInitStyle, described
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
 from registry.tensors.arguments import UNKNOWN, Arguments
@@ -184,9 +184,3 @@ def _kept(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _is_function(value: object) -> bool:
     return callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str)
-
-
-def described(value: object) -> str:
-    """Word what something is: ``a list``."""
-    kind = type(value).__name__
-    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"

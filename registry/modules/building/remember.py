@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from registry.errors.intake import NotAModule, UnstorableInit
-from registry.errors.models import InitRefused
-from registry.modules.building.recipe import described
+from registry.errors.models import InitRefused, described
 from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     if isinstance(model, type) and issubclass(model, nn.Module) and not args and not init:
         return _recording_class(model)
     if not isinstance(model, nn.Module):
-        raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
+        raise NotAModule(described(model))
     from registry.modules.building.constructor import Call, by_name, note, signature_of
     from registry.modules.layout import bare, model_class
 

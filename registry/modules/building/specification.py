@@ -16,6 +16,7 @@ from registry.errors.models import (
     InitUnknown,
     NotAModel,
     UnknownInitStyle,
+    described,
     first_line,
 )
 from registry.modules.building.constructor import (
@@ -27,7 +28,7 @@ from registry.modules.building.constructor import (
     signature_of,
     texts_for_numbers,
 )
-from registry.modules.building.target import check_target, current_directory_importable, described, resolve_target
+from registry.modules.building.target import check_target, current_directory_importable, resolve_target
 from registry.tensors.arguments import UNKNOWN, Arguments
 
 
