@@ -59,8 +59,10 @@ class PushRequest:
         """Refuse what could not be kept with a version.
 
         Raises:
+            JobNeedsModel: as ``job``.
             InvalidAlias, InvalidMetric, InvalidFact: naming the part.
         """
+        self.job()
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
