@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors.root import few as few
 from registry.errors.root import shown as shown
+from registry.errors.root import size as size
 from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
@@ -80,16 +81,6 @@ def table(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         say("  ".join(padded).rstrip())
-
-
-def size(nbytes: int) -> str:
-    """Word a number of bytes: ``1.3 GiB``."""
-    value = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
 
 
 def count(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The root of the error tree: how what strangers named is shown, and how an error travels to another process."""
+"""The root of the error tree: the words that all messages share, and how an error travels to another process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def few(items: Sequence[object], limit: int = 8) -> str:
     """Word a list by its first items: ``a, b and 5 more``."""
     first = ", ".join(map(str, items[:limit]))
     return f"{first} and {len(items) - limit} more" if len(items) > limit else first
+
+
+def size(nbytes: int) -> str:
+    """Word a number of bytes: ``1.3 GiB``."""
+    value = float(nbytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
 
 
 class RegistryError(Exception):

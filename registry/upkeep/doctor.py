@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import BlobStore
 from registry.catalog.protocol import CatalogProtocol
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, size
 from registry.home.home import Home
 
 LOW_SPACE = 1 << 30
@@ -61,23 +61,25 @@ def _file_system(catalog: CatalogProtocol) -> Finding:
 def _space(store: BlobStore) -> Finding:
     free = store.free_bytes()
     advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
-    return Finding("free space", _size(free), advice)
+    return Finding("free space", size(free), advice)
 
 
 def _blobs(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     """Compare the files' sizes with the catalog's; to read them is the audit's work."""
     bad = store.misfits(catalog.known_blobs())
-    size = _size(store.size())
+    held = size(store.size())
     if bad:
-        return Finding("blobs", f"{size}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can")
-    return Finding("blobs", size)
+        return Finding(
+            "blobs", f"{held}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can"
+        )
+    return Finding("blobs", held)
 
 
 def _leftovers(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
     advice = "`registry gc` removes them" if garbage else ""
     return Finding(
-        "leftovers of killed pushes", f"{len(garbage)} files, {_size(sum(g.nbytes for g in garbage))}", advice
+        "leftovers of killed pushes", f"{len(garbage)} files, {size(sum(g.nbytes for g in garbage))}", advice
     )
 
 
@@ -96,12 +98,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _size(nbytes: int) -> str:
-    size = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
