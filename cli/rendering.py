@@ -10,9 +10,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry.errors.root import few as few
-from registry.errors.root import shown as shown
-from registry.errors.root import size as size
+from registry.errors.root import few as few, shown as shown, size as size
 from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:

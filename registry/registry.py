@@ -567,8 +567,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         from registry.upkeep.audit import audit, audit_outputs, audited
-        from registry.upkeep.repair import check_sources
-        from registry.upkeep.repair import repair as put_right
+        from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         report = audit(self._home, ref, classes=classes, progress=progress)

@@ -14,8 +14,7 @@ from registry.checkpoints.folders import open_folder
 from registry.checkpoints.formats.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.formats.sharded import is_index, open_index
 from registry.checkpoints.formats.torch_legacy import begins_legacy, read_torch_legacy
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
-from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
 from registry.checkpoints.settling import settle

@@ -69,9 +69,7 @@ def _blobs(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     bad = store.misfits(catalog.known_blobs())
     held = size(store.size())
     if bad:
-        return Finding(
-            "blobs", f"{held}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can"
-        )
+        return Finding("blobs", f"{held}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can")
     return Finding("blobs", held)
 
 

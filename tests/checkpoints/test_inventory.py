@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from registry.attachments.training.file import attach_file
 from registry.checkpoints.choosing import sets_called

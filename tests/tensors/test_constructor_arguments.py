@@ -9,8 +9,7 @@ from collections import OrderedDict, defaultdict
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from registry.canonical.secrets import without_secrets
 from registry.errors import UnstorableInit
