@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import index
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from registry.attachments.attachment import Attachment, Job
-from registry.attachments.training.nesting import flatten
+from registry.attachments.training.nesting import flatten, replaced
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
 from registry.modules.building import process_state as generators
@@ -93,23 +92,16 @@ def _unflattened(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str
     return {"state": named.get("state", {}), "param_groups": named.get("param_groups", []), "ordered": False}
 
 
-def _whole(value: Any, keep: bool) -> Any:
+def _whole(state: Any, keep: bool) -> Any:
     """Return a state with whole tensors in host memory instead of shards; every rank has to call it."""
-    if isinstance(value, torch.Tensor) and is_shard(value):
-        gathered = value.full_tensor()  # type: ignore[attr-defined]
+
+    def whole(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or not is_shard(part):
+            return part
+        gathered = part.full_tensor()  # type: ignore[attr-defined]
         return gathered.cpu() if keep else None
-    if isinstance(value, Mapping):
-        items = {key: _whole(item, keep) for key, item in value.items()}
-        return items if type(value) is dict else _like(value, items)
-    if isinstance(value, list):
-        return [_whole(item, keep) for item in value]
-    if type(value) is tuple:
-        return tuple(_whole(item, keep) for item in value)
-    return value
 
-
-def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
-    return value if all(items[key] is item for key, item in value.items()) else items
+    return replaced(state, whole)
 
 
 def _source(value: Any, path: str) -> LiveTensor | None:
