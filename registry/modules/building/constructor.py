@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from registry.errors.intake import UnstorableInit
 from registry.errors.models import InitRefused
 from registry.modules.layout import Layout
 from registry.tensors.arguments import POSITIONAL, Arguments
@@ -153,6 +154,14 @@ def _renewed(value: Any, renewed: Callable[[Any], Any]) -> Any:
 def note(module: nn.Module, init: Arguments | str) -> None:
     """Let a module know its constructor arguments, or why they are not known."""
     module.__dict__[NOTED] = init if isinstance(init, str) else init.raw
+
+
+def note_if_storable(module: nn.Module, init: Mapping[str, Any], owner: str) -> None:
+    """Let a module know its constructor arguments, or that one of them could not be given back as it is."""
+    try:
+        note(module, Arguments.of(init, owner))
+    except UnstorableInit as error:
+        note(module, str(error))
 
 
 def noted(module: nn.Module) -> Arguments | str | None:

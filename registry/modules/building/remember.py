@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from registry.errors.intake import NotAModule, UnstorableInit
+from registry.errors.intake import NotAModule
 from registry.errors.models import InitRefused, described
 from registry.tensors.arguments import Arguments
 
@@ -115,17 +115,13 @@ def _recording(construct: Callable[..., None]) -> Callable[..., None]:
 
 
 def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    from registry.modules.building.constructor import by_name, note
+    from registry.modules.building.constructor import by_name, note_if_storable
 
     try:
         bound = signature.bind(model, *args, **kwargs)
     except TypeError:  # the constructor itself says it better
         return
-    owner = type(model).__qualname__
-    try:
-        note(model, Arguments.of(by_name(_without_self(bound)), owner))
-    except UnstorableInit as error:
-        note(model, str(error))
+    note_if_storable(model, by_name(_without_self(bound)), type(model).__qualname__)
 
 
 def _record_tensors(model: nn.Module) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from registry.errors.intake import UnstorableInit
 from registry.errors.models import (
     ConstructorFailed,
     InitUnknown,
@@ -23,13 +22,13 @@ from registry.modules.building.constructor import (
     INIT_STYLES,
     Call,
     attributes_read,
-    note,
+    note_if_storable,
     noted,
     signature_of,
     texts_for_numbers,
 )
 from registry.modules.building.target import check_target, current_directory_importable, resolve_target
-from registry.tensors.arguments import UNKNOWN, Arguments
+from registry.tensors.arguments import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,10 @@ class ModelSpec:
                 raise ConstructorFailed(self.target, *said, self._hint(constructor, error)) from error
         if not isinstance(module, nn.Module):
             raise NotAModel(self.target, described(module))
-        self._noted(module)
+        # So that it can be pushed again after it was trained on.
+        if self.init_as == "kwargs" and type(module) is constructor and noted(module) is None:
+            note_if_storable(module, self.init, self.target)
         return module
-
-    def _noted(self, module: nn.Module) -> None:
-        """Let the module know how it was made, so that it can be pushed again after it was trained on."""
-        if self.init_as == "kwargs" and type(module) is self.constructor and noted(module) is None:
-            try:
-                note(module, Arguments.of(self.init, self.target))
-            except UnstorableInit as error:
-                note(module, str(error))
 
     def _hint(self, constructor: Callable[..., Any], error: BaseException) -> str:
         """Return what to do about a constructor that raised, where its arguments tell."""
