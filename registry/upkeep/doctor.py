@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import BlobStore
 from registry.catalog.protocol import CatalogProtocol
+from registry.disk.filesystem import FileSystem
 from registry.errors.root import RegistryError, size
 from registry.home.home import Home
 
@@ -29,13 +30,13 @@ class Finding:
 
 def doctor(home: Home) -> tuple[Finding, ...]:
     """Look at the home, the file system, the database, leftovers, versions of what is installed, and the clock."""
-    catalog, store, folder = home.catalog, home.blobs, home.folder
+    catalog, database, store, folder = home.catalog, home.database, home.blobs, home.folder
     return (
         Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
-        _file_system(catalog),
+        _file_system(database.file_system),
         _space(store),
-        Finding("journal mode", catalog.journal_mode),
-        Finding("schema revision", catalog.revision),
+        Finding("journal mode", database.journal_mode),
+        Finding("schema revision", database.revision),
         Finding("versions", str(catalog.count()), ""),
         Finding("versions in the trash", str(catalog.count(trashed=True))),
         _blobs(catalog, store),
@@ -47,8 +48,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     )
 
 
-def _file_system(catalog: CatalogProtocol) -> Finding:
-    kind = catalog.file_system
+def _file_system(kind: FileSystem) -> Finding:
     if kind.is_network:
         return Finding(
             "file system",
