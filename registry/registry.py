@@ -15,8 +15,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.version import parse_condition
 from registry.home import address
 from registry.home.arguments import checked
-from registry.home.home import Home
-from registry.home.version import LoadVerify
+from registry.home.home import Home, LoadVerify
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 

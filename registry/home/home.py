@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
@@ -14,7 +15,6 @@ from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
-from registry.home.version import OpenedVersion
 from registry.modules.building.trust import Recorded
 
 if TYPE_CHECKING:
@@ -25,6 +25,24 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.catalog.protocol import CatalogProtocol
     from registry.tensors.manifest import Manifest, StoredTensor
+
+
+LoadVerify = Literal["always", "once", "never", "outputs"]
+
+
+@dataclass(frozen=True)
+class OpenedVersion:
+    """An entry with its weights, mapped and being checked."""
+
+    entry: Entry
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+    check: Callable[[], None]
+    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    verified: bool
+    """Whether ``check`` checks anything."""
+    recorded: Recorded | None
+    """The class that the entry names."""
 
 
 class Home:

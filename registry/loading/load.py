@@ -17,8 +17,7 @@ from registry.catalog.entry import Entry
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
-from registry.home.home import Home
-from registry.home.version import LoadVerify, OpenedVersion
+from registry.home.home import Home, LoadVerify, OpenedVersion
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
 from registry.modules.building.build import Built, build
