@@ -57,6 +57,16 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(_flat(one).cpu(), _flat(other).cpu())
 
 
+def swap_contents(tensor: torch.Tensor, other: torch.Tensor) -> None:
+    """Give a tensor object the contents, device and dtype of another; its identity, type and attributes stay.
+
+    ``torch.utils.swap_tensors`` does the same and refuses tensors that something refers to weakly, as LSTM does; the
+    reference goes to the object, which stays, so that is no reason here.
+    """
+    other.requires_grad_(tensor.requires_grad)
+    torch._C._swap_tensor_impl(tensor, other)
+
+
 def digest(tensor: torch.Tensor) -> str:
     """Return a hexadecimal digest of dtype, shape and values, that of a stored tensor."""
     return tensor_digest(spec_of(tensor), content(tensor))

@@ -17,9 +17,8 @@ from registry.modules.fitting.expectation import own_state
 from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout, Slot, layout, live_wrappers
-from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local, materialized, part_of
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import same_bits, swap_contents
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""

@@ -15,9 +15,8 @@ from torch.nn.parameter import is_lazy
 
 from registry.modules import anatomy
 from registry.modules.layout import Layout, layout, owned
-from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import same_bits, swap_contents
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
 """Attributes that are changed in place as a rule, torch's own registries and hooks among them."""
