@@ -128,3 +128,19 @@ def test_objects_that_are_not_read_are_searched_for_tensors(tmp_path):
     )
     inspection = inspected(tmp_path / "a.pt")[0]
     assert inspection.left_out == {"teacher": 2, "pair": 1}
+
+
+class Silent:
+    """A key whose words are code of its own."""
+
+    def __str__(self) -> str:
+        raise AssertionError("it was asked for its words")
+
+    __repr__ = __str__
+
+
+def test_a_key_of_a_strangers_class_is_not_asked_for_its_words():
+    held = {"model": {"weight": torch.ones(2, 2)}, Silent(): {"other": torch.ones(3)}, 7: {"third": torch.ones(3)}}
+    inspection, _ = inspect(held, Question(weights="model"))
+    assert inspection.left_out == {"(Silent)": 1, "7": 1}
+    assert [found.key for found in inspection.checkpoint.weight_sets] == ["model", "(Silent)", "7"]
