@@ -24,9 +24,6 @@ from registry.tensors.foreign import MOST_LEVELS
 from registry.tensors.memory import dtype_name
 from registry.tensors.spec import TensorSpec
 
-INIT_STYLES = ("kwargs", "namespace", "dict")
-"""How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
-
 NOTED = "_registry_init"
 """On the instance, since copies of a model (``AveragedModel`` makes one) have to know it too. Plain data, since a
 pickled module may be opened where this package is not installed: the JSON of the arguments, or why they are unknown;

@@ -12,7 +12,7 @@ from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit,
 from registry.errors.models import UnknownInitStyle, described
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
-from registry.tensors.arguments import UNKNOWN, Arguments
+from registry.tensors.arguments import STYLES, UNKNOWN, Arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,9 +46,8 @@ def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None,
         UnusableInit: it is not a mapping with texts as keys, or a Namespace.
         UnknownInitStyle: there is no such style.
     """
-    styles = ("kwargs", "namespace", "dict")
-    if init_as is not None and init_as not in styles:
-        raise UnknownInitStyle(init_as, styles)
+    if init_as is not None and init_as not in STYLES:
+        raise UnknownInitStyle(init_as, STYLES)
     if init is None:
         return None, init_as
     if isinstance(init, argparse.Namespace):

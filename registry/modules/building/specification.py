@@ -19,7 +19,6 @@ from registry.errors.models import (
     first_line,
 )
 from registry.modules.building.constructor import (
-    INIT_STYLES,
     Call,
     attributes_read,
     note_if_storable,
@@ -28,7 +27,7 @@ from registry.modules.building.constructor import (
     texts_for_numbers,
 )
 from registry.modules.building.target import check_target, current_directory_importable, resolve_target
-from registry.tensors.arguments import UNKNOWN
+from registry.tensors.arguments import STYLES, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ModelSpec:
     """``"package.module:Class"``, or a function in the place of the class."""
     init: Mapping[str, Any] = field(default_factory=dict)
     init_as: str = "kwargs"
-    """One of ``INIT_STYLES``."""
+    """One of ``STYLES``."""
     cls: type[nn.Module] | None = None
     """The class itself, where the caller gave it; nothing is imported then."""
     allows_function: bool = True
@@ -48,8 +47,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.init_as == UNKNOWN:
             raise InitUnknown(self.target)
-        if self.init_as not in INIT_STYLES:
-            raise UnknownInitStyle(self.init_as, INIT_STYLES)
+        if self.init_as not in STYLES:
+            raise UnknownInitStyle(self.init_as, STYLES)
         if self.cls is None:
             check_target(self.target)
 
