@@ -31,6 +31,10 @@ class Mapped:
         begin = stored.location.offset
         return self.content[begin : begin + stored.spec.nbytes]
 
+    def tensor(self, stored: StoredTensor) -> torch.Tensor:
+        """Return a tensor over its part of the mapping."""
+        return tensor_over(stored.spec, self.mapping, stored.location.offset)
+
 
 @dataclass(frozen=True)
 class OpenedWeights:
@@ -136,11 +140,6 @@ def _map(places: StoreFolders, blob: str, end: int) -> Mapped:
             raise DamagedBlob(blob, f"is cut short ({status.st_size} bytes of {end})")
         mapping = mmap.mmap(handle, status.st_size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     return Mapped(mapping, memoryview(mapping), status)
-
-
-def mapped_tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
-    """Return a tensor over its part of a mapping."""
-    return tensor_over(stored.spec, mapped.mapping, stored.location.offset)
 
 
 def regions(

@@ -56,7 +56,7 @@ class LocalStore(BlobStore):
                 lease.release()
 
     def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
-        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, mapped_tensor, regions, tensors_of
+        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, regions, tensors_of
 
         if resident:
             copies = Copies(self.places, manifest)
@@ -69,7 +69,7 @@ class LocalStore(BlobStore):
                 return blobs[stored.location.blob].part(stored)
 
             def place(stored: StoredTensor) -> torch.Tensor:
-                return mapped_tensor(stored, blobs[stored.location.blob])
+                return blobs[stored.location.blob].tensor(stored)
 
         once = manifest.by_blob() if verify == "once" else {}
         extents = {blob: extent(tensors.values()) for blob, tensors in once.items()}
