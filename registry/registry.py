@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.version import parse_condition
-from registry.home import address
 from registry.home.arguments import checked
-from registry.home.home import Home, LoadVerify
+from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -95,7 +94,7 @@ class Registry:
 
     @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        self._home = Home(address.home(home))
+        self._home = Home(home_folder(home))
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -590,4 +589,4 @@ def _registry_at(home: Path) -> Registry:
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(address.home())
+    return _registry_at(home_folder())
