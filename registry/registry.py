@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.version import parse_condition
-from registry.home.arguments import checked
+from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.attachments.examples.replay import Replay
+    from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.trail import Event
@@ -48,19 +49,20 @@ if TYPE_CHECKING:
         init_as: str | None
         init_from_file: bool
         weights: str | None
-        world_size: int | None
-        metrics: Mapping[str, float] | None
+        world_size: SupportsIndex | None
+        metrics: Mapping[str, SupportsFloat] | None
+        tags: Mapping[str, str] | None
         aliases: Sequence[str]
-        parent: str | None
+        parent: str | Entry | None
         note: str
         force_new: bool
         optimizer: torch.optim.Optimizer | None
-        scheduler: Any
-        scaler: Any
-        step: int | None
-        epoch: int | None
+        scheduler: Stateful | None
+        scaler: Stateful | None
+        step: SupportsIndex | None
+        epoch: SupportsIndex | None
         example: object
-        timeout: timedelta
+        timeout: timedelta | float
         progress: Progress | None
 
     class LoadOptions(TypedDict, total=False):
@@ -69,14 +71,14 @@ if TYPE_CHECKING:
         model: nn.Module | type[nn.Module] | str | None
         init: Mapping[str, Any] | Namespace | None
         init_as: str | None
-        device: str | torch.device | None
+        device: str | int | torch.device | None
         ddp: bool
         fsdp: bool
         rank: int | None
         allow_missing: Sequence[str]
         allow_unexpected: Sequence[str]
         allow_shape: Sequence[str]
-        cast: torch.dtype | None
+        cast: torch.dtype | str | None
         verify: LoadVerify
         resident: bool
 
@@ -130,7 +132,7 @@ class Registry:
         self, source: Source, name: str | None = ..., *, blocking: Literal[False], **options: Unpack[PushOptions]
     ) -> PendingEntry: ...
 
-    @checked
+    @widely
     def push(
         self,
         source: Source,
@@ -144,13 +146,14 @@ class Registry:
         weights: str | None = None,
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
         aliases: Sequence[str] = (),
         parent: str | None = None,
         note: str = "",
         force_new: bool = False,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         step: int | None = None,
         epoch: int | None = None,
         example: object = None,
@@ -179,6 +182,7 @@ class Registry:
                 ``"heads.0"``; ``"."`` is all of it.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
+            tags: words by name: ``{"task": "seg"}``.
             aliases: movable names to point at the version.
             parent: reference of the version it was trained from.
             note: free text.
@@ -211,6 +215,7 @@ class Registry:
             timeout,
             world_size=world_size,
             metrics=metrics or {},
+            tags=tags or {},
             aliases=tuple(aliases),
             parent=parent,
             note=note,
@@ -227,8 +232,8 @@ class Registry:
         ref: str,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         *,
         verify: Verify = "always",
     ) -> Resumed:
@@ -307,14 +312,14 @@ class Registry:
     # Taking out
 
     @overload
-    def load(self, ref: str, *, report: Literal[False] = ..., **options: Unpack[LoadOptions]) -> nn.Module: ...
+    def load(self, ref: str | Entry, *, report: Literal[False] = ..., **options: Unpack[LoadOptions]) -> nn.Module: ...
 
     @overload
     def load(
-        self, ref: str, *, report: Literal[True], **options: Unpack[LoadOptions]
+        self, ref: str | Entry, *, report: Literal[True], **options: Unpack[LoadOptions]
     ) -> tuple[nn.Module, LoadReport]: ...
 
-    @checked
+    @widely
     def load(
         self,
         ref: str,

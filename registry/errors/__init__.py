@@ -39,6 +39,7 @@ from registry.errors.catalog import (
     InvalidMetric as InvalidMetric,
     InvalidModelName as InvalidModelName,
     InvalidReference as InvalidReference,
+    InvalidTag as InvalidTag,
     NamedLikeAFile as NamedLikeAFile,
     NewerDatabase as NewerDatabase,
     NoLiveVersion as NoLiveVersion,

@@ -115,7 +115,7 @@ def _renamed(named: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _put_back(job: Job, state: Mapping[str, Any], positional: Mapping[str, Any], ref: str) -> tuple[str, ...]:
+def _put_back(job: Job, state: Mapping[str, Any], positional: dict[str, Any], ref: str) -> tuple[str, ...]:
     for part, owner in job.parts.items():
         try:
             owner.load_state_dict(positional if part == "optimizer" else as_in(owner.state_dict(), state[part]))

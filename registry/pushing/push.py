@@ -155,7 +155,7 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
         if not isinstance(resolve_target(request.question.model), type):
             # A live model's own class is read off it; that this was named instead is what a load has to know.
             attachments["factory"] = Attachment(values={"target": request.question.model})
-    parent = home.resolve(request.parent).ref if request.parent is not None else None
+    parent = home.resolve(request.parent) if request.parent is not None else None
     return Prepared(name, inspection, attachments, parent, _world_size(request, inspection))
 
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
-from registry.catalog.version import check_metrics, check_note
+from registry.catalog.entry import Entry
+from registry.catalog.version import check_metrics, check_note, check_tags
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
@@ -40,6 +41,7 @@ class PushRequest:
     """How long the ranks of a job wait for each other."""
     world_size: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     parent: str | None = None
     """Reference of the version that it was trained from; resolved on the rank that writes."""
@@ -48,7 +50,7 @@ class PushRequest:
     loop: Job = field(default_factory=Job)
     """What surrounds the model in its training."""
     example: object = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Callable[[int, int], object] | None = None
 
     @property
     def is_live(self) -> bool:
@@ -60,12 +62,13 @@ class PushRequest:
 
         Raises:
             JobNeedsModel: as ``job``.
-            InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+            InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
         """
         self.job()
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
+        check_tags(self.tags)
         check_note(self.note)
 
     def job(self) -> Job | None:
@@ -88,7 +91,7 @@ class Prepared:
     name: str
     inspection: Inspection
     attachments: Mapping[str, Attachment]
-    parent: str | None
+    parent: Entry | None
     world_size: int | None
 
     def copied(self) -> Prepared:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ class Strategy(nn.Module):
         self._forward_module = model
 
 
-WRAP = {
+WRAP: dict[str, Callable[[nn.Module], Any]] = {
     "ddp": nn.parallel.DistributedDataParallel,
     "dp": nn.DataParallel,
     # Compiling what is compiled gives a plain function, which has no state dict.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from written import saved
 
 import registry
 from registry import errors
@@ -18,7 +19,7 @@ SMALL = {"mean": torch.zeros(3), "std": torch.ones(3)}
 
 FORMS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "in memory": lambda contents, folder: contents,
-    "in a file": lambda contents, folder: [torch.save(contents, folder / "a.pth"), folder / "a.pth"][1],
+    "in a file": lambda contents, folder: saved(folder / "a.pth", contents),
 }
 FILES = {
     "a dict of arrays": ({"model": BIG, "mean": torch.zeros(3)}, "model"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from deliberate import wrong
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from registry.attachments.training.file import attach_file
@@ -141,6 +142,6 @@ class Silent:
 
 def test_a_key_of_a_strangers_class_is_not_asked_for_its_words():
     held = {"model": {"weight": torch.ones(2, 2)}, Silent(): {"other": torch.ones(3)}, 7: {"third": torch.ones(3)}}
-    inspection, _ = inspect(held, Question(weights="model"))
+    inspection, _ = inspect(wrong(held), Question(weights="model"))
     assert inspection.left_out == {"(Silent)": 1, "7": 1}
     assert [found.key for found in inspection.checkpoint.weight_sets] == ["model", "(Silent)", "7"]

@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import time
 import uuid
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ def constant(kind):
 
 
 class Base(nn.Module):
+    fc: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(4, 4)
@@ -50,7 +53,7 @@ class Base(nn.Module):
 @draws("masked*")
 class Masked(Base):
     def more(self):
-        self.masked = np.ma.masked_array(np.random.rand(4), [0, 0, 1, 0])
+        self.masked = np.ma.masked_array(np.random.rand(4), [False, False, True, False])
 
 
 @draws("content*")
@@ -177,7 +180,8 @@ class Generating(Base):
 @draws("noise*")
 class Mapped(Base):
     def more(self):
-        self.noise = map(abs, zip(torch.rand(5).tolist(), range(5), strict=True))
+        draws: Any = zip(torch.rand(5).tolist(), range(5), strict=True)
+        self.noise = map(abs, draws)
 
 
 @draws("noise*")
@@ -200,6 +204,7 @@ class InAnObject(Base):
 
 class Slotted:
     __slots__ = ("order",)
+    order: list[int]
 
 
 @draws("held*")
@@ -216,7 +221,6 @@ class ChosenLayer(Base):
         self.order = [[nn.Sigmoid, nn.Tanh][n % 2]() for n in torch.randperm(12).tolist()]
 
 
-ChosenLayer.PATTERN = "[ao]*"
 DRAWN["ChosenLayer"] = (ChosenLayer, "[ao]*")
 
 
@@ -248,12 +252,16 @@ class InAHook(Base):
 
 @draws("*.scale")
 class OnTheClass(Base):
+    scale: ClassVar[list[int]]
+
     def more(self):
         type(self).scale = torch.randperm(50).tolist()
 
 
 @draws("*.table")
 class TensorOnTheClass(Base):
+    table: ClassVar[torch.Tensor]
+
     def more(self):
         type(self).table = torch.randn(3)
 
@@ -479,8 +487,8 @@ class Fixed(Reading):
         self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
         self.noise = torch.randn(3, generator=self.torchs).to_sparse()
         self.objects = np.array([None, "x", 3], dtype=object)
-        self.half = iter([1, 2, 3])
-        next(self.half)
+        self.begun = iter([1, 2, 3])
+        next(self.begun)
 
 
 @constant

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from registry.attachments.attachment import Attachment, Job
+from registry.attachments.stateful import Stateful
 from registry.attachments.training.nesting import flatten, replaced
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
@@ -37,8 +38,10 @@ def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
     state: dict[str, Any] = {name: index(count) for name, count in counters.items() if count is not None}
     state["kinds"] = {part: kind_of(owner) for part, owner in job.parts.items()}
     for part, owner in job.parts.items():
-        is_flattened = part == "optimizer" and is_fsdp1(model)
-        state[part] = _unflattened(model, owner) if is_flattened else _whole(owner.state_dict(), keep)
+        if part == "optimizer" and job.optimizer is not None and is_fsdp1(model):
+            state[part] = _unflattened(model, job.optimizer)
+        else:
+            state[part] = _whole(owner.state_dict(), keep)
     if not keep:
         return Attachment()
     if job.optimizer is not None:
@@ -67,7 +70,7 @@ def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[
     return [[name for name in group if name is not None] for group in groups]
 
 
-def kind_of(owner: Any) -> str:
+def kind_of(owner: Stateful) -> str:
     """Return the class of an optimizer, scheduler or scaler; if it only wraps another, as Accelerate's do, of that."""
     inner = getattr(owner, "optimizer", None) if isinstance(owner, torch.optim.Optimizer) else None
     inner = getattr(owner, "scheduler", None) if inner is None else inner
