@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from registry.errors.root import shown
+from registry.errors.root import few as few, shown
 
 MOST_ROWS = 200
 """More are counted and not shown: a notebook keeps what it has shown."""
@@ -38,12 +38,6 @@ def figures(metrics: Mapping[str, float]) -> str:
 def words(tags: Mapping[str, str]) -> str:
     """Word tags: ``task=seg``."""
     return " ".join(f"{key}={value}" for key, value in tags.items())
-
-
-def few(names: Sequence[object], most: int = 3) -> str:
-    """Word a list by its first items: ``a, b, c and 5 more``."""
-    first = ", ".join(map(str, names[:most]))
-    return f"{first} and {len(names) - most} more" if len(names) > most else first
 
 
 def called(kind: object, *parts: str) -> str:

@@ -8,16 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.listed import Entries
 from registry.catalog.version import parse_condition
-from registry.home import address
 from registry.home.arguments import checked, widely
-from registry.home.home import Home
-from registry.home.version import LoadVerify
+from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -45,6 +43,52 @@ if TYPE_CHECKING:
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
 
+    class PushOptions(TypedDict, total=False):
+        """The arguments of a push that do not decide what it returns."""
+
+        from_: str | None
+        model: str | Callable[..., nn.Module] | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        init_from_file: bool
+        weights: str | None
+        world_size: SupportsIndex | None
+        metrics: Mapping[str, SupportsFloat] | None
+        tags: Mapping[str, str] | None
+        aliases: Sequence[str]
+        parent: str | Entry | None
+        note: str
+        force_new: bool
+        optimizer: torch.optim.Optimizer | None
+        scheduler: Stateful | None
+        scaler: Stateful | None
+        step: SupportsIndex | None
+        epoch: SupportsIndex | None
+        state: Mapping[str, Stateful] | None
+        run: str | None
+        example: object
+        timeout: timedelta | float
+        progress: Progress | None
+
+    class LoadOptions(TypedDict, total=False):
+        """The arguments of a load that do not decide what it returns."""
+
+        model: nn.Module | type[nn.Module] | str | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        device: str | int | torch.device | None
+        ddp: bool
+        fsdp: bool
+        rank: int | None
+        allow_missing: Sequence[str]
+        allow_unexpected: Sequence[str]
+        allow_shape: Sequence[str]
+        cast: torch.dtype | str | None
+        verify: LoadVerify
+        resident: bool
+        progress: Progress | None
+
+
 TIMEOUT = timedelta(minutes=10)
 """How long the ranks of a job wait for each other in a push."""
 
@@ -58,7 +102,7 @@ class Registry:
 
     @checked
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        self._home = Home(address.home(home))
+        self._home = Home(home_folder(home))
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -86,66 +130,12 @@ class Registry:
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: SupportsIndex | None = ...,
-        metrics: Mapping[str, SupportsFloat] | None = ...,
-        tags: Mapping[str, str] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | Entry | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Stateful | None = ...,
-        scaler: Stateful | None = ...,
-        step: SupportsIndex | None = ...,
-        epoch: SupportsIndex | None = ...,
-        state: Mapping[str, Stateful] | None = ...,
-        run: str | None = ...,
-        example: object = ...,
-        blocking: Literal[True] = ...,
-        timeout: timedelta | float = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[True] = ..., **options: Unpack[PushOptions]
     ) -> Entry: ...
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: SupportsIndex | None = ...,
-        metrics: Mapping[str, SupportsFloat] | None = ...,
-        tags: Mapping[str, str] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | Entry | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Stateful | None = ...,
-        scaler: Stateful | None = ...,
-        step: SupportsIndex | None = ...,
-        epoch: SupportsIndex | None = ...,
-        state: Mapping[str, Stateful] | None = ...,
-        run: str | None = ...,
-        example: object = ...,
-        blocking: Literal[False],
-        timeout: timedelta | float = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[False], **options: Unpack[PushOptions]
     ) -> PendingEntry: ...
 
     @widely
@@ -224,6 +214,7 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
+        from registry.attachments.attachment import Job
         from registry.inspection import Question
         from registry.pushing.push import push, push_later
         from registry.pushing.request import PushRequest
@@ -240,12 +231,7 @@ class Registry:
             parent=parent,
             note=note,
             force_new=force_new,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scaler=scaler,
-            step=step,
-            epoch=epoch,
-            state=state or {},
+            loop=Job(optimizer, scheduler, scaler, step, epoch, state or {}),
             run=run,
             example=example,
             progress=progress,
@@ -278,7 +264,7 @@ class Registry:
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
-        from registry.attachments.training.job import Job
+        from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
         return resume(self._home, str(ref), model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
@@ -341,47 +327,11 @@ class Registry:
     # Taking out
 
     @overload
-    def load(
-        self,
-        ref: str | Entry,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | int | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | str | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        progress: Progress | None = ...,
-        report: Literal[False] = ...,
-    ) -> nn.Module: ...
+    def load(self, ref: str | Entry, *, report: Literal[False] = ..., **options: Unpack[LoadOptions]) -> nn.Module: ...
 
     @overload
     def load(
-        self,
-        ref: str | Entry,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | int | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | str | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        progress: Progress | None = ...,
-        report: Literal[True],
+        self, ref: str | Entry, *, report: Literal[True], **options: Unpack[LoadOptions]
     ) -> tuple[nn.Module, LoadReport]: ...
 
     @widely
@@ -706,8 +656,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         from registry.upkeep.audit import audit, audit_outputs, audited
-        from registry.upkeep.repair import check_sources
-        from registry.upkeep.repair import repair as put_right
+        from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         asked = None if ref is None else str(ref)
@@ -732,4 +681,4 @@ def _registry_at(home: Path) -> Registry:
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(address.home())
+    return _registry_at(home_folder())

@@ -28,6 +28,8 @@ class Database:
         self.file = Sqlite(home, file_system)
         self._thread = _Thread()
         _open.add(self)
+        # The last connection takes SQLite's log away; a process that ends need not collect what is in a cycle.
+        weakref.finalize(self, self.file.engine.dispose)
 
     def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""

@@ -14,7 +14,6 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.version import Condition, NewVersion
-from registry.disk.filesystem import FileSystem
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -90,16 +89,5 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class Circumstances(Protocol):
-    """What it stands on, for the doctor."""
-
-    @property
-    def file_system(self) -> FileSystem: ...
-    @property
-    def journal_mode(self) -> str: ...
-    @property
-    def revision(self) -> str: ...
-
-
-class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Circumstances, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Protocol):
     """One registry's catalog."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry.attachments.training.job import OWN
+from registry.attachments.attachment import OWN
 from registry.attachments.training.nesting import unflatten
 from registry.attachments.training.optimizer import by_position
 from registry.canonical.unwrap import Unwrapping

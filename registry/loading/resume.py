@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import StoredAttachment
-from registry.attachments.training.job import OWN, Job, kind_of, parameter_names
+from registry.attachments.attachment import OWN, Job, StoredAttachment
+from registry.attachments.training.job import kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
 from registry.attachments.training.optimizer import by_position

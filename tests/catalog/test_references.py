@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from registry.errors import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile, RegistryError
 from registry.reference import (

@@ -24,8 +24,7 @@ import numpy
 import pytest
 import torch
 from constructed import Scaled
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as of_numpy
 from torch import nn
 

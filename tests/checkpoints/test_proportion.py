@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from invocation import Said, run
 from ranks import Ranks
 from written import saved

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from operator import index
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Attachment
+from registry.attachments.attachment import Attachment, Job
 from registry.attachments.stateful import Stateful
-from registry.attachments.training.nesting import flatten
+from registry.attachments.training.nesting import flatten, replaced
 from registry.attachments.training.optimizer import by_name
-from registry.errors.training import ForeignParameters, InvalidStateName
+from registry.errors.training import ForeignParameters
 from registry.modules.building import process_state as generators
 from registry.modules.layout import bare, is_fsdp1, layout
 from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
-
-OWN = "state."
-"""Before the user's names where they are stored: none of ours has a dot, be it one to come."""
-
-_OURS = ("optimizer", "scheduler", "scaler", "step", "epoch", "rng")
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
-
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Stateful | None = None
-    scaler: Stateful | None = None
-    step: int | None = None
-    epoch: int | None = None
-    state: Mapping[str, Stateful] = field(default_factory=dict)
-    """What else there is, by the user's names."""
-
-    def __post_init__(self) -> None:
-        """Check the user's names.
-
-        Raises:
-            InvalidStateName
-        """
-        for name in self.state:
-            if name in _OURS or not re.fullmatch(_NAME, name):
-                raise InvalidStateName(name, name in _OURS)
-
-    @property
-    def parts(self) -> dict[str, Stateful]:
-        """The objects with a state, by what they are stored as: those with names of the user's apart from ours."""
-        named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
-        ours = {part: owner for part, owner in named.items() if owner is not None}
-        return {**ours, **{f"{OWN}{name}": owner for name, owner in self.state.items()}}
 
 
 def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
@@ -143,23 +104,16 @@ def _unflattened(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str
     return {"state": named.get("state", {}), "param_groups": named.get("param_groups", []), "ordered": False}
 
 
-def _whole(value: Any, keep: bool) -> Any:
+def _whole(state: Any, keep: bool) -> Any:
     """Return a state with whole tensors in host memory instead of shards; every rank has to call it."""
-    if isinstance(value, torch.Tensor) and is_shard(value):
-        gathered = value.full_tensor()  # type: ignore[attr-defined]
+
+    def whole(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or not is_shard(part):
+            return part
+        gathered = part.full_tensor()  # type: ignore[attr-defined]
         return gathered.cpu() if keep else None
-    if isinstance(value, Mapping):
-        items = {key: _whole(item, keep) for key, item in value.items()}
-        return items if type(value) is dict else _like(value, items)
-    if isinstance(value, list):
-        return [_whole(item, keep) for item in value]
-    if type(value) is tuple:
-        return tuple(_whole(item, keep) for item in value)
-    return value
 
-
-def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
-    return value if all(items[key] is item for key, item in value.items()) else items
+    return replaced(state, whole)
 
 
 def _source(value: Any, path: str) -> LiveTensor | None:

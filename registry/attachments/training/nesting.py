@@ -63,17 +63,17 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
 
 def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
     """Put the tensors back in their places."""
-    if isinstance(value, TensorRef):
-        return tensors[value.name]
-    if isinstance(value, OrderedDict):
-        return OrderedDict((key, unflatten(item, tensors)) for key, item in value.items())
+    return replaced(value, lambda part: tensors[part.name] if isinstance(part, TensorRef) else part)
+
+
+def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
+    """Return a nested state in which ``by`` gives what stands in the place of each part that holds no others."""
     if isinstance(value, Mapping):
-        return {key: unflatten(item, tensors) for key, item in value.items()}
+        items = ((key, replaced(item, by)) for key, item in value.items())
+        return OrderedDict(items) if isinstance(value, OrderedDict) else dict(items)
     if isinstance(value, list):
-        return [unflatten(item, tensors) for item in value]
-    if type(value) is tuple:
-        return tuple(unflatten(item, tensors) for item in value)
-    return value
+        return [replaced(item, by) for item in value]
+    return tuple(replaced(item, by) for item in value) if type(value) is tuple else by(value)
 
 
 def as_in(present: Any, stored: Any) -> Any:
