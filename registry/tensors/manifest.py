@@ -134,6 +134,21 @@ class Manifest:
             raise ValueError(f"not a manifest: {error}") from error
 
 
+def digests_of(body: bytes) -> tuple[dict[str, str], str]:
+    """Return the digests of a stored manifest's tensors by name, and of the weights: all that two are compared by.
+
+    Raises:
+        ValueError: the bytes are no manifest.
+    """
+    try:
+        tensors = json.loads(zlib.decompress(body))["tensors"]
+        digests = {name: digest for name, _, _, digest, _, _ in tensors}
+        specs = ((name, TensorSpec(dtype, tuple(shape)), digest) for name, dtype, shape, digest, _, _ in tensors)
+        return digests, weights_digest(specs)
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"not a manifest: {error}") from error
+
+
 def blobs_named(body: bytes) -> frozenset[str]:
     """Return the blobs that a stored manifest names, without reading the rest of it; none if it is no manifest.
 

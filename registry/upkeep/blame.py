@@ -13,6 +13,7 @@ from registry.errors.root import RegistryError
 from registry.errors.upkeep import NothingToBlame
 from registry.home.home import Home
 from registry.notebook import called, html_table
+from registry.tensors.manifest import digests_of
 
 
 @dataclass(frozen=True)
@@ -64,31 +65,31 @@ def blame(home: Home, ref: str, pattern: str | None) -> BlameReport:
     if not wanted and pattern is not None:
         raise NothingToBlame(entry.ref, pattern, list(digests))
     walk = Ancestors(home, entry)
-    chain = [(entry.ref, digests)]
-    chain.extend((ancestor.ref, _digests(home, ancestor)) for ancestor in walk)
-    found = introduced(chain, wanted)
+    chain = [entry.ref]
+
+    def older() -> Iterator[tuple[str, Mapping[str, str]]]:
+        for ancestor in walk:
+            chain.append(ancestor.ref)
+            yield ancestor.ref, _digests(home, ancestor)
+
+    found = introduced(entry.ref, {name: digests[name] for name in wanted}, older())
     return BlameReport(
         ref=entry.ref,
-        chain=tuple(each for each, _ in chain),
+        chain=tuple(chain),
         end=walk.end,
         tensors=tuple(Introduced(name, found[name]) for name in wanted),
     )
 
 
-def introduced(chain: Iterable[tuple[str, Mapping[str, str]]], names: Iterable[str]) -> dict[str, str]:
-    """Return for each name the oldest version of a chain that has the digest that the first of it has.
+def introduced(ref: str, digests: Mapping[str, str], older: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """Return for each tensor of a version the oldest version that has its digest under its name.
 
     Args:
-        chain: references and digests by name, the youngest version first, which has all the names.
+        older: references and digests by name of the versions that it came from, its parent first.
     """
-    links = iter(chain)
-    youngest, digests = next(links)
-    wanted = {name: digests[name] for name in names}
-    found = dict.fromkeys(wanted, youngest)
-    for ref, older in links:
-        for name, digest in wanted.items():
-            if older.get(name) == digest:
-                found[name] = ref
+    found = dict.fromkeys(digests, ref)
+    for ancestor, theirs in older:
+        found.update((name, ancestor) for name, digest in digests.items() if theirs.get(name) == digest)
     return found
 
 
@@ -137,7 +138,13 @@ class Ancestors:
 
 
 def _digests(home: Home, entry: Entry) -> dict[str, str]:
-    return {name: stored.digest for name, stored in home.manifest(entry).tensors.items()}
+    try:
+        digests, weights = digests_of(home.catalog.document(entry, "manifest") or b"")
+    except ValueError as error:
+        raise ChangedVersion(entry.ref) from error
+    if weights != entry.digest:
+        raise ChangedVersion(entry.ref)
+    return digests
 
 
 def grouped(tensors: Sequence[tuple[str, str]]) -> list[tuple[str, str, int]]:
