@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from registry.tensors.spec import TensorSpec, weights_digest
+from registry.tensors.spec import TensorSpec, digest_of_named, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 
 
@@ -143,8 +143,7 @@ def digests_of(body: bytes) -> tuple[dict[str, str], str]:
     try:
         tensors = json.loads(zlib.decompress(body))["tensors"]
         digests = {name: digest for name, _, _, digest, _, _ in tensors}
-        specs = ((name, TensorSpec(dtype, tuple(shape)), digest) for name, dtype, shape, digest, _, _ in tensors)
-        return digests, weights_digest(specs)
+        return digests, digest_of_named((name, f"{dtype}{shape}", digest) for name, dtype, shape, digest, *_ in tensors)
     except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"not a manifest: {error}") from error
 
