@@ -59,7 +59,7 @@ def test_the_same_values_under_another_name_are_not_the_same_tensor(hub: Registr
 def test_a_pattern_asks_for_some_tensors_and_one_that_fits_none_is_an_error(hub: Registry):
     *_, last = chain(hub)
     assert [each.name for each in hub.blame(last, "head.*").tensors] == ["head.weight"]
-    with pytest.raises(errors.NothingToBlame, match="'heads'.*'encoder.0.weight'"):
+    with pytest.raises(errors.NothingToBlame, match=r"'heads'.*'encoder.0.weight'"):
         hub.blame(last, "heads")
 
 
@@ -100,7 +100,7 @@ def test_a_parent_that_is_known_by_its_name_alone_is_followed(hub: Registry):
 
 @pytest.mark.parametrize("by", ["identity", "name"])
 def test_versions_that_an_edited_database_makes_each_others_parents_end(hub: Registry, by: str):
-    first, _, last = chain(hub)
+    *_, last = chain(hub)
     identity = f"parent_uid = '{last.uid}', parent_number = 3, parent_record = '{last.record_digest}'"
     edited(hub, f"UPDATE versions SET parent = 'net:v3'{', ' + identity if by == 'identity' else ''} WHERE number = 1")
     report = hub.blame(last)
