@@ -39,6 +39,9 @@ def push(
     parent: Annotated[
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="ID", help="The training run that it is of; retention goes by it.")
+    ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
@@ -76,6 +79,7 @@ def push(
             tags=options.parse_tags(tag),
             aliases=alias or (),
             parent=parent,
+            run=run,
             note=note,
             force_new=force_new,
             example=options.parse_example(example, example_shape, seed),

@@ -129,6 +129,9 @@ def checkpoint(ref: str | Entry, path: str | os.PathLike[str] | None = None, *, 
     for part, file in (("scheduler", "scheduler.pt"), ("scaler", "scaler.pt")):
         if part in state.parts:
             torch.save(state.parts[part], folder / file)
+    if "numpy" in (generators := state.parts.get("rng", {})):
+        own = {"python": generators["python"], "numpy": generators["numpy"], "cpu": generators["torch"]}
+        torch.save({**own, "cuda": generators["cuda"]} if "cuda" in generators else own, folder / "rng_state.pth")
     said = json.loads((state.own.get(STATE) or {}).get("trainer_state", "{}"))
     known = {each.name for each in dataclasses.fields(TrainerState)}
     said = {"epoch": float(state.parts.get("epoch", 0)), **{key: said[key] for key in said.keys() & known}}

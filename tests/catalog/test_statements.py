@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import rows, statements
+from registry.catalog import lineage_statements, rows, statements
 from registry.catalog.catalog import Catalog
 from registry.catalog.rows import Reading
 from registry.catalog.version import Condition
@@ -23,10 +23,10 @@ OPTIONAL: dict[str, list[tuple]] = {
 
 def every():
     """Yield every statement of the catalog, with a name for it."""
-    for name, what in vars(statements).items():
+    for name, what in {**vars(lineage_statements), **vars(statements)}.items():
         if isinstance(what, ClauseElement) and not name.startswith("_"):
             yield name, what
-        elif callable(what) and what.__module__ == statements.__name__ and not name.startswith("_"):
+        elif callable(what) and what.__module__ == statements.__name__ and name in OPTIONAL:
             yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 
@@ -56,6 +56,7 @@ def test_sizes_have_64_bits_in_both_databases():
     "name",
     [
         *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
+        *("BY_IDENTITY", "OF_RUN", "FREED"),
         *(name for name in STATEMENTS if name.startswith("listing('net'")),
         *("events_after('net',)", "facts_after('net',)"),
     ],
@@ -70,9 +71,11 @@ def test_lookups_by_reference_and_metric_use_an_index(tmp_path, name):
 
 
 def test_every_reading_statement_gives_the_rows_that_it_is_annotated_with():
-    given = {name: hint for name, hint in get_type_hints(statements).items() if name.lstrip("_").isupper()}
+    hints = {**get_type_hints(lineage_statements), **get_type_hints(statements)}
+    given = {name: hint for name, hint in hints.items() if name.lstrip("_").isupper()}
     calls = [(key, arguments) for key, several in OPTIONAL.items() for arguments in several]
-    pairs = [(vars(statements)[name], hint) for name, hint in given.items()]
+    found = {**vars(lineage_statements), **vars(statements)}
+    pairs = [(found[name], hint) for name, hint in given.items()]
     pairs += [(vars(statements)[key](*each), get_type_hints(vars(statements)[key])["return"]) for key, each in calls]
     rows_of = [(statement, hint.__args__[0]) for statement, hint in pairs if get_origin(hint) is Reading]
     assert len(rows_of) > 30

@@ -26,6 +26,8 @@ COMMANDS = (
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "prune net --keep-last 1",
+    "blame net:v2",
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",

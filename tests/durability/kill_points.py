@@ -24,6 +24,11 @@ def _versions(hub: Registry) -> None:
     push(hub, 3)
 
 
+def _several(hub: Registry) -> None:
+    for seed in (1, 2, 3, 4):
+        push(hub, seed)
+
+
 def _trashed(hub: Registry) -> None:
     _versions(hub)
     hub.rm("net:v3")
@@ -53,6 +58,8 @@ class Scenario:
     act: Callable[[Registry], object]
     is_damaged: bool = False
     """Whether the home needs a repair before it is whole."""
+    left: tuple[int, ...] = ()
+    """How many versions may be in the trash afterwards; empty where that is not asked."""
 
 
 SCENARIOS = {
@@ -65,6 +72,8 @@ SCENARIOS = {
     "unalias": Scenario(_versions, lambda hub: hub.unalias("net", "best")),
     "rm": Scenario(_versions, lambda hub: hub.rm("net:v1", force=True)),
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
+    "prune": Scenario(_versions, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 1)),
+    "prune of several": Scenario(_several, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 3)),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
     "audit --repair": Scenario(_damaged, lambda hub: hub.audit(repair=True), is_damaged=True),
@@ -98,6 +107,7 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         assert hub.audit(repair=True).is_clean
         left = files(home)
     check_whole(hub)
+    assert not scenario.left or len(hub.list("net", trashed=True)) in scenario.left, "all of them went, or none"
     assert files(home) == left, "reading and auditing remove nothing"
     after = push(hub, 99)
     check_weights(hub, after.ref, 99)
