@@ -75,7 +75,9 @@ class PandasMissing(RegistryError, ImportError):
     """A data frame was asked for, and pandas is not installed."""
 
     def __init__(self) -> None:
-        super().__init__("to_frame() needs pandas, which is not installed here; pip install pandas")
+        super().__init__(
+            "to_frame() needs pandas, which is not installed here; pip install pandas, or checkpoint-registry[pandas]"
+        )
 
 
 class NothingToBlame(RegistryError):
