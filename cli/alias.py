@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .rendering import entry_document, print_json, say
 
 
 def alias(
     ref: options.Ref,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The movable name, such as best.")],
+    alias: Annotated[
+        str, typer.Argument(metavar="ALIAS", help="The movable name, such as best.", autocompletion=completion.aliases)
+    ],
     remove: Annotated[bool, typer.Option("--remove", help="Remove the alias from REF's model instead.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,

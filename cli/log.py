@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .rendering import figures, local, print_json, say, table
 
 
 def log(
-    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
+    ref: Annotated[
+        str | None, typer.Argument(metavar="REF", help="Only this model.", autocompletion=completion.models)
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 50,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -41,7 +43,7 @@ def log(
         )
         for event in events
     ]
-    table((("when", "who", "verb", "version", "digest", "details"), *rows))
+    table((("when", "who", "verb", "version", "digest", "details"), *rows), spare=("digest",))
     if len(events) == limit:
         say(f"the newest {limit}; --limit shows more")
 

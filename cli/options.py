@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
+
 if TYPE_CHECKING:
     from registry.attachments.examples.example import Example
     from registry.registry import Registry
@@ -24,7 +26,17 @@ Home = Annotated[
     typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Ref = Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX.")]
+SELECTION, PAGING = "Selection", "Paging"
+"""Words over groups of options in a help text."""
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX.",
+        autocompletion=completion.references,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="PKG.MOD:CLASS", help="The model's class; it then judges the names."),

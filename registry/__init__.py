@@ -35,6 +35,7 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
     "push",
     "replay",
     "restore",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.version import NewVersion
 from registry.disk.filesystem import FileSystem
 from registry.reference import Reference
 
@@ -30,7 +30,6 @@ class Versions(Protocol):
         *,
         trashed: bool = False,
         limit: int | None = None,
-        metric: Condition | None = None,
     ) -> tuple[Entry, ...]: ...
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...

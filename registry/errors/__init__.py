@@ -34,7 +34,6 @@ from registry.errors.catalog import (
     HomeReadOnly,
     HomeUnusable,
     InvalidAlias,
-    InvalidCondition,
     InvalidFact,
     InvalidMetric,
     InvalidModelName,
@@ -145,6 +144,11 @@ from registry.errors.outputs import (
     UnusableExample,
 )
 from registry.errors.root import RegistryError
+from registry.errors.search import (
+    InvalidQuery,
+    UnknownField,
+    UnusablePageToken,
+)
 from registry.errors.training import (
     ForeignParameters,
     JobNeedsModel,
@@ -203,10 +207,10 @@ __all__ = [
     "InitWithoutModel",
     "InvalidAlias",
     "InvalidArgument",
-    "InvalidCondition",
     "InvalidFact",
     "InvalidMetric",
     "InvalidModelName",
+    "InvalidQuery",
     "InvalidReference",
     "InvalidTag",
     "InvalidTrust",
@@ -270,6 +274,7 @@ __all__ = [
     "TrashedVersion",
     "UnencodableValue",
     "UnexpectedTensors",
+    "UnknownField",
     "UnknownFolder",
     "UnknownFormat",
     "UnknownInitStyle",
@@ -289,6 +294,7 @@ __all__ = [
     "UnusableExample",
     "UnusableInit",
     "UnusableModel",
+    "UnusablePageToken",
     "WeightsDiffer",
     "WrongCall",
     "WrongDeclaration",
