@@ -70,11 +70,9 @@ def list_versions(
     All terms of a query hold. A comparison is quoted, since the shell would take '>' for itself; docs/search.md has the
     whole language. Without a query, the table has a row for each model.
 
-    Examples:
+    Example: registry list pointnet
 
-      registry list pointnet
-
-      registry list 'acc>=0.9' class:PointNet tag:task=seg sort:-acc
+    Example: registry list 'acc>=0.9' class:PointNet tag:task=seg sort:-acc
     """
     registry = options.registry_at(home)
     words = " ".join([*(query or ()), *(metric or ())])
