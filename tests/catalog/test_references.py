@@ -48,7 +48,26 @@ def test_any_text_is_read_or_refused_in_one_printable_ascii_line(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "../x", "a/b", "-rf", ".hidden", "a b", "a\n", "pоintnet", "a\0", "a" * 129]
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b/c",
+        "/a",
+        "a/",
+        "a/.b",
+        "a/b--c",
+        "a--b/c",
+        "-rf",
+        ".hidden",
+        "a b",
+        "a\n",
+        "pоintnet",
+        "a\0",
+        "a" * 129,
+    ],
 )
 def test_no_name_can_be_a_path_an_option_or_a_look_alike(text):
     with pytest.raises(InvalidModelName):

@@ -1,0 +1,46 @@
+"""The statements of what models are called, on the tables of ``schema`` like all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, insert, select, update
+
+from registry.catalog import schema
+
+_MODELS, _FORMER_NAMES = schema.MODELS, schema.FORMER_NAMES
+_IS_FORMER = _FORMER_NAMES.c.name == bindparam("former")
+
+RENAMED = (
+    select(_MODELS.c.id, _MODELS.c.name).join(_FORMER_NAMES, _FORMER_NAMES.c.model_id == _MODELS.c.id).where(_IS_FORMER)
+)
+"""The model that had a name before."""
+FORMER_NAMES = (
+    select(_FORMER_NAMES.c.name)
+    .join(_MODELS, _MODELS.c.id == _FORMER_NAMES.c.model_id)
+    .where(_MODELS.c.name == bindparam("name"))
+    .order_by(_FORMER_NAMES.c.name)
+)
+RENAME = update(_MODELS).where(_MODELS.c.id == bindparam("model"))
+ADD_FORMER_NAME = insert(_FORMER_NAMES)
+DROP_FORMER_NAME = delete(_FORMER_NAMES).where(_IS_FORMER)
+MODELS = (
+    select(
+        _MODELS.c.name,
+        func.count().label("live"),
+        func.max(_VERSIONS.c.number).label("newest"),
+        func.max(_VERSIONS.c.created_at).label("changed_at"),
+    )
+    .join(_VERSIONS, _VERSIONS.c.model_id == _MODELS.c.id)
+    .where(_IS_LIVE)
+    .group_by(_MODELS.c.id)
+    .order_by(_MODELS.c.name)
+)
+
+
+def former_names(name: str | None) -> Select[Any]:
+    """Return the statement for what models were called before."""
+    all_of_them = select(_MODELS.c.name, _FORMER_NAMES.c.name.label("former")).join(
+        _FORMER_NAMES, _FORMER_NAMES.c.model_id == _MODELS.c.id
+    )
+    return all_of_them if name is None else all_of_them.where(_MODELS.c.name == name)
