@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 VERBS = (
     "alias",
+    "annotate",
     "audit",
     "check",
     "diff",
@@ -36,11 +37,14 @@ VERBS = (
     "load",
     "log",
     "push",
+    "rename",
     "replay",
     "restore",
     "resume",
     "rm",
+    "rollback",
     "state_dict",
+    "tag",
     "unalias",
 )
 """Methods of ``Registry`` that are functions of this package too, on the default home."""

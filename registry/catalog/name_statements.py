@@ -24,18 +24,6 @@ FORMER_NAMES = (
 RENAME = update(_MODELS).where(_MODELS.c.id == bindparam("model"))
 ADD_FORMER_NAME = insert(_FORMER_NAMES)
 DROP_FORMER_NAME = delete(_FORMER_NAMES).where(_IS_FORMER)
-MODELS = (
-    select(
-        _MODELS.c.name,
-        func.count().label("live"),
-        func.max(_VERSIONS.c.number).label("newest"),
-        func.max(_VERSIONS.c.created_at).label("changed_at"),
-    )
-    .join(_VERSIONS, _VERSIONS.c.model_id == _MODELS.c.id)
-    .where(_IS_LIVE)
-    .group_by(_MODELS.c.id)
-    .order_by(_MODELS.c.name)
-)
 
 
 def former_names(name: str | None) -> Select[Any]:

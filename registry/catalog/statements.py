@@ -187,6 +187,18 @@ def count(name: str | None, trashed: bool) -> Select[Any]:
 # Names
 
 MODEL_NAMES = select(_MODELS.c.name)
+MODELS = (
+    select(
+        _MODELS.c.name,
+        func.count().label("live"),
+        func.max(_VERSIONS.c.number).label("newest"),
+        func.max(_VERSIONS.c.created_at).label("changed_at"),
+    )
+    .join(_VERSIONS, _VERSIONS.c.model_id == _MODELS.c.id)
+    .where(_IS_LIVE)
+    .group_by(_MODELS.c.id)
+    .order_by(_MODELS.c.name)
+)
 ALIAS_NAMES = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
 VERSIONS_OF_MODEL = (
     select(_VERSIONS.c.number, _VERSIONS.c.weights, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at)

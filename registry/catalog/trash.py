@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from registry.catalog import aliases, blobs, statements, trail
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
+from registry.catalog.entry import Entry
 from registry.errors.catalog import AliasedVersion, NeededBase, NotInTrash, TrashedVersion
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Versions that were put into the trash."""
+
+    versions: tuple[Entry, ...]
+    nbytes: int
+    """Bytes that no version outside the trash needs any more: what a collection frees that empties it of these."""
+
 
 _PURGED = (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS, statements.PURGE_TAGS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
 from registry.home.version import OpenedVersion
 from registry.modules.building.trust import Recorded
+from registry.reference import Reference
 
 if TYPE_CHECKING:
     import torch
@@ -32,10 +33,13 @@ class Home:
 
     Args:
         folder: where it is.
+        notify: called, once each, with what there is to say of references, such as that a model has another name now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
         self.folder = folder
+        self._notify = notify
+        self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
@@ -67,13 +71,18 @@ class Home:
             self._catalog.close()
         self._catalog = None
 
-    def resolve(self, ref: str) -> Entry:
-        """Return a version's entry.
+    def resolve(self, ref: Reference | str, *, trashed: bool = False) -> Entry:
+        """Return a version's entry; with ``trashed``, of one in the trash too.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self.catalog.resolve(ref)
+        entry = self.catalog.resolve(ref, trashed=trashed)
+        for notice in entry.notices:
+            if self._notify is not None and notice not in self._notices:
+                self._notices.add(notice)
+                self._notify(notice)
+        return entry
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
