@@ -515,7 +515,7 @@ class Registry:
             RegistryError: there is no such name or verb, or what is given is no time.
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
-        return self.catalog.events(parse(ref).name if ref is not None else None, limit, only)
+        return self.catalog.events(self._home.current(parse(ref).name) if ref is not None else None, limit, only)
 
     @checked
     def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -589,7 +589,7 @@ class Registry:
         reference = parse(ref)
         if reference.alias is None or reference.day is not None:
             raise CannotRollBack(ref, f"it is not an alias; write {reference.name}:ALIAS")
-        return self.catalog.roll_back(reference.name, reference.alias)
+        return self.catalog.roll_back(self._home.current(reference.name), reference.alias)
 
     @checked
     def tag(self, ref: str, tags: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> Entry:
@@ -639,7 +639,7 @@ class Registry:
         Raises:
             RegistryError: there is no such alias.
         """
-        self.catalog.drop_alias(name, alias)
+        self.catalog.drop_alias(self._home.current(name), alias)
 
     @checked
     def rm(self, ref: str | Several, *, force: bool = False) -> Removed:

@@ -56,6 +56,14 @@ class Catalog(Amendments):
         """
         return lookup.resolve(self._database, parse(reference) if isinstance(reference, str) else reference, trashed)
 
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            InvalidModelName, UnknownModel
+        """
+        return lookup.current(self._database, check_model_name(name))
+
     def entries(
         self,
         name: str | None = None,

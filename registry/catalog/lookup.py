@@ -49,7 +49,7 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     if not found:
         if (now := _renamed(database, reference.name)) is not None:
             entry = resolve(database, replace(reference, name=now), trashed)
-            return replace(entry, notices=(*entry.notices, f"'{reference.name}' is called '{now}' now"))
+            return replace(entry, notices=(*entry.notices, notice(reference.name, now)))
         _refuse(database, reference, trashed)
     if len(found) > 1 and len({entry.digest for entry in found}) > 1:
         raise AmbiguousDigest(str(reference), [entry.ref for entry in found])
@@ -85,8 +85,16 @@ def refuse_unknown(database: Connection | Database, name: str) -> NoReturn:
     Raises:
         UnknownModel
     """
-    known = [row.name for row in database.rows(statements.MODEL_NAMES)]
-    raise UnknownModel(name, get_close_matches(name, known, n=3))
+    known = [str(row.name) for row in database.rows(statements.MODEL_NAMES)]
+    # The name without its namespace is what one remembers.
+    spellings = {**{each.rpartition("/")[2]: each for each in known}, **{each: each for each in known}}
+    near = [spellings[spelling] for spelling in get_close_matches(name, spellings, n=3)]
+    raise UnknownModel(name, list(dict.fromkeys(near)))
+
+
+def notice(name: str, now: str) -> str:
+    """Word that a model is not called so any more."""
+    return f"'{name}' is called '{now}' now"
 
 
 def _renamed(database: Connection | Database, name: str) -> str | None:

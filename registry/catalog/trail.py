@@ -17,7 +17,7 @@ from blake3 import blake3
 from registry.catalog import event_statements, row_digest
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
-from registry.catalog.facts import canonical_json
+from registry.catalog.facts import canonical_json, storable
 from registry.errors.catalog import DatabaseDamaged, UnknownVerb
 
 
@@ -117,11 +117,12 @@ def events(database: Database, names: Sequence[str] | None, limit: int | None, o
     Raises:
         UnknownVerb: there are no such events.
     """
-    rows = database.rows(event_statements.events(names, limit, only.verb, only.actor, only.after, only.before))
-    if not rows and only.verb is not None and only.verb not in VERBS:
+    if only.verb is not None and only.verb not in VERBS:
         there = {row.verb for row in database.rows(event_statements.VERBS)}
         if only.verb not in there:
-            raise UnknownVerb(only.verb, [*VERBS, *sorted(there.difference(VERBS))])
+            raise UnknownVerb(only.verb, VERBS)
+    actor = None if only.actor is None else storable(only.actor)
+    rows = database.rows(event_statements.events(names, limit, only.verb, actor, only.after, only.before))
     return tuple(
         Event(
             row.id,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
@@ -78,11 +79,20 @@ class Home:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
         entry = self.catalog.resolve(ref, trashed=trashed)
-        for notice in entry.notices:
-            if self._notify is not None and notice not in self._notices:
-                self._notices.add(notice)
-                self._notify(notice)
+        for what in entry.notices:
+            self._say(what)
         return entry
+
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        now = self.catalog.current(name)
+        if now != name:
+            self._say(notice(name, now))
+        return now
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
@@ -150,6 +160,11 @@ class Home:
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
         return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+
+    def _say(self, what: str) -> None:
+        if self._notify is not None and what not in self._notices:
+            self._notices.add(what)
+            self._notify(what)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         with self._unless_removed(entry):
