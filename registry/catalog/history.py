@@ -123,8 +123,9 @@ class History:
         """Tell by its new name all that was told of a model."""
         if old == new:
             return
-        own = [reference for reference in self.versions if reference.rpartition(":v")[0] == old]
-        now = {reference: f"{new}:v{reference.rpartition(':v')[2]}" for reference in own}
+        # In an event that was edited, which its hash shows, there may be bytes.
+        own = [reference for reference in self.versions if str(reference).rpartition(":v")[0] == old]
+        now = {reference: f"{new}:v{str(reference).rpartition(':v')[2]}" for reference in own}
         for reference in own:
             self.versions[now[reference]] = self.versions.pop(reference)
         for model, alias in [key for key in self.aliases if key[0] == old]:

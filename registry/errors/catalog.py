@@ -176,7 +176,7 @@ class NeededBase(RegistryError):
     """The version that is to be removed is the only one that holds the base of live adapters."""
 
     def __init__(self, reference: str, adapters: Sequence[str]) -> None:
-        few = ", ".join(adapters[:3]) + (f" and {len(adapters) - 3} more" if len(adapters) > 3 else "")
+        few = " and ".join(adapters[:2]) if len(adapters) < 3 else f"{adapters[0]} and {len(adapters) - 1} more"
         needs = "needs" if len(adapters) == 1 else "need"
         super().__init__(
             f"{reference} is not removed because {few} {needs} it as base; remove the adapters first, "
