@@ -49,7 +49,7 @@ def log(
             local(event.at),
             event.actor,
             event.verb,
-            event.reference or "",
+            event.reference or event.name or "",
             (event.digest or "")[:12],
             _worded(event.details),
         )
@@ -61,10 +61,12 @@ def log(
 
 
 def _worded(details: object) -> str:
-    """Word an event's details; a record's digest is for the audit to read."""
+    """Word an event's details; a record's digest and a model's uid are for the audit to read."""
     if not isinstance(details, Mapping):
         return ""
-    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key != "record")
+    return " ".join(
+        f"{key}={_value(value)}" for key, value in details.items() if value and key not in ("record", "uid")
+    )
 
 
 def _value(value: object) -> str:

@@ -203,7 +203,7 @@ def _legal(text: str) -> str:
     """Return a name for a new model that looks like an illegal one."""
     parts = [_legal_part(part) for part in text[:1000].split("/")]
     found = [part for part in parts if part]
-    name = "/".join(found) if len(found) == len(parts) == 2 else "-".join(found)
+    name = "/".join(found) if len(found) == 2 else "-".join(found)
     while (cut := _trimmed(name)) != name:
         name = cut
     return name or "model"
