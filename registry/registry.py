@@ -490,6 +490,7 @@ class Registry:
             RegistryError: there is no such name, or the condition cannot be read.
         """
         condition = parse_condition(metric) if metric is not None else None
+        name = None if name is None else self._home.current(name)
         return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
 
     @checked
