@@ -17,6 +17,7 @@ from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.encoding import encode, plain
+from registry.tensors.inlined import source_of
 from registry.tensors.manifest import StoredTensor
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import tensor_digest
@@ -360,9 +361,15 @@ def _source(name: str, stored: Side, twins: Mapping[str, Sequence[str]]) -> str 
 
 def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
     """Whether two extra states are equal, as plain values; a tensor on one side alone is another value."""
-    if name in here.tensors or source in stored.tensors:
-        return False
+    one, other = _as_tensor(here, name), _as_tensor(stored, source)
+    if one is not None or other is not None:
+        return one is not None and other is not None and same(one, other)
     return _canonical(plain(here.values[name])) == _canonical(plain(stored.values[source]))
+
+
+def _as_tensor(side: Side, name: str) -> ComparedTensor | None:
+    """Return an extra state that is a tensor, whether it stands among the tensors or, with its kind, the values."""
+    return side.tensors[name] if name in side.tensors else source_of(side.values[name])
 
 
 def _is_zero(held: ComparedTensor) -> bool:

@@ -195,7 +195,7 @@ def undecodable(entry: Entry, manifests: Sequence[Manifest]) -> list[str]:
 
 
 def _decoded(value: Any, document: Manifest) -> None:
-    unflatten(decode(value), document.tensors)
+    unflatten(decode(value), document.tensors, lambda stored, *_: stored)
 
 
 class _Files:

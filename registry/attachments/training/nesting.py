@@ -9,7 +9,8 @@ from typing import Any
 from registry.attachments.attachment import Attachment
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors.encoding import encode_all
-from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, TensorRef
+from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, PARAMETER, TENSOR, TensorRef
+from registry.tensors.inlined import as_written
 from registry.tensors.source import TensorSource
 
 SEPARATOR = "/"
@@ -43,7 +44,10 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
             while path in tensors:  # the keys 1 and "1" have one text
                 path += "'"
             tensors[path] = source
-            return TensorRef(path)
+            kind, needs_gradient = getattr(source, "kind", TENSOR), getattr(source, "requires_grad", False)
+            if kind not in (TENSOR, PARAMETER):
+                raise UnencodableValue(path, f"it is a {kind}, which would come back as a plain tensor")
+            return TensorRef(path, kind == PARAMETER, needs_gradient)
         if isinstance(value, Mapping):
             if any(isinstance(key, str) and len(key) > LONGEST_KEY for key in value):
                 raise UnencodableValue(path, f"it has a key of more than {LONGEST_KEY} characters")
@@ -61,18 +65,22 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
     return Attachment(tensors, values)
 
 
-def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """Put the tensors back in their places."""
+def unflatten(value: Any, tensors: Mapping[str, Any], written: Callable[[Any, bool, bool], Any] = as_written) -> Any:
+    """Put the tensors back in their places.
+
+    Args:
+        written: makes of what stands for a tensor what it was, such as a parameter.
+    """
     if isinstance(value, TensorRef):
-        return tensors[value.name]
+        return written(tensors[value.name], value.is_parameter, value.requires_grad)
     if isinstance(value, OrderedDict):
-        return OrderedDict((key, unflatten(item, tensors)) for key, item in value.items())
+        return OrderedDict((key, unflatten(item, tensors, written)) for key, item in value.items())
     if isinstance(value, Mapping):
-        return {key: unflatten(item, tensors) for key, item in value.items()}
+        return {key: unflatten(item, tensors, written) for key, item in value.items()}
     if isinstance(value, list):
-        return [unflatten(item, tensors) for item in value]
+        return [unflatten(item, tensors, written) for item in value]
     if type(value) is tuple:
-        return tuple(unflatten(item, tensors) for item in value)
+        return tuple(unflatten(item, tensors, written) for item in value)
     return value
 
 
