@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +70,7 @@ def _ran() -> list[str]:
     found = [name for name in WATCHED if sys.modules.pop(name, None) is not None]
     for name in WRITTEN:
         if Path(name).exists():
-            os.remove(name)
+            Path(name).unlink()
             found.append(f"wrote {name}")
     return found
 
