@@ -9,6 +9,7 @@ import ctypes
 import functools
 import io
 import itertools
+import operator
 import os
 import random
 import secrets
@@ -190,6 +191,74 @@ class Ranged(Base):
 class BoundMethod(Base):
     def more(self):
         self.pick = torch.randperm(50).tolist().__getitem__
+
+
+@draws("pick*")
+class InAPartial(Base):
+    def more(self):
+        self.pick = functools.partial(max, torch.randperm(50).tolist())
+
+
+@draws("pick*")
+class InAPartialByName(Base):
+    def more(self):
+        self.pick = functools.partial(sorted, key=torch.randperm(50).tolist().index)
+
+
+@draws("shift*")
+class InADefault(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, order=drawn: x[order]
+
+
+@draws("shift*")
+class InADefaultByName(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, *, order=drawn: x[order]
+
+
+@draws("shift*")
+class OnAFunction(Base):
+    def more(self):
+        self.shift = lambda x: x
+        self.shift.order = torch.randperm(50).tolist()
+
+
+@draws("memory*")
+class InAStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).untyped_storage()
+
+
+@draws("memory*")
+class InATypedStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).storage()
+
+
+@draws("table*")
+class InASetOfObjects(Base):
+    def more(self):
+        self.table = {HashedAlike(value) for value in torch.rand(5).tolist()}
+
+
+class HashedAlike:
+    def __init__(self, value):
+        self.value = value
+
+
+@draws("table*")
+class InAnArrayOfObjects(Base):
+    def more(self):
+        self.table = np.array([torch.randperm(50).tolist(), None], dtype=object)
+
+
+@draws("pick*")
+class InAGetter(Base):
+    def more(self):
+        self.pick = operator.itemgetter(int(torch.randint(1 << 40, ())))
 
 
 @draws("table*")
