@@ -226,6 +226,21 @@ class OnAFunction(Base):
         self.shift.order = torch.randperm(50).tolist()
 
 
+@draws("probe.grad")
+class InAGradient(Base):
+    def more(self):
+        self.probe = torch.zeros(3, requires_grad=True)
+        self.probe.grad = torch.rand(3)
+
+
+@draws("*")
+class InAGlobalOfAnInnerFunction(Base):
+    def more(self):
+        global INNER
+        INNER = torch.randperm(50).tolist()
+        self.shift = lambda x: next(INNER for _ in range(2))
+
+
 @draws("memory*")
 class InAStorage(Base):
     def more(self):
