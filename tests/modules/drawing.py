@@ -233,11 +233,13 @@ class InAGradient(Base):
         self.probe.grad = torch.rand(3)
 
 
+INNER: list[int] = []
+
+
 @draws("*")
 class InAGlobalOfAnInnerFunction(Base):
     def more(self):
-        global INNER
-        INNER = torch.randperm(50).tolist()
+        globals()["INNER"] = torch.randperm(50).tolist()  # so that only the inner function names it
         self.shift = lambda x: next(INNER for _ in range(2))
 
 
