@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from registry.attachments.examples.example import Example
     from registry.registry import Registry
 
+Tag = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="K=V", help="A word about it, such as task=seg; may be repeated.")
+]
 Home = Annotated[
     Path | None,  # typer reads the annotation at run time
     typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
@@ -55,6 +58,8 @@ From = Annotated[
     str | None,
     typer.Option("--from", metavar="WRAPPER", help="What it was trained in: ddp, fsdp, ema, 'compile(ddp)', ..."),
 ]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
+Every = Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")]
 Weights = Annotated[
     str | None,
     typer.Option(
@@ -129,6 +134,11 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
         except ValueError as error:
             raise typer.BadParameter(f"--metric {key}: '{value}' is no number") from error
     return metrics
+
+
+def parse_tags(given: Sequence[str] | None) -> dict[str, str]:
+    """Read ``--tag k=v``."""
+    return dict(_pairs(given or (), "--tag", "task=seg"))
 
 
 def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) -> Example | None:

@@ -35,6 +35,7 @@ def push(
         list[str] | None,
         typer.Option("--alias", metavar="A", help="An alias to point at the version; may be repeated."),
     ] = None,
+    tag: options.Tag = None,
     parent: Annotated[
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
@@ -72,6 +73,7 @@ def push(
             weights=weights,
             world_size=world_size,
             metrics=options.parse_metrics(metric),
+            tags=options.parse_tags(tag),
             aliases=alias or (),
             parent=parent,
             note=note,

@@ -21,7 +21,7 @@ from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
 from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event
-from registry.catalog.version import Condition, NewVersion, check_metrics, check_note
+from registry.catalog.version import Condition, NewVersion, check_metrics, check_note, check_tags
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import ChangedVersion
 from registry.reference import Reference, check_alias, check_model_name, parse
@@ -67,7 +67,7 @@ class Catalog:
     @property
     def journal_mode(self) -> str:
         """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
-        return str(self._database.rows(JOURNAL_MODE)[0][0])
+        return str(self._database.rows(JOURNAL_MODE)[0].journal_mode)
 
     @property
     def migration(self) -> Migration | None:
@@ -161,7 +161,7 @@ class Catalog:
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].pushes)
+        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].total)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.
@@ -225,7 +225,7 @@ class Catalog:
 
         Raises:
             Vanished: what was found was collected or trashed meanwhile: look, write what is missing, and call again.
-            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
         """
         candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
@@ -237,17 +237,25 @@ class Catalog:
         entry = listing.read(rows)[0]
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
 
-    def add_facts(self, entry: Entry, *, metrics: Mapping[str, float] | None = None, note: str = "") -> None:
-        """Add metrics and a note to a version.
+    def add_facts(
+        self,
+        entry: Entry,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+    ) -> None:
+        """Add metrics, tags and a note to a version.
 
         Raises:
-            InvalidMetric, InvalidFact
+            InvalidMetric, InvalidTag, InvalidFact
         """
+        words = check_tags(tags or {})
         checked = check_metrics(metrics or {})
         check_note(note)
         with self._change() as change:
             version = hold(change, entry)
-            if details := versions.add_facts(change, version, checked, note):
+            if details := versions.add_facts(change, version, checked, note, words):
                 trail.append(change, "note", version, details)
 
     def set_alias(self, entry: Entry, alias: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from registry.catalog.facts import Facts
+from registry.catalog.facts import Facts, Identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,14 @@ class Entry(Facts):
     """Of everything that decides what is loaded: weights, ties, extra state, unwrapping, class, init arguments."""
     seal: str
     """Of name, number and record: what the catalog says of them together."""
+    uid: str
+    """Of the model: what it is in every home, whatever it is called there."""
+    sealed_as: str
+    """The model's name when the version was made."""
     metrics: Mapping[str, float]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[str, ...] = ()
+    """What is kept beside the weights: ``"training"``, ``"example"``, ``"config"``."""
     aliases: tuple[str, ...]
     created_at: datetime
     """In UTC."""
@@ -41,3 +48,8 @@ class Entry(Facts):
     @property
     def ref(self) -> str:
         return f"{self.name}:v{self.version}"
+
+    @property
+    def identity(self) -> Identity:
+        """Which version it is, in every home."""
+        return Identity(self.uid, self.version, self.record_digest)

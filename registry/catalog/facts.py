@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.canonical.unwrap import Unwrapping
 from registry.tensors.arguments import Arguments
@@ -52,6 +52,16 @@ _AS_JSON: dict[str, Any] = {"write": canonical_json, "read": _object}
 _FROM_THE_SYSTEM: dict[str, Any] = {"write": storable}
 
 
+class Identity(NamedTuple):
+    """Which version it is, in whatever home it lies and whatever its model is called there."""
+
+    uid: str
+    """Of the model; never changed."""
+    number: int
+    record: str
+    """The digest of the record."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a version is, but for its name and number."""
@@ -81,7 +91,25 @@ class Facts:
     dtypes: Mapping[str, int] = field(default_factory=dict, metadata=_AS_JSON)
     """Number of tensors of each dtype."""
     parent: str | None = None
-    """Reference of the version it was trained from (``"pointnet:v2"``)."""
+    """Reference of the version it was trained from (``"pointnet:v2"``): in a row as it was called then, in an entry as
+    it is called now."""
+    parent_uid: str | None = None
+    parent_number: int | None = None
+    parent_record: str | None = None
+    """Which version that is: by these it is found under another name, and in another home."""
+    base: str | None = None
+    """Digest of the weights that these are an adapter of."""
+    builder: str | None = None
+    """The library's builder that makes the model of plain data: ``"timm"``; None where a class does."""
+    run: str | None = None
+    """Id of the training run that pushed it."""
+    epoch: int | None = None
+    step: int | None = None
+    """Where the training was, as the push or its training state says."""
+    saved_at: str | None = None
+    """When the file was written, ISO 8601 in UTC; ``created_at`` is when it was pushed."""
+    source_uri: str | None = None
+    """Where the file was published: ``"hf:owner/name@revision"``."""
     note: str = ""
     torch_version: str | None = None
     git_commit: str | None = None

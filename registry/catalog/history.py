@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry.catalog.rows import Event, Version
+
+from blake3 import blake3
 
 
 @dataclass(slots=True)
@@ -22,6 +27,7 @@ class Told:
     record: str
     created_at: str
     metrics: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     trashed_at: str | None = None
     purged_at: str | None = None
@@ -30,8 +36,8 @@ class Told:
     facts: str | None = None
     """Their digest, from the last event; None where that was written before events carried it."""
 
-    def contradictions(self, row: Any, metrics: Mapping[str, Any]) -> Iterator[str]:
-        """Yield what a version's row and metrics say against its events."""
+    def contradictions(self, row: Version, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what a version's row, metrics and tags say against its events."""
         for column in ("weights", "record", "created_at", "note"):
             if getattr(row, column) != getattr(self, column):
                 yield f"its {column.replace('_', ' ')} is {_brief(getattr(row, column))}, and {self._trail(column)}"
@@ -39,6 +45,10 @@ class Told:
             if metrics.get(key) != self.metrics.get(key):
                 here, told = _figure(metrics.get(key)), _figure(self.metrics.get(key))
                 yield f"its metric {key} is {here}, and {told} in the trail"
+        for key in sorted(tags.keys() | self.tags.keys(), key=str):
+            if tags.get(key) != self.tags.get(key):
+                here, told = _figure(tags.get(key)), _figure(self.tags.get(key))
+                yield f"its tag {key} is {here}, and {told} in the trail"
         for column, state in (("trashed_at", "in the trash"), ("purged_at", "collected")):
             at, told_at = getattr(row, column), getattr(self, column)
             if at != told_at:
@@ -54,19 +64,29 @@ class History:
 
     versions: dict[str, Told] = field(default_factory=dict)
     """By reference."""
-    aliases: dict[tuple[str, str], str] = field(default_factory=dict)
-    """References, by model and alias."""
+    aliases: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    """References, by model and alias; an edited event may name no model."""
+    uids: dict[str, str] = field(default_factory=dict)
+    """What models are, by name."""
+    cards: dict[str, Any] = field(default_factory=dict)
+    """What models' users should know, by name."""
     times: set[str] = field(default_factory=set)
     """When something happened."""
     covered_from: int | None = None
     """The first event that carries a version's facts."""
 
-    def tell(self, event: Any) -> None:
+    def tell(self, event: Event) -> None:
         """Go on by one event, a row of the table."""
         self.times.add(event.at)
-        if event.reference is None:
+        if event.name is None:
             return
         details = _details(event.details)
+        if event.verb == "card":
+            self.cards[event.name] = details.get("card")
+        if event.reference is None:
+            return
+        if event.name not in self.uids:
+            self.uids[event.name] = str(details.get("uid") or _uid(event.hash))
         told = self.versions.get(event.reference)
         if told is None:
             told = Told(event.id, event.digest, str(details.get("record")), event.at)
@@ -74,11 +94,11 @@ class History:
         told.last, told.facts = event.id, event.facts
         if event.facts is not None and self.covered_from is None:
             self.covered_from = event.id
-        self._follow(event, told, details)
+        self._follow(event, event.reference, told, details)
 
-    def _follow(self, event: Any, told: Told, details: Mapping[str, Any]) -> None:
+    def _follow(self, event: Event, reference: str, told: Told, details: Mapping[str, Any]) -> None:
         if event.verb == "alias":
-            self.aliases[event.name, str(details.get("alias"))] = event.reference
+            self.aliases[event.name, str(details.get("alias"))] = reference
         elif event.verb == "unalias":
             self.aliases.pop((event.name, str(details.get("alias"))), None)
         elif event.verb == "rm":
@@ -87,12 +107,22 @@ class History:
             told.trashed_at = None
         elif event.verb == "gc":
             told.purged_at = event.at
-            told.metrics = {}
+            told.metrics, told.tags = {}, {}
         metrics, note = details.get("metrics"), details.get("note")
         if isinstance(metrics, dict) and metrics:
             told.metrics = {**told.metrics, **metrics}
+        if isinstance(tags := details.get("tags"), dict):
+            told.tags = {key: value for key, value in {**told.tags, **tags}.items() if value is not None}
         if isinstance(note, str) and note:
             told.note = f"{told.note}\n\n{note}" if told.note else note
+
+
+def _uid(event: str) -> str:
+    """Return what a model is whose first event, of this hash, does not say it: it is older than models had ids.
+
+    As the fourth revision of the schema gave them.
+    """
+    return blake3(f"model of {event}".encode()).hexdigest()[:32]
 
 
 def _details(text: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -14,6 +14,7 @@ from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in
+from registry.catalog.rows import Version
 from registry.catalog.version import Condition
 
 _NEVER = "1970-01-01T00:00:00+00:00"
@@ -34,12 +35,12 @@ class ModelSummary:
     """Each with the version that it points to."""
 
 
-def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
+def read(rows: Iterable[Version]) -> tuple[Entry, ...]:
     """Make the entries of the rows that a statement for whole entries gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
-def _entry(rows: list[Any]) -> Entry:
+def _entry(rows: list[Version]) -> Entry:
     """Return an entry; of a row that somebody edited so that it cannot be read, with what is legible of it.
 
     Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
@@ -54,7 +55,7 @@ def _entry(rows: list[Any]) -> Entry:
         return _read([{**_legible(row), **neutral, **times} for row in rows])
 
 
-def _legible(row: Any) -> dict[str, Any]:
+def _legible(row: Version) -> dict[str, Any]:
     return {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
 
 
@@ -66,12 +67,22 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         digest=row["weights"],
         record_digest=row["record"],
         seal=row["seal"],
+        uid=row["uid"],
+        sealed_as=row["sealed_as"],
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
+        tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
+        attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),
         created_at=datetime.fromisoformat(row["created_at"]),
         trashed_at=datetime.fromisoformat(row["trashed_at"]) if row["trashed_at"] else None,
-        **facts_in(row),
+        **{**facts_in(row), "parent": _parent(row)},
     )
+
+
+def _parent(row: Mapping[str, Any]) -> str | None:
+    """Return what the parent is called now, or, where it is not here, what it was called then."""
+    name, number = row["parent_name"], row["parent_number"]
+    return row["parent"] if name is None else f"{name}:v{number}"
 
 
 def entries(
@@ -83,7 +94,7 @@ def entries(
 
 def count(database: Database, name: str | None, trashed: bool) -> int:
     """Return how many versions there are."""
-    return int(database.rows(statements.count(name, trashed), name=name)[0].versions)
+    return int(database.rows(statements.count(name, trashed), name=name)[0].total)
 
 
 def models(database: Database) -> tuple[ModelSummary, ...]:

@@ -14,7 +14,7 @@ from registry.tensors.arguments import Arguments
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest
 
-DECISIVE = ("training", "example", "factory")
+DECISIVE = ("training", "example", "factory", "config", "tokenizer")
 """Documents that belong to what a version is."""
 
 
@@ -36,6 +36,7 @@ def record_digest(facts: Facts, manifest: Manifest, documents: Mapping[str, byte
         "init_as": facts.init_as,
         # Left out where there is none, so that the records of older versions keep their digest.
         **({"wrappers": [value.to_json() for value in manifest.wrappers]} if manifest.wrappers else {}),
+        **{name: fact for name, fact in (("base", facts.base), ("builder", facts.builder)) if fact is not None},
         "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }
     return blake3(canonical_json(record).encode()).hexdigest()
@@ -52,6 +53,6 @@ def row_fault(entry: Entry, manifest: Manifest, documents: Mapping[str, bytes]) 
         return "its manifest lists other weights than its digest says"
     if record_digest(entry, manifest, documents) != entry.record_digest:
         return "its row was edited: the record does not have its digest"
-    if seal(entry.name, entry.version, entry.record_digest) != entry.seal:
+    if seal(entry.sealed_as, entry.version, entry.record_digest) != entry.seal:
         return "its row was edited: the number is not the one that was given to it"
     return None

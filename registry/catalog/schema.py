@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from registry.catalog.facts import declared
@@ -67,8 +68,20 @@ MODELS = Table(
     _key(),
     _text("name", unique=True),
     _whole("next_number"),  # of the version to come: it only grows, so no number is used twice
+    _text("uid", server_default=text("''")),  # what it is, whatever it is called here and in other homes
+    _text("card", null=True),  # what its users should know, in Markdown
+    Index("ix_models_uid", "uid", unique=True),
 )
 """The names."""
+
+FORMER_NAMES = Table(
+    "former_names",
+    METADATA,
+    _text("name", primary_key=True),
+    _of("model_id", "models.id"),
+    sqlite_with_rowid=False,
+)
+"""What models were called before; none of these is given to another one."""
 
 VERSIONS = Table(
     "versions",
@@ -83,9 +96,14 @@ VERSIONS = Table(
     _text("created_at"),
     _text("trashed_at", null=True),
     _text("purged_at", null=True),  # when its weights were deleted; the row stays, so that the number keeps its meaning
+    _text("sealed_as", server_default=text("''")),  # the model's name when the seal was made
     UniqueConstraint("model_id", "number"),
     Index("ix_versions_model_id_weights", "model_id", "weights"),
     Index("ix_versions_trashed_at", "trashed_at"),
+    Index("ix_versions_record", "record"),
+    Index("ix_versions_weights", "weights"),
+    Index("ix_versions_parent_record", "parent_record"),
+    Index("ix_versions_base", "base"),
     CheckConstraint("number > 0", name="number_is_positive"),
 )
 """One checkpoint a row; its facts never change, but for the note and its way through the trash."""
@@ -133,6 +151,17 @@ METRICS = Table(
     sqlite_with_rowid=False,
 )
 """Figures of versions."""
+
+TAGS = Table(
+    "tags",
+    METADATA,
+    _of("version_id", "versions.id", key=True),
+    _text("key", primary_key=True),
+    _text("value"),
+    Index("ix_tags_key_value", "key", "value"),
+    sqlite_with_rowid=False,
+)
+"""What users say of versions, word by word."""
 
 ALIASES = Table(
     "aliases",

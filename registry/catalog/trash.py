@@ -7,6 +7,8 @@ from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
 
+_PURGED = (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS, statements.PURGE_TAGS)
+
 
 def trash(change: Change, version: HeldVersion, force: bool) -> None:
     """Put a version into the trash.
@@ -53,7 +55,7 @@ def purge(change: Change, before: str) -> tuple[str, ...]:
     purged = []
     for row in change.connection.rows(statements.TRASHED_BEFORE, before=before):
         version = HeldVersion(row.id, row.model_id, row.name, row.number, row.weights, is_trashed=True)
-        for statement in (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS):
+        for statement in _PURGED:
             change.connection.run(statement, version=row.id)
         change.connection.run(statements.CHANGE_VERSION, version=row.id, purged_at=change.at)
         trail.append(change, "gc", version)

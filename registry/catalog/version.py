@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.catalog.facts import Facts, encode_init
-from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric
+from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric, InvalidTag
 from registry.reference import check_alias, check_model_name
 
 MOST_NOTE_BYTES = 10_000
 _MOST_INIT_BYTES = 1_000_000
 _METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
+_TAG_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+_LONGEST_TAG = 256
 _CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
 
 
@@ -24,6 +26,7 @@ class NewVersion:
     name: str
     facts: Facts = field(default_factory=Facts)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """Bodies by kind: ``"training"``, ``"example"``."""
@@ -32,12 +35,13 @@ class NewVersion:
         """Refuse what the catalog could not keep as it is.
 
         Raises:
-            InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact, UnstorableInit: naming the part.
+            InvalidModelName, InvalidAlias, InvalidMetric, InvalidTag, InvalidFact, UnstorableInit: naming the part.
         """
         check_model_name(self.name)
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
+        check_tags(self.tags)
         check_note(self.facts.note)
         if len(encode_init(self.facts.init)) > _MOST_INIT_BYTES:
             raise InvalidFact("constructor arguments", f"they take more than {_MOST_INIT_BYTES} bytes as JSON")
@@ -68,6 +72,22 @@ def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         if isinstance(value, str) or not math.isfinite(checked[key]):
             raise InvalidMetric(key, f"its value is {value!r:.40}, and only finite numbers can be compared")
     return checked
+
+
+def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags as they are.
+
+    Raises:
+        InvalidTag: a key breaks the grammar, or a value is no short line of text.
+    """
+    for key, value in tags.items():
+        if not isinstance(key, str) or not re.fullmatch(_TAG_KEY, key):
+            raise InvalidTag(key, "a key is 1 to 64 ASCII letters, digits or _.- and begins with none of .-")
+        if not isinstance(value, str):
+            raise InvalidTag(key, f"its value is no text ({type(value).__name__})")
+        if not 1 <= len(value) <= _LONGEST_TAG or not value.isprintable():
+            raise InvalidTag(key, f"its value is not 1 to {_LONGEST_TAG} printable characters; a note takes more")
+    return dict(tags)
 
 
 def check_note(note: str) -> str:

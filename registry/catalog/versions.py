@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json, encode_init
 from registry.catalog.record import DECISIVE, record_digest, seal
+from registry.catalog.rows import Twin
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import ChangedVersion
 from registry.tensors.arguments import UNKNOWN
@@ -95,8 +97,11 @@ def admit(
     if is_there:
         raise Vanished(f"the version of '{new.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
+    details: dict[str, Any] = {"record": candidate.columns["record"], "metrics": candidate.metrics}
     if model is None:
-        model_id, number = connection.add(statements.ADD_MODEL, name=new.name, next_number=2), 1
+        uid = uuid.uuid4().hex
+        model_id, number = connection.add(statements.ADD_MODEL, name=new.name, next_number=2, uid=uid), 1
+        details["uid"] = uid
     else:
         model_id, number = model.id, model.next_number
         connection.run(statements.TAKE_NUMBER, model=model_id)
@@ -104,6 +109,7 @@ def admit(
         "model_id": model_id,
         "number": number,
         "seal": seal(new.name, number, candidate.columns["record"]),
+        "sealed_as": new.name,
         "created_at": change.at,
     }
     version_id = connection.add(statements.ADD_VERSION, **candidate.columns, **own)
@@ -112,8 +118,9 @@ def admit(
     connection.run_all(statements.ADD_DOCUMENT, rows)
     blobs.need(connection, version_id, ids.values())
     _set_metrics(connection, version_id, candidate.metrics)
+    _set_tags(connection, version_id, new.tags)
     version = HeldVersion(version_id, model_id, new.name, number, candidate.columns["weights"])
-    details = {"record": candidate.columns["record"], "metrics": candidate.metrics, "note": new.facts.note}
+    details |= {"note": new.facts.note, **({"tags": dict(new.tags)} if new.tags else {})}
     trail.append(change, "push", version, details)
     for alias in new.aliases:
         aliases.point(change, version, alias)
@@ -126,14 +133,22 @@ def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
     return bool(models) and _same(database, models[0].id, new, manifest) is not None
 
 
-def add_facts(change: Change, version: HeldVersion, metrics: Mapping[str, float], note: str) -> dict[str, Any]:
-    """Add metrics and a note to a version that is there, and return what was new, and what metrics were before."""
+def add_facts(
+    change: Change, version: HeldVersion, metrics: Mapping[str, float], note: str, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Add metrics, tags and a note to a version that is there, and return what was new, and what it was before."""
     figures = {row.key: row.value for row in change.connection.rows(statements.METRICS, version=version.id)}
     new = {key: value for key, value in metrics.items() if figures.get(key) != value}
     _set_metrics(change.connection, version.id, new)
     details: dict[str, Any] = {"metrics": new} if new else {}
     if old := {key: figures[key] for key in new if key in figures}:
         details["were"] = old
+    words = {row.key: row.value for row in change.connection.rows(statements.TAGS, version=version.id)}
+    if changed := {key: value for key, value in tags.items() if words.get(key) != value}:
+        _set_tags(change.connection, version.id, changed)
+        details["tags"] = changed
+        if old_tags := {key: words[key] for key in changed if key in words}:
+            details["tags_were"] = old_tags
     old_note = change.connection.rows(statements.NOTE, version=version.id)[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
@@ -144,13 +159,19 @@ def add_facts(change: Change, version: HeldVersion, metrics: Mapping[str, float]
 
 def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
-    details = add_facts(change, version, candidate.metrics, candidate.new.facts.note)
+    details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
     trail.append(change, "push", version, {"reused": True, **details})
     for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
-    return tuple(
-        f"{key} of {version.ref} was {old:.12g}, and is now {candidate.metrics[key]:.12g}"
-        for key, old in details.get("were", {}).items()
+    return (
+        *(
+            f"{key} of {version.ref} was {old:.12g}, and is now {candidate.metrics[key]:.12g}"
+            for key, old in details.get("were", {}).items()
+        ),
+        *(
+            f"the tag {key} of {version.ref} was {old}, and is now {candidate.new.tags[key]}"
+            for key, old in details.get("tags_were", {}).items()
+        ),
     )
 
 
@@ -187,7 +208,7 @@ def _same(
     return None
 
 
-def _has_wrapper_values(row: Any, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:
+def _has_wrapper_values(row: Twin, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:
     """Whether a version has what the push brings of wrappers; a push of the bare model says nothing of them."""
     held = stored_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest.wrappers)
     brought = stored_values(new.facts.unwrapping, pushed.wrappers)
@@ -214,6 +235,11 @@ def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
 def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
     rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
     connection.run_all(statements.SET_METRIC, rows)
+
+
+def _set_tags(connection: Connection, version_id: int, tags: Mapping[str, str]) -> None:
+    rows = [{"version_id": version_id, "key": key, "value": value} for key, value in tags.items()]
+    connection.run_all(statements.SET_TAG, rows)
 
 
 def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
-from registry.checkpoints.inventory import is_tensor
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.foreign import Array, Foreign
 
@@ -68,11 +68,6 @@ def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
         memo[id(value)] = (is_pure, sum(n for _, n, _ in inside), sum(n for _, _, n in inside))
     measured: tuple[bool, int, int] = memo[id(value)]
     return measured
-
-
-def text_of(key: object) -> str:
-    """Return a key as part of a path; one of a stranger's class is not asked."""
-    return str(key) if isinstance(key, (str, int)) else f"({type(key).__name__})"
 
 
 def is_weight(value: Any) -> bool:

@@ -57,6 +57,13 @@ class InvalidMetric(RegistryError):
         super().__init__(f"the metric {quoted(key)} cannot be stored: {why}")
 
 
+class InvalidTag(RegistryError):
+    """A tag's key or value cannot be stored."""
+
+    def __init__(self, key: object, why: str) -> None:
+        super().__init__(f"the tag {quoted(key)} cannot be stored: {why}")
+
+
 class InvalidCondition(RegistryError):
     """A text is no condition on a metric."""
 

@@ -112,7 +112,7 @@ def _new_version(
     request: PushRequest, prepared: Prepared, manifest: Manifest, beside: Mapping[str, Manifest]
 ) -> NewVersion:
     """Return everything that the push, the checkpoint and its reading say of the version."""
-    inspection = prepared.inspection
+    inspection, parent = prepared.inspection, prepared.parent
     checkpoint, form, recipe = inspection.checkpoint, inspection.form, inspection.recipe
     facts = Facts(
         unwrapping=form.unwrapping,
@@ -125,7 +125,12 @@ def _new_version(
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,
-        parent=prepared.parent,
+        parent=parent.ref if parent else None,
+        parent_uid=parent.uid if parent else None,
+        parent_number=parent.version if parent else None,
+        parent_record=parent.record_digest if parent else None,
+        epoch=request.loop.epoch,
+        step=request.loop.step,
         note=request.note,
         torch_version=_torch_version(),
         git_commit=git_commit(),
@@ -133,7 +138,7 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.aliases, documents)
+    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents)
 
 
 @cache

@@ -109,11 +109,11 @@ def _native(value: Any, where: str) -> dict[str, Any]:
 
 
 def _live(value: Any, torch: Any, where: str) -> dict[str, Any]:
-    spec = TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+    from registry.tensors.memory import content, spec_of
+
+    spec = spec_of(value)
     if spec.dtype not in ITEM_SIZES or value.layout != torch.strided or value.device.type == "meta":
         raise UnencodableValue(where, f"a {value.layout} tensor of {spec.dtype} on {value.device} cannot be stored")
-    from registry.tensors.memory import content
-
     return _inline("tensor", spec, lambda: content(value), where)
 
 

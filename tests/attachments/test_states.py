@@ -53,7 +53,7 @@ def test_groups_that_divide_the_parameters_otherwise_are_refused(hub: registry.R
     net = Twins()
     hub.push(net, "net", optimizer=in_groups([*net.left.parameters()], [*net.right.parameters()], rates=(0.1, 0.001)))
     other = Twins()
-    weights = [other.left.weight, other.right.weight]
+    weights: list[Any] = [other.left.weight, other.right.weight]
     with pytest.raises(errors.OptimizerMismatch, match=r"'left\.weight'"):
         hub.resume("net", other, in_groups(weights, [other.left.bias, other.right.bias]))
 
@@ -113,7 +113,7 @@ class Precise(torch.optim.Optimizer):
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters, {"lr": 0.1})
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for parameter in self.param_groups[0]["params"]:
             self.state[parameter]["master"] = torch.full(parameter.shape, 1.0001)
 
@@ -286,8 +286,8 @@ class Counting(nn.Linear):
 
 
 def test_an_extra_state_is_copied_too(hub: registry.Registry) -> None:
-    net = nn.Sequential(Counting(), nn.Linear(2000, 2000))
-    pending = hub.push(net, "net", blocking=False)
-    net[0].seen.append(2)
+    counting = Counting()
+    pending = hub.push(nn.Sequential(counting, nn.Linear(2000, 2000)), "net", blocking=False)
+    counting.seen.append(2)
     pending.wait()
     assert hub.state_dict("net")["0._extra_state"] == [1]

@@ -123,7 +123,7 @@ def test_data_survive_the_rebuilding_of_their_table_and_are_backed_up_before(hom
     before = dump(home / "registry.db")
     done = migrate(home, later)
     assert (done.before, done.after) == (migration.HEAD, "9999")
-    assert dump(done.backup) == before
+    assert sorted(dump(done.backup)) == sorted(before)  # a copy has the triggers last
     with closing(sqlite3.connect(home / "registry.db")) as connection:
         assert connection.execute("SELECT count(*), min(color) FROM versions").fetchone() == (20, "blue")
         for table, count in (("metrics", 20), ("version_blobs", 20), ("aliases", 1), ("documents", 20)):

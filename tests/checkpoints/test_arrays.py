@@ -9,6 +9,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from deliberate import wrong
+from written import saved
 
 import registry
 from registry import errors
@@ -18,7 +20,7 @@ SMALL = {"mean": torch.zeros(3), "std": torch.ones(3)}
 
 FORMS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "in memory": lambda contents, folder: contents,
-    "in a file": lambda contents, folder: [torch.save(contents, folder / "a.pth"), folder / "a.pth"][1],
+    "in a file": lambda contents, folder: saved(folder / "a.pth", contents),
 }
 FILES = {
     "a dict of arrays": ({"model": BIG, "mean": torch.zeros(3)}, "model"),
@@ -107,7 +109,7 @@ def test_few_arrays_among_many_weights_need_no_word(hub: registry.Registry) -> N
 
 def test_arrays_by_number_are_no_weights(hub: registry.Registry) -> None:
     with pytest.raises(errors.EmptyCheckpoint, match="'0', '1'"):
-        hub.push({0: numpy.ones(3), 1: numpy.ones(4)}, "net")
+        hub.push(wrong({0: numpy.ones(3), 1: numpy.ones(4)}), "net")
 
 
 class Lying:
@@ -117,7 +119,7 @@ class Lying:
         self.says = shape, data
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make, made, _ = numpy.zeros(1).__reduce__()
+        make, made = numpy.zeros(1).__reduce__()[:2]
         return make, made, (1, self.says[0], numpy.dtype("f4"), False, self.says[1])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_overlaps_are_told(tmp_path):
 
 
 def test_a_parameter_and_its_attributes_are_a_tensor(tmp_path):
-    parameter = torch.nn.Parameter(torch.randn(3))
+    parameter: Any = torch.nn.Parameter(torch.randn(3))
     parameter.no_decay = True
     assert same(weights(saved(tmp_path / "a.pth", {"w": parameter})).tensors["w"], parameter)
 

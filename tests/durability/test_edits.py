@@ -21,9 +21,12 @@ from registry.catalog import statements
 from registry.errors import RegistryError
 
 TABLES = (
-    *("models", "versions", "metrics", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
+    *("models", "versions", "metrics", "tags", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
     *("events", "trail", "alembic_version"),
 )
+
+
+TAGS = {"task": "seg", "data": "S3DIS area 5"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     freeze.fill(hub)
     push(hub, 7, aliases=["next"])
     push(hub, 7)
-    hub.push(torch.nn.Linear(2, 2), "net", example=(torch.ones(1, 2),), metrics={"loss": 0.5})
+    hub.push(torch.nn.Linear(2, 2), "net", example=(torch.ones(1, 2),), metrics={"loss": 0.5}, tags=TAGS)
     hub.catalog.close()
     assert Registry(home).audit().is_clean
     return home
@@ -120,7 +123,7 @@ def removals(path: Path, table: str) -> Iterator[list[Statement]]:
 def additions(path: Path, table: str) -> Iterator[list[Statement]]:
     """Yield a copy of each row under another key."""
     new = {int: 10**6, str: "f" * 64}
-    keys = {**dict.fromkeys(TABLES, 1), "metrics": 2, "aliases": 2, "documents": 2, "version_blobs": 2}
+    keys = {**dict.fromkeys(TABLES, 1), "metrics": 2, "tags": 2, "aliases": 2, "documents": 2, "version_blobs": 2}
     for row in rows(path, table):
         for column in range(keys[table]):
             copy = [*row[:column], new[type(row[column])], *row[column + 1 :]]
@@ -128,12 +131,14 @@ def additions(path: Path, table: str) -> Iterator[list[Statement]]:
                 copy[tables(path)[table].index("number")] = 10**6
             if table in ("blobs", "models"):
                 copy[1] = "f" * 64
+            if table == "models":
+                copy[tables(path)[table].index("uid")] = "f" * 32
             yield [insertion(table, copy)]
 
 
 def exchanges(path: Path, table: str) -> Iterator[list[Statement]]:
     """Yield what two neighbors say, exchanged."""
-    keys = 2 if table in ("metrics", "aliases", "documents") else 1
+    keys = 2 if table in ("metrics", "tags", "aliases", "documents") else 1
     found = rows(path, table)
     for one, other in itertools.pairwise(found):
         if one[keys:] != other[keys:]:

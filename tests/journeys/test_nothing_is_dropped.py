@@ -40,7 +40,7 @@ def saved(path: Path, value: Any) -> Path:
     return path
 
 
-SEVERAL = {
+SEVERAL: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a loss with weights": ({"trunk": small(), "metric_fc": small(1)}, ("'trunk' (4 ten", "'metric_fc' (4 tensors)")),
     "heads in a tuple": ({"trunk": small(), "branches": (small(1), small(2))}, ("'branches/0'", "'branches/1'")),
     "deeper than anybody looks": ({"a": {"b": {"c": {"d": {"e": small()}}}}, "f": small(1)}, ("'a/b/c/d/e'", "'f'")),

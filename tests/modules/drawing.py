@@ -16,6 +16,7 @@ import secrets
 import tempfile
 import time
 import uuid
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ def constant(kind):
 
 
 class Base(nn.Module):
+    fc: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(4, 4)
@@ -51,7 +54,7 @@ class Base(nn.Module):
 @draws("masked*")
 class Masked(Base):
     def more(self):
-        self.masked = np.ma.masked_array(np.random.rand(4), [0, 0, 1, 0])
+        self.masked = np.ma.masked_array(np.random.rand(4), [False, False, True, False])
 
 
 @draws("content*")
@@ -178,7 +181,8 @@ class Generating(Base):
 @draws("noise*")
 class Mapped(Base):
     def more(self):
-        self.noise = map(abs, zip(torch.rand(5).tolist(), range(5), strict=True))
+        draws: Any = zip(torch.rand(5).tolist(), range(5), strict=True)
+        self.noise = map(abs, draws)
 
 
 @draws("noise*")
@@ -222,8 +226,9 @@ class InADefaultByName(Base):
 @draws("shift*")
 class OnAFunction(Base):
     def more(self):
-        self.shift = lambda x: x
-        self.shift.order = torch.randperm(50).tolist()
+        shift: Any = lambda x: x
+        self.shift = shift
+        shift.order = torch.randperm(50).tolist()
 
 
 @draws("probe.grad")
@@ -286,6 +291,7 @@ class InAnObject(Base):
 
 class Slotted:
     __slots__ = ("order",)
+    order: list[int]
 
 
 @draws("held*")
@@ -302,7 +308,6 @@ class ChosenLayer(Base):
         self.order = [[nn.Sigmoid, nn.Tanh][n % 2]() for n in torch.randperm(12).tolist()]
 
 
-ChosenLayer.PATTERN = "[ao]*"
 DRAWN["ChosenLayer"] = (ChosenLayer, "[ao]*")
 
 
@@ -334,12 +339,16 @@ class InAHook(Base):
 
 @draws("*.scale")
 class OnTheClass(Base):
+    scale: ClassVar[list[int]]
+
     def more(self):
         type(self).scale = torch.randperm(50).tolist()
 
 
 @draws("*.table")
 class TensorOnTheClass(Base):
+    table: ClassVar[torch.Tensor]
+
     def more(self):
         type(self).table = torch.randn(3)
 
@@ -565,8 +574,8 @@ class Fixed(Reading):
         self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
         self.noise = torch.randn(3, generator=self.torchs).to_sparse()
         self.objects = np.array([None, "x", 3], dtype=object)
-        self.half = iter([1, 2, 3])
-        next(self.half)
+        self.begun = iter([1, 2, 3])
+        next(self.begun)
 
 
 @constant

@@ -90,7 +90,12 @@ def test_generators_that_are_seeded_and_names_that_are_made_leave_a_class_fast(p
 def test_a_class_is_constructed_once_more_only_where_something_may_be_random(monkeypatch):
     made = []
     ordinary = drawing.Base.__init__
-    monkeypatch.setattr(drawing.Base, "__init__", lambda self: (made.append(type(self)), ordinary(self))[1])
+
+    def construct(self):
+        made.append(type(self))
+        ordinary(self)
+
+    monkeypatch.setattr(drawing.Base, "__init__", construct)
 
     fit(build(ModelSpec("drawing:FastWithGenerators")), {**STATE})
 

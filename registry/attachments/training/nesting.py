@@ -71,17 +71,23 @@ def unflatten(value: Any, tensors: Mapping[str, Any], written: Callable[[Any, bo
     Args:
         written: makes of what stands for a tensor what it was, such as a parameter.
     """
-    if isinstance(value, TensorRef):
-        return written(tensors[value.name], value.is_parameter, value.requires_grad)
-    if isinstance(value, OrderedDict):
-        return OrderedDict((key, unflatten(item, tensors, written)) for key, item in value.items())
+
+    def tensor(part: Any) -> Any:
+        if not isinstance(part, TensorRef):
+            return part
+        return written(tensors[part.name], part.is_parameter, part.requires_grad)
+
+    return replaced(value, tensor)
+
+
+def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
+    """Return a nested state in which ``by`` gives what stands in the place of each part that holds no others."""
     if isinstance(value, Mapping):
-        return {key: unflatten(item, tensors, written) for key, item in value.items()}
+        items = ((key, replaced(item, by)) for key, item in value.items())
+        return OrderedDict(items) if isinstance(value, OrderedDict) else dict(items)
     if isinstance(value, list):
-        return [unflatten(item, tensors, written) for item in value]
-    if type(value) is tuple:
-        return tuple(unflatten(item, tensors, written) for item in value)
-    return value
+        return [replaced(item, by) for item in value]
+    return tuple(replaced(item, by) for item in value) if type(value) is tuple else by(value)
 
 
 def as_in(present: Any, stored: Any) -> Any:

@@ -19,7 +19,7 @@ from registry.modules.building.outside import drawn, outside
 from registry.modules.building.shortcuts import deferring
 from registry.modules.building.specification import ModelSpec
 from registry.modules.layout import Layout, layout
-from registry.modules.swapping import swap_contents
+from registry.tensors.memory import swap_contents
 
 
 @dataclass
