@@ -119,7 +119,8 @@ class Lying:
         self.says = shape, data
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make, made = numpy.zeros(1).__reduce__()[:2]
+        reduced: Any = numpy.zeros(1).__reduce__()
+        make, made = reduced[:2]
         return make, made, (1, self.says[0], numpy.dtype("f4"), False, self.says[1])
 
 

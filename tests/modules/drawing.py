@@ -226,9 +226,11 @@ class InADefaultByName(Base):
 @draws("shift*")
 class OnAFunction(Base):
     def more(self):
-        shift: Any = lambda x: x
-        self.shift = shift
-        shift.order = torch.randperm(50).tolist()
+        def shift(x: Any) -> Any:
+            return x
+
+        self.shift: Any = shift
+        self.shift.order = torch.randperm(50).tolist()
 
 
 @draws("probe.grad")
