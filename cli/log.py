@@ -25,7 +25,7 @@ def log(
     before: Annotated[
         str | None, typer.Option("--before", metavar="DAY", help="Only until this day begins, in UTC.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 50,
+    limit: options.Limit = 50,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

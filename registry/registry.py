@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -18,10 +18,8 @@ from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
 from registry.catalog.version import parse_condition
 from registry.errors.catalog import CannotRollBack
-from registry.home import address
-from registry.home.arguments import checked
-from registry.home.home import Home
-from registry.home.version import LoadVerify
+from registry.home.arguments import checked, widely
+from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.attachments.examples.replay import Replay
+    from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.inspection import Inspection
@@ -44,8 +43,50 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    Several = list[str] | tuple[str, ...]
 
-Several = list[str] | tuple[str, ...]
+    class PushOptions(TypedDict, total=False):
+        """The arguments of a push that do not decide what it returns."""
+
+        from_: str | None
+        model: str | Callable[..., nn.Module] | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        init_from_file: bool
+        weights: str | None
+        world_size: SupportsIndex | None
+        metrics: Mapping[str, SupportsFloat] | None
+        tags: Mapping[str, str] | None
+        aliases: Sequence[str]
+        parent: str | Entry | None
+        note: str
+        force_new: bool
+        optimizer: torch.optim.Optimizer | None
+        scheduler: Stateful | None
+        scaler: Stateful | None
+        step: SupportsIndex | None
+        epoch: SupportsIndex | None
+        example: object
+        timeout: timedelta | float
+        progress: Progress | None
+
+    class LoadOptions(TypedDict, total=False):
+        """The arguments of a load that do not decide what it returns."""
+
+        model: nn.Module | type[nn.Module] | str | None
+        init: Mapping[str, Any] | Namespace | None
+        init_as: str | None
+        device: str | int | torch.device | None
+        ddp: bool
+        fsdp: bool
+        rank: int | None
+        allow_missing: Sequence[str]
+        allow_unexpected: Sequence[str]
+        allow_shape: Sequence[str]
+        cast: torch.dtype | str | None
+        verify: LoadVerify
+        resident: bool
+
 
 TIMEOUT = timedelta(minutes=10)
 """How long the ranks of a job wait for each other in a push."""
@@ -64,7 +105,7 @@ class Registry:
     def __init__(
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
-        self._home = Home(address.home(home), notify)
+        self._home = Home(home_folder(home), notify)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -92,65 +133,15 @@ class Registry:
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
-        tags: Mapping[str, str] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
-        example: object = ...,
-        blocking: Literal[True] = ...,
-        timeout: timedelta = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[True] = ..., **options: Unpack[PushOptions]
     ) -> Entry: ...
 
     @overload
     def push(
-        self,
-        source: Source,
-        name: str | None = ...,
-        *,
-        from_: str | None = ...,
-        model: str | Callable[..., nn.Module] | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        init_from_file: bool = ...,
-        weights: str | None = ...,
-        world_size: int | None = ...,
-        metrics: Mapping[str, float] | None = ...,
-        tags: Mapping[str, str] | None = ...,
-        aliases: Sequence[str] = ...,
-        parent: str | None = ...,
-        note: str = ...,
-        force_new: bool = ...,
-        optimizer: torch.optim.Optimizer | None = ...,
-        scheduler: Any = ...,
-        scaler: Any = ...,
-        step: int | None = ...,
-        epoch: int | None = ...,
-        example: object = ...,
-        blocking: Literal[False],
-        timeout: timedelta = ...,
-        progress: Progress | None = ...,
+        self, source: Source, name: str | None = ..., *, blocking: Literal[False], **options: Unpack[PushOptions]
     ) -> PendingEntry: ...
 
-    @checked
+    @widely
     def push(
         self,
         source: Source,
@@ -170,8 +161,8 @@ class Registry:
         note: str = "",
         force_new: bool = False,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         step: int | None = None,
         epoch: int | None = None,
         example: object = None,
@@ -221,6 +212,7 @@ class Registry:
         Raises:
             RegistryError: nothing was stored.
         """
+        from registry.attachments.attachment import Job
         from registry.inspection import Question
         from registry.pushing.push import push, push_later
         from registry.pushing.request import PushRequest
@@ -237,11 +229,7 @@ class Registry:
             parent=parent,
             note=note,
             force_new=force_new,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            scaler=scaler,
-            step=step,
-            epoch=epoch,
+            loop=Job(optimizer, scheduler, scaler, step, epoch),
             example=example,
             progress=progress,
         )
@@ -253,8 +241,8 @@ class Registry:
         ref: str,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None,
-        scaler: Any = None,
+        scheduler: Stateful | None = None,
+        scaler: Stateful | None = None,
         *,
         verify: Verify = "always",
     ) -> Resumed:
@@ -271,7 +259,7 @@ class Registry:
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
         """
-        from registry.attachments.training.job import Job
+        from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
         return resume(self._home, ref, model, Job(optimizer, scheduler, scaler), verify)
@@ -333,48 +321,14 @@ class Registry:
     # Taking out
 
     @overload
-    def load(
-        self,
-        ref: str,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        report: Literal[False] = ...,
-    ) -> nn.Module: ...
+    def load(self, ref: str | Entry, *, report: Literal[False] = ..., **options: Unpack[LoadOptions]) -> nn.Module: ...
 
     @overload
     def load(
-        self,
-        ref: str,
-        *,
-        model: nn.Module | type[nn.Module] | str | None = ...,
-        init: Mapping[str, Any] | Namespace | None = ...,
-        init_as: str | None = ...,
-        device: str | torch.device | None = ...,
-        ddp: bool = ...,
-        fsdp: bool = ...,
-        rank: int | None = ...,
-        allow_missing: Sequence[str] = ...,
-        allow_unexpected: Sequence[str] = ...,
-        allow_shape: Sequence[str] = ...,
-        cast: torch.dtype | None = ...,
-        verify: LoadVerify = ...,
-        resident: bool = ...,
-        report: Literal[True],
+        self, ref: str | Entry, *, report: Literal[True], **options: Unpack[LoadOptions]
     ) -> tuple[nn.Module, LoadReport]: ...
 
-    @checked
+    @widely
     def load(
         self,
         ref: str,
@@ -716,8 +670,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         from registry.upkeep.audit import audit, audit_outputs, audited
-        from registry.upkeep.repair import check_sources
-        from registry.upkeep.repair import repair as put_right
+        from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         report = audit(self._home, ref, classes=classes, progress=progress)
@@ -747,4 +700,4 @@ def _registry_at(home: Path) -> Registry:
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(address.home())
+    return _registry_at(home_folder())

@@ -134,7 +134,7 @@ class Catalog(Amendments):
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
         statement = event_statements.pushes((entry.name, *entry.former_names), entry.version)
-        return int(self._database.rows(statement)[0].pushes)
+        return self._database.rows(statement)[0].total
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

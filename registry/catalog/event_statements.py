@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, update
 
-from registry.catalog import schema
+from registry.catalog import rows, schema
+from registry.catalog.rows import Reading, select
 
 _EVENTS, _TRAIL = schema.EVENTS, schema.TRAIL
 
-TRAIL_END = select(_TRAIL.c.length, _TRAIL.c.hash)
+TRAIL_END: Reading[rows.TrailEnd] = select(_TRAIL.c.length, _TRAIL.c.hash)
 LOCKED_TRAIL_END = TRAIL_END.with_for_update()
 """The lock row of a database whose transactions do not lock it whole."""
 MOVE_TRAIL_END = update(_TRAIL)
 ADD_EVENT = insert(_EVENTS)
-EVENT_COUNT = select(func.count().label("length")).select_from(_EVENTS)
-LAST_EVENT = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
+EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
+LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
 def _of_names(names: Sequence[str]) -> ColumnElement[bool]:
@@ -32,14 +32,14 @@ def events(
     actor: str | None = None,
     after: str | None = None,
     before: str | None = None,
-) -> Select[Any]:
+) -> Reading[rows.Event]:
     """Return the statement for the newest events: from ``after`` on, and before ``before``.
 
     Args:
         names: all that one model has and had; None for every model.
         actor: ``user@host``, or ``user`` on any host.
     """
-    found = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit)
+    found: Reading[rows.Event] = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit)
     if names is not None:
         found = found.where(_of_names(names))
     if verb is not None:
@@ -53,13 +53,15 @@ def events(
     return found if before is None else found.where(_EVENTS.c.at < before)
 
 
-def events_after(names: Sequence[str] | None) -> Select[Any]:
+def events_after(names: Sequence[str] | None) -> Reading[rows.Event]:
     """Return the statement for the next events after one (the parameter ``after``)."""
-    some = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
+    some: Reading[rows.Event] = (
+        select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
+    )
     return some if names is None else some.where(_of_names(names))
 
 
-def moves(names: Sequence[str], alias: str) -> Select[Any]:
+def moves(names: Sequence[str], alias: str) -> Reading[rows.Event]:
     """Return the statement for the moves of a model's alias, the oldest first, and of few whose spelling is near."""
     return (
         select(_EVENTS)
@@ -69,11 +71,11 @@ def moves(names: Sequence[str], alias: str) -> Select[Any]:
     )
 
 
-def pushes(names: Sequence[str], number: int) -> Select[Any]:
+def pushes(names: Sequence[str], number: int) -> Reading[rows.Total]:
     """Return the statement for how often a version was pushed."""
     references = [f"{name}:v{number}" for name in names]
     is_push = (_EVENTS.c.verb == "push") & _EVENTS.c.reference.in_(references)
-    return select(func.count().label("pushes")).select_from(_EVENTS).where(_of_names(names), is_push)
+    return select(func.count().label("total")).select_from(_EVENTS).where(_of_names(names), is_push)
 
 
-VERBS = select(_EVENTS.c.verb).distinct().order_by(_EVENTS.c.verb)
+VERBS: Reading[rows.Verb] = select(_EVENTS.c.verb).distinct().order_by(_EVENTS.c.verb)

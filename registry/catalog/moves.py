@@ -32,7 +32,7 @@ def moves(database: Connection | Database, names: Sequence[str], alias: str) -> 
         try:
             details = json.loads(row.details)
             if details["alias"] == alias:
-                number = int(row.reference.rpartition(":v")[2]) if row.verb == "alias" else None
+                number = int(str(row.reference).rpartition(":v")[2]) if row.verb == "alias" else None
                 found.append(Move(row.at, number, bool(details.get("rollback"))))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DatabaseDamaged("the catalog", f"somebody edited event {row.id}", "backups in the home") from error

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from invocation import run
 from torch import nn
 from torch.optim import SGD
@@ -18,6 +17,7 @@ from torch.optim import SGD
 import registry
 from registry import Registry, errors
 from registry.catalog.history import History
+from registry.catalog.rows import Event
 
 
 def weights(seed: int) -> dict[str, torch.Tensor]:
@@ -134,8 +134,8 @@ def test_an_entry_of_before_a_rename_is_still_the_version(hub: Registry) -> None
     assert hub.catalog.manifest(entry).weights_digest == entry.digest
     hub.catalog.set_alias(entry, "best")
     assert hub.log()[0].reference == "team/net:v1"
-    hub.tag(entry, {"task": "seg"})
-    assert hub.get(entry).tags == {"task": "seg"}
+    hub.tag(entry.ref, {"task": "seg"})
+    assert hub.get(entry.ref).tags == {"task": "seg"}
     assert hub.catalog.pushes(hub.get("team/net")) == 1
     hub.push(weights(1), "team/net")
     assert hub.catalog.pushes(hub.get("team/net")) == 2
@@ -169,12 +169,9 @@ def test_a_trail_of_renames_is_told_as_the_tables_are(
 
 
 def test_a_history_that_was_edited_into_nonsense_is_still_told() -> None:
-    class Event:
-        id, at, name, verb, reference, digest, hash, facts = 1, "2026", "net", "rename", None, None, "", None
-        details = '{"was": 7}'
-
+    event = Event(1, "2026", "me", "rename", "net", None, None, '{"was": 7}', "", "", None)
     history = History()
-    history.tell(Event())
+    history.tell(event)
     assert history.former_names == {"net": {"7"}}
 
 
