@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     _verbs = Registry()  # each of `VERBS` is one of its methods
     alias = _verbs.alias
+    annotate = _verbs.annotate
     audit = _verbs.audit
     check = _verbs.check
     diff = _verbs.diff
@@ -38,11 +39,14 @@ if TYPE_CHECKING:
     load = _verbs.load
     log = _verbs.log
     push = _verbs.push
+    rename = _verbs.rename
     replay = _verbs.replay
     restore = _verbs.restore
     resume = _verbs.resume
     rm = _verbs.rm
+    rollback = _verbs.rollback
     state_dict = _verbs.state_dict
+    tag = _verbs.tag
     unalias = _verbs.unalias
 
 VERBS = (
