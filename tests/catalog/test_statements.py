@@ -11,6 +11,7 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.rows import Reading
 from registry.catalog.version import Condition
 
+MODULES = (statements, event_statements, name_statements)
 ABOVE = Condition("acc", ">=", 0.5)
 OPTIONAL: dict[str, list[tuple]] = {
     "listing": [(name, trashed, limit, metric) for name in (None, "net") for trashed in (False, True)
@@ -26,7 +27,7 @@ OPTIONAL: dict[str, list[tuple]] = {
 
 def every():
     """Yield every statement of the catalog, with a name for it."""
-    for module in (statements, event_statements, name_statements):
+    for module in MODULES:
         for name, what in vars(module).items():
             if isinstance(what, ClauseElement) and not name.startswith("_"):
                 yield name, what
@@ -76,10 +77,12 @@ def test_lookups_by_reference_and_metric_use_an_index(tmp_path, name):
 
 
 def test_every_reading_statement_gives_the_rows_that_it_is_annotated_with():
-    given = {name: hint for name, hint in get_type_hints(statements).items() if name.lstrip("_").isupper()}
-    calls = [(key, arguments) for key, several in OPTIONAL.items() for arguments in several]
-    pairs = [(vars(statements)[name], hint) for name, hint in given.items()]
-    pairs += [(vars(statements)[key](*each), get_type_hints(vars(statements)[key])["return"]) for key, each in calls]
+    pairs: list[tuple] = []
+    for module in MODULES:
+        hints = {name: hint for name, hint in get_type_hints(module).items() if name.lstrip("_").isupper()}
+        pairs += [(vars(module)[name], hint) for name, hint in hints.items()]
+        calls = [(vars(module)[key], each) for key in vars(module).keys() & OPTIONAL for each in OPTIONAL[key]]
+        pairs += [(function(*each), get_type_hints(function)["return"]) for function, each in calls]
     rows_of = [(statement, hint.__args__[0]) for statement, hint in pairs if get_origin(hint) is Reading]
     assert len(rows_of) > 30
     for statement, row in rows_of:
