@@ -6,7 +6,7 @@ from typing import Any
 
 from registry.catalog import lookup, statements, trail
 from registry.catalog.change import Change, HeldVersion
-from registry.catalog.moves import before, moves
+from registry.catalog.moves import before_the_last, moves
 from registry.errors.catalog import CannotRollBack, TrashedVersion, UnknownVersion
 
 
@@ -35,7 +35,7 @@ def roll_back(change: Change, name: str, alias: str) -> HeldVersion:
         CannotRollBack: it pointed nowhere else, or where it pointed is in the trash or gone.
     """
     connection, reference = change.connection, f"{name}:{alias}"
-    number = before(moves(connection, lookup.names(connection, name), alias))
+    number = before_the_last(moves(connection, lookup.names(connection, name), alias))
     if number is None:
         raise CannotRollBack(reference, "it pointed nowhere else before; `registry log` shows its moves")
     row = connection.row(statements.NUMBERED, name=name, number=number)

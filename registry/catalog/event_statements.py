@@ -61,14 +61,20 @@ def events_after(names: Sequence[str] | None) -> Reading[rows.Event]:
     return some if names is None else some.where(_of_names(names))
 
 
-def moves(names: Sequence[str], alias: str) -> Reading[rows.Event]:
-    """Return the statement for the moves of a model's alias, the oldest first, and of few whose spelling is near."""
-    return (
-        select(_EVENTS)
-        .where(_of_names(names), (_EVENTS.c.verb == "alias") | (_EVENTS.c.verb == "unalias"))
-        .where(_EVENTS.c.details.contains(f'"alias":"{alias}"', autoescape=True))
-        .order_by(_EVENTS.c.id)
+def moves(names: Sequence[str], alias: str, *, oldest_first: bool = False) -> Reading[rows.Event]:
+    """Return the statement for the next moves of a model's alias, and of few whose spelling is near.
+
+    Its parameters: ``edge``, the event after which to go on, and ``end``, the time before which they were made.
+    """
+    is_next = _EVENTS.c.id > bindparam("edge") if oldest_first else _EVENTS.c.id < bindparam("edge")
+    found: Reading[rows.Event] = select(_EVENTS).where(
+        _of_names(names),
+        is_next,
+        _EVENTS.c.at < bindparam("end"),
+        (_EVENTS.c.verb == "alias") | (_EVENTS.c.verb == "unalias"),
+        _EVENTS.c.details.contains(f'"alias":"{alias}"', autoescape=True),
     )
+    return found.order_by(_EVENTS.c.id if oldest_first else _EVENTS.c.id.desc()).limit(200)
 
 
 def pushes(names: Sequence[str], number: int) -> Reading[rows.Total]:

@@ -12,7 +12,7 @@ from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
-from registry.catalog.moves import at_end_of, moves
+from registry.catalog.moves import end_of, moves
 from registry.errors.catalog import (
     AmbiguousDigest,
     NoLiveVersion,
@@ -110,15 +110,14 @@ def _dated(database: Database, reference: Reference) -> Reference:
     known = names(database, current(database, reference.name))
     if day > datetime.now(UTC).date():
         raise NothingThatDay(str(reference), f"{day} is in the future", alias)
-    made = moves(database, known, reference.alias)
-    if not made:
-        _refuse(database, reference, trashed=False)
-    number = at_end_of(day, made)
-    if number is None:
-        what = f"{alias} pointed nowhere at the end of {day} (UTC)"
-        first = made[0].at[:10]
-        raise NothingThatDay(str(reference), what, f"{alias}@{first}" if first > day.isoformat() else alias)
-    return Reference(reference.name, version=number)
+    until_then = next(moves(database, known, reference.alias, end=end_of(day)), None)
+    if until_then is None or until_then.number is None:
+        first = next(moves(database, known, reference.alias, oldest_first=True), None)
+        if first is None:
+            _refuse(database, reference, trashed=False)
+        near = f"{alias}@{first.at[:10]}" if until_then is None else alias
+        raise NothingThatDay(str(reference), f"{alias} pointed nowhere at the end of {day} (UTC)", near)
+    return Reference(reference.name, version=until_then.number)
 
 
 def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -25,24 +25,51 @@ class Move:
     """Whether it was rolled back there."""
 
 
-def moves(database: Connection | Database, names: Sequence[str], alias: str) -> tuple[Move, ...]:
-    """Read the moves of an alias, the oldest first, of the model that has and had these names."""
-    found = []
-    for row in database.rows(event_statements.moves(names, alias)):
-        try:
-            details = json.loads(row.details)
-            if details["alias"] == alias:
-                number = int(str(row.reference).rpartition(":v")[2]) if row.verb == "alias" else None
-                found.append(Move(row.at, number, bool(details.get("rollback"))))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatabaseDamaged("the catalog", f"somebody edited event {row.id}", "backups in the home") from error
-    return tuple(found)
+_NO_END = "~"
+"""After every time."""
 
 
-def at_end_of(day: date, made: Sequence[Move]) -> int | None:
-    """Return the number of the version to which an alias pointed when a day ended in UTC; None for none."""
-    end = (day + timedelta(days=1)).isoformat()
-    return next((move.number for move in reversed(made) if move.at < end), None)
+def moves(
+    database: Connection | Database, names: Sequence[str], alias: str, *, end: str = _NO_END, oldest_first: bool = False
+) -> Iterator[Move]:
+    """Read the moves of an alias of the model that has and had these names, the newest first, as far as they are asked.
+
+    Args:
+        end: only those that were made before this time.
+    """
+    statement = event_statements.moves(names, alias, oldest_first=oldest_first)
+    edge = -(2**63) if oldest_first else 2**63 - 1
+    while rows := database.rows(statement, edge=edge, end=end):
+        edge = rows[-1].id
+        for row in rows:
+            try:
+                details = json.loads(row.details)
+                if details["alias"] == alias:
+                    number = int(str(row.reference).rpartition(":v")[2]) if row.verb == "alias" else None
+                    yield Move(row.at, number, bool(details.get("rollback")))
+            except (ValueError, TypeError, KeyError) as error:
+                raise DatabaseDamaged(
+                    "the catalog", f"somebody edited event {row.id}", "backups in the home"
+                ) from error
+
+
+def end_of(day: date) -> str:
+    """Return before which time a day is, in UTC."""
+    return (day + timedelta(days=1)).isoformat()
+
+
+def before_the_last(made: Iterable[Move]) -> int | None:
+    """Return ``before`` of moves that come with the newest first, and take no more of them than that needs.
+
+    The newest moves tell the upper end of what there is to undo, so that a number which they give is the answer.
+    """
+    newest: list[Move] = []
+    for move in made:
+        newest.append(move)
+        # A power of two, so that all that is replayed is no more than twice what is read.
+        if len(newest).bit_count() == 1 and (number := before(newest[::-1])) is not None:
+            return number
+    return before(newest[::-1])
 
 
 def before(made: Sequence[Move]) -> int | None:

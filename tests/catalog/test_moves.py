@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from hypothesis import given, strategies as st
 
-from registry.catalog.moves import Move, at_end_of, before
+from registry.catalog.moves import Move, before, before_the_last, end_of
 
 NUMBERS = st.lists(st.integers(1, 5), min_size=1, max_size=12)
 FIRST = date(2026, 1, 1)
@@ -51,18 +51,28 @@ def test_an_alias_that_was_removed_comes_back_to_where_it_pointed_last(numbers: 
     assert before(moves) == before(moves[:-2])
 
 
+@given(st.lists(st.none() | st.integers(1, 4), max_size=20), st.data())
+def test_the_newest_moves_tell_what_all_of_them_tell(numbers: list[int | None], data: st.DataObject) -> None:
+    moves: list[Move] = []
+    for number in numbers:
+        if data.draw(st.booleans()) and (back := before(moves)) is not None:
+            moves.append(Move("2027", back, is_back=True))
+        elif (moves[-1].number if moves else None) != number:
+            moves.append(Move("2026", number))
+    assert before_the_last(reversed(moves)) == before(moves)
+
+
+def test_no_more_moves_are_read_than_an_undo_needs() -> None:
+    read = iter([Move("2026", 2), Move("2026", 1), Move("2026", 3)])
+    assert before_the_last(read) == 1
+    assert next(read).number == 3
+
+
 def test_what_was_never_set_was_nowhere() -> None:
-    assert before([]) is None and at_end_of(FIRST, []) is None
+    assert before([]) is before_the_last([]) is None
 
 
-@given(st.lists(st.none() | st.integers(1, 5), min_size=1, max_size=12), st.integers(-2, 14))
-def test_at_the_end_of_a_day_an_alias_was_where_its_last_move_until_then_led(
-    numbers: list[int | None], day: int
-) -> None:
-    until = numbers[: day + 1] if day >= 0 else []
-    assert at_end_of(FIRST + timedelta(days=day), made(numbers)) == (until[-1] if until else None)
-
-
-def test_a_day_ends_with_its_last_microsecond_in_utc() -> None:
-    moves = [Move("2026-01-01T23:59:59.999999+00:00", 1), Move("2026-01-02T00:00:00.000000+00:00", 2)]
-    assert (at_end_of(date(2026, 1, 1), moves), at_end_of(date(2026, 1, 2), moves)) == (1, 2)
+@given(st.dates(max_value=date(9999, 12, 30)), st.times())
+def test_a_day_ends_with_its_last_microsecond_in_utc(day: date, time: time) -> None:
+    at = datetime.combine(day, time, UTC).isoformat(timespec="microseconds")
+    assert at < end_of(day) <= (datetime.combine(day, time, UTC) + timedelta(days=1)).isoformat(timespec="microseconds")
