@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry.errors.root import shown as shown
+from registry.errors.root import few as few, shown as shown, size as size
 from registry.tensors.arguments import Arguments
 
 from . import layout
@@ -72,12 +72,6 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
         lines.append(f"in doubt, kept: {doubts}; --model, or --from with the wrappers, decides")
     lines.append(number_of(tensors, "tensor"))
     return lines
-
-
-def few(items: Sequence[object], limit: int = 8) -> str:
-    """Word a list by its first items: ``a, b and 5 more``."""
-    first = ", ".join(map(str, items[:limit]))
-    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
 
 
 def number_of(number: int, noun: str) -> str:
@@ -153,16 +147,6 @@ def _write(line: str) -> None:
     print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def size(nbytes: int) -> str:
-    """Word a number of bytes: ``1.3 GiB``."""
-    value = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
-
-
 def count(number: int) -> str:
     """Word a large number: ``1.2M``."""
     for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
@@ -202,10 +186,12 @@ def pairs(tags: Mapping[str, str]) -> str:
 
 
 def figures(metrics: Any) -> str:
-    """Word metrics: ``acc=0.92 loss=0.3``."""
-    return " ".join(
-        f"{key}={value if isinstance(value, str) else format(value, 'g')}" for key, value in metrics.items()
-    )
+    """Word metrics and what events say of them and of tags: ``acc=0.92 loss=0.3``; None is what was removed."""
+    return " ".join(f"{key}={_figure(value)}" for key, value in metrics.items())
+
+
+def _figure(value: Any) -> str:
+    return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in
+from registry.catalog.rows import Version
 
 _NEVER = "1970-01-01T00:00:00+00:00"
 
@@ -36,12 +37,12 @@ class ModelSummary:
     """Each with the number of the version that it points to."""
 
 
-def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
+def read(rows: Iterable[Version]) -> tuple[Entry, ...]:
     """Make the entries of the rows that a statement for whole entries gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
-def _entry(rows: list[Any]) -> Entry:
+def _entry(rows: list[Version]) -> Entry:
     """Return an entry; of a row that somebody edited so that it cannot be read, with what is legible of it.
 
     Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
@@ -56,7 +57,7 @@ def _entry(rows: list[Any]) -> Entry:
         return _read([{**_legible(row), **neutral, **times} for row in rows])
 
 
-def _legible(row: Any) -> dict[str, Any]:
+def _legible(row: Version) -> dict[str, Any]:
     return {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
 
 
@@ -70,6 +71,7 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         seal=row["seal"],
         uid=row["uid"],
         sealed_as=row["sealed_as"],
+        former_names=tuple(sorted(row["former_names"].split(","))) if row["former_names"] else (),
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
         tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
         attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),
@@ -88,7 +90,7 @@ def _parent(row: Mapping[str, Any]) -> str | None:
 
 def count(database: Database, name: str | None, trashed: bool) -> int:
     """Return how many versions there are."""
-    return int(database.rows(statements.count(name, trashed), name=name)[0].versions)
+    return int(database.rows(statements.count(name, trashed), name=name)[0].total)
 
 
 def models(database: Database, name: str | None) -> tuple[ModelSummary, ...]:

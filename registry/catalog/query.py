@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIELDS: Mapping[str, str] = {
     "class": "class:PointNet",
@@ -113,6 +113,11 @@ class Query:
     def name(self) -> str | None:
         """The one model that it asks for, or None if it asks for none or for a pattern."""
         return next((term.value for term in self.terms if term.field == "name" and not term.is_pattern), None)
+
+    def of(self, name: str) -> Query:
+        """Return the same question about the model that is called so now, in the place of the one that it names."""
+        named = Term("name", self.name or "")
+        return replace(self, terms=tuple(Term("name", name) if term == named else term for term in self.terms))
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -37,7 +37,9 @@ def search(
     with contextlib.nullcontext() if query.order is None else database.snapshot():
         groups = _found(database, query, trashed, wanted, place)
     if not groups and place is None and query.name is not None:
-        lookup.check_known(database, query.name)
+        now = lookup.current(database, query.name)
+        if now != query.name:
+            return search(database, query.of(now), trashed=trashed, limit=limit)
     if limit is None or len(groups) <= limit:
         return Page(read(chain.from_iterable(groups)))
     last = groups[limit - 1][0] if limit else None
@@ -69,6 +71,6 @@ def _found(database: Database, query: Query, trashed: bool, wanted: int, place: 
 
 def _beginning(database: Database, shape: Shape, parameters: Mapping[str, Any]) -> int | None:
     """Return the term that holds for the fewest versions, if these are few."""
-    counts = {at: database.rows(few(shape, at, FEW), **parameters)[0].versions for at in beginnings(shape)}
+    counts = {at: database.rows(few(shape, at, FEW), **parameters)[0].total for at in beginnings(shape)}
     least = min(counts, key=counts.__getitem__, default=None)
     return least if least is not None and counts[least] < FEW else None

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Boolean, ColumnElement, FromClause, Select, bindparam, exists, func, literal_column, select
+from sqlalchemy import Boolean, ColumnElement, FromClause, Select, bindparam, exists, func, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from registry.catalog import schema
+from registry.catalog import rows, schema
 from registry.catalog.query import COLUMNS, Condition, Query, Term
+from registry.catalog.rows import Reading, select
 from registry.catalog.statements import IN_TRASH, IS_LIVE, whole
 
 _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.METRICS, schema.TAGS
@@ -243,19 +244,19 @@ def _ids(shape: Shape, begins: int) -> Select[Any]:
 
 
 @lru_cache(maxsize=256)
-def few(shape: Shape, begins: int, most: int) -> Select[Any]:
+def few(shape: Shape, begins: int, most: int) -> Reading[rows.Total]:
     """Return the statement that counts the versions that a term holds for, up to some."""
-    return select(func.count().label("versions")).select_from(_ids(shape, begins).limit(most).subquery("chosen"))
+    return select(func.count().label("total")).select_from(_ids(shape, begins).limit(most).subquery("chosen"))
 
 
 @lru_cache(maxsize=256)
-def selection(shape: Shape) -> Select[Any]:
+def selection(shape: Shape) -> Reading[rows.Version]:
     """Return the statement for the whole entries of a page, at most the parameter ``limit``."""
     if shape.part == "sorted" and shape.order is not None and shape.order[0] == "metric":
         return _by_metric(shape, shape.order[1])
     row = _VERSIONS
     conditions = _conditions(shape, row.c.id)
-    chosen = select(row.c.id)
+    chosen: Select[Any] = select(row.c.id)
     if shape.part == "sorted" and shape.order is not None:
         by, descending = shape.order
         column = row.c[COLUMNS[by]]
@@ -272,14 +273,14 @@ def selection(shape: Shape) -> Select[Any]:
     return whole(chosen.where(*conditions, *after).order_by(row.c.id.desc()).limit(bindparam("limit")))
 
 
-def _by_metric(shape: Shape, descending: bool) -> Select[Any]:
+def _by_metric(shape: Shape, descending: bool) -> Reading[rows.Version]:
     version = _SORTED.c.version_id
     chosen = select(version.label("id"), _SORTED.c.value.label("place"))
     chosen = chosen.where(_SORTED.c.key == bindparam("sorted_by"), *_conditions(shape, version))
     return _sorted(chosen, _SORTED.c.value, version, descending, shape.follows)
 
 
-def _sorted(chosen: Select[Any], by: Any, row: Any, descending: bool, follows: bool) -> Select[Any]:
+def _sorted(chosen: Select[Any], by: Any, row: Any, descending: bool, follows: bool) -> Reading[rows.Version]:
     """Order by a column, those that are equal newest first, and continue after a place without counting up to it."""
     if follows:
         value: Any = bindparam("value")

@@ -17,6 +17,7 @@ from registry.home.readers import (
     dtype,
     duration,
     function,
+    listener,
     metrics,
     module,
     module_or_stored,
@@ -24,11 +25,13 @@ from registry.home.readers import (
     paths,
     reference,
     reference_or_path,
+    reference_or_several,
     registry_itself,
     stateful,
     tags,
     text,
     texts,
+    time,
     truth,
     whole,
     word,
@@ -73,17 +76,25 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def widely(verb: Callable[..., T]) -> Callable[..., T]:
+    """Do as ``checked``, where overloads say what is taken, and the verb itself what that is read as."""
+    return checked(verb)
+
+
 PATTERNS = texts("head.*")
 
 ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "a": reference,
+    "after": time,
     "alias": text("best"),
     "aliases": texts("best"),
     "allow_missing": PATTERNS,
     "allow_shape": PATTERNS,
     "allow_unexpected": PATTERNS,
     "b": reference,
+    "before": time,
     "blocking": truth,
+    "by": text("user@host"),
     "cast": dtype,
     "classes": truth,
     "ddp": truth,
@@ -103,7 +114,10 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "metrics": metrics,
     "name": text("pointnet"),
     "names": PATTERNS,
+    "new": text("team/pointnet"),
     "note": text("frozen backbone", most=MOST_NOTE_BYTES),
+    "notify": listener,
+    "old": text("pointnet"),
     "optimizer": stateful("optimizer", "param_groups"),
     "out": path,
     "parent": reference,
@@ -112,6 +126,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "rank": whole(0),
     "ref": reference,
     "ref_or_path": reference_or_path,
+    "remove": texts("task"),
     "repair": truth,
     "report": truth,
     "resident": truth,
@@ -124,6 +139,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "tags": tags,
     "timeout": duration(1e-3, "600"),
     "trashed": truth,
+    "verb": text("push"),
     "verify": word("always", "once", "never"),
     "weights": text("state_dict"),
     "world_size": whole(1),
@@ -139,7 +155,9 @@ OF_VERB: Mapping[tuple[str, str], Callable[[Any], Any]] = {
     ("list", "after"): text("the page's `next`"),
     ("load", "verify"): word("always", "once", "never", "outputs"),
     ("replay", "model"): module,
+    ("restore", "ref"): reference_or_several,
     ("resume", "model"): module,
+    ("rm", "ref"): reference_or_several,
 }
 """Where one verb takes something else, and what the callbacks take."""
 

@@ -1,21 +1,25 @@
-"""One registry's catalog and bytes together, and what its versions hold; each compared with what was stored."""
+"""Where a registry is; its catalog and bytes together, and what its versions hold, compared with what was stored."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
-from registry.errors.catalog import ChangedVersion
-from registry.home.version import OpenedVersion
+from registry.errors.catalog import ChangedVersion, HomeUnusable
 from registry.modules.building.trust import Recorded
+from registry.reference import Reference
 
 if TYPE_CHECKING:
     import torch
@@ -27,15 +31,61 @@ if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest, StoredTensor
 
 
+HOME_VARIABLE = "REGISTRY_HOME"
+
+LoadVerify = Literal["always", "once", "never", "outputs"]
+
+
+@dataclass(frozen=True)
+class OpenedVersion:
+    """An entry with its weights, mapped and being checked."""
+
+    entry: Entry
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+    check: Callable[[], None]
+    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    verified: bool
+    """Whether ``check`` checks anything."""
+    recorded: Recorded | None
+    """The class that the entry names."""
+
+
+def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
+    """Return the absolute path of the home: the given one, else ``REGISTRY_HOME``, else the user's data directory.
+
+    Raises:
+        HomeUnusable: no folder can be where its spelling leads.
+    """
+    chosen = explicit if explicit is not None else os.environ.get(HOME_VARIABLE)
+    if chosen:
+        try:
+            found = Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise HomeUnusable(os.fspath(chosen), "nobody known here has this home directory") from error
+        try:
+            found.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise HomeUnusable(str(found), "its symbolic links lead in a circle") from error
+        return found
+    from platformdirs import user_data_path
+
+    return user_data_path("checkpoint-registry", appauthor=False)
+
+
 class Home:
     """A catalog and the bytes that it tells of, opened when they are first used; safe under threads and forks.
 
     Args:
         folder: where it is.
+        notify: called, once each, with what there is to say of references, such as that a model has another name now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
         self.folder = folder
+        self._notify = notify
+        self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
@@ -67,13 +117,27 @@ class Home:
             self._catalog.close()
         self._catalog = None
 
-    def resolve(self, ref: str) -> Entry:
-        """Return a version's entry.
+    def resolve(self, ref: Reference | str, *, trashed: bool = False) -> Entry:
+        """Return a version's entry; with ``trashed``, of one in the trash too.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self.catalog.resolve(ref)
+        entry = self.catalog.resolve(ref, trashed=trashed)
+        for what in entry.notices:
+            self._say(what)
+        return entry
+
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        now = self.catalog.current(name)
+        if now != name:
+            self._say(notice(name, now))
+        return now
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
@@ -141,6 +205,11 @@ class Home:
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
         return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+
+    def _say(self, what: str) -> None:
+        if self._notify is not None and what not in self._notices:
+            self._notices.add(what)
+            self._notify(what)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         with self._unless_removed(entry):

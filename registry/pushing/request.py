@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.attachments.attachment import Attachment
+from registry.attachments.attachment import Attachment, Job
 from registry.catalog.entry import Entry
 from registry.catalog.version import check_metrics, check_note, check_tags
 from registry.errors.intake import NameNeeded
@@ -21,15 +21,12 @@ from registry.reference import (
     check_alias,
     check_model_name,
     check_new_model_name,
-    is_named_like_a_file,
-    same_name_as_file_stem,
+    file_stem,
+    may_be_new,
 )
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-    from registry.attachments.training.job import Job
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,10 @@ class PushRequest:
     """Reference of the version that it was trained from; resolved on the rank that writes."""
     note: str = ""
     force_new: bool = False
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
-    step: int | None = None
-    epoch: int | None = None
+    loop: Job = field(default_factory=Job)
+    """What surrounds the model in its training."""
     example: object = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Callable[[int, int], object] | None = None
 
     @property
     def is_live(self) -> bool:
@@ -67,8 +61,10 @@ class PushRequest:
         """Refuse what could not be kept with a version.
 
         Raises:
+            JobNeedsModel: as ``job``.
             InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
         """
+        self.job()
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
@@ -81,14 +77,11 @@ class PushRequest:
         Raises:
             JobNeedsModel: with something else than a live model.
         """
-        parts = (self.optimizer, self.scheduler, self.scaler, self.step, self.epoch)
-        if all(part is None for part in parts):
+        if all(part is None for part in vars(self.loop).values()):
             return None
         if not self.is_live:
             raise JobNeedsModel(str(self.name))
-        from registry.attachments.training.job import Job
-
-        return Job(*parts)
+        return self.loop
 
 
 @dataclass(frozen=True)
@@ -115,13 +108,15 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     """Return the model's name: the given one, else the file's stem.
 
     Raises:
-        InvalidModelName: it is no legal name, or a new model may not bear it.
+        InvalidModelName, NamedLikeAFile: it is not a legal name, or a new model may not bear it.
+        FormerName: a model had it before.
         NameNeeded: none was given for an object in memory.
     """
-    if name is not None:
-        check_model_name(name)
-    elif isinstance(source, (str, os.PathLike)):
-        name = same_name_as_file_stem(source)
-    else:
-        raise NameNeeded("an object in memory")
-    return name if is_named_like_a_file(name) and home.catalog.knows(name) else check_new_model_name(name)
+    if name is None:
+        if not isinstance(source, (str, os.PathLike)):
+            raise NameNeeded("an object in memory")
+        name = file_stem(source)
+    if may_be_new(name):
+        return name
+    # A model that was named before this rule keeps its name.
+    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)

@@ -7,11 +7,12 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from deliberate import wrong
 from drafts import push
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from registry import Registry, errors
 from registry.catalog import search
@@ -45,7 +46,7 @@ def stock(catalog: Catalog, versions: int) -> None:
         aliases = ["best"] if chance.random() < 0.2 else []
         name = chance.choice(["net", "net-b", "other", "o_her", "net"])
         push(catalog, name, seed, metrics=metrics, tags=tags, aliases=aliases, documents=documents,
-             **facts)  # fmt: skip
+             **wrong(facts))  # fmt: skip
     for entry in catalog.entries(limit=versions // 5):
         if not entry.aliases and entry.version % 2:
             catalog.trash(entry)
@@ -112,7 +113,7 @@ def expected(newest_first: tuple[Entry, ...], text: str) -> list[str]:
     order = query.order
     if order is not None:
 
-        def key(entry: Entry) -> object:
+        def key(entry: Entry) -> Any:
             return entry.metrics.get(order.by) if order.is_metric else getattr(entry, OF_COLUMN[order.by])
 
         # Python keeps those that are equal in their order, whatever the direction.
@@ -122,7 +123,8 @@ def expected(newest_first: tuple[Entry, ...], text: str) -> list[str]:
 
 
 def paged(catalog: Catalog, text: str, limit: int, trashed: bool = False) -> list[str]:
-    found, after = [], None
+    found: list[str] = []
+    after = None
     while len(found) < 1000:
         page = catalog.search(parse(text), trashed=trashed, limit=limit, after=after)
         assert len(page) <= limit and (page.next is None or len(page) == limit)
@@ -291,7 +293,7 @@ def test_the_old_keywords_of_a_listing_say_what_to_write(tmp_path: Path) -> None
     hub = Registry(tmp_path / "home")
     for keyword in ({"metric": "acc>=0.9"}, {"name": "net"}):
         with pytest.raises(errors.WrongCall, match=r"part of the query: list\('pointnet acc>=0.9'\)"):
-            hub.list(**keyword)
+            hub.list(**wrong(keyword))
 
 
 def test_models_are_listed_by_name_and_by_pattern(catalog: Catalog) -> None:

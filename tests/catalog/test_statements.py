@@ -1,21 +1,27 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from typing import get_origin, get_type_hints
 
 import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import statements
+from registry.catalog import event_statements, name_statements, rows, statements
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
+from registry.catalog.rows import Reading
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, selection
 
-OPTIONAL = {
+MODULES = (statements, event_statements, name_statements)
+OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
-    "events": [(None, None), ("net", 5)],
-    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "next_numbers", "aliases")},
-}
+    "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
+    "events_after": [(None,), (("net",),), (("net", "old"),)],
+    "moves": [(("net",), "best")],
+    "pushes": [(("net", "old"), 3)],
+    **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
+}  # fmt: skip
 QUERIES = (
     *("", "net", "net*", "acc>=0.5", "net acc>=0.5 loss<1 tag:task=seg", "sort:-acc", "sort:acc acc>0", "net sort:acc"),
     *("tag:task=seg sort:-acc", "class:Net sort:acc", "sort:-size", "sort:epoch net", "tag:task", "tag:task=s*"),
@@ -30,26 +36,27 @@ def searches():
     for text in QUERIES:
         query = parse(text)
         by = query.order
-        order = by and ("metric" if by.is_metric else by.by, by.descending)
+        order = None if by is None else ("metric" if by.is_metric else by.by, by.descending)
         for trashed in (False, True):
             shape = Shape(kinds_of(query), trashed, order)
             where = f"{text!r} in the trash" if trashed else repr(text)
             for first in beginnings(shape):
                 yield f"few({where}, {first})", few(shape, first, 100)
             for part in ("sorted", "rest") if order else ("all",):
-                for first in (None, *beginnings(shape)):
+                for start in (None, *beginnings(shape)):
                     for follows in (False, True):
-                        asked = replace(shape, part=part, begins=first, follows=follows)
-                        yield f"selection({where}, {part}, {first}, {follows})", selection(asked)
+                        asked = replace(shape, part=part, begins=start, follows=follows)
+                        yield f"selection({where}, {part}, {start}, {follows})", selection(asked)
 
 
 def every():
     """Yield every statement of the catalog, with a name for it."""
-    for name, what in vars(statements).items():
-        if isinstance(what, ClauseElement) and not name.startswith("_"):
-            yield name, what
-        elif callable(what) and what.__module__ == statements.__name__ and name in OPTIONAL:
-            yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
+    for module in MODULES:
+        for name, what in vars(module).items():
+            if isinstance(what, ClauseElement) and not name.startswith("_"):
+                yield name, what
+            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name != "whole":
+                yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 
 STATEMENTS = {**dict(every()), **dict(searches())}
@@ -65,7 +72,7 @@ def test_a_statement_compiles_for_both_databases_and_is_compiled_once(name):
 
 
 def test_a_change_waits_for_the_one_before_it_at_the_trails_end_where_the_database_is_not_locked_whole():
-    assert "FOR UPDATE" in str(statements.LOCKED_TRAIL_END.compile(dialect=postgresql.dialect()))
+    assert "FOR UPDATE" in str(event_statements.LOCKED_TRAIL_END.compile(dialect=postgresql.dialect()))
 
 
 def test_sizes_have_64_bits_in_both_databases():
@@ -85,7 +92,9 @@ def database(tmp_path_factory):
     [
         *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
         *(name for name in STATEMENTS if name.startswith(("few", "selection"))),
-        *("events_after('net',)", "facts_after('net',)"),
+        *("events_after(('net',),)", "facts_after('net',)"),
+        *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),
+        *("moves(('net',), 'best')", "events(('net',), 5)", "NEEDED_BY_TRASH_ALONE", "LIVE_ADAPTERS"),
     ],
 )
 def test_lookups_and_searches_use_an_index(database, name):
@@ -103,3 +112,18 @@ def test_sorting_by_a_column_reads_no_whole_row_to_find_the_page(database):
     compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
     plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "limit": 5})]
     assert "SEARCH versions USING COVERING INDEX ix_versions_listing (trashed_at=?)" in plan
+
+
+def test_every_reading_statement_gives_the_rows_that_it_is_annotated_with():
+    pairs: list[tuple] = []
+    for module in MODULES:
+        hints = {name: hint for name, hint in get_type_hints(module).items() if name.lstrip("_").isupper()}
+        pairs += [(vars(module)[name], hint) for name, hint in hints.items()]
+        calls = [(vars(module)[key], each) for key in vars(module).keys() & OPTIONAL for each in OPTIONAL[key]]
+        pairs += [(function(*each), get_type_hints(function)["return"]) for function, each in calls]
+    rows_of = [(statement, hint.__args__[0]) for statement, hint in pairs if get_origin(hint) is Reading]
+    assert len(rows_of) > 30
+    for statement, row in rows_of:
+        columns = tuple(statement.selected_columns.keys())
+        declared = tuple(get_type_hints(row))
+        assert set(declared) <= set(columns) if row is rows.Version else declared == columns, row

@@ -31,6 +31,13 @@ COMMANDS = (
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
+    "tag net:v1 task=seg",
+    "annotate net:v1 --metric acc=0.6",
+    "alias net:v2 best",
+    "alias --rollback net:best",
+    "rm net:v2",
+    "restore net:v2",
+    "rename net team/net",
 )
 
 
@@ -42,7 +49,7 @@ def documents(folder: Path) -> dict[str, Any]:
     hub.push(model, "net", example=torch.ones(1, 3), metrics={"acc": 0.5}, aliases=["best"])
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, folder / "a.pth")
     with torch.no_grad():
-        model.bias += 1
+        model.bias.add_(1)
     hub.push(model, "net", parent="net:v1", note="longer")
     hub.close()
     forms = {}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from deliberate import wrong
+from hypothesis import given, strategies as st
 from invocation import COMMAND, run
 
 from registry import Registry
@@ -111,7 +111,7 @@ def test_heads_are_bold_and_digests_dim_unless_nobody_wants_colors(stocked: Path
     head, row = on_a_terminal("list", "pointnet", columns=200)
     assert head.startswith("\x1b[1mversion") and re.search("\x1b\\[2m[0-9a-f]{12}\x1b\\[0m", row)
     for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert "\x1b" not in "".join(on_a_terminal("list", "pointnet", **plain))
+        assert "\x1b" not in "".join(on_a_terminal("list", "pointnet", **wrong(plain)))
 
 
 def test_a_version_is_shown_with_what_is_kept_beside_its_weights(stocked: Path) -> None:

@@ -18,7 +18,7 @@ from homes import AT_ONCE, check_collected, check_weights, check_whole, push, we
 from registry import Registry
 from registry.blobs import writer
 from registry.blobs.backends.local import LocalStore
-from registry.errors import PurgedVersion, RegistryError, TrashedVersion
+from registry.errors import FormerName, PurgedVersion, RegistryError, TrashedVersion
 
 PUSHERS = 8
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "6"))
@@ -105,6 +105,39 @@ def test_everything_at_once_on_a_fresh_home(tmp_path: Path) -> None:
     check_collected(hub)
 
 
+def test_renames_and_pushes_at_once_lose_no_version_and_make_no_second_model(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    names = ("net", "team/net", "prod/net")
+    push(Registry(home), 0, aliases=["best"])
+
+    def pushes(who: int) -> Callable[[], None]:
+        def job() -> None:
+            hub = Registry(home)
+            for number in range(ROUNDS):
+                while True:
+                    with contextlib.suppress(FormerName):  # it was renamed meanwhile
+                        entry = push(hub, 1 + 100 * who + number, name=hub.get("net").name, aliases=["last"])
+                        break
+                check_weights(hub, entry.ref, 1 + 100 * who + number)
+
+        return job
+
+    def renames() -> None:
+        hub = Registry(home)
+        for number in range(4 * ROUNDS):
+            now = hub.get("net").name
+            hub.rename(now, names[(names.index(now) + 1 + number % 2) % 3])
+
+    side_by_side(*(pushes(who) for who in range(4)), renames)
+    hub = Registry(home)
+    name = hub.get("net").name
+    assert [entry.ref for entry in hub.list()] == [f"{name}:v{4 * ROUNDS + 1 - n}" for n in range(4 * ROUNDS + 1)]
+    assert len([event for event in hub.log("net") if event.verb == "rename"]) == 4 * ROUNDS
+    assert hub.get("team/net:best").version == 1
+    check_whole(hub)
+    check_collected(hub)
+
+
 def test_pushes_of_the_same_weights_at_once_make_one_version(tmp_path: Path) -> None:
     home = tmp_path / "home"
     side_by_side(*[lambda who=who: push(Registry(home), 5, aliases=[f"by-{who}"]) for who in range(PUSHERS)])
@@ -138,20 +171,20 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
     if moment == "located":
         locate = type(hub.catalog).locate
 
-        def look_then_meet(*arguments: object) -> object:
+        def look_then_meet(*arguments: Any) -> Any:
             found = locate(*arguments)
             meet()
             return found
 
         monkeypatch.setattr(type(hub.catalog), "locate", look_then_meet)
     elif moment == "announced":
-        monkeypatch.setattr(writer.os, "fsync", lambda handle: meet())
+        monkeypatch.setattr(os, "fsync", lambda handle: meet())
     elif moment == "renamed":
         monkeypatch.setattr(writer, "stamp_new", lambda *_: meet())
     else:
         add = type(hub.catalog).add_version
 
-        def meet_then_add(*arguments: object, **options: object) -> object:
+        def meet_then_add(*arguments: Any, **options: Any) -> Any:
             meet()
             return add(*arguments, **options)
 
