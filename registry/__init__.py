@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     _verbs = Registry()  # each of `VERBS` is one of its methods
     alias = _verbs.alias
+    annotate = _verbs.annotate
     audit = _verbs.audit
     blame = _verbs.blame
     check = _verbs.check
@@ -38,17 +39,22 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    models = _verbs.models
     prune = _verbs.prune
     push = _verbs.push
+    rename = _verbs.rename
     replay = _verbs.replay
     restore = _verbs.restore
     resume = _verbs.resume
     rm = _verbs.rm
+    rollback = _verbs.rollback
     state_dict = _verbs.state_dict
+    tag = _verbs.tag
     unalias = _verbs.unalias
 
 VERBS = (
     "alias",
+    "annotate",
     "audit",
     "blame",
     "check",
@@ -61,13 +67,17 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
     "prune",
     "push",
+    "rename",
     "replay",
     "restore",
     "resume",
     "rm",
+    "rollback",
     "state_dict",
+    "tag",
     "unalias",
 )
 """Methods of ``Registry`` that are functions of this package too, on the default home."""

@@ -55,10 +55,6 @@ class Listing:
         return html_table("1 version" if len(rows) == 1 else f"{len(rows):,} versions", header, rows)
 
 
-class Entries(Listing, tuple["Entry", ...]):
-    """Entries, in order."""
-
-
 _FACTS = (
     *("ref", "name", "version", "digest", "created_at", "wrapper", "model_class", "parameter_count", "byte_count"),
     *("epoch", "step", "run", "parent", "creator", "note"),

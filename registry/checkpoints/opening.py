@@ -16,7 +16,7 @@ from registry.checkpoints.formats.sharded import is_index, open_index
 from registry.checkpoints.formats.torch_legacy import begins_legacy, read_torch_legacy
 from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
-from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
+from registry.checkpoints.parts import METADATA, part_note, refuse_part, refuse_spread
 from registry.checkpoints.settling import settle
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, ShardedTensors
@@ -41,7 +41,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return open_folder(place.parent, open_file, read_file)
     refuse_part(place)
     checkpoint = open_file(place)
-    note = replica_note(place)
+    note = part_note(place)
     return replace(checkpoint, notes=(*checkpoint.notes, note)) if note else checkpoint
 
 

@@ -27,6 +27,7 @@ from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard, materialized
+from registry.tensors.inlined import as_written
 
 if TYPE_CHECKING:
     from registry.blobs.store import Verify
@@ -155,7 +156,7 @@ def _spread(value: Any, parameter: torch.Tensor) -> Any:
         return value
     if is_shard(parameter) and value.shape == parameter.shape:
         return materialized(parameter.detach(), value).detach()
-    return value.clone()
+    return as_written(value.detach().clone(), isinstance(value, nn.Parameter), value.requires_grad)
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
-    from registry.loading.check import ComparedTensor, Verdict
+    from registry.loading.bits import ComparedTensor
+    from registry.loading.check import Verdict
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,7 +163,7 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     dtype = dtype_name(tensor.dtype)
     if is_lazy(tensor):
         return "of a lazy layer that has not run yet", "run the model once first"
-    if hasattr(tensor, "__tensor_flatten__"):
+    if hasattr(tensor, "__tensor_flatten__") or _dispatches(type(tensor)):
         return f"a {type(tensor).__name__}", "make it a plain tensor first"
     if tensor.is_nested:
         return "a nested tensor", "call .to_padded_tensor(0) on it first"
@@ -174,6 +174,11 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     if tensor.is_quantized or dtype not in ITEM_SIZES:
         return f"of dtype {dtype}", "convert it to a plain dtype first"
     return None
+
+
+def _dispatches(kind: type[torch.Tensor]) -> bool:
+    """Whether a class decides itself what its operations do, so that its memory is not what it stands for."""
+    return kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
 
 
 def _full_state(module: nn.Module) -> dict[str, Any]:

@@ -74,4 +74,6 @@ def digest(tensor: torch.Tensor) -> str:
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
     """Return the values as a flat, contiguous uint8 tensor; a view where they already lie so."""
-    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # Of a single element torch takes any stride for a contiguous one, and then refuses to see its bytes.
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8)

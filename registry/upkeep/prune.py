@@ -57,6 +57,7 @@ def prune(home: Home, name: str, rules: Rules, *, dry_run: bool) -> PruneReport:
         UnknownMetric: no version has a metric that is to decide.
         UnknownModel: there is no such name.
     """
+    name = home.current(name)
     if rules.is_empty:
         raise NoRule(name)
     if dry_run:
@@ -64,9 +65,7 @@ def prune(home: Home, name: str, rules: Rules, *, dry_run: bool) -> PruneReport:
     with home.catalog.write_lock():
         verdicts = _verdicts(home, name, rules)
         report = _report(home, name, verdicts, dry_run=False)
-        for verdict in reversed(verdicts):
-            if not verdict.reasons:
-                home.catalog.trash(verdict.entry)
+        home.catalog.trash(*(verdict.entry for verdict in reversed(verdicts) if not verdict.reasons))
     return report
 
 

@@ -128,6 +128,43 @@ def test_a_state_more_precise_than_its_parameter_stays_so(hub: registry.Registry
     assert torch.equal(resumed.state[net.weight]["master"], torch.full((2, 2), 1.0001))
 
 
+class Learned(torch.optim.Optimizer):
+    """Has a learning rate that is learned, too, and a state of every kind."""
+
+    def __init__(self, parameters: Any, made: Callable[[], Any]) -> None:
+        super().__init__(parameters, {"lr": torch.tensor(0.1, requires_grad=True)})
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["kept"] = made()
+
+
+def of_its_own_kind() -> torch.Tensor:
+    class Own(torch.Tensor):
+        pass
+
+    return torch.ones(2).as_subclass(Own)
+
+
+@pytest.mark.parametrize("made", [
+    lambda: torch.ones(2), lambda: torch.ones(2, requires_grad=True), lambda: nn.Parameter(torch.ones(2)),
+    lambda: nn.Parameter(torch.ones(2), requires_grad=False), lambda: torch.ones(3, 2).t(), of_its_own_kind,
+])  # fmt: skip
+def test_a_state_that_learns_goes_on_learning(made: Callable[[], Any], hub: registry.Registry) -> None:
+    net = nn.Linear(2, 2)
+    try:
+        hub.push(net, "net", optimizer=Learned(net.parameters(), made))
+    except errors.UnencodableValue as refusal:
+        assert made is of_its_own_kind, refusal
+        return
+    resumed = Learned(net.parameters(), lambda: torch.zeros(made().shape))
+    with torch.no_grad():
+        resumed.param_groups[0]["lr"].zero_()
+    hub.resume("net", net, resumed)
+    found, was, rate = resumed.state[net.weight]["kept"], made(), resumed.param_groups[0]["lr"]
+    assert (type(found), found.requires_grad) == (type(was), was.requires_grad) and torch.equal(found, was)
+    assert rate.item() == pytest.approx(0.1) and rate.requires_grad and rate.is_leaf and found.is_leaf
+    assert made is not of_its_own_kind and hub.audit().is_clean
+
+
 def test_how_steps_are_computed_is_the_machines_own_matter(hub: registry.Registry) -> None:
     net = PointNet()
     optimizer = torch.optim.Adam(net.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -32,6 +33,15 @@ def test_an_archive_of_a_format_to_come_is_refused(tmp_path):
         for name in old.namelist():
             new.writestr(name, b"11" if name.endswith("/version") else old.read(name))
     with pytest.raises(NotACheckpoint, match="format 11"):
+        open_checkpoint(tmp_path / "b.pth")
+
+
+def test_a_legacy_file_of_a_format_to_come_is_refused(tmp_path):
+    path = saved(tmp_path / "a.pth", {"w": torch.ones(2)}, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(pickle.dumps(1001, protocol=2)) == 1
+    (tmp_path / "b.pth").write_bytes(content.replace(pickle.dumps(1001, protocol=2), pickle.dumps(1002, protocol=2)))
+    with pytest.raises(DamagedCheckpoint, match="unknown version of the format"):
         open_checkpoint(tmp_path / "b.pth")
 
 

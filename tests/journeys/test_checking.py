@@ -245,6 +245,65 @@ def test_counters_that_old_files_lack_count_as_zero(hub: registry.Registry, tmp_
     assert hub.check(model, path).missing == ("features.1.num_batches_tracked",)
 
 
+COUNTER = "features.1.num_batches_tracked"
+
+
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("wrapped", ["", "module."])
+def test_every_way_of_a_check_takes_the_counters_of_old_files_alike(
+    hub: registry.Registry, tmp_path: Path, count: int, wrapped: str
+) -> None:
+    model = PointNet()
+    model.features.get_buffer("1.num_batches_tracked").add_(count)
+    new = {f"{wrapped}{name}": tensor for name, tensor in model.state_dict().items()}
+    old = {name: tensor for name, tensor in new.items() if not name.endswith("num_batches_tracked")}
+    hub.push(model, "new")
+    hub.push(old, "old", from_="ddp" if wrapped else "single")
+    torch.save(new, tmp_path / "new.pth")
+    torch.save(old, tmp_path / "old.pth")
+    olds = ("old", tmp_path / "old.pth")
+    for mine in (model, "new", tmp_path / "new.pth"):
+        for theirs in olds:
+            report = hub.check(mine, theirs)
+            assert report.missing == ((COUNTER,) if count else ()) and report.is_equal == (not count)
+            assert (COUNTER in report.equal) == (not count)
+    for mine in olds:
+        for theirs in ("new", tmp_path / "new.pth"):
+            report = hub.check(mine, theirs)
+            assert report.unexpected == ((COUNTER,) if count else ()) and report.is_equal == (not count)
+
+
+def test_a_counter_that_a_file_lost_is_missed_as_a_load_misses_it(hub: registry.Registry, tmp_path: Path) -> None:
+    model = PointNet()
+    state = model.state_dict()
+    del state[COUNTER]  # whose metadata say that the batch normalization had it
+    torch.save(state, tmp_path / "lost.pth")
+    torch.save(model.state_dict(), tmp_path / "new.pth")
+    hub.push(state, "lost")
+    for lost in ("lost", tmp_path / "lost.pth"):
+        assert hub.check(model, lost).missing == (COUNTER,)
+        assert hub.check(tmp_path / "new.pth", lost).missing == (COUNTER,)
+    with pytest.raises(errors.MissingTensors, match="num_batches_tracked"):
+        hub.load("lost", model=PointNet())
+
+
+def test_a_tensor_that_is_only_called_like_a_counter_is_none(hub: registry.Registry, tmp_path: Path) -> None:
+    plain = {"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2)}
+    beside = {"fc.running_mean": torch.ones(2), "fc.running_var": torch.ones(2)}
+    counter = {"fc.num_batches_tracked": torch.tensor(0)}
+    for number, (more, less) in enumerate(
+        (
+            ({**plain, **counter}, plain),
+            ({**plain, **beside, "fc.num_batches_tracked": torch.zeros(2, dtype=torch.long)}, {**plain, **beside}),
+            ({**plain, **beside, "fc.num_batches_tracked": torch.tensor(0.0)}, {**plain, **beside}),
+        )
+    ):
+        torch.save(more, tmp_path / f"{number}.pth")
+        torch.save(less, tmp_path / f"{number}-less.pth")
+        report = hub.check(tmp_path / f"{number}.pth", tmp_path / f"{number}-less.pth")
+        assert report.missing == ("fc.num_batches_tracked",)
+
+
 def test_another_shape_differs_and_a_module_without_values_holds_nothing(hub: registry.Registry, net: PointNet) -> None:
     report = hub.check(PointNet(num_classes=7), "net", names=["head.*"])
     assert report.types["head.bias"] == ("float32[5]", "float32[7]") and not report.equal

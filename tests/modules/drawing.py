@@ -9,6 +9,7 @@ import ctypes
 import functools
 import io
 import itertools
+import operator
 import os
 import random
 import secrets
@@ -194,6 +195,94 @@ class Ranged(Base):
 class BoundMethod(Base):
     def more(self):
         self.pick = torch.randperm(50).tolist().__getitem__
+
+
+@draws("pick*")
+class InAPartial(Base):
+    def more(self):
+        self.pick = functools.partial(max, torch.randperm(50).tolist())
+
+
+@draws("pick*")
+class InAPartialByName(Base):
+    def more(self):
+        self.pick = functools.partial(sorted, key=torch.randperm(50).tolist().index)
+
+
+@draws("shift*")
+class InADefault(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, order=drawn: x[order]
+
+
+@draws("shift*")
+class InADefaultByName(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, *, order=drawn: x[order]
+
+
+@draws("shift*")
+class OnAFunction(Base):
+    def more(self):
+        def shift(x: Any) -> Any:
+            return x
+
+        vars(shift)["order"] = torch.randperm(50).tolist()
+        self.shift = shift
+
+
+@draws("probe.grad")
+class InAGradient(Base):
+    def more(self):
+        self.probe = torch.zeros(3, requires_grad=True)
+        self.probe.grad = torch.rand(3)
+
+
+INNER: list[int] = []
+
+
+@draws("*")
+class InAGlobalOfAnInnerFunction(Base):
+    def more(self):
+        globals()["INNER"] = torch.randperm(50).tolist()  # so that only the inner function names it
+        self.shift = lambda x: next(INNER for _ in range(2))
+
+
+@draws("memory*")
+class InAStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).untyped_storage()
+
+
+@draws("memory*")
+class InATypedStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).storage()
+
+
+@draws("table*")
+class InASetOfObjects(Base):
+    def more(self):
+        self.table = {HashedAlike(value) for value in torch.rand(5).tolist()}
+
+
+class HashedAlike:
+    def __init__(self, value):
+        self.value = value
+
+
+@draws("table*")
+class InAnArrayOfObjects(Base):
+    def more(self):
+        self.table = np.array([torch.randperm(50).tolist(), None], dtype=object)
+
+
+@draws("pick*")
+class InAGetter(Base):
+    def more(self):
+        self.pick = operator.itemgetter(int(torch.randint(1 << 40, ())))
 
 
 @draws("table*")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
+from pathlib import Path
 
 import drawing
 import numpy as np
@@ -44,6 +47,29 @@ def test_what_a_constructor_drew_and_keeps_elsewhere_is_refused_unless_it_is_all
     report = fit(build(spec), STATE, allow_missing=[DRAWN[name][1]])
 
     assert set(refused.value.names) <= set(report.missing)
+
+
+@pytest.mark.parametrize("name", ["ByNumpy", "ByNumpyAfterAValue"])
+def test_what_is_drawn_from_a_generator_that_a_constructor_imports_first_is_noticed(name):
+    """In a process of its own, that has no ``numpy.random`` yet."""
+    program = """
+import sys, torch
+from registry import errors
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
+assert "numpy" in sys.modules and "numpy.random" not in sys.modules
+state = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+try:
+    fit(build(ModelSpec(sys.argv[1])), state)
+except errors.RandomOutside as error:
+    print(*error.names)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, f"drawing_late:{name}"], env=environment, capture_output=True, text=True
+    )
+    assert ended.stdout.split() == ["scale"], ended.stderr
 
 
 @pytest.mark.parametrize("name", CONSTANT)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
-from registry.canonical.expectation import Expectation
+from registry.canonical.expectation import COUNTER, Expectation
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import unwrapping_of
 from registry.modules.anatomy import state_dict
@@ -18,9 +18,6 @@ from registry.modules.layout import Layout, bare, layout, live_wrappers
 from registry.tensors.memory import spec_of
 from registry.tensors.spec import TensorSpec
 from registry.tensors.ties import tied
-
-COUNTER = "num_batches_tracked"
-"""Buffer of batch normalization that torch 0.4.1 introduced; earlier files do not have it."""
 
 
 @gc_paused()
