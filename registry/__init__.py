@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VERBS = (
     "alias",
     "audit",
+    "card",
     "check",
     "diff",
     "doctor",

@@ -105,6 +105,9 @@ class Registry:
         step: int | None = ...,
         epoch: int | None = ...,
         example: object = ...,
+        builder: str | None = ...,
+        base: str | None = ...,
+        with_base: bool = ...,
         blocking: Literal[True] = ...,
         timeout: timedelta = ...,
         progress: Progress | None = ...,
@@ -135,6 +138,9 @@ class Registry:
         step: int | None = ...,
         epoch: int | None = ...,
         example: object = ...,
+        builder: str | None = ...,
+        base: str | None = ...,
+        with_base: bool = ...,
         blocking: Literal[False],
         timeout: timedelta = ...,
         progress: Progress | None = ...,
@@ -165,6 +171,9 @@ class Registry:
         step: int | None = None,
         epoch: int | None = None,
         example: object = None,
+        builder: str | None = None,
+        base: str | None = None,
+        with_base: bool = False,
         blocking: bool = True,
         timeout: timedelta = TIMEOUT,
         progress: Progress | None = None,
@@ -199,6 +208,12 @@ class Registry:
                 stored with the outputs, which ``load(..., verify="outputs")`` compares.
             optimizer: of a live model; its state is stored beside the weights, keyed by parameter name, for ``resume``.
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
+            builder: the library that makes the model of its configuration: ``"transformers"``, ``"diffusers"``,
+                ``"timm"`` or ``"peft"``; by default the one that wrote the folder or made the model, where it makes that
+                very model. ``"none"`` stores the weights and the files beside them without one.
+            base: reference of the version that an adapter of PEFT is of; of a live one by default the version here that
+                has the weights of its base.
+            with_base: store the base of a live adapter, too, as ``NAME-base``, where it is not here.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
             timeout: how long the ranks of a job wait for each other; a number is one of seconds.
@@ -218,7 +233,7 @@ class Registry:
         request = PushRequest(
             source,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -233,6 +248,8 @@ class Registry:
             step=step,
             epoch=epoch,
             example=example,
+            base=base,
+            with_base=with_base,
             progress=progress,
         )
         return push(self._home, request) if blocking else push_later(self._home, request)
@@ -277,6 +294,7 @@ class Registry:
         init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
+        builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
 
@@ -286,7 +304,7 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
+        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
 
     @checked
     def check(
@@ -340,6 +358,7 @@ class Registry:
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
+        base: str | None = ...,
         report: Literal[False] = ...,
     ) -> nn.Module: ...
 
@@ -361,6 +380,7 @@ class Registry:
         cast: torch.dtype | None = ...,
         verify: LoadVerify = ...,
         resident: bool = ...,
+        base: str | None = ...,
         report: Literal[True],
     ) -> tuple[nn.Module, LoadReport]: ...
 
@@ -382,6 +402,7 @@ class Registry:
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         resident: bool = False,
+        base: str | None = None,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -409,6 +430,8 @@ class Registry:
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
             resident: read the weights into memory of this process, and check that memory. By default they stay mapped
                 from the store, which costs no memory until they are trained, but feels what somebody does to the files.
+            base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
+                that it was pushed with.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -431,6 +454,7 @@ class Registry:
             cast=cast,
             verify=verify,
             resident=resident,
+            base=base,
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
@@ -462,6 +486,21 @@ class Registry:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
         return self._home.resolve(ref)
+
+    @checked
+    def card(self, name: str, text: str | None = None) -> str | None:
+        """Return the card of a model: what its users should know, in Markdown; or None where it has none.
+
+        Args:
+            text: the card from now on; an empty text takes it away. What it was stays in the trail. A push of a folder
+                with a ``README.md`` sets it, too.
+
+        Raises:
+            RegistryError: there is no such name, or the text is too long.
+        """
+        if text is not None:
+            self.catalog.set_card(name, text)
+        return self.catalog.card(name)
 
     @checked
     def list(
@@ -515,10 +554,10 @@ class Registry:
 
     @checked
     def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
-        """Write a version to a new file that other programs read.
+        """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
 
         Args:
-            format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
+            format: ``"hf"`` is what ``from_pretrained`` loads: weights, configurations, tokenizer and card. Else by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
                 torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.

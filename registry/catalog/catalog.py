@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash, versions
+from registry.catalog import aliases, blobs, bookkeeping, cards, listing, lookup, statements, trail, trash, versions
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
@@ -119,6 +119,20 @@ class Catalog:
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""
         return listing.count(self._database, name, trashed)
+
+    def with_weights(self, digest: str) -> Entry | None:
+        """Return the newest live version of whatever name that has weights of this digest, or None."""
+        found = listing.read(self._database.rows(statements.WHOLE_WITH_WEIGHTS, weights=digest))
+        return found[0] if found else None
+
+    def card(self, name: str) -> str | None:
+        """Return what a model's users should know, in Markdown, or None.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        lookup.check_known(self._database, check_model_name(name))
+        return cards.card(self._database, name)
 
     def models(self) -> tuple[ModelSummary, ...]:
         """Return the names that have a live version."""
@@ -276,6 +290,18 @@ class Catalog:
         """
         with self._change() as change:
             aliases.drop(change, check_model_name(name), check_alias(alias))
+
+    def set_card(self, name: str, text: str) -> None:
+        """Give a model a card; an empty text takes it away.
+
+        Raises:
+            UnknownModel: there is no such name.
+            InvalidFact: it is too long, or is no text.
+        """
+        lookup.check_known(self._database, check_model_name(name))
+        cards.check_card(text)
+        with self._change() as change:
+            cards.set_card(change, name, text)
 
     def trash(self, entry: Entry, *, force: bool = False) -> None:
         """Put a version into the trash; with ``force`` its aliases are dropped.

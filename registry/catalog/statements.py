@@ -211,6 +211,8 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 # A new version, or more about one
 
 MODEL = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(_same("name", _MODELS.c.name))
+CARD = select(_MODELS.c.card).where(_same("name", _MODELS.c.name))
+SET_CARD = update(_MODELS).where(_same("name", _MODELS.c.name))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS = (
@@ -222,6 +224,8 @@ SAME_WEIGHTS = (
         _VERSIONS.c.init,
         _VERSIONS.c.init_as,
         _VERSIONS.c.unwrapping,
+        _VERSIONS.c.builder,
+        _VERSIONS.c.base,
     )
     .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), _IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())
@@ -248,6 +252,7 @@ WITH_RECORD = (
 WITH_WEIGHTS = (
     select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), _IS_LIVE).order_by(_VERSIONS.c.id.desc())
 )
+WHOLE_WITH_WEIGHTS = _whole(WITH_WEIGHTS.limit(1))
 
 # Aliases
 

@@ -52,9 +52,18 @@ class Flaw:
 
 
 def append(
-    change: Change, verb: str, version: HeldVersion | None = None, details: Mapping[str, Any] | None = None
+    change: Change,
+    verb: str,
+    version: HeldVersion | None = None,
+    details: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
 ) -> None:
-    """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
+    """Add an event, in the transaction of what it tells and after that: it carries what the version then is.
+
+    Args:
+        model: the name of the model that it is about, where it is about no version.
+    """
     told = None
     if version is not None:
         # An alias belongs to the model: to move it leaves the facts as they were.
@@ -70,7 +79,7 @@ def append(
         "at": change.at,
         "actor": change.actor,
         "verb": verb,
-        "name": version.name if version else None,
+        "name": version.name if version else model,
         "reference": version.ref if version else None,
         "digest": version.weights if version else None,
         "details": canonical_json(details or {}),

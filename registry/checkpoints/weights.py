@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.canonical.owned import Met
+from registry.checkpoints.documents import Documents
 from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
 from registry.tensors.source import TensorSource
@@ -61,6 +62,8 @@ class Checkpoint:
     """For a live module: the wrappers in it, outermost first, known from the types of the objects."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """What the other files of its folder hold, by their path in it."""
+    documents: Documents = field(default_factory=Documents)
+    """Of a folder: the plain files beside its weights."""
     files: tuple[OpenedFile, ...] = ()
     """What its tensors are read from; where ``path`` is a file, that is the first."""
     notes: tuple[str, ...] = ()

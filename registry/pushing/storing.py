@@ -129,6 +129,8 @@ def _new_version(
         parent_uid=parent.uid if parent else None,
         parent_number=parent.version if parent else None,
         parent_record=parent.record_digest if parent else None,
+        base=prepared.base,
+        builder=recipe.builder,
         epoch=request.epoch,
         step=request.step,
         note=request.note,
@@ -138,7 +140,7 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents)
+    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card)
 
 
 @cache

@@ -277,15 +277,15 @@ def _was_collected(catalog: CatalogProtocol, entry: Entry) -> bool:
 
 def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
     """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
-    if entry.model_class is None:
+    if entry.model_class is None or entry.builder == "peft":
         return
     from registry.canonical.match import unmet
-    from registry.loading.load import LoadRequest, specification
+    from registry.loading.libraries import recorded_spec
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 
     try:
-        spec = specification(entry, LoadRequest(), home.recorded_class(entry))
+        spec = recorded_spec(home, entry)
         wanted = expect(build(spec).module)
     except RegistryError as error:
         unchecked.append(f"{entry.ref}: {error}")
