@@ -9,7 +9,7 @@ import typer
 
 COMMANDS = (
     *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
-    *("gc", "demo", "doctor"),
+    *("card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -40,6 +40,8 @@ def push(
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
+    builder: options.Builder = None,
+    base: options.Base = None,
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,
@@ -53,6 +55,9 @@ def push(
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
     `registry.load` can build it. Weights that the name has already make no new version.
+
+    A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
+    the model's card. The library that wrote it makes the model of it again.
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
@@ -78,6 +83,8 @@ def push(
             parent=parent,
             note=note,
             force_new=force_new,
+            builder=builder,
+            base=base,
             example=options.parse_example(example, example_shape, seed),
             progress=progress,
         )

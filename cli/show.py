@@ -27,6 +27,8 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
         "class": _construction(entry),
+        "kept beside": ", ".join(entry.attachments),
+        "base": f"the weights {entry.base[:12]}" if entry.base else "",
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
@@ -51,6 +53,8 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
 
 def _construction(entry: Entry) -> str:
     """Word how the model is made, as Python has it."""
+    if entry.builder is not None:
+        return f"{entry.model_class or 'a model'}, made by {entry.builder} of its configuration"
     if entry.model_class is None:
         return "not known"
     if entry.init_as == "unknown":

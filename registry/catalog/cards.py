@@ -39,5 +39,5 @@ def set_card(change: Change, name: str, text: str | None) -> None:
     row = change.connection.row(statements.CARD, name=name)
     if row is None or row.card == text:
         return
-    change.connection.run(statements.SET_CARD, name=name, card=text)
+    change.connection.run(statements.SET_CARD, model=row.id, card=text)
     trail.append(change, "card", details={"card": text}, model=name)

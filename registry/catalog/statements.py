@@ -211,8 +211,8 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 # A new version, or more about one
 
 MODEL = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(_same("name", _MODELS.c.name))
-CARD = select(_MODELS.c.card).where(_same("name", _MODELS.c.name))
-SET_CARD = update(_MODELS).where(_same("name", _MODELS.c.name))
+CARD = select(_MODELS.c.id, _MODELS.c.card).where(_same("name", _MODELS.c.name))
+SET_CARD = update(_MODELS).where(_same("model", _MODELS.c.id))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS = (

@@ -78,7 +78,7 @@ def read_documents(folder: Path) -> Documents:
         else:
             others.append(name)
     files = tuple(span.file for span in tokenizer.values() if isinstance(span.file, OpenedFile))
-    return Documents(config, tokenizer, card, tuple(others), files)
+    return Documents(config, tokenizer, card, others=tuple(others), files=files)
 
 
 def kind_of(path: str) -> str | None:

@@ -123,7 +123,7 @@ class BaseNotHere(RegistryError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"the base that this adapter is of is not stored here; push it first, or let this push store it, too, as "
-            f"'{name}': with_base=True (--with-base)"
+            f"'{name}': with_base=True"
         )
 
 

@@ -65,7 +65,7 @@ def check_folder(out: str | os.PathLike[str]) -> Path:
     Raises:
         CannotExport: there is something in it, or its parent is not there.
     """
-    path = Path(out)
+    path = Path(out).absolute()
     try:
         is_free = not os.path.lexists(path) or (path.is_dir() and not path.is_symlink() and not any(path.iterdir()))
     except (OSError, ValueError) as error:
@@ -79,7 +79,10 @@ def check_folder(out: str | os.PathLike[str]) -> Path:
 
 def in_files(manifest: Manifest, entry: Entry, config: Configuration) -> Manifest:
     """Return a version's tensors as the library's own files have them: under its names, the tied ones once."""
-    again = {name for tie in manifest.ties for name in tie[1:]} if entry.builder in DROPS_TIES else set()
+    again: set[str] = set()
+    for tie in manifest.ties if entry.builder in DROPS_TIES else ():
+        kept = next((name for name in tie if name not in entry.unwrapping.absent), tie[0])  # as the pushed folder did
+        again.update(name for name in tie if name != kept)
     tensors = {
         config.names.get(name, name): stored for name, stored in manifest.tensors.items() if name not in again
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from registry.canonical.expectation import Expectation
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.libraries import LibraryRefused
 from registry.errors.models import ConstructorFailed, first_line
@@ -15,6 +16,7 @@ from registry.errors.root import RegistryError
 from registry.modules.builders.specification import LibrarySpec, give_dtypes
 from registry.modules.builders.table import ADAPTER, library, offline, parsed
 from registry.modules.building.specification import ModelSpec
+from registry.modules.holding import Holdings
 from registry.modules.layout import bare, layout
 from registry.modules.live import LiveTensor
 from registry.tensors.spec import tensor_digest, weights_digest
@@ -90,3 +92,18 @@ def base_digest(base: Checkpoint) -> str:
         if source.identity not in digests:
             digests[source.identity] = tensor_digest(source.spec, source.pieces(own=False))
     return weights_digest((name, t.spec, digests[t.identity]) for name, t in weights.tensors.items())
+
+
+def only(held: Holdings, module: nn.Module, *, adapter: bool, base: bool) -> Holdings:
+    """Return what a live adapter holds under the names of its file, and of its base under the base's own."""
+    peft: Any = library("peft", held.model)
+    model = bare(module)
+    names = {**(peft.base_names(model) if base else {}), **(peft.adapter_names(model) if adapter else {})}
+    tensors = {own: held.tensors[live] for live, own in names.items() if live in held.tensors}
+    ties = tuple(
+        group
+        for tie in held.expectation.ties
+        if len(group := tuple(dict.fromkeys(names[live] for live in tie if live in names))) > 1
+    )
+    expectation = Expectation({name: source.spec for name, source in tensors.items()}, ties=ties)
+    return Holdings(held.model, tensors, {}, expectation)
