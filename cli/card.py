@@ -15,7 +15,9 @@ def card(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")],
     file: Annotated[
         Path | None,
-        typer.Option("--set", metavar="FILE", help="Take this text, in Markdown, as the card; an empty one removes it."),
+        typer.Option(
+            "--set", metavar="FILE", help="Take this text, in Markdown, as the card; an empty one removes it."
+        ),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,

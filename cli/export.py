@@ -13,10 +13,14 @@ from .rendering import print_json, say, size
 
 def export(
     ref: options.Ref,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The file, or with hf the folder, to write; it must not exist.")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The file, or with hf the folder, to write; it must not exist.")
+    ],
     format: Annotated[
         str | None,
-        typer.Option("--format", help="safetensors, pth, ddp, compile, as-saved or hf. [default: what OUT's suffix says]"),
+        typer.Option(
+            "--format", help="safetensors, pth, ddp, compile, as-saved or hf. [default: what OUT's suffix says]"
+        ),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,

@@ -109,7 +109,10 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         },
         "ties": inspection.ties,
         "builder": inspection.recipe.builder,
-        "kept_beside": {"config": sorted(inspection.documents.config), "tokenizer": sorted(inspection.documents.tokenizer)},
+        "kept_beside": {
+            "config": sorted(inspection.documents.config),
+            "tokenizer": sorted(inspection.documents.tokenizer),
+        },
         "restored": form.restored,
         "defaulted": form.defaulted,
         "training": list(checkpoint.training),

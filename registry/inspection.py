@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from registry.canonical.expectation import Expectation
     from registry.modules.building.build import Built
-    from registry.modules.builders.specification import LibrarySpec
-    from registry.modules.building.specification import ModelSpec
+    from registry.modules.building.specification import Constructs
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Inspection:
     checkpoint: Checkpoint
     weights: WeightSet
     form: Form
-    spec: ModelSpec | LibrarySpec | None
+    spec: Constructs | None
     probe: Built | None
     """What was made of the class, to ask it for its names; its parameters may have no values."""
     expectation: Expectation | None
@@ -358,7 +357,7 @@ def _public_name(module: nn.Module) -> str | None:
     return f"{package}:{kind.__name__}" if is_public else target_of(kind)[0]
 
 
-def _ask_class(spec: ModelSpec | LibrarySpec | None) -> tuple[Built | None, Expectation | None]:
+def _ask_class(spec: Constructs | None) -> tuple[Built | None, Expectation | None]:
     """Build the class, if one is known, and return what it wants."""
     if spec is None:
         return None, None

@@ -209,8 +209,8 @@ class Registry:
             optimizer: of a live model; its state is stored beside the weights, keyed by parameter name, for ``resume``.
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
             builder: the library that makes the model of its configuration: ``"transformers"``, ``"diffusers"``,
-                ``"timm"`` or ``"peft"``; by default the one that wrote the folder or made the model, where it makes that
-                very model. ``"none"`` stores the weights and the files beside them without one.
+                ``"timm"`` or ``"peft"``; by default the one that wrote the folder or made the model, where it makes
+                that very model. ``"none"`` stores the weights and the files beside them without one.
             base: reference of the version that an adapter of PEFT is of; of a live one by default the version here that
                 has the weights of its base.
             with_base: store the base of a live adapter, too, as ``NAME-base``, where it is not here.
@@ -557,8 +557,9 @@ class Registry:
         """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
 
         Args:
-            format: ``"hf"`` is what ``from_pretrained`` loads: weights, configurations, tokenizer and card. Else by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
-                torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+            format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
+                torch. ``"hf"`` is what ``from_pretrained`` loads: weights, configurations, tokenizer and card.
+                ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
 

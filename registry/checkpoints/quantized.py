@@ -18,7 +18,7 @@ def unscaled(tensors: Mapping[str, TensorSource], config: str | None) -> list[st
     """Return the names of codes beside which no scale stands, of a model whose configuration says it is quantized.
 
     Every method keeps both in one module, under names of its own (``scales``, ``weight_scale_inv``, ``SCB``,
-    ``weight.absmax``). So whatever else stands there, and is none of the few things that are no scales, is taken for it.
+    ``weight.absmax``). So whatever else stands there, and is not known to be something else, is one.
     """
     if not _says_so(config):
         return []

@@ -107,7 +107,9 @@ class OtherBase(RegistryError):
     """The base that was given is not the one that the adapter was trained on."""
 
     def __init__(self, ref: str, base: str, wanted: str) -> None:
-        super().__init__(f"{ref} is an adapter of the weights {wanted[:12]}, which {base} does not have; leave base out")
+        super().__init__(
+            f"{ref} is an adapter of the weights {wanted[:12]}, which {base} does not have; leave base out"
+        )
 
 
 class NotAnAdapter(RegistryError):

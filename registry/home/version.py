@@ -11,8 +11,7 @@ from registry.catalog.entry import Entry
 if TYPE_CHECKING:
     import torch
 
-    from registry.modules.builders.adapters import AdapterSpec
-    from registry.modules.builders.specification import LibrarySpec
+    from registry.modules.building.specification import Constructs
     from registry.modules.building.trust import Recorded
     from registry.tensors.manifest import Manifest
 
@@ -32,7 +31,7 @@ class OpenedVersion:
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
     """The class that the entry names."""
-    spec: LibrarySpec | AdapterSpec | None = None
+    spec: Constructs | None = None
     """What a library makes of what is kept beside the weights, where the entry names a builder."""
     base: OpenedVersion | None = None
     """Of an adapter: the version that it is put on."""

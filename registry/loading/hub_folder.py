@@ -42,8 +42,9 @@ def export_folder(home: Home, ref: str, out: str | os.PathLike[str]) -> Path:
     manifest, config = home.manifest(entry), configuration(home, entry)
     if not config.files:
         raise CannotExport(
-            str(path), f"no configuration of a library is kept with {entry.ref}; push the folder that has it, or the "
-            "live model, or export to a .safetensors file"
+            str(path),
+            f"no configuration of a library is kept with {entry.ref}; push the folder that has it, or the "
+            "live model, or export to a .safetensors file",
         )
     if manifest.values:
         name = next(iter(manifest.values))
@@ -83,9 +84,7 @@ def in_files(manifest: Manifest, entry: Entry, config: Configuration) -> Manifes
     for tie in manifest.ties if entry.builder in DROPS_TIES else ():
         kept = next((name for name in tie if name not in entry.unwrapping.absent), tie[0])  # as the pushed folder did
         again.update(name for name in tie if name != kept)
-    tensors = {
-        config.names.get(name, name): stored for name, stored in manifest.tensors.items() if name not in again
-    }
+    tensors = {config.names.get(name, name): stored for name, stored in manifest.tensors.items() if name not in again}
     return replace(manifest, tensors=tensors, ties=(), metadata=None, wrappers=())
 
 

@@ -17,7 +17,7 @@ from registry.home.version import OpenedVersion
 from registry.modules.builders.adapters import AdapterSpec
 from registry.modules.builders.specification import LibrarySpec
 from registry.modules.builders.table import library
-from registry.modules.building.specification import ModelSpec
+from registry.modules.building.specification import Constructs
 from registry.modules.layout import bare, layout
 from registry.tensors.manifest import Manifest, StoredTensor
 
@@ -28,7 +28,7 @@ ADAPTER = "peft"
 """The builder of what is put on a base."""
 
 
-def recorded_spec(home: Home, entry: Entry, base: Entry | None = None) -> ModelSpec | LibrarySpec | AdapterSpec:
+def recorded_spec(home: Home, entry: Entry, base: Entry | None = None) -> Constructs:
     """Return what makes a version's model, after asking whether what that imports may be imported.
 
     Args:
@@ -134,5 +134,4 @@ def with_library(
         base = None if is_callers else open_base(base_entry(home, entry, request.base))
     if not request.is_as_recorded:
         return replace(version, base=base)
-    made = recorded_spec(home, entry, base.entry if base is not None else None)
-    return replace(version, spec=None if isinstance(made, ModelSpec) else made, base=base)
+    return replace(version, spec=recorded_spec(home, entry, base.entry if base is not None else None), base=base)

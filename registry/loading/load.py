@@ -240,8 +240,7 @@ def load_here(
     device = ranks.usable_device(request.device) if request.device is not None else None
     built: Built | None = None
     if request.model is None:
-        is_librarys = version.spec is not None and request.is_as_recorded
-        built = build(version.spec if is_librarys else specification(entry, request, version.recorded))
+        built = build(version.spec or specification(entry, request, version.recorded))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=request.cast)
     else:

@@ -107,7 +107,7 @@ def _proved(home: Home, request: PushRequest, inspection: Inspection, base: Entr
     except (LibraryMissing, LibraryRefused, ModelError, ModelNeeded, UntrustedClass) as error:
         return (f"whether it fits on {base.ref} was not checked: {error}",)
     shapes = {own: tuple(slots[live].tensor.shape) for live, own in names.items()}
-    if (why := _misfit(inspection, shapes, {live for live in slots})) is not None:
+    if (why := _misfit(inspection, shapes, set(slots))) is not None:
         raise BuilderMismatch("peft", source, f"on {base.ref} {why}")
     if request.is_live:
         module: Any = request.source

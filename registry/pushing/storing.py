@@ -140,7 +140,9 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card)
+    return NewVersion(
+        prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card
+    )
 
 
 @cache

@@ -13,9 +13,9 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.libraries import LibraryRefused
 from registry.errors.models import ConstructorFailed, first_line
 from registry.errors.root import RegistryError
-from registry.modules.builders.specification import LibrarySpec, give_dtypes
+from registry.modules.builders.specification import give_dtypes
 from registry.modules.builders.table import ADAPTER, library, offline, parsed
-from registry.modules.building.specification import ModelSpec
+from registry.modules.building.specification import Constructs
 from registry.modules.holding import Holdings
 from registry.modules.layout import bare, layout
 from registry.modules.live import LiveTensor
@@ -26,7 +26,7 @@ from registry.tensors.spec import tensor_digest, weights_digest
 class AdapterSpec:
     """A base and the configuration of an adapter on it; built as a class with its arguments is."""
 
-    base: ModelSpec | LibrarySpec
+    base: Constructs
     config: Mapping[str, str]
     dtypes: Mapping[str, str] = field(default_factory=dict)
     """Of the adapter's tensors, by the names in its file."""

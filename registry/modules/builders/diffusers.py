@@ -42,6 +42,7 @@ def converted(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str
     """Return nothing: there is no other form."""
     return None
 
+
 def _class(config: Mapping[str, Any]) -> Any:
     name = config.get("_class_name")
     if not isinstance(name, str) or not name.isidentifier():

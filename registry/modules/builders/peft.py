@@ -58,7 +58,8 @@ def wrap(base: nn.Module, config: Mapping[str, Any]) -> nn.Module:
         found["init_lora_weights"] = True  # which weights it began with, its own say
     found["inference_mode"] = False
     try:
-        read = PeftConfig.from_peft_type(**found)
+        kinds: Any = PeftConfig
+        read = kinds.from_peft_type(**found)
     except (KeyError, ValueError, TypeError) as error:
         raise LibraryRefused("peft", f"its {ADAPTER} is not understood ({error!s:.200})") from error
     with warnings.catch_warnings():
@@ -92,7 +93,9 @@ def adapter_names(module: nn.Module) -> dict[str, str]:
     in_file = {id(tensor): name for name, tensor in found.items()}
     names = {name: in_file[id(slot.tensor)] for name, slot in slots.items() if id(slot.tensor) in in_file}
     if set(names.values()) != set(found):
-        raise LibraryRefused("peft", f"an adapter like this ({type(model).__name__}) is saved otherwise than it is held")
+        raise LibraryRefused(
+            "peft", f"an adapter like this ({type(model).__name__}) is saved otherwise than it is held"
+        )
     return names
 
 

@@ -49,7 +49,9 @@ def names_in_files(builder: str, module: nn.Module) -> dict[str, str]:
     return {name: own for name, own in names.items() if name != own}
 
 
-def in_memory(weights: WeightSet, spec: LibrarySpec, module: nn.Module, source: str) -> tuple[WeightSet, dict[str, str]]:
+def in_memory(
+    weights: WeightSet, spec: LibrarySpec, module: nn.Module, source: str
+) -> tuple[WeightSet, dict[str, str]]:
     """Return the weights of a file as the library's model holds them, and what it calls them in files.
 
     A library may write tensors under other names than its model has, or split and joined. What is only renamed stays
@@ -72,7 +74,9 @@ def in_memory(weights: WeightSet, spec: LibrarySpec, module: nn.Module, source: 
     except LibraryRefused as error:
         raise BuilderMismatch(spec.builder, source, str(error).rpartition(": ")[2]) from error
     except Exception as error:  # the library's own words, of which any may come
-        raise BuilderMismatch(spec.builder, source, f"it raised {type(error).__name__} ({first_line(error)})") from error
+        raise BuilderMismatch(
+            spec.builder, source, f"it raised {type(error).__name__} ({first_line(error)})"
+        ) from error
     if state is None:
         return weights, own
     held = {name: LiveTensor(source, name, tensor) for name, tensor in state.items()}

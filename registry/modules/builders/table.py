@@ -118,10 +118,10 @@ def offline() -> Iterator[None]:
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    constants = sys.modules.get("huggingface_hub.constants")
+    constants: Any = sys.modules.get("huggingface_hub.constants")
     was = getattr(constants, "HF_HUB_OFFLINE", None)
     if was is not None:
-        constants.HF_HUB_OFFLINE = True  # type: ignore[union-attr]
+        constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
@@ -132,4 +132,6 @@ def offline() -> Iterator[None]:
                 os.environ[name] = value
         constants = sys.modules.get("huggingface_hub.constants")
         if constants is not None:  # imported inside, it read the variable
-            constants.HF_HUB_OFFLINE = was if was is not None else before["HF_HUB_OFFLINE"] in ("1", "ON", "YES", "TRUE")
+            constants.HF_HUB_OFFLINE = (
+                was if was is not None else before["HF_HUB_OFFLINE"] in ("1", "ON", "YES", "TRUE")
+            )

@@ -28,7 +28,8 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     model: Any = cls._from_config(cls.config_class.from_dict(found))
     if GENERATION in config and hasattr(model, "generation_config"):
         model.generation_config = transformers.GenerationConfig.from_dict(_data(config[GENERATION]))
-    return model
+    built: nn.Module = model
+    return built
 
 
 def describe(module: nn.Module) -> dict[str, str]:
@@ -70,7 +71,7 @@ def converted(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str
         LibraryRefused: the file lacks some, or has some that the model does not.
     """
     found = _data(config[MAIN])
-    cls = _class(found)
+    cls: Any = _class(found)
     model, told = cls.from_pretrained(
         None,
         config=cls.config_class.from_dict(found),
@@ -80,7 +81,9 @@ def converted(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str
     )
     for key, what in (("missing_keys", "it has no"), ("unexpected_keys", "no tensor of the model is")):
         if names := sorted(told.get(key, ())):
-            raise LibraryRefused("transformers", f"{what} '{names[0]}'" + f" and {len(names) - 1} more" * (len(names) > 1))
+            raise LibraryRefused(
+                "transformers", f"{what} '{names[0]}'" + f" and {len(names) - 1} more" * (len(names) > 1)
+            )
     state: dict[str, Any] = model.state_dict()
     return state
 
@@ -97,12 +100,13 @@ def _class(config: Mapping[str, Any]) -> Any:
         raise LibraryRefused("transformers", "its config.json names no class under 'architectures'")
     if config.get("quantization_config"):
         raise LibraryRefused("transformers", "the weights are quantized, which only its from_pretrained takes")
-    cls = getattr(transformers, name, None)
+    cls: Any = getattr(transformers, name, None)
     is_model = isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)
     if not is_model or not cls.__module__.startswith("transformers."):
         raise LibraryRefused(
-            "transformers", f"'{name:.60}' is not a model of transformers {transformers.__version__}; code that comes "
-            "with weights is never run"
+            "transformers",
+            f"'{name:.60}' is not a model of transformers {transformers.__version__}; code that comes "
+            "with weights is never run",
         )
     kind = config.get("model_type")
     if kind is not None and kind != cls.config_class.model_type:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from registry.checkpoints.weights import Checkpoint
-    from registry.modules.builders.specification import LibrarySpec
     from registry.modules.building.constructor import Constructed
-    from registry.modules.building.specification import ModelSpec
+    from registry.modules.building.specification import Constructs, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Recipe:
     """``"package.module:Class"``, or a function in the place of the class."""
     init: Arguments = field(default_factory=Arguments)
     init_as: str = "kwargs"
-    spec: ModelSpec | LibrarySpec | None = None
+    spec: Constructs | None = None
     """What the push builds, to ask the class for its names; with what looks like a secret, too."""
     notes: tuple[str, ...] = ()
     offered: Mapping[str, Any] = field(default_factory=dict)
