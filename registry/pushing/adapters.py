@@ -26,6 +26,8 @@ from registry.pushing.request import Prepared, PushRequest
 from registry.reference import check_new_model_name
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from registry.checkpoints.weights import Checkpoint
 
 
@@ -75,11 +77,26 @@ def _stored(home: Home, request: PushRequest, checkpoint: Checkpoint, name: str)
     base = peft.base_model(request.source)
     builder = of_class(model_class(base))
     if builder is not None and builder != "peft":
-        texts = library(builder, checkpoint.source).describe(base)
-        recipe = replace(inspection.recipe, builder=builder)
-        inspection = replace(inspection, recipe=recipe, documents=Documents(config=texts))
+        inspection = _with_builder(inspection, builder, base)
     plain = PushRequest({}, name, Question(), request.timeout)
     return store(home, plain, Prepared(name, inspection, attach_files(inspection.documents), None, None))
+
+
+def _with_builder(inspection: Inspection, builder: str, base: nn.Module) -> Inspection:
+    """Return what is known of a base with its builder, where that makes a model of these tensors."""
+    from registry.modules.builders.recognition import fits
+    from registry.modules.builders.specification import LibrarySpec
+
+    source = inspection.checkpoint.source
+    dtypes = {name: tensor.spec.dtype for name, tensor in inspection.tensors.items()}
+    try:
+        texts = library(builder, source).describe(base)
+        if not fits(LibrarySpec(builder, texts, dtypes, source), inspection.tensors):
+            return inspection
+    except (LibraryMissing, LibraryRefused, ModelError):
+        return inspection
+    recipe = replace(inspection.recipe, builder=builder)
+    return replace(inspection, recipe=recipe, documents=Documents(config=texts))
 
 
 def _proved(home: Home, request: PushRequest, inspection: Inspection, base: Entry) -> tuple[str, ...]:

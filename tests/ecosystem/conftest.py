@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def declare_vision_operators() -> None:
         for name in {one or other for one, other in re.findall(r'register_meta\("(\w+)"\)|torchvision::(\w+)', text)}:
             declared.define(f"{name}(Tensor a) -> Tensor")
         _LIBRARIES.append(declared)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of what is tested here may reach for it, whatever a configuration names."""
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family != socket.AF_UNIX:
+            raise AssertionError(f"it connects to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 @pytest.fixture(autouse=True, scope="session")

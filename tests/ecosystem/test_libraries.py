@@ -63,11 +63,12 @@ def test_what_is_exported_is_what_the_library_reads(
 
 
 def test_shards_a_tokenizer_and_generation_settings_come_back(hub: registry.Registry, tmp_path: Path) -> None:
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     model, run = tiny.decoder()
     words = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?").save_pretrained(tmp_path / "saved")
     model.save_pretrained(tmp_path / "saved", max_shard_size="20KB")
     assert (tmp_path / "saved" / "model.safetensors.index.json").exists()
@@ -124,8 +125,9 @@ def test_weights_that_the_library_joins_are_stored_as_its_model_holds_them(
 def test_a_model_in_bfloat16_comes_back_so(hub: registry.Registry, tmp_path: Path) -> None:
     from transformers import LlamaForCausalLM
 
-    tiny.llama(dtype="bfloat16").save_pretrained(tmp_path / "saved")
-    model = LlamaForCausalLM.from_pretrained(tmp_path / "saved", dtype="bfloat16").eval()
+    tiny.llama().save_pretrained(tmp_path / "wide")
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "wide", dtype="bfloat16").eval()
+    model.save_pretrained(tmp_path / "saved")
     with torch.no_grad():
         model.model.norm.float()  # as a library keeps some in another dtype
     for source in (model, tmp_path / "saved"):
@@ -139,12 +141,12 @@ def test_a_live_model_that_its_configuration_does_not_make_is_stored_without_a_b
     model, _ = tiny.encoder()
     model.bert.encoder.layer[1].output.dropout.p = 0.5
     entry = hub.push(model, "net")
-    assert entry.builder is None and "p of 'bert.encoder.layer.1.output.dropout' is 0.5" in entry.notices[0]
+    assert entry.builder is None and "p of 'bert.encoder.layer.1.output.dropout' is 0.5" in str(entry.notices)
     with pytest.raises(errors.BuilderMismatch):
         hub.push(model, "net", builder="transformers")
     model, _ = tiny.convolutional()
     model.fc = torch.nn.Linear(model.fc.in_features, 9)
-    assert "'fc.weight'" in hub.push(model, "other").notices[0]
+    assert "'fc.weight'" in str(hub.push(model, "other").notices)
 
 
 def test_code_beside_the_weights_is_never_run(hub: registry.Registry, tmp_path: Path) -> None:
@@ -160,9 +162,8 @@ def test_code_beside_the_weights_is_never_run(hub: registry.Registry, tmp_path: 
     for name in ("OwnModel", "Trainer", "os", "BertForMaskedLM.forward"):
         (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
         entry = hub.push(folder, "foreign")
-        assert entry.builder is None and "is not a model of transformers" in str(entry.notices) or "names no class" in str(
-            entry.notices
-        )
+        assert entry.builder is None
+        assert any(f"'{name}' is not a model of transformers" in n or "names no class" in n for n in entry.notices)
     assert not (tmp_path / "ran").exists()
     with pytest.raises(errors.ModelNeeded):
         hub.load("foreign")

@@ -83,6 +83,11 @@ def in_memory(
     return replace(weights, tensors=held, aliases={}), own
 
 
+def fits(spec: LibrarySpec, tensors: Mapping[str, TensorSource]) -> bool:
+    """Whether what a library makes has tensors of just these names, shapes and dtypes."""
+    return next(_unequal(tensors, expect(build(spec).module)), None) is None
+
+
 def _unlike(
     module: nn.Module, built: nn.Module, tensors: Mapping[str, TensorSource], ties: Sequence[Sequence[str]]
 ) -> Iterator[str]:
