@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from registry.attachments.attachment import Attachment, values_of
+from registry.checkpoints.documents import is_plain_path
 from registry.errors.libraries import UnsafePath
 from registry.tensors.manifest import Manifest
 from registry.tensors.source import TensorBytes
@@ -54,9 +54,7 @@ def check_path(ref: str, path: str) -> str:
     Raises:
         UnsafePath: whoever made the version meant it to lead elsewhere.
     """
-    parts = PurePosixPath(path).parts
-    is_plain = bool(parts) and "/".join(parts) == path and not path.startswith("/")
-    if not is_plain or any(part in ("..", ".") or "\0" in part or "\\" in part for part in parts):
+    if not is_plain_path(path):
         raise UnsafePath(ref, path)
     return path
 

@@ -67,7 +67,7 @@ def read_documents(folder: Path) -> Documents:
     for name in _names(folder):
         kind = kind_of(name)
         path = folder / name
-        if kind is None or not is_regular(path) or not _lies_in(path, places):
+        if kind is None or not is_plain_path(name) or not is_regular(path) or not _lies_in(path, places):
             others.append(name)
         elif kind == "config" and (text := _text(path, LARGEST_CONFIG)) is not None and is_json(text):
             config[name] = text
@@ -89,6 +89,14 @@ def kind_of(path: str) -> str | None:
     if any(fnmatchcase(name, pattern) for pattern in TOKENIZER) and not name.endswith((".py", ".pkl")):
         return "tokenizer"
     return "config" if any(fnmatchcase(name, pattern) for pattern in CONFIG) else None
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a path leads to a place inside of the folder that it is written to, on every system."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        return False
+    return path.isprintable()
 
 
 def is_json(text: str) -> bool:

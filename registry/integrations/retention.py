@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch.distributed as dist
+from torch import nn
 
 from registry.catalog.entry import Entry
 from registry.errors.catalog import AliasedVersion, PurgedVersion, TrashedVersion, UnknownVersion
 from registry.home.arguments import checked
+from registry.modules.builders.table import of_class
+from registry.modules.layout import model_class
 from registry.registry import Registry, default_registry
 
 LAST, BEST = "last", "best"
@@ -60,6 +63,8 @@ class Keeper:
         Raises:
             RegistryError: as ``registry.push`` does.
         """
+        if isinstance(source, nn.Module) and of_class(model_class(source)) == "peft":
+            facts.setdefault("with_base", "base" not in facts)  # no step of a training is lost over it
         entry: Entry = self.hub.push(source, self.name, metrics=finite(metrics), aliases=(LAST,), **facts)
         if not dist.is_initialized() or dist.get_rank() == 0:
             self._settle(entry)

@@ -47,6 +47,8 @@ FILES: dict[str, Any] = {
     "logo.png": b"\x89PNG",
     ".cache/state": "x",
     "broken_config.json": "{",
+    "odd\\_config.json": "{}",
+    "new\nline_config.json": "{}",
 }
 
 
@@ -54,7 +56,8 @@ def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named
     entry = hub.push(folder_at(tmp_path / "net", **FILES), "net")
     assert entry.attachments == ("config", "tokenizer")
     [note] = [notice for notice in entry.notices if notice.startswith("not kept")]
-    assert note == "not kept: '.cache/', 'broken_config.json', 'logo.png', 'modeling_net.py'"
+    odd = "'new\nline_config.json', 'odd\\_config.json'"
+    assert note == f"not kept: '.cache/', 'broken_config.json', 'logo.png', 'modeling_net.py', {odd}"
     assert configuration(hub._home, entry).files == {
         name: FILES.get(name, '{"width": 3}')
         for name in (

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push
+from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push, weights
+from safetensors.torch import save_file
 from stepping import arm_calls, arm_system_calls, build_library, environment, survives
 
 from registry import Registry
@@ -45,6 +46,16 @@ def _damaged(hub: Registry) -> None:
     path.write_bytes(content)
 
 
+def _push_folder(hub: Registry) -> None:
+    """Push a folder with a card, a configuration and a tokenizer beside its weights."""
+    folder = hub.home.with_name(f"{hub.home.name}-folder")
+    folder.mkdir(exist_ok=True)
+    save_file(weights(4), folder / "model.safetensors")
+    for name, text in {"config.json": "{}", "vocab.txt": "a b c", "README.md": "# Net"}.items():
+        (folder / name).write_text(text)
+    hub.push(folder, "net", from_="ddp", note="seed 4", metrics={"seed": 4})
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A verb to be killed, in a home prepared for it, or in none yet."""
@@ -57,6 +68,7 @@ class Scenario:
 
 SCENARIOS = {
     "first push": Scenario(None, lambda hub: push(hub, 1)),
+    "push of a folder": Scenario(_versions, _push_folder),
     "push": Scenario(_versions, lambda hub: push(hub, 4)),
     "push with aliases": Scenario(_versions, lambda hub: push(hub, 4, aliases=["best", "last"], parent="net:v1")),
     "push of another name": Scenario(_versions, lambda hub: push(hub, 4, name="other")),
