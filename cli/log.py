@@ -13,7 +13,7 @@ from .rendering import figures, local, print_json, say, table
 
 def log(
     ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 50,
+    limit: options.Limit = 50,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

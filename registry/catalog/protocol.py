@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
 from registry.catalog.version import Condition, NewVersion
-from registry.disk.filesystem import FileSystem
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -83,16 +82,5 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class Circumstances(Protocol):
-    """What it stands on, for the doctor."""
-
-    @property
-    def file_system(self) -> FileSystem: ...
-    @property
-    def journal_mode(self) -> str: ...
-    @property
-    def revision(self) -> str: ...
-
-
-class CatalogProtocol(Versions, Additions, Collections, Audits, Circumstances, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Audits, Protocol):
     """One registry's catalog."""

@@ -12,8 +12,7 @@ from torch import nn
 from registry.attachments.files import configuration
 from registry.catalog.entry import Entry
 from registry.errors.libraries import BaseMissing, BaseNeeded, NotAnAdapter, OtherBase
-from registry.home.home import Home
-from registry.home.version import OpenedVersion
+from registry.home.home import Home, OpenedVersion
 from registry.modules.builders.adapters import AdapterSpec
 from registry.modules.builders.specification import LibrarySpec
 from registry.modules.builders.table import library

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from safetensors.torch import save_file
 
 from registry import Registry, errors
@@ -25,12 +25,12 @@ def weights(step: int = 0) -> dict[str, torch.Tensor]:
     return {"head.weight": torch.arange(6.0).reshape(2, 3) + step, "head.bias": torch.ones(2)}
 
 
-def folder_at(place: Path, step: int = 0, **files: str | bytes) -> Path:
+def folder_at(place: Path, files: Mapping[str, str | bytes] | None = None, step: int = 0) -> Path:
     """Make a folder as ``save_pretrained`` does, of a model that no library makes."""
     place.mkdir(parents=True)
     save_file(weights(step), place / "model.safetensors")
     (place / "config.json").write_text('{"width": 3}')
-    for name, content in files.items():
+    for name, content in (files or {}).items():
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -53,7 +53,7 @@ FILES: dict[str, Any] = {
 
 
 def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named(hub: Registry, tmp_path: Path) -> None:
-    entry = hub.push(folder_at(tmp_path / "net", **FILES), "net")
+    entry = hub.push(folder_at(tmp_path / "net", FILES), "net")
     assert entry.attachments == ("config", "tokenizer")
     [note] = [notice for notice in entry.notices if notice.startswith("not kept")]
     odd = "'new\nline_config.json', 'odd\\_config.json'"
@@ -78,13 +78,13 @@ def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named
 def test_other_files_beside_the_same_weights_are_another_version_that_costs_no_tensor(
     hub: Registry, tmp_path: Path
 ) -> None:
-    first = hub.push(folder_at(tmp_path / "a", **{"vocab.txt": "a b"}), "net")
+    first = hub.push(folder_at(tmp_path / "a", {"vocab.txt": "a b"}), "net")
     blobs = hub.catalog.known_blobs().keys()
-    assert hub.push(folder_at(tmp_path / "b", **{"vocab.txt": "a b"}), "net").reused
-    second = hub.push(folder_at(tmp_path / "c", **{"vocab.txt": "a b", "generation_config.json": "{}"}), "net")
+    assert hub.push(folder_at(tmp_path / "b", {"vocab.txt": "a b"}), "net").reused
+    second = hub.push(folder_at(tmp_path / "c", {"vocab.txt": "a b", "generation_config.json": "{}"}), "net")
     assert second.version == 2 and second.digest == first.digest and second.record_digest != first.record_digest
     assert hub.catalog.known_blobs().keys() == blobs
-    third = hub.push(folder_at(tmp_path / "d", **{"vocab.txt": "a c"}), "net")
+    third = hub.push(folder_at(tmp_path / "d", {"vocab.txt": "a c"}), "net")
     assert third.version == 3 and len(hub.catalog.known_blobs()) == len(blobs) + 1
     assert hub.push(tmp_path / "a" / "model.safetensors", "net").reused
 
@@ -109,7 +109,7 @@ def test_a_link_out_of_the_folder_is_not_followed_and_one_of_the_hubs_cache_is(h
 
 def test_files_beside_other_weights_in_the_folder_are_not_taken(hub: Registry, tmp_path: Path) -> None:
     folder = folder_at(tmp_path / "run")
-    folder_at(folder / "checkpoint-5", step=1, **{"vocab.txt": "x"})
+    folder_at(folder / "checkpoint-5", {"vocab.txt": "x"}, step=1)
     entry = hub.push(folder, "net")
     assert list(configuration(hub._home, entry).files) == ["config.json"] and "tokenizer" not in entry.attachments
     assert any("checkpoint-5" in notice for notice in entry.notices)
@@ -179,7 +179,7 @@ def test_quantized_weights_without_their_scales_are_refused(
 
 def test_a_folder_is_exported_as_it_was_and_comes_back_as_the_same_version(hub: Registry, tmp_path: Path) -> None:
     files = {name: FILES[name] for name in ("tokenizer.model", "1_Pooling/config.json", "README.md")}
-    entry = hub.push(folder_at(tmp_path / "net", **files), "net")
+    entry = hub.push(folder_at(tmp_path / "net", files), "net")
     out = hub.export("net", tmp_path / "out", format="hf")
     held = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert held == {"model.safetensors", "config.json", *files}
@@ -189,7 +189,7 @@ def test_a_folder_is_exported_as_it_was_and_comes_back_as_the_same_version(hub: 
 
 
 def test_an_export_takes_the_place_of_nothing_and_leaves_nothing_behind(hub: Registry, tmp_path: Path) -> None:
-    hub.push(folder_at(tmp_path / "net", **{"vocab.txt": "a"}), "net")
+    hub.push(folder_at(tmp_path / "net", {"vocab.txt": "a"}), "net")
     hub.push(weights(), "bare")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
@@ -219,10 +219,10 @@ def test_weights_are_split_where_they_are_larger_than_a_file_should_be() -> None
 
 
 def test_the_history_of_a_card_is_in_the_trail(hub: Registry, tmp_path: Path) -> None:
-    hub.push(folder_at(tmp_path / "net", **{"README.md": "one"}), "net")
+    hub.push(folder_at(tmp_path / "net", {"README.md": "one"}), "net")
     assert hub.card("net", "two") == "two" and hub.card("net", "two") == "two"
     assert hub.card("net", "") is None
-    hub.push(folder_at(tmp_path / "again", **{"README.md": "three"}), "net")
+    hub.push(folder_at(tmp_path / "again", {"README.md": "three"}), "net")
     told = [event.details["card"] for event in hub.log("net") if event.verb == "card"]
     assert told == ["three", None, "two", "one"] and hub.audit().is_clean
     with pytest.raises(errors.UnknownModel):

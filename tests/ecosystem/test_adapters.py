@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny_models as tiny
 import torch
+from circumstances import no_network as no_network
 from torch import nn
 
 import registry
@@ -145,7 +146,7 @@ def test_a_training_goes_on_and_is_checked(stocked: registry.Registry) -> None:
     model(tiny.ids()).logits.square().mean().backward()
     optimizer.step()
     stocked.push(model, "chat", optimizer=optimizer, step=1)
-    other = stocked.load("chat")
+    other: Any = stocked.load("chat")
     assert stocked.check(other, "chat").is_equal and stocked.check(model, "chat").is_equal
     again = torch.optim.AdamW(trainable(other))
     assert stocked.resume("chat", other, again).step == 1

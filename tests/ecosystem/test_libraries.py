@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tiny_models as tiny
 import torch
+from circumstances import no_network as no_network
 from safetensors.torch import save_file
 
 import registry
@@ -74,7 +75,7 @@ def test_shards_a_tokenizer_and_generation_settings_come_back(hub: registry.Regi
     assert (tmp_path / "saved" / "model.safetensors.index.json").exists()
     entry = hub.push(tmp_path / "saved", "net")
     assert entry.attachments == ("config", "tokenizer") and not entry.notices
-    loaded = hub.load("net")
+    loaded: Any = hub.load("net")
     assert_equal(model, loaded, run)
     assert loaded.generation_config.max_new_tokens == 7
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
@@ -132,9 +133,11 @@ def test_a_model_in_bfloat16_comes_back_so(hub: registry.Registry, tmp_path: Pat
         model.model.norm.float()  # as a library keeps some in another dtype
     for source in (model, tmp_path / "saved"):
         hub.push(source, "net")
-        assert hub.load("net").lm_head.weight.dtype == torch.bfloat16
+        loaded: Any = hub.load("net")
+        assert loaded.lm_head.weight.dtype == torch.bfloat16
     hub.push(model, "mixed")
-    assert hub.load("mixed").model.norm.weight.dtype == torch.float32
+    loaded = hub.load("mixed")
+    assert loaded.model.norm.weight.dtype == torch.float32
 
 
 def test_a_live_model_that_its_configuration_does_not_make_is_stored_without_a_builder(hub: registry.Registry) -> None:

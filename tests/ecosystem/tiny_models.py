@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-Made = tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]
+Made = tuple[Any, Callable[[nn.Module], torch.Tensor]]
 
 
 def ids() -> torch.Tensor:
@@ -19,7 +19,7 @@ def picture(channels: int, size: int) -> torch.Tensor:
     return torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def llama(**changes: Any) -> nn.Module:
+def llama(**changes: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     settings = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -39,4 +39,4 @@ class Declaring:
 
 
 if not any(isinstance(finder, Declaring) for finder in sys.meta_path):
-    sys.meta_path.insert(0, Declaring())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Declaring())

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from registry.errors.libraries import LibraryRefused
-from registry.errors.models import ConstructorFailed, NotAModel, first_line
+from registry.errors.models import ConstructorFailed, NotAModel, described, first_line
 from registry.errors.root import RegistryError
 from registry.modules.builders.table import library, offline, parsed
-from registry.modules.building.target import described
 from registry.modules.layout import layout
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the libraries have in common."""
+"""What the tests of the libraries have in common: each imports ``no_network``, which is then around all of them."""
 
 from __future__ import annotations
 
