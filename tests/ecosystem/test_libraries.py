@@ -172,6 +172,21 @@ def test_code_beside_the_weights_is_never_run(hub: registry.Registry, tmp_path: 
         hub.load("foreign")
 
 
+def test_a_number_in_a_configuration_has_no_endless_model_made(
+    hub: registry.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry.modules.builders import specification
+
+    monkeypatch.setattr(specification, "MOST_PARTS", 1000)  # the real bound takes its time
+    tiny.llama().save_pretrained(tmp_path / "saved")
+    place = tmp_path / "saved" / "config.json"
+    config = json.loads(place.read_text())
+    for change in ({"num_hidden_layers": 10**9}, {"num_hidden_layers": 90_000}, {"vocab_size": 10**15}):
+        place.write_text(json.dumps({**config, **change}))
+        entry = hub.push(tmp_path / "saved", "net")
+        assert entry.builder is None and "no builder is recorded" in str(entry.notices)
+
+
 def test_a_folder_whose_weights_are_of_another_model_is_refused(hub: registry.Registry, tmp_path: Path) -> None:
     model, _ = tiny.encoder()
     model.save_pretrained(tmp_path / "saved")

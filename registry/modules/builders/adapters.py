@@ -13,7 +13,7 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.libraries import LibraryRefused
 from registry.errors.models import ConstructorFailed, first_line
 from registry.errors.root import RegistryError
-from registry.modules.builders.specification import give_dtypes
+from registry.modules.builders.specification import bounded, give_dtypes
 from registry.modules.builders.table import ADAPTER, library, offline, parsed
 from registry.modules.building.specification import Constructs
 from registry.modules.holding import Holdings
@@ -48,7 +48,7 @@ class AdapterSpec:
             raise LibraryRefused("peft", f"there is no {ADAPTER}")
         base = self.base.construct()
         try:
-            with offline():
+            with offline(), bounded("peft"):
                 module: nn.Module = peft.wrap(base, found)
         except RegistryError:
             raise

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from registry.errors.libraries import LibraryRefused
 from registry.errors.models import ConstructorFailed, NotAModel, described, first_line
 from registry.errors.root import RegistryError
 from registry.modules.builders.table import library, offline, parsed
 from registry.modules.layout import layout
+
+MOST_PARTS = 500_000
+"""Modules in a model; the largest that is published has a fifth of that."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class LibrarySpec:
         """
         makes = library(self.builder, self.what)
         try:
-            with offline():
+            with offline(), bounded(self.builder):
                 module = makes.build(self.values)
         except RegistryError:
             raise
@@ -64,6 +70,26 @@ class LibrarySpec:
             raise NotAModel(self.builder, described(module))
         give_dtypes(module, self.dtypes)
         return module
+
+
+@contextmanager
+def bounded(builder: str) -> Iterator[None]:
+    """Let no configuration have more parts made than a model has: a number in it is a stranger's.
+
+    Raises:
+        LibraryRefused: there would be more.
+    """
+    left = count(MOST_PARTS, -1)
+
+    def counted(module: nn.Module, name: str, part: nn.Module | None) -> None:
+        if next(left) <= 0:
+            raise LibraryRefused(builder, f"it would have more than {MOST_PARTS:,} parts")
+
+    hook = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def give_dtypes(module: nn.Module, dtypes: Mapping[str, str]) -> None:
