@@ -8,8 +8,23 @@ from typing import Annotated
 import typer
 
 COMMANDS = (
-    *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
-    *("card", "gc", "demo", "doctor"),
+    *(
+        "push",
+        "list",
+        "show",
+        "inspect",
+        "load",
+        "check",
+        "audit",
+        "log",
+        "diff",
+        "export",
+        "alias",
+        "tag",
+        "annotate",
+        "rename",
+    ),
+    *("rm", "restore", "card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -40,4 +40,4 @@ def set_card(change: Change, name: str, text: str | None) -> None:
     if row is None or row.card == text:
         return
     change.connection.run(statements.SET_CARD, model=row.id, card=text)
-    trail.append(change, "card", details={"card": text}, model=name)
+    trail.append(change, "card", details={"card": text}, name=name)

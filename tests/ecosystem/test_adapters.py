@@ -82,7 +82,7 @@ def test_a_base_is_any_live_version_that_has_its_weights(stocked: registry.Regis
     stocked.push(stocked.load("base"), "copy")
     stocked.rm("base")
     assert stocked.load("chat") is not None
-    stocked.rm("copy")
+    stocked.rm("copy", force=True)
     with pytest.raises(errors.BaseMissing, match="push or restore"):
         stocked.load("chat")
     stocked.restore("base:v1")
