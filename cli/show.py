@@ -29,7 +29,6 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "metrics": figures(entry.metrics),
         "tags": words(entry.tags),
         "class": _construction(entry),
-        "kept beside": ", ".join(entry.attachments),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
