@@ -140,7 +140,7 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         with self._unless_removed(entry):
