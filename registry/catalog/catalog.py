@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from registry.catalog import aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash, versions
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
+from registry.catalog.copies import Copies
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import storable
@@ -135,6 +136,8 @@ class Catalog:
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
+        Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
+
         Raises:
             ChangedVersion: as ``manifest``.
         """
@@ -144,7 +147,7 @@ class Catalog:
             manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
-        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
+        return manifest, {kind: bodies[kind] for kind in (*DECISIVE, blobs.PLACES) if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
@@ -156,8 +159,8 @@ class Catalog:
         return blobs.locate(self._database, digests)
 
     def events(self, name: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
-        """Return the newest events first, of one model or of all."""
-        return trail.events(self._database, name, limit)
+        """Return the newest events first, of one model or of all; with those that came with copied versions."""
+        return self.copies.with_histories(trail.events(self._database, name, limit), limit)
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
@@ -191,6 +194,11 @@ class Catalog:
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
+
+    @property
+    def copies(self) -> Copies:
+        """What leaves for other homes, and comes from them."""
+        return Copies(self._database, self._change)
 
     # Changes
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.version import Condition, NewVersion
 from registry.disk.filesystem import FileSystem
@@ -81,6 +82,13 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
+class Exchange(Protocol):
+    """What leaves for other homes, and comes from them."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+
 class Circumstances(Protocol):
     """What it stands on, for the doctor."""
 
@@ -92,5 +100,5 @@ class Circumstances(Protocol):
     def revision(self) -> str: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Circumstances, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Circumstances, Protocol):
     """One registry's catalog."""

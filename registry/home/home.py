@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.catalog.blobs import decode
+from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
@@ -116,10 +116,11 @@ class Home:
         """
         from registry.attachments.attachment import StoredAttachment, values_of
 
-        body = self.catalog.document(entry, kind)
-        if body is None:
+        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
+        documents = decode_documents({each: body for each, body in found.items() if body is not None})
+        if kind not in documents:
             return None
-        manifest = decode(body)
+        manifest = documents[kind]
         return StoredAttachment(self.tensors(entry, manifest, verify), values_of(manifest))
 
     def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:

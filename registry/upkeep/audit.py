@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
+from registry.catalog.blobs import decode_documents
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
 from registry.catalog.protocol import CatalogProtocol
@@ -164,7 +165,7 @@ def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | 
         manifest, documents = catalog.manifest_and_documents(entry)
         if wrong := row_fault(entry, manifest, documents):
             return wrong
-        return (manifest, *(Manifest.decode(body) for body in documents.values()))
+        return (manifest, *decode_documents(documents).values())
     except RegistryError as error:
         return str(error)
     except ValueError:
