@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 COMMANDS = (
-    *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
+    *(
+        "push",
+        "list",
+        "show",
+        "inspect",
+        "load",
+        "check",
+        "audit",
+        "log",
+        "diff",
+        "export",
+        "copy",
+        "alias",
+        "rm",
+        "restore",
+    ),
     *("gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""

@@ -26,6 +26,7 @@ VERBS = (
     "alias",
     "audit",
     "check",
+    "copy",
     "diff",
     "doctor",
     "export",

@@ -43,7 +43,11 @@ def decode_documents(bodies: Mapping[str, bytes]) -> dict[str, Manifest]:
     Raises:
         ValueError: one is no document.
     """
-    places = {digest: stored.location for digest, stored in decode(bodies[PLACES]).tensors.items()} if PLACES in bodies else {}
+    places = (
+        {digest: stored.location for digest, stored in decode(bodies[PLACES]).tensors.items()}
+        if PLACES in bodies
+        else {}
+    )
     return {kind: decode(bodies[kind]).relocated(places) for kind in DECISIVE if kind in bodies}
 
 

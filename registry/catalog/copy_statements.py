@@ -22,11 +22,11 @@ WITH_RECORD = (
     .order_by(_VERSIONS.c.trashed_at.is_not(None), _VERSIONS.c.id)
 )
 """Few: versions that are in everything the same; those outside the trash first."""
-NAMES_OF = select(_FORMER.c.name).join(_MODELS, _MODELS.c.id == _FORMER.c.model_id).where(_MODELS.c.name == bindparam("name"))
+NAMES_OF = (
+    select(_FORMER.c.name).join(_MODELS, _MODELS.c.id == _FORMER.c.model_id).where(_MODELS.c.name == bindparam("name"))
+)
 EVENTS_OF = (
-    select(_EVENTS)
-    .where(_EVENTS.c.name == bindparam("name"), _EVENTS.c.reference.is_not(None))
-    .order_by(_EVENTS.c.id)
+    select(_EVENTS).where(_EVENTS.c.name == bindparam("name"), _EVENTS.c.reference.is_not(None)).order_by(_EVENTS.c.id)
 )
 
 _MODEL = select(_MODELS.c.id, _MODELS.c.name, _MODELS.c.uid, _MODELS.c.next_number, _MODELS.c.card)

@@ -50,7 +50,10 @@ class Merge:
     def added(self) -> tuple[str, ...]:
         """What is written, in words."""
         kinds = (("metric", self.metrics), ("tag", self.tags), ("alias", self.aliases))
-        return (*(f"{kind} {key}" for kind, keys in kinds for key in keys), *(["note"] if self.note is not None else []))
+        return (
+            *(f"{kind} {key}" for kind, keys in kinds for key in keys),
+            *(["note"] if self.note is not None else []),
+        )
 
     @property
     def facts(self) -> bool:

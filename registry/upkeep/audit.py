@@ -12,6 +12,7 @@ from registry.blobs.store import BlobStore, Examined, Known
 from registry.catalog.blobs import decode_documents
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts
 from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
@@ -172,7 +173,7 @@ def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | 
         return "what it keeps beside its weights cannot be read"
 
 
-def undecodable(entry: Entry, manifests: Sequence[Manifest]) -> list[str]:
+def undecodable(entry: Facts, manifests: Sequence[Manifest]) -> list[str]:
     """Return which values of a version a load could not read: each is decoded, which makes plain data and runs nothing.
 
     Their digests say that they are as they were written, and not that what was written is sound.
