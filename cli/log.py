@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from . import options
-from .rendering import figures, local, print_json, say, table
+from .rendering import local, print_json, say, table
+
+
+_FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 
 def log(
@@ -19,7 +22,8 @@ def log(
 ) -> None:
     """Show who did what, and when.
 
-    Every push, alias, rm, restore, gc and repair is there; `registry audit` checks that none was altered or taken out.
+    Every push, copy, alias, rm, restore, gc and repair is there; `registry audit` checks that none was altered or taken
+    out. Of a copied version, what happened to it in other registries is there, too.
 
     Example: registry log pointnet -n 10
     """
@@ -30,6 +34,7 @@ def log(
     if not events:
         say("nothing has happened yet" if ref is None else f"nothing has happened to {ref}")
         return
+    came = any(event.origin is not None for event in events)
     rows = [
         (
             local(event.at),
@@ -37,21 +42,24 @@ def log(
             event.verb,
             event.reference or "",
             (event.digest or "")[:12],
+            *([event.origin or ""] if came else []),
             _worded(event.details),
         )
         for event in events
     ]
-    table((("when", "who", "verb", "version", "digest", "details"), *rows))
+    table((("when", "who", "verb", "version", "digest", *(["in"] if came else []), "details"), *rows))
     if len(events) == limit:
         say(f"the newest {limit}; --limit shows more")
 
 
 def _worded(details: object) -> str:
-    """Word an event's details; a record's digest is for the audit to read."""
+    """Word an event's details; what tells which version it is, is for the audit to read."""
     if not isinstance(details, Mapping):
         return ""
-    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key != "record")
+    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key not in _FOR_THE_AUDIT)
 
 
 def _value(value: object) -> str:
-    return figures(value).replace(" ", ",") if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items())
+    return str(value)
