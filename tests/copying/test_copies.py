@@ -243,7 +243,9 @@ def test_a_job_goes_on_from_a_copy_whose_optimizer_is_stored_with_other_tensors_
         assert home.audit().is_clean
 
 
-def test_the_history_grows_with_what_happens_to_the_source_later(hub: Registry, there: Registry, tmp_path: Path) -> None:
+def test_the_history_grows_with_what_happens_to_the_source_later(
+    hub: Registry, there: Registry, tmp_path: Path
+) -> None:
     push(hub, 1)
     hub.copy("net", there.home)
     hub.alias("net:v1", "best")
@@ -311,7 +313,9 @@ def test_a_dry_run_says_what_a_copy_does_and_does_nothing(hub: Registry, there: 
     would = hub.copy("net", there.home, dry_run=True)
     assert files(there.home) == before
     did = hub.copy("net", there.home)
-    assert [(v.source, v.ref, v.outcome) for v in would.versions] == [(v.source, v.ref, v.outcome) for v in did.versions]
+    assert [(v.source, v.ref, v.outcome) for v in would.versions] == [
+        (v.source, v.ref, v.outcome) for v in did.versions
+    ]
 
 
 def test_progress_ends_where_it_says(hub: Registry, there: Registry, tmp_path: Path) -> None:

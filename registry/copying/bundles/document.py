@@ -167,7 +167,7 @@ def manifest_of(raw: Any) -> Manifest:
     _require(isinstance(raw, dict) and known >= raw.keys() >= known - {"wrappers"}, "a manifest lacks a part")
     blobs = [_digest(blob) for blob in _list(raw["blobs"])]
     _require(len(set(blobs)) == len(blobs), "a manifest names a file twice")
-    names = set()
+    names, used = set(), set()
     for row in _list(raw["tensors"]):
         _require(isinstance(row, list) and len(row) == 6, "a manifest has an entry that is none")
         name, dtype, shape, digest, blob, offset = row
@@ -177,6 +177,8 @@ def manifest_of(raw: Any) -> Manifest:
         _require(blob < len(blobs), "a tensor lies in no file")
         _digest(digest)
         names.add(_text(name))
+        used.add(blob)
+    _require(len(used) == len(blobs), "a manifest names a file that it does not need")
     _require(len(names) == len(raw["tensors"]), "a manifest names a tensor twice")
     ties = [name for group in _list(raw["ties"]) for name in _list(group)]
     _require(all(isinstance(name, str) and name in names for name in ties), "a tie is of no tensor")
