@@ -61,5 +61,7 @@ def _worded(details: object) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items())
+        return ",".join(
+            f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items()
+        )
     return str(value)

@@ -234,7 +234,7 @@ class _Files:
     def misplaced(self, damaged: Set[str]) -> list[Fault]:
         """Return what the catalog says, and is not so, of files that no version at hand needs and a push may share."""
         left = {blob for blob, _ in self._catalog.places().values()} | self._catalog.referenced_blobs()
-        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged)}
+        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged, key=str)}
         # Not of a file that was collected meanwhile.
         known = self._catalog.known_blobs() if any(found.values()) else {}
         return [Fault("catalog", "table", what) for blob, faults in found.items() if blob in known for what in faults]

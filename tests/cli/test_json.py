@@ -26,6 +26,7 @@ COMMANDS = (
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "copy net ./copy --dry-run",
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
