@@ -10,7 +10,6 @@ import typer
 from . import options
 from .rendering import local, print_json, say, table
 
-
 _FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 

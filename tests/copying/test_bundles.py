@@ -120,6 +120,8 @@ def test_a_size_that_no_octal_field_holds_is_read_by_any_tar(size: int) -> None:
 
 # Lies
 
+NOTHING = {"blobs": [], "tensors": [], "ties": [], "values": {}, "metadata": None}
+
 
 def _version(at: int, /, **parts: Any) -> Callable[[Forgery], object]:
     return lambda forgery: forgery.versions[at].update(parts)
@@ -245,7 +247,7 @@ LIES: dict[str, Callable[[Forgery], object]] = {
     "a document that unfolds to gigabytes": _document(zlib.compress(bytes(1 << 28), 9)),
     "a document that is no manifest": _document(zlib.compress(b"[]")),
     "a document with something behind it": _document(zlib.compress(b"{}") + b"more"),
-    "a place that is missing": _version(2, places={"blobs": [], "tensors": [], "ties": [], "values": {}, "metadata": None}),
+    "a place that is missing": _version(2, places=NOTHING),
     "deep lists": _text(b"[" * 100_000 + b"]" * 100_000),
     "deep objects": _text(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
     "a text without end": _text(b'"' + b'\\"' * 100_000),

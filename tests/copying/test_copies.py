@@ -223,7 +223,7 @@ def test_a_copied_class_is_not_trusted(hub: Registry, there: Registry) -> None:
 def test_a_job_goes_on_from_a_copy_whose_optimizer_is_stored_with_other_tensors_there(
     hub: Registry, there: Registry, tmp_path: Path
 ) -> None:
-    model, optimizer = trained(hub)
+    optimizer = trained(hub)[1]
     buffers = [state["momentum_buffer"] for state in optimizer.state_dict()["state"].values()]
     there.push({str(number): buffer for number, buffer in enumerate(buffers)}, "buffers")
     hub.copy("trained", there.home)

@@ -1,4 +1,4 @@
-"""Some mutations of real bundles; ``python tests/copying/fuzz_bundles.py --minutes 60`` makes as many as there is time."""
+"""Some mutations of real bundles; ``python tests/copying/fuzz_bundles.py --minutes 60`` makes more of them."""
 
 from __future__ import annotations
 
