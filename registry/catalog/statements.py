@@ -112,7 +112,8 @@ def _whole(chosen: Select[Any]) -> Select[Any]:
     tag = _TAGS.c.key.concat(_EQUALS).concat(_TAGS.c.value)
     tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
     kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
-        _DOCUMENTS.c.version_id == _VERSIONS.c.id, _DOCUMENTS.c.kind.not_in(("manifest", "build", "places"))
+        _DOCUMENTS.c.version_id == _VERSIONS.c.id,
+        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
     )
     return (
         select(

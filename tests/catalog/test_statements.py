@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import statements
+from registry.catalog import copy_statements, statements
 from registry.catalog.catalog import Catalog
 from registry.catalog.version import Condition
 
@@ -21,6 +21,9 @@ OPTIONAL = {
 
 def every():
     """Yield every statement of the catalog, with a name for it."""
+    for name, what in vars(copy_statements).items():
+        if isinstance(what, ClauseElement) and not name.startswith("_"):
+            yield f"copy: {name}", what
     for name, what in vars(statements).items():
         if isinstance(what, ClauseElement) and not name.startswith("_"):
             yield name, what
@@ -56,6 +59,7 @@ def test_sizes_have_64_bits_in_both_databases():
         *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
         *(name for name in STATEMENTS if name.startswith("listing('net'")),
         *("events_after('net',)", "facts_after('net',)"),
+        *("copy: WHOLE_ROW", "copy: WITH_RECORD", "copy: EVENTS_OF", "copy: MODEL_OF_UID", "copy: LIVE_WITH_WEIGHTS"),
     ],
 )
 def test_lookups_by_reference_and_metric_use_an_index(tmp_path, name):
