@@ -15,7 +15,7 @@ _FEW = 20
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="The version before.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The version after.")],
-    every: Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")] = False,
+    every: options.Every = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

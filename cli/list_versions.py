@@ -12,7 +12,7 @@ from .rendering import ago, count, entry_document, figures, print_json, say, siz
 
 def list_versions(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this model.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 50,
+    limit: options.Limit = 50,
     trash: Annotated[bool, typer.Option("--trash", help="What is in the trash instead.")] = False,
     metric: Annotated[
         str | None,

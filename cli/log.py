@@ -15,7 +15,7 @@ _FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 def log(
     ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")] = 50,
+    limit: options.Limit = 50,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

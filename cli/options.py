@@ -58,6 +58,8 @@ From = Annotated[
     str | None,
     typer.Option("--from", metavar="WRAPPER", help="What it was trained in: ddp, fsdp, ema, 'compile(ddp)', ..."),
 ]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
+Every = Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")]
 Weights = Annotated[
     str | None,
     typer.Option(

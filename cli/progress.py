@@ -22,7 +22,7 @@ def is_watched() -> bool:
 
 
 @contextlib.contextmanager
-def progress_bar(doing: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(doing: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], object]]:
     """Give what a verb calls with (bytes done, bytes in all); the bar appears after a second."""
     begun = time.monotonic()
     bar: Progress | None = None

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from registry.errors.root import shown as shown
+from registry.errors.root import few as few, shown as shown, size as size
 from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
@@ -64,12 +64,6 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
     return lines
 
 
-def few(items: Sequence[object], limit: int = 8) -> str:
-    """Word a list by its first items: ``a, b and 5 more``."""
-    first = ", ".join(map(str, items[:limit]))
-    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
-
-
 def number_of(number: int, noun: str) -> str:
     """Word a number of things: ``1 file``, ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -85,16 +79,6 @@ def table(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         say("  ".join(padded).rstrip())
-
-
-def size(nbytes: int) -> str:
-    """Word a number of bytes: ``1.3 GiB``."""
-    value = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
 
 
 def count(number: int) -> str:

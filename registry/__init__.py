@@ -16,11 +16,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from registry import errors as errors
     from registry.catalog.entry import Entry as Entry
     from registry.modules.building.remember import remember as remember
     from registry.modules.origin import loaded_from as loaded_from
     from registry.registry import Registry as Registry
+
+    _verbs = Registry()  # each of `VERBS` is one of its methods
+    alias = _verbs.alias
+    audit = _verbs.audit
+    check = _verbs.check
+    copy = _verbs.copy
+    diff = _verbs.diff
+    doctor = _verbs.doctor
+    export = _verbs.export
+    gc = _verbs.gc
+    get = _verbs.get
+    inspect = _verbs.inspect
+    list = _verbs.list
+    load = _verbs.load
+    log = _verbs.log
+    push = _verbs.push
+    replay = _verbs.replay
+    restore = _verbs.restore
+    resume = _verbs.resume
+    rm = _verbs.rm
+    state_dict = _verbs.state_dict
+    unalias = _verbs.unalias
 
 VERBS = (
     "alias",
@@ -70,7 +94,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'registry' has no attribute '{name}'")
 
 
-def __dir__() -> list[str]:
+def __dir__() -> Sequence[str]:
     return sorted(__all__)
 
 

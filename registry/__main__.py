@@ -1,6 +1,6 @@
 """``python -m registry`` is the command line."""
 
-from registry.cli import main  # type: ignore[import-not-found]  # mypy sees it as cli/
+from registry.cli import main
 
 if __name__ == "__main__":
     main()

@@ -183,7 +183,7 @@ def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
         chosen = list(sets)
     if chosen[0].fault is not None:
         raise chosen[0].fault
-    return chosen[0]
+    return chosen[0].with_whole_extra_states()
 
 
 def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:

@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections import Counter, OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -57,8 +58,8 @@ def seeds() -> dict[str, bytes]:
         "epoch": 3,
     }
     files = {}
-    for name, options in {"zip": {}, "zip4": {"pickle_protocol": 4},
-                          "legacy": {"_use_new_zipfile_serialization": False}}.items():  # fmt: skip
+    old: dict[str, Any] = {"_use_new_zipfile_serialization": False}
+    for name, options in {"zip": {}, "zip4": {"pickle_protocol": 4}, "legacy": old}.items():
         out = io.BytesIO()
         torch.save(value, out, **options)
         files[name] = out.getvalue()
@@ -131,7 +132,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))
-    draw, files, counts = random.Random(options.seed), seeds(), Counter()
+    draw, files = random.Random(options.seed), seeds()
+    counts: Counter[str] = Counter()
     ends = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mutant.pth"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import registry
+
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, types
 import registry
@@ -23,6 +25,11 @@ assert not wrong, wrong
 def test_no_module_of_the_package_takes_the_place_of_a_verb() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT_EVERYTHING], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_type_checker_knows_every_verb() -> None:
+    source = Path(registry.__file__).read_text()
+    assert [verb for verb in registry.VERBS if f"    {verb} = _verbs.{verb}\n" not in source] == []
 
 
 def test_a_verb_is_still_the_verb_after_it_was_used(tmp_path: Path) -> None:

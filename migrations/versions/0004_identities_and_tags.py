@@ -5,6 +5,8 @@ Revises: 0003
 Create Date: 2026-11-26 01:00:00.000000
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from blake3 import blake3
@@ -12,7 +14,7 @@ from blake3 import blake3
 revision = "0004"
 down_revision = "0003"
 
-FACTS = {
+FACTS: dict[str, Any] = {
     **dict.fromkeys(("parent_uid", "parent_record", "base", "builder", "run", "saved_at", "source_uri"), sa.String()),
     **dict.fromkeys(("parent_number", "epoch", "step"), sa.BigInteger().with_variant(sa.Integer(), "sqlite")),
 }

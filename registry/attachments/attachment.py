@@ -14,6 +14,25 @@ from registry.tensors.source import TensorSource
 if TYPE_CHECKING:
     import torch
 
+    from registry.attachments.stateful import Stateful
+
+
+@dataclass(frozen=True)
+class Job:
+    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    scheduler: Stateful | None = None
+    scaler: Stateful | None = None
+    step: int | None = None
+    epoch: int | None = None
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """The objects with a state, by what they are called."""
+        named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
+        return {part: owner for part, owner in named.items() if owner is not None}
+
 
 @dataclass(frozen=True)
 class Attachment:

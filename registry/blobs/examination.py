@@ -10,19 +10,16 @@ from registry.blobs.layout import blob_digest, read_blob_header
 from registry.blobs.store import Examined, Known
 from registry.blobs.verification import is_intact
 from registry.errors.root import RegistryError
-from registry.tensors.manifest import Manifest, StoredTensor
+from registry.tensors.manifest import Manifest
 from registry.tensors.spec import tensor_digest
 
 
 def faults(places: StoreFolders, manifest: Manifest, known: Known) -> dict[str, list[str]]:
     """Return what is wrong with a version's bytes, by blob (see ``BlobStore.faults``)."""
-    by_blob: dict[str, list[tuple[str, StoredTensor]]] = {}
-    for name, stored in manifest.tensors.items():
-        by_blob.setdefault(stored.location.blob, []).append((name, stored))
     found: dict[str, list[str]] = {}
-    for blob, tensors in by_blob.items():
+    for blob, tensors in manifest.by_blob().items():
         intact = known.setdefault(blob, {})
-        left = [(n, t) for n, t in tensors if intact.get((t.location.offset, t.spec)) != t.digest]
+        left = [(n, t) for n, t in tensors.items() if intact.get((t.location.offset, t.spec)) != t.digest]
         if not left:
             continue
         try:

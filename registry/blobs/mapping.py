@@ -31,6 +31,10 @@ class Mapped:
         begin = stored.location.offset
         return self.content[begin : begin + stored.spec.nbytes]
 
+    def tensor(self, stored: StoredTensor) -> torch.Tensor:
+        """Return a tensor over its part of the mapping."""
+        return tensor_over(stored.spec, self.mapping, stored.location.offset)
+
 
 @dataclass(frozen=True)
 class OpenedWeights:
@@ -102,13 +106,10 @@ class Copies:
     def __init__(self, places: StoreFolders, manifest: Manifest) -> None:
         self.status: dict[str, os.stat_result] = {}
         self._tensors: dict[StoredTensor, torch.Tensor] = {}
-        by_blob: dict[str, list[StoredTensor]] = {}
-        for stored in manifest.tensors.values():
-            by_blob.setdefault(stored.location.blob, []).append(stored)
-        for blob, tensors in by_blob.items():
+        for blob, tensors in manifest.by_blob().items():
             path = places.blob(blob)
             with opened(path, blob) as (handle, self.status[blob]), ThreadPoolExecutor(WORKERS) as workers:
-                once = list(dict.fromkeys(tensors))
+                once = list(dict.fromkeys(tensors.values()))
                 try:
                     read = list(workers.map(partial(_read, handle), once))
                 except OSError as error:
@@ -139,11 +140,6 @@ def _map(places: StoreFolders, blob: str, end: int) -> Mapped:
             raise DamagedBlob(blob, f"is cut short ({status.st_size} bytes of {end})")
         mapping = mmap.mmap(handle, status.st_size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     return Mapped(mapping, memoryview(mapping), status)
-
-
-def mapped_tensor(stored: StoredTensor, mapped: Mapped) -> torch.Tensor:
-    """Return a tensor over its part of a mapping."""
-    return tensor_over(stored.spec, mapped.mapping, stored.location.offset)
 
 
 def regions(

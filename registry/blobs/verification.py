@@ -8,7 +8,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
@@ -102,26 +101,14 @@ def verified(path: Path, name: str, stored: StoredTensor, step: int) -> Iterator
         raise CorruptTensors(blob, [name])
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """A note that a blob's file held what it should, and how to tell whether anybody has touched it since."""
-
-    file: list[int]
-    """Device, inode, size, and times in ns of the last change of its content and of its entry."""
-    checked: list[str]
-    """Digests of which tensors were hashed where, for each version (``extent``) that asked for it."""
-
-
 def is_unchanged(places: StoreFolders, blob: str, status: os.stat_result) -> bool:
     """Whether a blob's file is as it was written or audited; rot of the disk does not show here."""
-    found = _read(places, blob)
-    return found is not None and found.file == _file(status)
+    return _stamped(places, blob, status) is not None
 
 
 def is_stamped(places: StoreFolders, blob: str, status: os.stat_result, extent: str) -> bool:
     """Whether these tensors were hashed where they are now said to be, and the file was not touched since."""
-    found = _read(places, blob)
-    return found is not None and found.file == _file(status) and extent in found.checked
+    return extent in (_stamped(places, blob, status) or ())
 
 
 def stamp_new(places: StoreFolders, blob: str, path: Path) -> None:
@@ -136,8 +123,7 @@ def stamp(places: StoreFolders, blob: str, status: os.stat_result, extent: str |
     Args:
         extent: which of its tensors were hashed; None of a blob that was just written.
     """
-    found = _read(places, blob)
-    checked = found.checked if found is not None and found.file == _file(status) else []
+    checked = _stamped(places, blob, status) or []
     if extent is not None:
         checked = [*(other for other in checked if other != extent), extent][-_MOST_EXTENTS:]
     with contextlib.suppress(OSError):
@@ -150,13 +136,18 @@ def extent(tensors: Iterable[StoredTensor]) -> str:
     return blake3(json.dumps(places).encode()).hexdigest()
 
 
-def _read(places: StoreFolders, blob: str) -> Stamp | None:
+def _stamped(places: StoreFolders, blob: str, status: os.stat_result) -> list[str] | None:
+    """Return digests of which tensors were hashed where, for each version (``extent``) that asked for it.
+
+    None where no stamp says that the file held what it should, or somebody has touched the file since.
+    """
     try:
         record = json.loads(places.stamp(blob).read_bytes())
-        return Stamp(list(record["file"]), list(record["checked"]))
+        return list(record["checked"]) if list(record["file"]) == _file(status) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def _file(status: os.stat_result) -> list[int]:
+    """Return device, inode, size, and times in ns of the last change of a file's content and of its entry."""
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -50,7 +50,7 @@ SMALL = 256 << 20
 Above, room for all names is kept, which is nothing beside the data, and hashing and writing go on together."""
 
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """Called with (bytes done, bytes in all)."""
 Announce = Callable[["str | None"], None]
 """Says, before anything is written, that a push is running; and which blob it makes, before that gets its name."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from registry.tensors.spec import TensorSpec
+
+
+class HasSpec(Protocol):
+    """A tensor somewhere."""
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Its dtype and shape."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,23 @@ class Expectation:
     def dispensable(self) -> frozenset[str]:
         """Names that a file may lack, as long as it has one of each tie."""
         return self.defaults.union(*self.ties)
+
+
+COUNTER = "num_batches_tracked"
+"""Buffer of batch normalization that torch 0.4.1 introduced; earlier files do not have it."""
+
+_STATISTICS = ("running_mean", "running_var")
+
+
+def counters(tensors: Mapping[str, HasSpec]) -> frozenset[str]:
+    """Return the names of counters where no class says so: of one number, beside the statistics of its module."""
+    found = set()
+    for name, held in tensors.items():
+        path, _, key = name.rpartition(".")
+        beside = [f"{path}.{other}" if path else other for other in _STATISTICS]
+        if key == COUNTER and held.spec == TensorSpec("int64", ()) and all(other in tensors for other in beside):
+            found.add(name)
+    return frozenset(found)
 
 
 def knows_counter(name: str, metadata: Mapping[str, Mapping[str, Any]] | None) -> bool:

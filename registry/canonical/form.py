@@ -104,7 +104,7 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
     restored = _restored(names, unwrapping, facts)
     unwrapping = replace(unwrapping, absent=tuple(restored), set_aside=tuple(owned))
     canonical = [*names.values(), *restored]
-    metadata = _canonical_metadata(facts.metadata, unwrapping)
+    metadata = canonical_metadata(facts.metadata, unwrapping)
     defaulted: tuple[str, ...] = ()
     if facts.expectation is not None:
         extra = [renamed_values[name] for name in kept_values if name in structural]
@@ -273,7 +273,7 @@ def _judge(
     return tuple(sorted(defaulted))
 
 
-def _canonical_metadata(
+def canonical_metadata(
     metadata: Mapping[str, Mapping[str, Any]] | None, unwrapping: Unwrapping
 ) -> dict[str, Mapping[str, Any]] | None:
     """Return ``_metadata`` under canonical paths; of a wrapper and its child, the child's stays."""

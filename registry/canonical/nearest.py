@@ -31,18 +31,14 @@ def nearest(names: Sequence[str], expectation: Expectation, modules: Collection[
 
 def leftover(names: Sequence[str], reading: Unwrapping, expectation: Expectation) -> int:
     """Return how many names a reading leaves without a counterpart, in the file and in the model."""
-    canonical = [reading.bare(name) for name in names if name not in set_aside(reading, names)]
+    aside = owners(reading, names)
+    canonical = [reading.bare(name) for name in names if name not in aside]
     missing, extra = unmet(canonical, expectation)
     return len(missing) + len(extra) + len(canonical) - len(set(canonical))
 
 
-def set_aside(reading: Unwrapping, names: Sequence[str]) -> frozenset[str]:
-    """Return the names that belong to the wrappers and not to the model (``n_averaged``)."""
-    return frozenset(owners(reading, names))
-
-
 def owners(reading: Unwrapping, names: Sequence[str]) -> dict[str, Owner]:
-    """Return the same with the wrapper that each belongs to."""
+    """Return the names that belong to the wrappers and not to the model (``n_averaged``), with the wrapper of each."""
     return owners_beside([cut for cut in reading.cuts if cut.wrapper != PREFIX], names)
 
 

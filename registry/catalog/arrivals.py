@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import aliases, blobs, past, statements, trail
-from registry.catalog import copy_statements as copies
+from registry.catalog import aliases, blobs, copy_statements as copies, past, statements, trail
 from registry.catalog.blobs import PLACES
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
@@ -17,6 +16,7 @@ from registry.catalog.facts import Identity, Origin
 from registry.catalog.merging import Difference, Merge, Said, merge
 from registry.catalog.past import HISTORY
 from registry.catalog.record import seal
+from registry.catalog.rows import ModelHere, WholeVersion
 from registry.catalog.version import Vanished, check_metrics, check_note, check_tags
 from registry.reference import check_alias, check_model_name
 
@@ -72,19 +72,19 @@ class Whereabouts:
         return Manifest(dict(sorted(moved.items()))).encode() if moved else None
 
 
-def identity_of(row: Any) -> Identity:
+def identity_of(row: WholeVersion) -> Identity:
     """Return which version a row is, wherever it lies."""
     origin = Origin.decode(row.origin)
     return origin.identity if origin is not None else Identity(row.uid, row.number, row.record)
 
 
-def find(connection: Connection | Database, identity: Identity) -> Any | None:
+def find(connection: Connection | Database, identity: Identity) -> WholeVersion | None:
     """Return the row of a version that is here, outside the trash if it can be; None if it is not, or was collected."""
     rows = connection.rows(copies.WITH_RECORD, record=identity.record)
     return next((row for row in rows if identity_of(row) == identity), None)
 
 
-def model_for(connection: Connection | Database, parcel: Parcel, name: str | None) -> Any | None:
+def model_for(connection: Connection | Database, parcel: Parcel, name: str | None) -> ModelHere | None:
     """Return the model here that a version belongs to: the very one, or the one of its name; None if it is new here.
 
     Args:
@@ -133,7 +133,7 @@ class Met:
         return merged.facts or bool(merged.aliases) or self.history is not None or self.card is not None
 
 
-def meet(connection: Connection | Database, row: Any, parcel: Parcel, update: bool) -> Met:
+def meet(connection: Connection | Database, row: WholeVersion, parcel: Parcel, update: bool) -> Met:
     """Compare a version here with the same one that is brought."""
     version = HeldVersion(row.id, row.model_id, row.name, row.number, row.weights, row.trashed_at is not None)
     pointing = {each.alias: f"{row.name}:v{each.number}" for each in connection.rows(statements.aliases(row.name))}
@@ -271,7 +271,9 @@ def _said(parcel: Parcel) -> Said:
     return Said(parcel.metrics, parcel.tags, parcel.note, dict.fromkeys(parcel.aliases, ""))
 
 
-def _longer(connection: Connection | Database, row: Any, parcel: Parcel) -> tuple[Mapping[str, Any], ...] | None:
+def _longer(
+    connection: Connection | Database, row: WholeVersion, parcel: Parcel
+) -> tuple[Mapping[str, Any], ...] | None:
     """Return a copied version's history with what has happened since where it comes from; None if nothing has."""
     bodies = connection.rows(statements.DOCUMENT, name=row.name, number=row.number, kind=HISTORY)
     here = past.decode(bodies[0].body) if bodies else ()

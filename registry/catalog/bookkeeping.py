@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from registry.catalog import row_digest, statements, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
+from registry.catalog.rows import Version
 from registry.catalog.sqlite import DANGLING
 from registry.catalog.trail import Flaw
 
@@ -48,7 +48,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
         if name is None:
             rows += _foreign_keys(database)
         if number is None:
-            rows += _next_numbers(database, name, history)
+            rows += _models(database, name, history)
         wanted = None if number is None else f"{name}:v{number}"
         rows += _aliases(database, name, history, wanted)
         if name is None:
@@ -85,7 +85,7 @@ def _versions(database: Database, name: str | None, history: History) -> Iterato
         yield reference, told, [Flaw(reference, what)]
 
 
-def _rows(database: Database, name: str | None) -> Iterator[Any]:
+def _rows(database: Database, name: str | None) -> Iterator[Version]:
     statement = statements.facts_after(name)
     after = 0
     while rows := database.rows(statement, after=after):
@@ -93,7 +93,7 @@ def _rows(database: Database, name: str | None) -> Iterator[Any]:
         after = rows[-1].id
 
 
-def _differences(database: Database, row: Any, told: Told) -> list[str]:
+def _differences(database: Database, row: Version, told: Told) -> list[str]:
     beside = row_digest.beside(database, row.id)
     if told.facts == row_digest.digest(row._asdict(), beside):
         return []
@@ -105,7 +105,7 @@ def _differences(database: Database, row: Any, told: Told) -> list[str]:
 
 def _aliases(database: Database, name: str | None, history: History, wanted: str | None) -> Iterator[Flaw]:
     rows = database.rows(statements.aliases(name))
-    here = {(row.name, row.alias): f"{row.name}:v{row.number}" for row in rows}
+    here: dict[tuple[str | None, str], str] = {(row.name, row.alias): f"{row.name}:v{row.number}" for row in rows}
     for key in sorted(here.keys() | history.aliases.keys(), key=str):
         found, told = here.get(key), history.aliases.get(key)
         if found != told and wanted in (None, found, told):
@@ -117,12 +117,12 @@ def _points(reference: str | None) -> str:
     return "points nowhere" if reference is None else f"points to {reference}"
 
 
-def _next_numbers(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
+def _models(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
     newest: dict[str, int] = {}
     for reference in history.versions:
         model, _, number = reference.rpartition(":v")
         newest[model] = max(newest.get(model, 0), int(number))
-    for row in database.rows(statements.next_numbers(name)):
+    for row in database.rows(statements.models_themselves(name)):
         if row.name not in newest:
             yield Flaw(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")
         elif row.card != history.cards.get(row.name):

@@ -68,7 +68,7 @@ class Catalog:
     @property
     def journal_mode(self) -> str:
         """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
-        return str(self._database.rows(JOURNAL_MODE)[0][0])
+        return str(self._database.rows(JOURNAL_MODE)[0].journal_mode)
 
     @property
     def migration(self) -> Migration | None:
@@ -164,7 +164,7 @@ class Catalog:
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].pushes)
+        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].total)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Executable
 
+from registry.catalog.rows import R, Reading
+
 
 class Connection:
     """What is asked and changed in one transaction."""
@@ -15,11 +17,12 @@ class Connection:
     def __init__(self, connection: sqlalchemy.Connection) -> None:
         self.of_engine = connection
 
-    def rows(self, statement: Executable, **parameters: Any) -> Sequence[Any]:
+    def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run a statement that reads, and return its rows as named tuples."""
-        return self.of_engine.execute(statement, parameters).all()
+        rows: Sequence[Any] = self.of_engine.execute(statement, parameters).all()
+        return rows
 
-    def row(self, statement: Executable, **parameters: Any) -> Any | None:
+    def row(self, statement: Reading[R], **parameters: Any) -> R | None:
         """Run a statement that reads, and return its first row or None."""
         rows = self.rows(statement, **parameters)
         return rows[0] if rows else None

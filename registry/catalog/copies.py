@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import arrivals, past, row_digest, statements
-from registry.catalog import copy_statements as copying
+from registry.catalog import arrivals, copy_statements as copying, past, row_digest, statements
 from registry.catalog.arrivals import Arrived, Whereabouts
 from registry.catalog.blobs import PLACES
 from registry.catalog.change import Change
@@ -176,7 +175,7 @@ class Copies:
         if name not in self._events:
             grouped: dict[str, list[Any]] = {}
             for event in self._database.rows(copying.EVENTS_OF, name=name):
-                grouped.setdefault(event.reference, []).append(event)
+                grouped.setdefault(str(event.reference), []).append(event)
             self._events[name] = grouped
         return self._events[name].get(reference, ())
 

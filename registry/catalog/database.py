@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool
 
 from registry.catalog.connection import Connection
+from registry.catalog.rows import R, Reading
 from registry.catalog.sqlite import Sqlite
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import DatabaseChanged, HomeReadOnly
@@ -28,8 +28,10 @@ class Database:
         self.file = Sqlite(home, file_system)
         self._thread = _Thread()
         _open.add(self)
+        # The last connection takes SQLite's log away; a process that ends need not collect what is in a cycle.
+        weakref.finalize(self, self.file.engine.dispose)
 
-    def rows(self, statement: Executable, **parameters: Any) -> Sequence[Any]:
+    def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         is_joined = self._thread.transaction is not None
         while True:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry.catalog.rows import Event, Version
 
 from blake3 import blake3
 
@@ -33,7 +36,7 @@ class Told:
     facts: str | None = None
     """Their digest, from the last event; None where that was written before events carried it."""
 
-    def contradictions(self, row: Any, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> Iterator[str]:
+    def contradictions(self, row: Version, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> Iterator[str]:
         """Yield what a version's row, metrics and tags say against its events."""
         for column in ("weights", "record", "created_at", "note"):
             if getattr(row, column) != getattr(self, column):
@@ -61,8 +64,8 @@ class History:
 
     versions: dict[str, Told] = field(default_factory=dict)
     """By reference."""
-    aliases: dict[tuple[str, str], str] = field(default_factory=dict)
-    """References, by model and alias."""
+    aliases: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    """References, by model and alias; an edited event may name no model."""
     uids: dict[str, str] = field(default_factory=dict)
     """What models are, by name."""
     cards: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +75,7 @@ class History:
     covered_from: int | None = None
     """The first event that carries a version's facts."""
 
-    def tell(self, event: Any) -> None:
+    def tell(self, event: Event) -> None:
         """Go on by one event, a row of the table."""
         self.times.add(event.at)
         if event.name is None:
@@ -93,11 +96,11 @@ class History:
         told.last, told.facts = event.id, event.facts
         if event.facts is not None and self.covered_from is None:
             self.covered_from = event.id
-        self._follow(event, told, details)
+        self._follow(event, event.reference, told, details)
 
-    def _follow(self, event: Any, told: Told, details: Mapping[str, Any]) -> None:
+    def _follow(self, event: Event, reference: str, told: Told, details: Mapping[str, Any]) -> None:
         if event.verb == "alias":
-            self.aliases[event.name, str(details.get("alias"))] = event.reference
+            self.aliases[event.name, str(details.get("alias"))] = reference
         elif event.verb == "unalias":
             self.aliases.pop((event.name, str(details.get("alias"))), None)
         elif event.verb == "rm":

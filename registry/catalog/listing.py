@@ -14,6 +14,7 @@ from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in
+from registry.catalog.rows import Version
 from registry.catalog.version import Condition
 
 _NEVER = "1970-01-01T00:00:00+00:00"
@@ -34,12 +35,12 @@ class ModelSummary:
     """Each with the version that it points to."""
 
 
-def read(rows: Iterable[Any]) -> tuple[Entry, ...]:
+def read(rows: Iterable[Version]) -> tuple[Entry, ...]:
     """Make the entries of the rows that a statement for whole entries gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
-def _entry(rows: list[Any]) -> Entry:
+def _entry(rows: list[Version]) -> Entry:
     """Return an entry; of a row that somebody edited so that it cannot be read, with what is legible of it.
 
     Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
@@ -54,7 +55,7 @@ def _entry(rows: list[Any]) -> Entry:
         return _read([{**_legible(row), **neutral, **times} for row in rows])
 
 
-def _legible(row: Any) -> dict[str, Any]:
+def _legible(row: Version) -> dict[str, Any]:
     return {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
 
 
@@ -93,7 +94,7 @@ def entries(
 
 def count(database: Database, name: str | None, trashed: bool) -> int:
     """Return how many versions there are."""
-    return int(database.rows(statements.count(name, trashed), name=name)[0].versions)
+    return int(database.rows(statements.count(name, trashed), name=name)[0].total)
 
 
 def models(database: Database) -> tuple[ModelSummary, ...]:

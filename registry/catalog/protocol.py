@@ -14,7 +14,6 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.version import Condition, NewVersion
-from registry.disk.filesystem import FileSystem
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -89,16 +88,5 @@ class Exchange(Protocol):
     def copies(self) -> Copies: ...
 
 
-class Circumstances(Protocol):
-    """What it stands on, for the doctor."""
-
-    @property
-    def file_system(self) -> FileSystem: ...
-    @property
-    def journal_mode(self) -> str: ...
-    @property
-    def revision(self) -> str: ...
-
-
-class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Circumstances, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Protocol):
     """One registry's catalog."""

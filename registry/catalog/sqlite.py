@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from registry.catalog import migration
 from registry.catalog.migration import Driver
+from registry.catalog.rows import Dangling, JournalMode, Reading
 from registry.disk.filesystem import FileSystem, detect
 from registry.disk.folders import share
 from registry.errors.catalog import (
@@ -37,7 +38,9 @@ _DIALECT = sqlite.dialect(dbapi=sqlite3)
 _COMPILED: dict[Any, Any] = {}
 _URL = make_url("sqlite+pysqlite://")
 
-JOURNAL_MODE, DANGLING = text("PRAGMA journal_mode"), text("PRAGMA foreign_key_check")
+_pragma: Callable[[str], Any] = text
+JOURNAL_MODE: Reading[JournalMode] = _pragma("PRAGMA journal_mode")
+DANGLING: Reading[Dangling] = _pragma("PRAGMA foreign_key_check")
 
 
 class Sqlite:

@@ -23,14 +23,14 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    select,
     update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.functions import FunctionElement
 
-from registry.catalog import schema
+from registry.catalog import rows, schema
+from registry.catalog.rows import R, Reading, select
 from registry.catalog.version import Condition
 
 _MODELS, _VERSIONS, _DOCUMENTS, _METRICS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.METRICS
@@ -102,7 +102,7 @@ _EQUALS: Any = literal_column("'='")
 _PARENT, _MODEL_OF_PARENT = _VERSIONS.alias("parent"), _MODELS.alias("model_of_parent")
 
 
-def _whole(chosen: Select[Any]) -> Select[Any]:
+def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
     """Return the statement for the entries whose version ids another one selects, newest first.
 
     One row a metric, so that one statement is enough and the floats come as the database has them.
@@ -163,7 +163,7 @@ def _are(name: str | None, trashed: bool) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=64)
-def listing(name: str | None, trashed: bool, limit: int | None, metric: Condition | None) -> Select[Any]:
+def listing(name: str | None, trashed: bool, limit: int | None, metric: Condition | None) -> Reading[rows.Version]:
     """Return the statement for the newest entries; of a model it goes by the index of its numbers."""
     newest = _VERSIONS.c.id if name is None else _VERSIONS.c.number
     chosen = select(_VERSIONS.c.id).where(*_are(name, trashed)).order_by(newest.desc()).limit(limit)
@@ -173,15 +173,15 @@ def listing(name: str | None, trashed: bool, limit: int | None, metric: Conditio
     return _whole(chosen)
 
 
-def count(name: str | None, trashed: bool) -> Select[Any]:
+def count(name: str | None, trashed: bool) -> Reading[rows.Total]:
     """Return the statement for the number of versions."""
-    return select(func.count().label("versions")).select_from(_VERSIONS).where(*_are(name, trashed))
+    return select(func.count().label("total")).select_from(_VERSIONS).where(*_are(name, trashed))
 
 
 # Names
 
-MODEL_NAMES = select(_MODELS.c.name)
-MODELS = (
+MODEL_NAMES: Reading[rows.Name] = select(_MODELS.c.name)
+MODELS: Reading[rows.LiveModel] = (
     select(
         _MODELS.c.name,
         func.count().label("live"),
@@ -193,16 +193,16 @@ MODELS = (
     .group_by(_MODELS.c.id)
     .order_by(_MODELS.c.name)
 )
-ALIAS_NAMES = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
-VERSIONS_OF_MODEL = (
+ALIAS_NAMES: Reading[rows.Name] = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
+VERSIONS_OF_MODEL: Reading[rows.State] = (
     select(_VERSIONS.c.number, _VERSIONS.c.weights, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at)
     .where(_IS_OF_MODEL)
     .order_by(_VERSIONS.c.number)
 )
-VERSION = select(
+VERSION: Reading[rows.Held] = select(
     _VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at, _VERSIONS.c.weights
 ).where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
-DOCUMENTS_OF = (
+DOCUMENTS_OF: Reading[rows.Document] = (
     select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
     .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
@@ -211,10 +211,12 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 
 # A new version, or more about one
 
-MODEL = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(_same("name", _MODELS.c.name))
+MODEL: Reading[rows.Model] = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(
+    _same("name", _MODELS.c.name)
+)
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
-SAME_WEIGHTS = (
+SAME_WEIGHTS: Reading[rows.Twin] = (
     select(
         _VERSIONS.c.id,
         _VERSIONS.c.number,
@@ -230,46 +232,50 @@ SAME_WEIGHTS = (
 ADD_VERSION = insert(_VERSIONS)
 CHANGE_VERSION = update(_VERSIONS).where(_same("version", _VERSIONS.c.id))
 """The other parameters are the columns that change."""
-NOTE = select(_VERSIONS.c.note).where(_same("version", _VERSIONS.c.id))
+NOTE: Reading[rows.Note] = select(_VERSIONS.c.note).where(_same("version", _VERSIONS.c.id))
 ADD_DOCUMENT = insert(_DOCUMENTS)
-DOCUMENTS = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body).where(_same("version", _DOCUMENTS.c.version_id))
+DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body).where(
+    _same("version", _DOCUMENTS.c.version_id)
+)
 REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
-METRICS = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
+METRICS: Reading[rows.Metric] = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
 SET_METRIC = _AddOrReplace(_METRICS).inline()
-TAGS = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
+TAGS: Reading[rows.Tag] = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
 SET_TAG = _AddOrReplace(_TAGS).inline()
 DROP_TAG = delete(_TAGS).where(_same("version", _TAGS.c.version_id), _same("tag", _TAGS.c.key))
-WITH_RECORD = (
+WITH_RECORD: Reading[rows.Identified] = (
     select(_VERSIONS.c.id, _MODELS.c.uid, _VERSIONS.c.number, _VERSIONS.c.origin)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .where(_same("record", _VERSIONS.c.record))
     .order_by(_VERSIONS.c.id)
 )
 """Few: versions that are in everything the same."""
-WITH_WEIGHTS = (
+WITH_WEIGHTS: Reading[rows.Id] = (
     select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), _IS_LIVE).order_by(_VERSIONS.c.id.desc())
 )
 
 # Aliases
 
-ALIASED = (
+ALIASED: Reading[rows.Aliased] = (
     select(_VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.number, _VERSIONS.c.weights)
     .join(_ALIASES, _ALIASES.c.version_id == _VERSIONS.c.id)
     .where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
 POINT_ALIAS = _AddOrReplace(_ALIASES).inline()
 DROP_ALIAS = delete(_ALIASES).where(_same("model", _ALIASES.c.model_id), _same("alias", _ALIASES.c.name))
-ALIASES_OF_VERSION = select(_ALIASES.c.name).where(_same("version", _ALIASES.c.version_id)).order_by(_ALIASES.c.name)
+ALIASES_OF_VERSION: Reading[rows.Name] = (
+    select(_ALIASES.c.name).where(_same("version", _ALIASES.c.version_id)).order_by(_ALIASES.c.name)
+)
 
 # The trash
 
-TRASHED_BEFORE = (
+TRASHED_BEFORE: Reading[rows.Trashed] = (
     select(_VERSIONS.c.id, _VERSIONS.c.model_id, _MODELS.c.name, _VERSIONS.c.number, _VERSIONS.c.weights)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .where(_IN_TRASH, _VERSIONS.c.trashed_at < bindparam("before"))
     .order_by(_VERSIONS.c.id)
 )
-_BLOBS_OF_VERSIONS = (
+_BLOBS_OF_VERSIONS: Reading[rows.Digest] = (
     select(_BLOBS.c.digest)
     .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
     .join(_VERSIONS, _VERSIONS.c.id == _NEEDS.c.version_id)
@@ -288,22 +294,22 @@ PURGE_NEEDS, PURGE_DOCUMENTS, PURGE_METRICS, PURGE_TAGS = map(_purge, (_NEEDS, _
 # Blobs
 
 _DIGESTS: Select[Any] = select(column("value", String)).select_from(_Elements(bindparam("digests", type_=String)))
-PLACES = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset).join(
+PLACES: Reading[rows.Place] = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset).join(
     _BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id
 )
 LOCATE = PLACES.where(_TENSORS.c.digest.in_(_DIGESTS))
 TENSORS_OF_BLOB = PLACES.where(_same("blob", _BLOBS.c.digest))
 _IS_REFERRED_TO = exists().where(_TENSORS.c.blob_id == _BLOBS.c.id) | exists().where(_NEEDS.c.blob_id == _BLOBS.c.id)
-BLOB_IDS = select(_BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at, _IS_REFERRED_TO.label("is_referred_to")).where(
-    _BLOBS.c.digest.in_(_DIGESTS)
-)
+BLOB_IDS: Reading[rows.Blob] = select(
+    _BLOBS.c.digest, _BLOBS.c.id, _BLOBS.c.created_at, _IS_REFERRED_TO.label("is_referred_to")
+).where(_BLOBS.c.digest.in_(_DIGESTS))
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
-NEEDED_BLOBS = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
-KNOWN_BLOBS = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
+NEEDED_BLOBS: Reading[rows.Digest] = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
+KNOWN_BLOBS: Reading[rows.KnownBlob] = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
 BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
 # Not by ranges of ids: where a hand made one of them a billion, millions of these would be empty.
 _NEXT = select(_DOCUMENTS.c.version_id).distinct().where(_DOCUMENTS.c.version_id > bindparam("after"))
-DOCUMENTS_AFTER = (
+DOCUMENTS_AFTER: Reading[rows.DocumentOfVersion] = (
     select(_DOCUMENTS.c.version_id, _DOCUMENTS.c.body, _VERSIONS.c.trashed_at)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
     .where(_DOCUMENTS.c.version_id.in_(_NEXT.order_by(_DOCUMENTS.c.version_id).limit(500)))
@@ -319,55 +325,55 @@ FORGET_BLOB = delete(_BLOBS).where(_same("blob", _BLOBS.c.id))
 
 # The trail, and what an audit compares with it; each of all models, or of the one that is named
 
-_FACTS = select(_MODELS.c.name, *_VERSIONS.c).join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+_FACTS: Reading[rows.Version] = select(_MODELS.c.name, *_VERSIONS.c).join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
 FACTS = _FACTS.where(_same("version", _VERSIONS.c.id))
-NEEDS = (
+NEEDS: Reading[rows.Digest] = (
     select(_BLOBS.c.digest)
     .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
     .where(_same("version", _NEEDS.c.version_id))
     .order_by(_BLOBS.c.digest)
 )
-TRAIL_END = select(_TRAIL.c.length, _TRAIL.c.hash)
+TRAIL_END: Reading[rows.TrailEnd] = select(_TRAIL.c.length, _TRAIL.c.hash)
 LOCKED_TRAIL_END = TRAIL_END.with_for_update()
 """The lock row of a database whose transactions do not lock it whole."""
 MOVE_TRAIL_END = update(_TRAIL)
 ADD_EVENT = insert(_EVENTS)
-PUSHES = (
-    select(func.count().label("pushes"))
+PUSHES: Reading[rows.Total] = (
+    select(func.count().label("total"))
     .select_from(_EVENTS)
     .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == "push")
 )
-EVENT_COUNT = select(func.count().label("length")).select_from(_EVENTS)
-LAST_EVENT = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
+EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
+LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
-def _of_name(statement: Select[Any], of: ColumnElement[Any], name: str | None) -> Select[Any]:
+def _of_name(statement: Reading[R], of: ColumnElement[Any], name: str | None) -> Reading[R]:
     return statement if name is None else statement.where(of == name)
 
 
-def events(name: str | None, limit: int | None) -> Select[Any]:
+def events(name: str | None, limit: int | None) -> Reading[rows.Event]:
     """Return the statement for the newest events."""
     return _of_name(select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit), _EVENTS.c.name, name)
 
 
-def events_after(name: str | None) -> Select[Any]:
+def events_after(name: str | None) -> Reading[rows.Event]:
     """Return the statement for the next events after one (the parameter ``after``)."""
     some = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
     return _of_name(some, _EVENTS.c.name, name)
 
 
-def facts_after(name: str | None) -> Select[Any]:
+def facts_after(name: str | None) -> Reading[rows.Version]:
     """Return the statement for the facts of the next versions after one (the parameter ``after``)."""
     some = _FACTS.where(_VERSIONS.c.id > bindparam("after")).order_by(_VERSIONS.c.id).limit(1000)
     return _of_name(some, _MODELS.c.name, name)
 
 
-def next_numbers(name: str | None) -> Select[Any]:
-    """Return the statement for the numbers to come."""
+def models_themselves(name: str | None) -> Reading[rows.ModelItself]:
+    """Return the statement for what the table of models says: numbers to come, uids, cards."""
     return _of_name(select(_MODELS.c.name, _MODELS.c.next_number, _MODELS.c.uid, _MODELS.c.card), _MODELS.c.name, name)
 
 
-def aliases(name: str | None = None) -> Select[Any]:
+def aliases(name: str | None = None) -> Reading[rows.Alias]:
     """Return the statement for the aliases and where they point."""
     all_of_them = (
         select(_MODELS.c.name, _ALIASES.c.name.label("alias"), _VERSIONS.c.number)

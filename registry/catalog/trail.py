@@ -14,7 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import row_digest, statements
+from registry.catalog import row_digest, rows, statements
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json
@@ -119,7 +119,7 @@ def _details(text: str) -> dict[str, Any]:
 
 
 def check(
-    database: Database, name: str | None = None, tell: Callable[[Any], None] = lambda event: None
+    database: Database, name: str | None = None, tell: Callable[[rows.Event], None] = lambda event: None
 ) -> Iterator[Flaw]:
     """Yield what was edited, taken out of the middle, added by hand, or cut off at the end. Inside a snapshot.
 
@@ -140,8 +140,8 @@ def check(
             number, previous = row.id, row.hash
             tell(row)
     last = database.rows(statements.LAST_EVENT)
-    number, previous = tuple(last[0]) if last else (0, "")
-    length = database.rows(statements.EVENT_COUNT)[0].length
+    number, previous = (last[0].id, last[0].hash) if last else (0, "")
+    length = database.rows(statements.EVENT_COUNT)[0].total
     expected = end(database)
     if (number, previous) != expected:
         what = f"it ends with event {number}, where the catalog's last is {expected[0]}: it was cut or extended"

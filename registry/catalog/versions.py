@@ -17,6 +17,7 @@ from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json, encode_init
 from registry.catalog.record import DECISIVE, record_digest, seal
+from registry.catalog.rows import Twin
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import ChangedVersion
 from registry.tensors.arguments import UNKNOWN
@@ -207,7 +208,7 @@ def _same(
     return None
 
 
-def _has_wrapper_values(row: Any, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:
+def _has_wrapper_values(row: Twin, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:
     """Whether a version has what the push brings of wrappers; a push of the bare model says nothing of them."""
     held = stored_values(Unwrapping.from_json(json.loads(row.unwrapping)), manifest.wrappers)
     brought = stored_values(new.facts.unwrapping, pushed.wrappers)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.states import kind_of_state
-from registry.tensors.foreign import Array
+from registry.tensors.foreign import Array, Foreign
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,13 @@ def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
     if isinstance(value, Array):
         return True, int(is_weight(value)), value.spec.numel if is_weight(value) else 0
     if not isinstance(value, (dict, list, tuple)):
-        return value is None or isinstance(value, (str, int, float)), 0, 0
+        return not (is_tensor(value) or isinstance(value, Foreign)), 0, 0
     if id(value) not in memo:
-        memo[id(value)] = (False, 0, 0)  # of what contains itself
         inside = [_measured(item, memo) for _, item in parts_of(value)]
         is_pure = all(pure for pure, _, _ in inside) and not kind_of_state(value)
         memo[id(value)] = (is_pure, sum(n for _, n, _ in inside), sum(n for _, _, n in inside))
     measured: tuple[bool, int, int] = memo[id(value)]
     return measured
-
-
-def text_of(key: object) -> str:
-    """Return a key as part of a path; one of a stranger's class is not asked."""
-    return str(key) if isinstance(key, (str, int)) else f"({type(key).__name__})"
 
 
 def is_weight(value: Any) -> bool:

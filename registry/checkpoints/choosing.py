@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
-from registry.checkpoints.inventory import is_tensor
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 
@@ -41,13 +41,13 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Yield the parts of a value that a text leads to."""
     for key, item in parts_of(value):
-        name = str(key)
+        name = text_of(key)
         if text == name:
             yield (*place, name), {name: item} if is_tensor(item) else item
         elif text.startswith((f"{name}.", f"{name}/")):
             yield from _places(item, text[len(name) + 1 :], (*place, name))
     if isinstance(value, dict):
         prefix = f"{text.replace('/', '.')}."
-        named = {key[len(prefix) :]: item for key, item in value.items() if str(key).startswith(prefix)}
+        named = {key[len(prefix) :]: item for key, item in value.items() if text_of(key).startswith(prefix)}
         if any(is_tensor(item) or is_extra_state(key) for key, item in named.items()):
             yield (*place, text), named

@@ -12,18 +12,19 @@ user's to decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank, values_in
+from registry.checkpoints.inventory import text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.tensors import FileTensor
-from registry.checkpoints.weights import WeightSet
+from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import some
 from registry.errors.checkpoints import (
     ArraysOfNumpy,
@@ -52,21 +53,12 @@ SMALL = 256 << 20
 """Bytes that any file may claim."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a file's value consists of."""
-
-    value: Any
-    """All of it, settled."""
-    weight_sets: tuple[WeightSet, ...]
-    training: Mapping[str, Any]
-    init: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
+def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None, form: str) -> Checkpoint:
     """Sort the value of a file of ``nbytes`` bytes, or of memory, into weights, training state and facts.
+
+    Args:
+        path: of the file or folder.
+        form: its format.
 
     Raises:
         EmptyCheckpoint, PickledModule, ForeignObjects: no weights can be read.
@@ -95,7 +87,8 @@ def sort_contents(value: Any, source: str, nbytes: int | None) -> Contents:
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
-    return Contents(root, sets, _without(root, apart), init, _facts(root), tuple(notes))
+    training = _without(root, apart)
+    return Checkpoint(source, path, form, sets, training, init, _facts(root), root, notes=tuple(notes))
 
 
 def _arrays_note(group: Group) -> str:
@@ -173,7 +166,7 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
     if isinstance(root, (list, tuple)):
         return EmptyCheckpoint(source, f"a list of {len(root)} things")
     if isinstance(root, dict):
-        keys = ", ".join(repr(str(key))[:40] for key in list(root)[:6])
+        keys = ", ".join(repr(text_of(key))[:40] for key in list(root)[:6])
         return EmptyCheckpoint(source, f"a dict with the keys {keys}" if root else "an empty dict")
     return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
 
@@ -188,7 +181,7 @@ def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:
     for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
         level = root
         for step in parent:
-            level = next(item for key, item in parts_of(level) if str(key) == step)
+            level = next(item for key, item in parts_of(level) if text_of(key) == step)
         for key in _INIT_KEYS if () not in places and isinstance(level, dict) else ():
             arguments = level.get(key)
             if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):
@@ -218,11 +211,12 @@ def _without(value: Any, places: Sequence[KeyPath]) -> dict[str, Any]:
     inside: dict[str, list[KeyPath]] = {}
     for place in places:
         if not place:
-            return {str(key): item for key, item in parts_of(value) if kind_of_state(item)}
+            return {text_of(key): item for key, item in parts_of(value) if kind_of_state(item)}
         inside.setdefault(place[0], []).append(place[1:])
     rest: dict[str, Any] = {}
     for key, item in parts_of(value):
-        kept = _without(item, inside[str(key)]) if str(key) in inside else item
-        if kept or str(key) not in inside:
-            rest[str(key)] = kept
+        name = text_of(key)
+        kept = _without(item, inside[name]) if name in inside else item
+        if kept or name not in inside:
+            rest[name] = kept
     return rest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.formats.distributed import open_distributed, read_distributed
-from registry.checkpoints.formats.sharded import open_index, shards_of
+from registry.checkpoints.formats.sharded import open_index
 from registry.checkpoints.mapping import is_regular, unopenable
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.states import kind_of_state
@@ -65,18 +65,17 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
     index = next((name for name in (*INDEXES, *names) if name in names and name.endswith(".index.json")), None)
     single = next((name for name in SINGLE if name in names), None)
     if METADATA in names:
-        checkpoint, used = open_distributed(path), {path}
+        checkpoint = open_distributed(path)
     elif index is not None:
         checkpoint = open_index(path / index, open_file)
-        used = {path / shard for shard in shards_of(path / index)}
     elif single is not None:
-        checkpoint, used = open_file(path / single), {path / single}
+        checkpoint = open_file(path / single)
     elif FSDP_FOLDER in names:
-        checkpoint, used = open_distributed(path / FSDP_FOLDER), {path / FSDP_FOLDER}
+        checkpoint = open_distributed(path / FSDP_FOLDER)
     elif LATEST in names:
-        checkpoint, used = _open_deepspeed(path / _latest(path), open_file)
+        checkpoint = _open_deepspeed(path / _latest(path), open_file)
     elif any(name.endswith(_STATES) for name in names):
-        checkpoint, used = _open_deepspeed(path, open_file)
+        checkpoint = _open_deepspeed(path, open_file)
     elif unpacked := _unpacked(path, names):
         raise UnpackedCheckpoint(str(path), str(unpacked.parent), unpacked.name)
     elif shards := [name for name in names if is_shard(name)]:
@@ -86,7 +85,7 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         for name in files:
             refuse_part(path / name)
         raise UnknownFolder(str(path), files)
-    return _with_neighbors(replace(checkpoint, source=str(path)), path, used, read_file)
+    return _with_neighbors(replace(checkpoint, source=str(path)), path, read_file)
 
 
 def _unpacked(path: Path, names: Sequence[str]) -> Path | None:
@@ -95,8 +94,9 @@ def _unpacked(path: Path, names: Sequence[str]) -> Path | None:
     return next((folder.absolute() for folder in inside if is_regular(folder / "data.pkl")), None)
 
 
-def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], read_file: ReadFile) -> Checkpoint:
+def _with_neighbors(checkpoint: Checkpoint, path: Path, read_file: ReadFile) -> Checkpoint:
     """Return a checkpoint of a folder with what the other files of the folder hold."""
+    used = {checkpoint.path, *(file.path for file in checkpoint.files)}
     beside: dict[str, Any] = {}
     training = dict(checkpoint.training)
     notes = []
@@ -119,7 +119,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, used: Collection[Path], 
     return replace(checkpoint, training=training, beside=beside, notes=(*checkpoint.notes, *notes))
 
 
-def _files(path: Path, used: Collection[Path]) -> Iterator[Path]:
+def _files(path: Path, used: Collection[Path | None]) -> Iterator[Path]:
     """Yield the files under a folder that were not used, and each distributed checkpoint as its directory."""
     for folder, folders, names in os.walk(path):
         here = Path(folder)
@@ -158,10 +158,10 @@ def _latest(path: Path) -> str:
     return name
 
 
-def _open_deepspeed(path: Path, open_file: OpenFile) -> tuple[Checkpoint, set[Path]]:
+def _open_deepspeed(path: Path, open_file: OpenFile) -> Checkpoint:
     states = [entry.name for entry in sorted(path.iterdir()) if entry.name.endswith(_STATES)]
     _refuse_partial(str(path), states)
-    return open_file(path / states[0]), {path / states[0]}
+    return open_file(path / states[0])
 
 
 def _refuse_partial(source: str, states: Sequence[str]) -> None:

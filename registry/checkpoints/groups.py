@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
-from registry.checkpoints.inventory import is_tensor
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.states import kind_of_state
 
@@ -104,8 +104,8 @@ def _groups(value: Any, place: KeyPath, seen: set[int]) -> Iterator[Group]:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value) and any(map(is_tensor, value.values())):
         yield Group(place, value)
     for key, item in parts_of(value):
-        if not is_extra_state(str(key)):
-            yield from _groups(item, (*place, str(key)), seen)
+        if not is_extra_state(text_of(key)):
+            yield from _groups(item, (*place, text_of(key)), seen)
 
 
 def rank(group: Group) -> tuple[bool, int, int]:

@@ -131,10 +131,13 @@ def _parts(value: Any) -> Sequence[tuple[Path, Any]] | None:
 _WORDED = (str, int, float, bytes, tuple, type(None), TorchConstant)
 
 
+def text_of(key: object) -> str:
+    """Return a key as part of a path; one of a stranger's class is not asked, whose words would be code that runs."""
+    return str(key) if isinstance(key, _WORDED) else f"({type(key).__name__})"
+
+
 def _steps(key: Any, item: Any) -> Path:
-    if not isinstance(key, _WORDED):
-        return (f"/{type(key).__name__}",)  # whose own words would be code that runs
     if not isinstance(key, str) or not is_tensor(item):
-        return (f"/{key!s}",)
+        return (f"/{text_of(key)}",)
     first, *rest = key.split(".")
     return (f"/{first}", *(f".{component}" for component in rest))

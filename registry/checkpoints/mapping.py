@@ -218,16 +218,6 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def refuse_unreadable(path: Path) -> None:
-    """Refuse what is neither a folder nor a file with something in it, such as a named pipe, without reading it.
-
-    Raises:
-        NoSuchCheckpoint, UnopenableCheckpoint, NotACheckpoint: as ``open_span``.
-    """
-    if not stat.S_ISDIR(status_of(path).st_mode):
-        open_span(path)
-
-
 def unopenable(path: Path, error: OSError | ValueError) -> NoSuchCheckpoint | UnopenableCheckpoint:
     """Word what the operating system said when a path was opened."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):

@@ -14,10 +14,9 @@ from registry.checkpoints.folders import open_folder
 from registry.checkpoints.formats.safetensors_file import begins_safetensors, read_safetensors
 from registry.checkpoints.formats.sharded import is_index, open_index
 from registry.checkpoints.formats.torch_legacy import begins_legacy, read_torch_legacy
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
-from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
-from registry.checkpoints.parts import METADATA, refuse_part, refuse_spread, replica_note
+from registry.checkpoints.parts import METADATA, part_note, refuse_part, refuse_spread
 from registry.checkpoints.settling import settle
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import EmptyCheckpoint, NotACheckpoint, ShardedTensors
@@ -42,7 +41,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return open_folder(place.parent, open_file, read_file)
     refuse_part(place)
     checkpoint = open_file(place)
-    note = replica_note(place)
+    note = part_note(place)
     return replace(checkpoint, notes=(*checkpoint.notes, note)) if note else checkpoint
 
 
@@ -55,20 +54,9 @@ def open_file(path: Path) -> Checkpoint:
     if is_index(content):
         return open_index(path, open_file)
     value, form = _pickled(content, head, source)
-    found = sort_contents(value, source, len(content))
-    refuse_spread(found.value, source)
-    return Checkpoint(
-        source,
-        path,
-        form,
-        found.weight_sets,
-        found.training,
-        found.init,
-        found.facts,
-        found.value,
-        files=_files(content),
-        notes=found.notes,
-    )
+    found = sort_contents(value, source, len(content), path, form)
+    refuse_spread(found.contents, source)
+    return replace(found, files=_files(content))
 
 
 def read_file(path: Path) -> Any:

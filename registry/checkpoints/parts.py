@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.checkpoints.groups import values_in
 from registry.checkpoints.mapping import is_regular
@@ -25,8 +25,17 @@ _RANKED = (
 )
 """Names whose number is that of a process with a share of the model: pattern, what they are, what to do."""
 
-_OF_SEVERAL = re.compile(r"model_world_size_(\d+)_rank_\d+|(?:tp|pp|ep|mp)[-_]?\d+[-_]of[-_](\d+)")
+_WORLD_SIZE = re.compile(r"model_world_size_(\d+)_rank_\d+")
 """Names that say over how many processes a model was spread."""
+
+_ONE_OF = re.compile(
+    r"(?:(?<![a-z])(?P<counted>[a-z]+)[-_. ]?)?(?<!\d)(?P<number>\d+)[-_. ]?of[-_. ]?(?P<all>\d+)(?![a-z\d])",
+    re.IGNORECASE,
+)
+"""Names that say that a file is one of several, and perhaps of what: ``model_0-of-2``, ``part-1-of-3``."""
+
+_SHARES = ("part", "shard", "tp", "pp", "mp")
+"""Of a count of these each file has a share of the model; of any other, such as epochs, it may have all of it."""
 
 _REPLICAS = re.compile(r"(?<![A-Za-z])(?:rank|shard)[-_]?(\d+)")
 """Names whose number is that of a process, which may have had all of the model or a part."""
@@ -65,9 +74,10 @@ def refuse_part(path: Path) -> None:
         number = pattern.search(name)
         if number is not None and int(number[1]) > 0:
             raise PartOfModel(str(path), f"it is one of several {what}: number {int(number[1])}, from 0 on", remedy)
-    of = _OF_SEVERAL.search(name)
-    if of is not None and int(of[1] or of[2]) > 1:
-        raise PartOfModel(str(path), f"its name says that it is one of {int(of[1] or of[2])} parts", _FRAMEWORK)
+    of, spread = _one_of(name), _WORLD_SIZE.search(name)
+    parts = int(spread[1]) if spread is not None else of.all if of is not None and of.counted in _SHARES else 1
+    if parts > 1:
+        raise PartOfModel(str(path), f"its name says that it is one of {parts} parts", _FRAMEWORK)
 
 
 def is_shard(name: str) -> bool:
@@ -76,8 +86,13 @@ def is_shard(name: str) -> bool:
     return shard is not None and int(shard[2]) > 1
 
 
-def replica_note(path: Path) -> str:
-    """Return a sentence where a file lies beside those of other ranks: with the same weights, or with other parts."""
+def part_note(path: Path) -> str:
+    """Return a sentence where a file may be a part: by a name that counts it, or beside the files of other ranks."""
+    of = _one_of(path.name)
+    if of is not None:
+        return (
+            f"its name says {of.number} of {of.all}: if each of these files holds a part of one model, this is not all"
+        )
     others = _others(path, _REPLICAS)
     if not others:
         return ""
@@ -98,6 +113,22 @@ def refuse_spread(contents: Any, source: str) -> None:
                 f"its arguments say {key}={degree}, and every process saves its own part",
                 f"{_FRAMEWORK}; if they are merged, save the state dict without these arguments",
             )
+
+
+class _OneOf(NamedTuple):
+    """What a name counts."""
+
+    counted: str
+    number: int
+    all: int
+
+
+def _one_of(name: str) -> _OneOf | None:
+    for found in _ONE_OF.finditer(name):
+        one = _OneOf((found["counted"] or "").lower(), int(found["number"]), int(found["all"]))
+        if one.number <= one.all > 1:
+            return one
+    return None
 
 
 def _others(path: Path, pattern: re.Pattern[str]) -> list[str]:

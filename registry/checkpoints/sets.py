@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from registry.checkpoints.groups import KeyPath, is_extra_state, is_plain_set, parts_of
-from registry.checkpoints.inventory import bears_tensors, is_tensor
+from registry.checkpoints.inventory import bears_tensors, is_tensor, text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import first_foreign
 from registry.checkpoints.states import kind_of_state
@@ -58,7 +58,7 @@ def _named(value: Any, source: str) -> dict[str, Any]:
             raise OversizedCheckpoint(source, f"it unfolds to more than {MOST_NAMES} names")
         plain = is_plain_set(value)
         for key, item in parts_of(value):
-            name = f"{prefix}{key}"
+            name = f"{prefix}{text_of(key)}"
             while name in named:  # the keys 1 and "1" have one text
                 name += "'"
             if is_tensor(item) or is_extra_state(name):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
 from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
+from registry.tensors.foreign import TENSOR
 from registry.tensors.source import TensorSource
 
 
@@ -36,6 +38,23 @@ class WeightSet:
     def count(self) -> int:
         """The number of its tensors."""
         return len(self.tensors) + self.unstored
+
+    def with_whole_extra_states(self) -> WeightSet:
+        """Return it with those extra states among the values that are tensors and more than a dtype, a shape and bits.
+
+        One that needs a gradient, or is a parameter, goes back into an object that may ask for it.
+        """
+        whole = {name: source for name, source in self.tensors.items() if _is_more_than_bits(name, source)}
+        if not whole:
+            return self
+        tensors = {name: source for name, source in self.tensors.items() if name not in whole}
+        return replace(self, tensors=tensors, values={**self.values, **whole})
+
+
+def _is_more_than_bits(name: str, source: TensorSource) -> bool:
+    if name.rpartition(".")[2] != EXTRA_STATE:
+        return False
+    return getattr(source, "requires_grad", False) or getattr(source, "kind", TENSOR) != TENSOR
 
 
 @dataclass(frozen=True)

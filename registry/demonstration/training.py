@@ -78,7 +78,7 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[in
     context = mp.get_context("spawn")
     done = context.SimpleQueue()
     store = folder / f"{work.__name__}.store"
-    job = mp.spawn(  # type: ignore[attr-defined, no-untyped-call]
+    job = mp.spawn(  # type: ignore[no-untyped-call]
         _start, (work, str(store), str(folder), done, rest), nprocs=WORLD_SIZE, join=False
     )
     try:

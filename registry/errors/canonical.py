@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
     """Word a list of names: the first few, and how many more there are."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+    return few([f"'{name}'" for name in names], most)
 
 
 class UnknownWrapper(RegistryError):

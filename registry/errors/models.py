@@ -365,6 +365,14 @@ def _meant(target: str) -> str:
     return f"{module}:{name}" if all(word.isidentifier() for word in words) and f"{module}:{name}" != target else ""
 
 
+def described(value: object) -> str:
+    """Word what something is: ``a dict``, ``the class OrderedDict``."""
+    if isinstance(value, type):
+        return f"the class {value.__qualname__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without the traceback text that may follow."""
     lines = str(error).strip().splitlines()

@@ -1,11 +1,11 @@
-"""The root of the error tree: how what strangers named is shown, and how an error travels to another process."""
+"""The root of the error tree: the words that all messages share, and how an error travels to another process."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 
@@ -18,6 +18,22 @@ def shown(text: str, *, keep_lines: bool = False) -> str:
         return text
     kept = "\n" if keep_lines else ""
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def few(items: Sequence[object], limit: int = 8) -> str:
+    """Word a list by its first items: ``a, b and 5 more``."""
+    first = ", ".join(map(str, items[:limit]))
+    return f"{first} and {len(items) - limit} more" if len(items) > limit else first
+
+
+def size(nbytes: int) -> str:
+    """Word a number of bytes: ``1.3 GiB``."""
+    value = float(nbytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
 
 
 class RegistryError(Exception):

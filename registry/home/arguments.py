@@ -75,6 +75,11 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def widely(verb: Callable[..., T]) -> Callable[..., T]:
+    """Do as ``checked``, where overloads say what is taken, and the verb itself what that is read as."""
+    return checked(verb)
+
+
 PATTERNS = texts("head.*")
 
 ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {

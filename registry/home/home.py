@@ -1,20 +1,22 @@
-"""One registry's catalog and bytes together, and what its versions hold; each compared with what was stored."""
+"""Where a registry is; its catalog and bytes together, and what its versions hold, compared with what was stored."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
-from registry.errors.catalog import ChangedVersion
-from registry.home.version import OpenedVersion
+from registry.errors.catalog import ChangedVersion, HomeUnusable
 from registry.modules.building.trust import Recorded
 
 if TYPE_CHECKING:
@@ -25,6 +27,49 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.catalog.protocol import CatalogProtocol
     from registry.tensors.manifest import Manifest, StoredTensor
+
+
+HOME_VARIABLE = "REGISTRY_HOME"
+
+LoadVerify = Literal["always", "once", "never", "outputs"]
+
+
+@dataclass(frozen=True)
+class OpenedVersion:
+    """An entry with its weights, mapped and being checked."""
+
+    entry: Entry
+    manifest: Manifest
+    tensors: Mapping[str, torch.Tensor]
+    check: Callable[[], None]
+    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    verified: bool
+    """Whether ``check`` checks anything."""
+    recorded: Recorded | None
+    """The class that the entry names."""
+
+
+def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
+    """Return the absolute path of the home: the given one, else ``REGISTRY_HOME``, else the user's data directory.
+
+    Raises:
+        HomeUnusable: no folder can be where its spelling leads.
+    """
+    chosen = explicit if explicit is not None else os.environ.get(HOME_VARIABLE)
+    if chosen:
+        try:
+            found = Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise HomeUnusable(os.fspath(chosen), "nobody known here has this home directory") from error
+        try:
+            found.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise HomeUnusable(str(found), "its symbolic links lead in a circle") from error
+        return found
+    from platformdirs import user_data_path
+
+    return user_data_path("checkpoint-registry", appauthor=False)
 
 
 class Home:

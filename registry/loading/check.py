@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from registry.blobs.verification import WORKERS
 from registry.canonical.expectation import Expectation
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
+from registry.loading.bits import ComparedTensor, is_zero, same
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.encoding import encode, plain
-from registry.tensors.manifest import StoredTensor
+from registry.tensors.inlined import source_of
 from registry.tensors.source import TensorSource
-from registry.tensors.spec import tensor_digest
 from registry.tensors.ties import separate, tied
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     import torch
-
-ComparedTensor = StoredTensor | TensorSource
-"""A tensor of one side: known by its digest, or with its bytes."""
 
 _LARGE = 1 << 18
 """Bytes of a tensor from which on it pays to hand it to another thread."""
@@ -141,7 +136,9 @@ class Side:
     wrappers: Mapping[Owner, Any] = field(default_factory=dict)
     """What wrappers own, encoded likewise."""
     defaults: Collection[str] = ()
-    """Counters that old files lack, and that a load then sets to 0."""
+    """Counters of batch normalization, which old files lack, and which a load then sets to 0."""
+    predates: Callable[[str], bool] = lambda name: False
+    """Whether a counter that it lacks is none that was lost: it was saved before there were any."""
     open: Callable[[Collection[str]], Callable[[str], torch.Tensor]] | None = None
     """Gives tensors by name, after their bytes were checked; where a comparison of digests will not do."""
 
@@ -196,22 +193,24 @@ def compare(
         if name in verdicts:
             continue
         if source is None:
-            if name in here.defaults and _is_zero(here.tensors[name]):
+            if _is_default(name, here, stored):
                 verdicts[name] = "equal"
             else:
                 missing.append(name)
         else:
             verdicts[name] = "equal" if _same_value(here, name, stored, source) else "differs"
     known = set(here.names)
+    beyond = [name for name in stored.names if name in wanted and name not in known]
+    defaulted = {name for name in beyond if _is_default(name, stored, here)}
     types = {p.name: (str(p.stored.spec), str(p.here.spec)) for p in pairs if verdicts[p.name] != "equal"}
     return CheckReport(
         holder=here.title,
         against=stored.title,
-        equal=tuple(n for n in sources if verdicts.get(n) == "equal"),
+        equal=(*(n for n in sources if verdicts.get(n) == "equal"), *(n for n in beyond if n in defaulted)),
         cast={n: _dtypes(types[n]) for n in sources if verdicts.get(n) == "cast"},
         differs=tuple(n for n in sources if verdicts.get(n) == "differs"),
         missing=tuple(missing),
-        unexpected=tuple(n for n in stored.names if n in wanted and n not in known),
+        unexpected=tuple(n for n in beyond if n not in defaulted),
         retied=_retied(here, stored, wanted),
         types={n: pair for n, pair in types.items() if verdicts[n] == "differs"},
         wrappers_equal=tuple(owned[owner] for owner in both if owner in alike),
@@ -249,42 +248,6 @@ def merged(reports: Sequence[CheckReport]) -> CheckReport:
         wrappers_differ=tuple(dict.fromkeys(n for report in reports for n in report.wrappers_differ)),
         wrappers_unmatched=first.wrappers_unmatched,
     )
-
-
-def same(one: ComparedTensor, other: ComparedTensor) -> bool:
-    """Whether two tensors have the same dtype, shape and bits."""
-    if one.spec != other.spec:
-        return False
-    if isinstance(one, StoredTensor) or isinstance(other, StoredTensor):
-        return _digest(one) == _digest(other)
-    are_same = True
-    # To the end in any case: a file is known to be as it was written when its last piece was read.
-    for here, there in zip_longest(one.pieces(own=False), other.pieces(own=False)):
-        if here is None or there is None or len(here) != len(there):  # they are cut otherwise
-            return same_bytes(one.buffer(), other.buffer())
-        are_same = are_same and same_bytes(here, there)
-    return are_same
-
-
-def _digest(held: ComparedTensor) -> str:
-    if isinstance(held, StoredTensor):
-        return held.digest
-    return tensor_digest(held.spec, held.pieces(own=False))
-
-
-_memcmp = ctypes.CDLL(None).memcmp
-_memcmp.argtypes, _memcmp.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
-
-
-def same_bytes(one: memoryview, other: memoryview) -> bool:
-    """Whether two runs of bytes are equal, at the speed of memory: Python's own comparison takes 13 times as long."""
-    if len(one) != len(other) or not len(one):
-        return len(one) == len(other)
-    import numpy
-
-    # numpy tells the address of read-only memory, too, which ctypes does not.
-    first, second = (numpy.frombuffer(view, numpy.uint8) for view in (one, other))
-    return bool(_memcmp(first.ctypes.data, second.ctypes.data, len(one)) == 0)
 
 
 def identical(tensors: Mapping[str, TensorSource]) -> tuple[tuple[str, ...], ...]:
@@ -360,13 +323,20 @@ def _source(name: str, stored: Side, twins: Mapping[str, Sequence[str]]) -> str 
 
 def _same_value(here: Side, name: str, stored: Side, source: str) -> bool:
     """Whether two extra states are equal, as plain values; a tensor on one side alone is another value."""
-    if name in here.tensors or source in stored.tensors:
-        return False
+    one, other = _as_tensor(here, name), _as_tensor(stored, source)
+    if one is not None or other is not None:
+        return one is not None and other is not None and same(one, other)
     return _canonical(plain(here.values[name])) == _canonical(plain(stored.values[source]))
 
 
-def _is_zero(held: ComparedTensor) -> bool:
-    return not isinstance(held, StoredTensor) and not any(any(piece) for piece in held.pieces(own=False))
+def _as_tensor(side: Side, name: str) -> ComparedTensor | None:
+    """Return an extra state that is a tensor, whether it stands among the tensors or, with its kind, the values."""
+    return side.tensors[name] if name in side.tensors else source_of(side.values[name])
+
+
+def _is_default(name: str, holder: Side, lacking: Side) -> bool:
+    """Whether a name that one side lacks is a counter at 0, where a load of that side would put it."""
+    return name in holder.defaults and lacking.predates(name) and is_zero(holder.tensors[name])
 
 
 def _canonical(value: Any) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.expectation import Expectation
-from registry.canonical.form import EXTRA_STATE, reconcile
+from registry.canonical.expectation import Expectation, counters, knows_counter
+from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
@@ -67,13 +67,16 @@ class StoredVersion:
             tensors = self.home.tensors(self.entry, manifest.only([stored[name] for name in wanted]))
             return lambda name: tensors[stored[name]]
 
+        tensors_here = {new: manifest.tensors[name] for new, name in stored.items() if name in manifest.tensors}
         return Side(
             self.entry.ref,
-            {new: manifest.tensors[name] for new, name in stored.items() if name in manifest.tensors},
+            tensors_here,
             {new: manifest.values[name] for new, name in stored.items() if name not in manifest.tensors},
             [[renamed.get(name, name) for name in tie] for tie in manifest.ties],
             wrappers,
-            open=opened,
+            counters(tensors_here),
+            _predates(manifest.metadata),
+            opened,
         )
 
     def confirm(self) -> None:
@@ -153,7 +156,9 @@ class StoredFile:
             encoded({name: value for name, value in values.items() if _is_of_the_model(name, judge)}),
             identical(tensors),
             encoded_owners({owner: _held(weights, name) for name, owner in own.items()}),
-            open=values_of,
+            counters(tensors),
+            _predates(canonical_metadata(weights.metadata, reading)),
+            values_of,
         )
 
 
@@ -278,6 +283,10 @@ def _gathered(module: nn.Module, whole: Checkpoint) -> Holdings:
 
 def _held(weights: WeightSet, name: str) -> Any:
     return weights.tensors[name] if name in weights.tensors else weights.values[name]
+
+
+def _predates(metadata: Mapping[str, Any] | None) -> Callable[[str], bool]:
+    return lambda name: not knows_counter(name, metadata)
 
 
 def _is_of_the_model(name: str, judge: Expectation | None) -> bool:

@@ -15,17 +15,16 @@ from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
 from registry.errors.intake import InitForInstance, ModelNeeded
-from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass
+from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
-from registry.home.home import Home
-from registry.home.version import LoadVerify, OpenedVersion
+from registry.home.home import Home, LoadVerify, OpenedVersion
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
 from registry.modules.building.build import Built, build
 from registry.modules.building.process_state import gc_paused
 from registry.modules.building.recipe import read_init
 from registry.modules.building.specification import ModelSpec
-from registry.modules.building.target import check_target, described
+from registry.modules.building.target import check_target
 from registry.modules.building.trust import BUILDERS, Recorded, imports_of, require_trusted
 from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.fit import fit

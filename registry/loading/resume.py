@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import StoredAttachment
-from registry.attachments.training.job import Job, kind_of, parameter_names
+from registry.attachments.attachment import Job, StoredAttachment
+from registry.attachments.training.job import kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
 from registry.attachments.training.optimizer import by_position
@@ -27,6 +27,7 @@ from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard, materialized
+from registry.tensors.inlined import as_written
 
 if TYPE_CHECKING:
     from registry.blobs.store import Verify
@@ -115,7 +116,7 @@ def _renamed(named: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _put_back(job: Job, state: Mapping[str, Any], positional: Mapping[str, Any], ref: str) -> tuple[str, ...]:
+def _put_back(job: Job, state: Mapping[str, Any], positional: dict[str, Any], ref: str) -> tuple[str, ...]:
     for part, owner in job.parts.items():
         try:
             owner.load_state_dict(positional if part == "optimizer" else as_in(owner.state_dict(), state[part]))
@@ -152,7 +153,7 @@ def _spread(value: Any, parameter: torch.Tensor) -> Any:
         return value
     if is_shard(parameter) and value.shape == parameter.shape:
         return materialized(parameter.detach(), value).detach()
-    return value.clone()
+    return as_written(value.detach().clone(), isinstance(value, nn.Parameter), value.requires_grad)
 
 
 @contextmanager

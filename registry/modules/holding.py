@@ -13,18 +13,19 @@ from torch.nn.parameter import is_lazy
 from registry.canonical.expectation import Expectation
 from registry.errors.checkpoints import UnstorableTensor
 from registry.modules.building.process_state import gc_paused
-from registry.modules.fitting.expectation import counters, dtype_name, expect_of, own_state, spec_of
-from registry.modules.fitting.plan import is_real_float
+from registry.modules.fitting.expectation import counters, expect_of, own_state
+from registry.modules.fitting.plan import castable
 from registry.modules.layout import bare, is_fsdp1, is_sharded, layout, owned
 from registry.modules.live import LiveTensor
 from registry.ranks.shards import is_shard, local, part_of
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import dtype_name, same_bits, spec_of
 from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec
 from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
-    from registry.loading.check import ComparedTensor, Verdict
+    from registry.loading.bits import ComparedTensor
+    from registry.loading.check import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,9 @@ def is_more_than_bits(here: ComparedTensor, stored: ComparedTensor) -> bool:
     """Whether a tensor of a module may be right without having the stored bits: a part of them, or a cast."""
     if here.spec.shape != stored.spec.shape:
         return False
-    return isinstance(here, Slice) or (here.spec.dtype != stored.spec.dtype and _castable(here.spec, stored.spec))
+    return isinstance(here, Slice) or (
+        here.spec.dtype != stored.spec.dtype and castable(here.spec.dtype, stored.spec.dtype)
+    )
 
 
 def verdict(here: ComparedTensor, stored: ComparedTensor, values: torch.Tensor) -> Verdict:
@@ -121,18 +124,14 @@ def verdict(here: ComparedTensor, stored: ComparedTensor, values: torch.Tensor) 
         mine, part = here.tensor, values
     if here.spec.dtype == stored.spec.dtype:
         return "equal" if same_bits(mine, part) else "differs"
-    castable = _castable(here.spec, stored.spec)
-    return "cast" if castable and same_bits(mine, part.to(mine.dtype)) else "differs"
+    may_be_cast = castable(here.spec.dtype, stored.spec.dtype)
+    return "cast" if may_be_cast and same_bits(mine, part.to(mine.dtype)) else "differs"
 
 
 def _whole(tensor: torch.Tensor) -> Any:
     """Return a tensor of a wrapper as a source; what has no plain values is nothing that was stored."""
     held = _holding("", "", tensor)
     return held if isinstance(held, LiveTensor) else str(held.spec)
-
-
-def _castable(one: TensorSpec, other: TensorSpec) -> bool:
-    return is_real_float(one.dtype) and is_real_float(other.dtype)
 
 
 def _holding(named: str, name: str, tensor: torch.Tensor) -> TensorSource:

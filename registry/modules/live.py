@@ -23,7 +23,7 @@ from registry.modules.anatomy import parameters, state_dict, unshadowed
 from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.foreign import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
-from registry.tensors.memory import content
+from registry.tensors.memory import content, dtype_name, spec_of
 from registry.tensors.spec import TensorSpec
 
 
@@ -33,32 +33,28 @@ class LiveTensor:
     def __init__(self, source: str, name: str, tensor: torch.Tensor) -> None:
         if fault := _unstorable(tensor):
             raise UnstorableTensor(source, name, *fault)
-        self._tensor = tensor.detach()
-        self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
-        self.spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
-
-    @property
-    def tensor(self) -> torch.Tensor:
+        self.tensor = tensor.detach()
         """The tensor itself, without its graph."""
-        return self._tensor
+        self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
+        self.spec = spec_of(tensor)
 
     @property
     def identity(self) -> Hashable:
-        t = self._tensor
+        t = self.tensor
         return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
 
     @property
     def is_streamed(self) -> bool:
-        t = self._tensor
+        t = self.tensor
         return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
 
     def buffer(self) -> memoryview:
         if self.spec.nbytes <= PIECE:
-            return memoryview(bytes(content(self._tensor)))
-        return content(self._tensor.clone() if self.is_streamed else self._tensor)
+            return memoryview(bytes(content(self.tensor)))
+        return content(self.tensor.clone() if self.is_streamed else self.tensor)
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        whole = content(self._tensor)
+        whole = content(self.tensor)
         for begin in range(0, len(whole), PIECE):
             piece = whole[begin : begin + PIECE]
             yield memoryview(bytes(piece)) if own and self.is_streamed else piece
@@ -83,11 +79,9 @@ def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:
 def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     """Return a dict in memory as a file that holds it is read."""
     named = "a state dict in memory"
-    found = sort_contents(inert(source, named), named, None)
-    refuse_spread(found.value, named)
-    return Checkpoint(
-        named, None, "live", found.weight_sets, found.training, found.init, found.facts, found.value, notes=found.notes
-    )
+    found = sort_contents(inert(source, named), named, None, None, "live")
+    refuse_spread(found.contents, named)
+    return found
 
 
 def inert(value: Any, source: str) -> Any:
@@ -166,10 +160,10 @@ def _class_name(value: Any) -> str:
 
 def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     """Return of what kind a tensor is that cannot be stored, and what to do about it; nothing of one that can."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    dtype = dtype_name(tensor.dtype)
     if is_lazy(tensor):
         return "of a lazy layer that has not run yet", "run the model once first"
-    if hasattr(tensor, "__tensor_flatten__"):
+    if hasattr(tensor, "__tensor_flatten__") or _dispatches(type(tensor)):
         return f"a {type(tensor).__name__}", "make it a plain tensor first"
     if tensor.is_nested:
         return "a nested tensor", "call .to_padded_tensor(0) on it first"
@@ -180,6 +174,11 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     if tensor.is_quantized or dtype not in ITEM_SIZES:
         return f"of dtype {dtype}", "convert it to a plain dtype first"
     return None
+
+
+def _dispatches(kind: type[torch.Tensor]) -> bool:
+    """Whether a class decides itself what its operations do, so that its memory is not what it stands for."""
+    return kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
 
 
 def _full_state(module: nn.Module) -> dict[str, Any]:

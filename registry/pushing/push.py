@@ -103,21 +103,27 @@ def _gathered(request: PushRequest, rendezvous: Rendezvous[Entry]) -> Gathered:
         return Gathered()
 
     def gather() -> Gathered:
-        checkpoint, attachments = open_live(module), {}
-        if (job := request.job()) is not None:
-            from registry.attachments.training.job import attach_job
-
-            attachments["training"] = attach_job(module, job, keep=rendezvous.writes_here)
-        if request.example is not None:
-            from registry.attachments.examples.replay import attach_example
-
-            attachments["example"] = attach_example(module, None, request.example)
-        return Gathered(checkpoint, attachments)
+        return Gathered(open_live(module), _attached(request, None, keep=rendezvous.writes_here))
 
     try:
         return rendezvous.with_all(gather)
     except RuntimeError as error:  # torch's word for a rank that is gone
         raise rendezvous.unreachable(first_line(error)) from error
+
+
+def _attached(request: PushRequest, inspection: Inspection | None, *, keep: bool = True) -> dict[str, Attachment]:
+    """Return what was asked to be kept beside the weights: the state of a job, which every rank gathers, an example."""
+    attachments = {}
+    if (job := request.job()) is not None:
+        from registry.attachments.training.job import attach_job
+
+        module: Any = request.source
+        attachments["training"] = attach_job(module, job, keep=keep)
+    if request.example is not None:
+        from registry.attachments.examples.replay import attach_example
+
+        attachments["example"] = attach_example(request.source, inspection, request.example)
+    return attachments
 
 
 def inspect(
@@ -139,21 +145,10 @@ def inspect(
 
 
 def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -> Prepared:
-    source, job = request.source, request.job()
     request.check()  # here, where a failure reaches the other ranks: what is measured differs between them
-    inspection, found = inspect(source, request.question, gathered.checkpoint)
-    attachments = dict(gathered.attachments)
-    if job is not None and "training" not in attachments:
-        from registry.attachments.training.job import attach_job
-
-        module: Any = source
-        attachments["training"] = attach_job(module, job)
-    elif found is not None:
-        attachments["training"] = found
-    if request.example is not None and "example" not in attachments:
-        from registry.attachments.examples.replay import attach_example
-
-        attachments["example"] = attach_example(source, inspection, request.example)
+    inspection, found = inspect(request.source, request.question, gathered.checkpoint)
+    attachments = {"training": found} if found is not None else {}
+    attachments |= gathered.attachments if gathered.checkpoint is not None else _attached(request, inspection)
     if inspection.checkpoint.format == "live" and request.question.model is not None:
         from registry.modules.building.target import resolve_target
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.attachments.attachment import Attachment
+from registry.attachments.attachment import Attachment, Job
 from registry.catalog.entry import Entry
 from registry.catalog.version import check_metrics, check_note, check_tags
 from registry.errors.intake import NameNeeded
@@ -26,10 +26,7 @@ from registry.reference import (
 )
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-    from registry.attachments.training.job import Job
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,10 @@ class PushRequest:
     """Reference of the version that it was trained from; resolved on the rank that writes."""
     note: str = ""
     force_new: bool = False
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
-    step: int | None = None
-    epoch: int | None = None
+    loop: Job = field(default_factory=Job)
+    """What surrounds the model in its training."""
     example: object = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Callable[[int, int], object] | None = None
 
     @property
     def is_live(self) -> bool:
@@ -67,8 +61,10 @@ class PushRequest:
         """Refuse what could not be kept with a version.
 
         Raises:
+            JobNeedsModel: as ``job``.
             InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
         """
+        self.job()
         for alias in self.aliases:
             check_alias(alias)
         check_metrics(self.metrics)
@@ -81,14 +77,11 @@ class PushRequest:
         Raises:
             JobNeedsModel: with something else than a live model.
         """
-        parts = (self.optimizer, self.scheduler, self.scaler, self.step, self.epoch)
-        if all(part is None for part in parts):
+        if all(part is None for part in vars(self.loop).values()):
             return None
         if not self.is_live:
             raise JobNeedsModel(str(self.name))
-        from registry.attachments.training.job import Job
-
-        return Job(*parts)
+        return self.loop
 
 
 @dataclass(frozen=True)

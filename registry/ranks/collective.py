@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -97,9 +98,10 @@ def together(doing: str, work: Callable[[], T], seconds: float = PATIENCE) -> T:
     try:
         result = work()
     except BaseException as error:
-        _tell(doing, f"{type(error).__name__}: {first_line(error)}", seconds, must_arrive=False)
+        with suppress(RankUnreachable):
+            gathered(doing, f"{type(error).__name__}: {first_line(error)}", seconds)
         raise
-    messages = _tell(doing, "", seconds, must_arrive=True)
+    messages = gathered(doing, "", seconds)
     failures = [(rank, message) for rank, message in enumerate(messages) if message]
     if failures:
         raise OtherRankFailed(doing, failures)
@@ -113,7 +115,7 @@ def from_rank_zero(doing: str, decide: Callable[[], T], seconds: float = PATIENC
         OtherRankFailed: rank 0 could not decide; on rank 0 what it failed with is raised.
         RankUnreachable: a rank died, or did not get here within the time limit.
     """
-    outcome: tuple[str, T | None] = ("", None)
+    outcome: tuple[str, Any] = ("", None)
     failure: BaseException | None = None
     if dist.get_rank() == 0:
         try:
@@ -122,7 +124,7 @@ def from_rank_zero(doing: str, decide: Callable[[], T], seconds: float = PATIENC
             failure = error
             outcome = (f"{type(error).__name__}: {first_line(error)}", None)
     try:
-        message, value = _exchange(doing, outcome, seconds)[0]
+        message, value = gathered(doing, outcome, seconds)[0]
     except RankUnreachable:
         if failure is not None:
             raise failure from None
@@ -140,27 +142,13 @@ def gathered(doing: str, value: T, seconds: float = PATIENCE) -> list[T]:
     Raises:
         RankUnreachable: a rank died, or did not get here within the time limit.
     """
-    return _exchange(doing, value, seconds)
-
-
-def _tell(doing: str, message: str, seconds: float, *, must_arrive: bool) -> list[str]:
+    everywhere: list[Any] = [None] * dist.get_world_size()
     try:
-        return _exchange(doing, message, seconds)
-    except RankUnreachable:
-        if must_arrive:
-            raise
-        return []
-
-
-def _exchange(doing: str, value: Any, seconds: float) -> list[Any]:
-    """Return what every rank gave, by rank."""
-    gathered: list[Any] = [None] * dist.get_world_size()
-    try:
-        dist.all_gather_object(gathered, value, group=_channel(seconds))
+        dist.all_gather_object(everywhere, value, group=_channel(seconds))
     except RuntimeError as error:
         _channels.clear()  # a group in which a rank was missed answers nothing any more
         raise RankUnreachable(doing, seconds, first_line(error)) from error
-    return gathered
+    return everywhere
 
 
 def _channel(seconds: float) -> Any:

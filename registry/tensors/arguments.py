@@ -12,6 +12,9 @@ from registry.tensors.decoding import decode
 from registry.tensors.encoding import encode
 from registry.tensors.foreign import TAG
 
+STYLES = ("kwargs", "namespace", "dict")
+"""How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
+
 UNKNOWN = "unknown"
 """How a class takes its arguments where nobody said what they are, which is not the same as that there are none."""
 

@@ -86,7 +86,7 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "complex": lambda raw: complex(_float(raw["v"][0]), _float(raw["v"][1])),
     "range": lambda raw: range(*raw["v"]),
     "slice": lambda raw: slice(*[decode(item) for item in raw["v"]]),
-    "place": lambda raw: TensorRef(raw["v"]),
+    "place": lambda raw: TensorRef(raw["v"], raw.get("as") == "parameter", bool(raw.get("grad"))),
     "size": torch_constant,
     "dtype": torch_constant,
     "device": torch_constant,

@@ -29,7 +29,7 @@ from registry.tensors.foreign import (
     Text,
     TorchConstant,
 )
-from registry.tensors.inlined import InlineEncoder
+from registry.tensors.inlined import InlineEncoder, written_as
 from registry.tensors.numpy_values import Scalar
 
 _PLAIN_NAN = struct.pack(">d", math.nan)
@@ -79,12 +79,13 @@ def encode_all(
 
 
 def encode_metadata(metadata: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the JSON form of a state dict's ``_metadata``; versions by number, which is all that most have, stay.
+    """Return the JSON form of a state dict's ``_metadata``; types are kept wherever that is possible.
 
     Raises:
         UnencodableValue: a module kept something in it that is no plain data, or too much.
     """
     encoder = _Encoder(exact=False)
+    encoder.exact = True
     return {
         path: encoder.encode(facts if type(facts) is dict else dict(facts), f"_metadata of '{path}'", MOST_LEVELS)
         for path, facts in metadata.items()
@@ -228,7 +229,7 @@ class _Encoder(InlineEncoder):
         if type(value) is PosixPath:
             return {TAG: "path", "v": self._text(str(value), where)}
         if isinstance(value, TensorRef):
-            return {TAG: "place", "v": value.name}
+            return {TAG: "place", "v": value.name} | written_as(value.is_parameter, value.requires_grad)
         if isinstance(value, TorchConstant) and value.kind == "numpy.dtype":
             return {TAG: value.kind, "v": value.name}
         if isinstance(value, TorchConstant):

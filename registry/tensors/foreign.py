@@ -58,6 +58,8 @@ class TensorRef:
     """Stands for a tensor that is stored beside the value, under this name."""
 
     name: str
+    is_parameter: bool = False
+    requires_grad: bool = False
 
 
 class Text(str):

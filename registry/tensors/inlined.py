@@ -11,7 +11,7 @@ from registry.errors.checkpoints import UnencodableValue
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.foreign import ARRAY, PARAMETER, TAG, TENSOR, Array
-from registry.tensors.source import TensorSource
+from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec
 
 MOST_INLINE = 16 << 20
@@ -89,11 +89,18 @@ class InlineEncoder:
         if not self.exact:
             return {}
         if kind not in (TENSOR, PARAMETER) and self.strict:
-            raise UnencodableValue(where, f"it is a {kind}, which would come back as a plain tensor; detach it")
-        return {**({"as": "parameter"} if kind == PARAMETER else {}), **({"grad": True} if requires_grad else {})}
+            raise UnencodableValue(
+                where, f"it is a {kind}, which would come back as a plain tensor; give it .as_subclass(torch.Tensor)"
+            )
+        return written_as(kind == PARAMETER, requires_grad)
 
     def _order(self, is_swapped: bool) -> dict[str, Any]:
         return {"order": ">"} if self.exact and is_swapped else {}
+
+
+def written_as(is_parameter: bool, requires_grad: bool) -> dict[str, Any]:
+    """Return what is said of a tensor beside its values; nothing of one that is only these."""
+    return {**({"as": "parameter"} if is_parameter else {}), **({"grad": True} if requires_grad else {})}
 
 
 def _native(value: Any, where: str) -> dict[str, Any]:
@@ -102,11 +109,11 @@ def _native(value: Any, where: str) -> dict[str, Any]:
 
 
 def _live(value: Any, torch: Any, where: str) -> dict[str, Any]:
-    spec = TensorSpec(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+    from registry.tensors.memory import content, spec_of
+
+    spec = spec_of(value)
     if spec.dtype not in ITEM_SIZES or value.layout != torch.strided or value.device.type == "meta":
         raise UnencodableValue(where, f"a {value.layout} tensor of {spec.dtype} on {value.device} cannot be stored")
-    from registry.tensors.memory import content
-
     return _inline("tensor", spec, lambda: content(value), where)
 
 
@@ -138,10 +145,23 @@ def tensor(raw: Mapping[str, Any]) -> Any:
     data = bytearray(base64.b64decode(raw["v"]))
     if len(data) != spec.nbytes:
         raise ValueError("the bytes of a tensor do not fit its shape")
-    found = tensor_over(spec, data)
-    if raw.get("as") == "parameter":
-        return torch.nn.Parameter(found, requires_grad=bool(raw.get("grad")))
-    return found.requires_grad_() if raw.get("grad") else found
+    return as_written(tensor_over(spec, data), raw.get("as") == "parameter", bool(raw.get("grad")))
+
+
+def as_written(found: Any, is_parameter: bool, requires_grad: bool) -> Any:
+    """Return a tensor that was read as what it was, over the same memory."""
+    if is_parameter:
+        import torch
+
+        return torch.nn.Parameter(found, requires_grad=requires_grad)
+    return found.detach().requires_grad_() if requires_grad else found
+
+
+def source_of(raw: Any) -> TensorBytes | None:
+    """Return the dtype, shape and bits of a tensor that stands in the JSON; None of anything else."""
+    if not isinstance(raw, dict) or raw.get(TAG) != "tensor":
+        return None
+    return TensorBytes(TensorSpec(raw["dtype"], tuple(raw["shape"])), memoryview(base64.b64decode(raw["v"])))
 
 
 def array(raw: Mapping[str, Any]) -> Any:

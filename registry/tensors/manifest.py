@@ -68,6 +68,13 @@ class Manifest:
         """Digests of the blobs that it needs."""
         return {t.location.blob for t in self.tensors.values()}
 
+    def by_blob(self) -> dict[str, dict[str, StoredTensor]]:
+        """Return the tensors by name, for each blob that it needs."""
+        found: dict[str, dict[str, StoredTensor]] = {}
+        for name, stored in self.tensors.items():
+            found.setdefault(stored.location.blob, {})[name] = stored
+        return found
+
     def counts(self) -> dict[str, Any]:
         """Return how much there is, in the words of a version's facts; a tied tensor is counted once."""
         again = {name for group in self.ties for name in group[1:]}

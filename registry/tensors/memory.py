@@ -11,6 +11,16 @@ from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return torch's name of a dtype: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def spec_of(tensor: torch.Tensor) -> TensorSpec:
+    """Return a tensor's dtype and shape."""
+    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+
+
 def content(tensor: torch.Tensor) -> memoryview:
     """Return the values as C-contiguous little-endian bytes, in the tensor's own memory where they already lie so."""
     flat = _flat(tensor.detach().cpu())
@@ -47,12 +57,23 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(_flat(one).cpu(), _flat(other).cpu())
 
 
+def swap_contents(tensor: torch.Tensor, other: torch.Tensor) -> None:
+    """Give a tensor object the contents, device and dtype of another; its identity, type and attributes stay.
+
+    ``torch.utils.swap_tensors`` does the same and refuses tensors that something refers to weakly, as LSTM does; the
+    reference goes to the object, which stays, so that is no reason here.
+    """
+    other.requires_grad_(tensor.requires_grad)
+    torch._C._swap_tensor_impl(tensor, other)
+
+
 def digest(tensor: torch.Tensor) -> str:
     """Return a hexadecimal digest of dtype, shape and values, that of a stored tensor."""
-    spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
-    return tensor_digest(spec, content(tensor))
+    return tensor_digest(spec_of(tensor), content(tensor))
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
     """Return the values as a flat, contiguous uint8 tensor; a view where they already lie so."""
-    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # Of a single element torch takes any stride for a contiguous one, and then refuses to see its bytes.
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8)

@@ -74,7 +74,7 @@ def audit(
     ref: str | None = None,
     *,
     classes: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> AuditReport:
     """Check the trail and, of each version, row, manifest, every value and every byte; with ``classes`` its class, too.
 
@@ -197,7 +197,7 @@ def undecodable(entry: Facts, manifests: Sequence[Manifest]) -> list[str]:
 
 
 def _decoded(value: Any, document: Manifest) -> None:
-    unflatten(decode(value), document.tensors)
+    unflatten(decode(value), document.tensors, lambda stored, *_: stored)
 
 
 class _Files:

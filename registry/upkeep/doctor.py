@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import BlobStore
 from registry.catalog.protocol import CatalogProtocol
-from registry.errors.root import RegistryError
+from registry.disk.filesystem import FileSystem
+from registry.errors.root import RegistryError, size
 from registry.home.home import Home
 
 LOW_SPACE = 1 << 30
@@ -29,13 +30,13 @@ class Finding:
 
 def doctor(home: Home) -> tuple[Finding, ...]:
     """Look at the home, the file system, the database, leftovers, versions of what is installed, and the clock."""
-    catalog, store, folder = home.catalog, home.blobs, home.folder
+    catalog, database, store, folder = home.catalog, home.database, home.blobs, home.folder
     return (
         Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
-        _file_system(catalog),
+        _file_system(database.file_system),
         _space(store),
-        Finding("journal mode", catalog.journal_mode),
-        Finding("schema revision", catalog.revision),
+        Finding("journal mode", database.journal_mode),
+        Finding("schema revision", database.revision),
         Finding("versions", str(catalog.count()), ""),
         Finding("versions in the trash", str(catalog.count(trashed=True))),
         _blobs(catalog, store),
@@ -47,8 +48,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     )
 
 
-def _file_system(catalog: CatalogProtocol) -> Finding:
-    kind = catalog.file_system
+def _file_system(kind: FileSystem) -> Finding:
     if kind.is_network:
         return Finding(
             "file system",
@@ -61,23 +61,23 @@ def _file_system(catalog: CatalogProtocol) -> Finding:
 def _space(store: BlobStore) -> Finding:
     free = store.free_bytes()
     advice = "free some space; `registry gc --grace 0d` empties the trash" if free < LOW_SPACE else ""
-    return Finding("free space", _size(free), advice)
+    return Finding("free space", size(free), advice)
 
 
 def _blobs(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     """Compare the files' sizes with the catalog's; to read them is the audit's work."""
     bad = store.misfits(catalog.known_blobs())
-    size = _size(store.size())
+    held = size(store.size())
     if bad:
-        return Finding("blobs", f"{size}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can")
-    return Finding("blobs", size)
+        return Finding("blobs", f"{held}, {len(bad)} missing or cut", "`registry audit --repair` restores what it can")
+    return Finding("blobs", held)
 
 
 def _leftovers(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
     advice = "`registry gc` removes them" if garbage else ""
     return Finding(
-        "leftovers of killed pushes", f"{len(garbage)} files, {_size(sum(g.nbytes for g in garbage))}", advice
+        "leftovers of killed pushes", f"{len(garbage)} files, {size(sum(g.nbytes for g in garbage))}", advice
     )
 
 
@@ -96,12 +96,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _size(nbytes: int) -> str:
-    size = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

@@ -31,7 +31,7 @@ def gc(
     *,
     grace: timedelta,
     dry_run: bool,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Collected:
     """Give up versions that have been in the trash for longer than ``grace``, and delete what nobody needs.
 

@@ -15,7 +15,7 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.home.home import Home
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.source import TensorSource
-from registry.tensors.spec import tensor_hasher
+from registry.tensors.spec import tensor_digest
 from registry.upkeep.audit import AuditReport, manifests
 
 
@@ -130,11 +130,8 @@ def _find(
     found: dict[str, TensorSource] = dict(store.copies(lost.values()))
     wanted = {stored.spec for digest, stored in lost.items() if digest not in found}
     for source in _tensors(sources):
-        if source.spec in wanted:
-            hasher = tensor_hasher(source.spec)
-            hasher.update(source.buffer())
-            if hasher.hexdigest() in lost:
-                found.setdefault(hasher.hexdigest(), source)
+        if source.spec in wanted and (digest := tensor_digest(source.spec, source.buffer())) in lost:
+            found.setdefault(digest, source)
     return found
 
 

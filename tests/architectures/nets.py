@@ -96,6 +96,9 @@ def no_model(dim: int) -> int:
 class Twins(nn.Module):
     """Two parts of the same shapes, registered in either order."""
 
+    left: nn.Linear
+    right: nn.Linear
+
     def __init__(self, swapped: bool = False) -> None:
         super().__init__()
         for name in ("right", "left") if swapped else ("left", "right"):

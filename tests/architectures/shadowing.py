@@ -1,4 +1,5 @@
 """Models that call their own things as ``torch.nn.Module`` calls its methods."""
+# mypy: disable-error-code="assignment, attr-defined, index, method-assign, override"
 
 from __future__ import annotations
 

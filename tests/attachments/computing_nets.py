@@ -28,6 +28,8 @@ class Activated(nn.Module):
 class Scaled(nn.Module):
     """A buffer that is in no state dict."""
 
+    scale: torch.Tensor
+
     def __init__(self, scale: float = 2.0) -> None:
         super().__init__()
         self.inner = nn.Linear(4, 3)

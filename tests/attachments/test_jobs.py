@@ -175,7 +175,8 @@ def test_a_rank_that_dies_makes_the_others_raise_within_the_limit(hub: registry.
 
 def load_shards(rank: int, ref: str) -> None:
     model = registry.load(ref, fsdp=True, rank=rank)
-    own = sum(p.to_local().numel() for p in model.parameters())
+    shards: list[Any] = [*model.parameters()]
+    own = sum(shard.to_local().numel() for shard in shards)
     whole = sum(p.numel() for p in model.parameters())
     assert own <= whole / dist.get_world_size() + 64 * len(list(model.parameters()))
     for name, tensor in registry.state_dict(ref).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def test_a_garbage_buffer_that_no_state_dict_has_is_found(hub: Registry) -> None
 def test_permuted_rows_are_found(hub: Registry, net: nn.Module) -> None:
     entry = hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
     with torch.no_grad():
-        net.outer.weight.copy_(net.outer.weight[[1, 0, 2]])
+        weight = net.get_parameter("outer.weight")
+        weight.copy_(weight[[1, 0, 2]])
     assert not hub.replay(entry.ref, model=net).agrees
 
 
@@ -95,7 +97,7 @@ def test_a_changed_source_is_named(hub: Registry, tmp_path: Path, monkeypatch: p
     file = tmp_path / "changing_net.py"
     file.write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    import changing_net
+    changing_net = importlib.import_module("changing_net")
 
     entry = hub.push(changing_net.Changing(4, 2), "net", example=INPUTS)
     file.write_text(source + ".relu()\n")
@@ -122,11 +124,12 @@ def test_a_model_that_varies_in_eval_mode_is_refused_and_nothing_stored(hub: Reg
 
 def test_running_an_example_leaves_modes_generators_and_inputs_alone(hub: Registry, net: nn.Module) -> None:
     net.train()
-    net.inner.eval()
+    net.get_submodule("inner").eval()
     inputs = INPUTS.clone()
     before = torch.get_rng_state(), random.getstate()
     hub.push(net, "net", example=inputs)
-    assert net.training and net.outer.training and not net.inner.training
+    inner, outer = net.get_submodule("inner"), net.get_submodule("outer")
+    assert net.training and outer.training and not inner.training
     assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
     assert torch.equal(inputs, INPUTS)
 
@@ -137,7 +140,7 @@ def test_nested_outputs_of_keyword_inputs_are_compared_by_path(hub: Registry) ->
     entry = hub.push(net, "net", model="computing_nets:Nested", example=example)
     assert hub.replay(entry.ref).agrees
     with torch.no_grad():
-        net.norm.running_mean += 1
+        net.get_buffer("norm.running_mean").add_(1)
     deviation = hub.replay(entry.ref, model=net).deviation
     assert deviation is not None and deviation.path in ("logits", "hidden/0", "hidden/1")
 
@@ -150,7 +153,8 @@ def test_a_wrapped_model_is_run_without_its_wrapper(hub: Registry, net: nn.Modul
 
 def test_a_cast_model_is_compared_with_the_tolerance_of_its_dtype(hub: Registry, net: nn.Module) -> None:
     hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
-    assert hub.load("net", cast=torch.bfloat16, verify="outputs").inner.weight.dtype == torch.bfloat16
+    model = hub.load("net", cast=torch.bfloat16, verify="outputs")
+    assert model.get_parameter("inner.weight").dtype == torch.bfloat16
 
 
 def test_the_noise_of_bfloat16_is_allowed_for_in_a_float32_output(hub: Registry) -> None:

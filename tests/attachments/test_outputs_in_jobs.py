@@ -16,8 +16,9 @@ from registry.errors import RegistryError
 
 def outcome(rank: int, wrapper: str, init: dict[str, Any] | None = None) -> str:
     """Load with verified outputs on one of the ranks, and tell what came of it."""
+    wrapped: dict[str, Any] = {wrapper: True}
     try:
-        return type(registry.load("net", **{wrapper: True}, rank=rank, verify="outputs", init=init)).__name__
+        return type(registry.load("net", **wrapped, rank=rank, verify="outputs", init=init)).__name__
     except RegistryError as error:
         return type(error).__name__
 

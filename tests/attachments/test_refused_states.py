@@ -19,14 +19,14 @@ class Half:
 
     __slots__ = ("__dict__", "slotted")
 
-    def __init__(self, optimizer: torch.optim.Optimizer, *, broken: bool) -> None:
+    def __init__(self, optimizer: Any, *, broken: bool) -> None:
         self.optimizer, self.broken = optimizer, broken
         self.slotted = 1
         self.epoch = 0
         self.history: list[float] = [0.5]
         self.recent = deque([1, 2], maxlen=2)
         self.seen = {1, 2}
-        self.nested = OrderedDict(warmup={"steps": [1, 2, 3]})
+        self.nested: OrderedDict[str, Any] = OrderedDict(warmup={"steps": [1, 2, 3]})
         self.scale = torch.tensor([1.0, float("nan")])
         self.inner = torch.optim.lr_scheduler.StepLR(optimizer, 2)
 
@@ -78,15 +78,17 @@ def described(scheduler: Half) -> Any:
 def test_a_state_that_is_refused_half_way_leaves_everything_as_it_was(hub: registry.Registry, part: str) -> None:
     model = nn.Linear(3, 2)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.25)
-    hub.push(model, "net", optimizer=optimizer, **{part: Half(optimizer, broken=False)})
+    parts: dict[str, Any] = {part: Half(optimizer, broken=False)}
+    hub.push(model, "net", optimizer=optimizer, **parts)
     other = nn.Linear(3, 2)
     weights = other.weight.detach().clone()
     mine = torch.optim.Adam(other.parameters(), lr=0.5)
     scheduler = Half(mine, broken=True)
     held = (scheduler.history, scheduler.nested, scheduler.scale, mine.param_groups, mine.state)
     before = described(scheduler)
+    parts = {part: scheduler}
     with pytest.raises(errors.StateRefused, match=rf"{part} .*Half.*KeyError"):
-        hub.resume("net", other, optimizer=mine, **{part: scheduler})
+        hub.resume("net", other, optimizer=mine, **parts)
     assert described(scheduler) == before
     now = (scheduler.history, scheduler.nested, scheduler.scale, mine.param_groups, mine.state)
     assert all(one is other for one, other in zip(held, now, strict=True))

@@ -176,7 +176,8 @@ def test_all_ranks_run_the_example_of_a_sharded_model(ranks: Ranks, hub: registr
 
 
 def hold_what_was_gathered(rank: int) -> int:
-    from registry.attachments.training.job import Job, attach_job
+    from registry.attachments.attachment import Job
+    from registry.attachments.training.job import attach_job
 
     model = sharded(nn.Linear(40, 40, bias=False))
     optimizer = torch.optim.Adam(model.parameters())

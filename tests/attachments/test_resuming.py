@@ -62,6 +62,9 @@ def test_the_continued_run_equals_the_uninterrupted_one(kind: str, hub: registry
 class Pair(nn.Module):
     """Two parameters of one shape, registered in either order."""
 
+    a: nn.Parameter
+    b: nn.Parameter
+
     def __init__(self, swapped: bool = False) -> None:
         super().__init__()
         for name in ("b", "a") if swapped else ("a", "b"):
@@ -154,7 +157,7 @@ def test_a_push_in_the_background_stores_what_was_there_when_it_was_called(hub: 
     before = model.head.bias.detach().clone()
     pending = hub.push(model, "net", blocking=False)
     with torch.no_grad():
-        model.head.bias += 1
+        model.head.bias.add_(1)
     second = hub.push(model, "net")
     assert (pending.wait().version, second.version) == (1, 2)
     assert torch.equal(hub.state_dict("net:v1")["head.bias"], before)

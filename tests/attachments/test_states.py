@@ -53,7 +53,7 @@ def test_groups_that_divide_the_parameters_otherwise_are_refused(hub: registry.R
     net = Twins()
     hub.push(net, "net", optimizer=in_groups([*net.left.parameters()], [*net.right.parameters()], rates=(0.1, 0.001)))
     other = Twins()
-    weights = [other.left.weight, other.right.weight]
+    weights: list[Any] = [other.left.weight, other.right.weight]
     with pytest.raises(errors.OptimizerMismatch, match=r"'left\.weight'"):
         hub.resume("net", other, in_groups(weights, [other.left.bias, other.right.bias]))
 
@@ -113,7 +113,7 @@ class Precise(torch.optim.Optimizer):
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters, {"lr": 0.1})
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for parameter in self.param_groups[0]["params"]:
             self.state[parameter]["master"] = torch.full(parameter.shape, 1.0001)
 
@@ -126,6 +126,43 @@ def test_a_state_more_precise_than_its_parameter_stays_so(hub: registry.Registry
     resumed = Precise(net.parameters())
     hub.resume("net", net, resumed)
     assert torch.equal(resumed.state[net.weight]["master"], torch.full((2, 2), 1.0001))
+
+
+class Learned(torch.optim.Optimizer):
+    """Has a learning rate that is learned, too, and a state of every kind."""
+
+    def __init__(self, parameters: Any, made: Callable[[], Any]) -> None:
+        super().__init__(parameters, {"lr": torch.tensor(0.1, requires_grad=True)})
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["kept"] = made()
+
+
+def of_its_own_kind() -> torch.Tensor:
+    class Own(torch.Tensor):
+        pass
+
+    return torch.ones(2).as_subclass(Own)
+
+
+@pytest.mark.parametrize("made", [
+    lambda: torch.ones(2), lambda: torch.ones(2, requires_grad=True), lambda: nn.Parameter(torch.ones(2)),
+    lambda: nn.Parameter(torch.ones(2), requires_grad=False), lambda: torch.ones(3, 2).t(), of_its_own_kind,
+])  # fmt: skip
+def test_a_state_that_learns_goes_on_learning(made: Callable[[], Any], hub: registry.Registry) -> None:
+    net = nn.Linear(2, 2)
+    try:
+        hub.push(net, "net", optimizer=Learned(net.parameters(), made))
+    except errors.UnencodableValue as refusal:
+        assert made is of_its_own_kind, refusal
+        return
+    resumed = Learned(net.parameters(), lambda: torch.zeros(made().shape))
+    with torch.no_grad():
+        resumed.param_groups[0]["lr"].zero_()
+    hub.resume("net", net, resumed)
+    found, was, rate = resumed.state[net.weight]["kept"], made(), resumed.param_groups[0]["lr"]
+    assert (type(found), found.requires_grad) == (type(was), was.requires_grad) and torch.equal(found, was)
+    assert rate.item() == pytest.approx(0.1) and rate.requires_grad and rate.is_leaf and found.is_leaf
+    assert made is not of_its_own_kind and hub.audit().is_clean
 
 
 def test_how_steps_are_computed_is_the_machines_own_matter(hub: registry.Registry) -> None:
@@ -249,8 +286,8 @@ class Counting(nn.Linear):
 
 
 def test_an_extra_state_is_copied_too(hub: registry.Registry) -> None:
-    net = nn.Sequential(Counting(), nn.Linear(2000, 2000))
-    pending = hub.push(net, "net", blocking=False)
-    net[0].seen.append(2)
+    counting = Counting()
+    pending = hub.push(nn.Sequential(counting, nn.Linear(2000, 2000)), "net", blocking=False)
+    counting.seen.append(2)
     pending.wait()
     assert hub.state_dict("net")["0._extra_state"] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def test_a_damaged_blob_is_made_again_from_copies(kind: Kind, store: BlobStore, 
         kind.flip(blob, 20 if damage == "the header" else len(whole) - 1)
     layout = store.layout(blob, [manifest])
     assert layout is not None
-    found = dict(store.copies(list(manifest.tensors.values())))
+    found: dict[str, Any] = dict(store.copies(list(manifest.tensors.values())))
     given = sources(weights(1))
     found |= {manifest.tensors[name].digest: source for name, source in given.items()}
     name = store.quarantine(blob, keep=True)

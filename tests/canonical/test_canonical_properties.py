@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -44,7 +44,7 @@ class Strategy(nn.Module):
         self._forward_module = model
 
 
-WRAP = {
+WRAP: dict[str, Callable[[nn.Module], Any]] = {
     "ddp": nn.parallel.DistributedDataParallel,
     "dp": nn.DataParallel,
     # Compiling what is compiled gives a plain function, which has no state dict.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from registry.canonical.expectation import Expectation
-from registry.canonical.nearest import leftover, nearest, set_aside
+from registry.canonical.nearest import leftover, nearest, owners
 from registry.tensors.spec import TensorSpec
 
 COMPONENT = st.sampled_from(["module", "model", "net", "head", "0", "weight", "bias", "_orig_mod"])
@@ -44,6 +43,6 @@ def test_names_beside_the_wrapped_ones_do_not_hide_them() -> None:
 
 def test_only_a_wrappers_own_tensors_are_set_aside() -> None:
     averaged = nearest(["n_averaged", "module.a.weight"], wanting(["a.weight"]))
-    assert set_aside(averaged, ["n_averaged", "module.a.weight"]) == {"n_averaged"}
+    assert owners(averaged, ["n_averaged", "module.a.weight"]).keys() == {"n_averaged"}
     beside = nearest(["temperature", "model.a.weight"], wanting(["a.weight"]))
-    assert not set_aside(beside, ["temperature", "model.a.weight"])
+    assert not owners(beside, ["temperature", "model.a.weight"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from registry.canonical.expectation import Expectation
@@ -28,9 +30,9 @@ def names(text: str) -> dict[str, TensorSpec]:
     return dict.fromkeys(text.split(), MATRIX)
 
 
-def read(text: str, from_: str | None = None, **facts: object):  # type: ignore[no-untyped-def]
+def read(text: str, from_: str | None = None, **facts: Any):
     declared = parse_declaration(from_) if from_ is not None else None
-    return canonicalize("a file", names(text), (), Clues(declared=declared, **facts))  # type: ignore[arg-type]
+    return canonicalize("a file", names(text), (), Clues(declared=declared, **facts))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_a_doubt_is_marked() -> None:
 
 
 def test_metadata_with_a_sibling_refutes_a_cut() -> None:
-    modules = {"": {}, "module": {}, "dropout": {}}
+    modules: dict[str, Any] = {"": {}, "module": {}, "dropout": {}}
     assert list(read("module.w module.b", metadata=modules).tensors.values()) == ["module.w", "module.b"]
 
 

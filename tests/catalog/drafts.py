@@ -42,7 +42,7 @@ def new_version(name: str, manifest: Manifest, **said: Any) -> NewVersion:
     return NewVersion(name, Facts(**said, **manifest.counts()), **beside)
 
 
-def race(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+def race(work: Callable[..., object], arguments: Sequence[tuple[Any, ...]]) -> None:
     """Run a function in a process for each of several arguments, all released at once, and demand that all succeed."""
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(len(arguments))

@@ -108,6 +108,17 @@ def test_a_local_database_has_a_write_ahead_log_and_a_network_one_has_none(home)
     assert Catalog(home, file_system=NETWORK).resolve("net").ref == "net:v1"
 
 
+def test_a_process_that_ends_leaves_no_log_even_where_it_collects_nothing(home):
+    push(Catalog(home), "net", 1)
+    code = (
+        "import atexit, gc, sys; from pathlib import Path; from registry.catalog.catalog import Catalog\n"
+        "atexit.register(gc.freeze)\n"
+        "catalog = Catalog(Path(sys.argv[1])); catalog.record_event('looked')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(home)], check=True)
+    assert not list(home.glob("registry.db-*"))
+
+
 def test_mounts_are_told_apart():
     table = (
         "22 1 8:1 / / rw - ext4 /dev/sda rw\n"

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from registry.errors import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile, RegistryError
 from registry.reference import (
@@ -100,6 +99,7 @@ def test_a_new_model_is_not_named_like_a_file(name, hub, tmp_path):
     torch.save({"a.weight": torch.ones(2)}, tmp_path / "first.pth")
     with pytest.raises((NamedLikeAFile, InvalidModelName)) as refusal:
         hub.push(tmp_path / "first.pth", name)
+    assert isinstance(refusal.value, NamedLikeAFile | InvalidModelName)
     assert check_new_model_name(refusal.value.proposal)
     assert not hub.list()
 

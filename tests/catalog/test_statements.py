@@ -1,21 +1,23 @@
 import sqlite3
 from contextlib import closing
+from typing import get_origin, get_type_hints
 
 import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import copy_statements, statements
+from registry.catalog import copy_statements, rows, statements
 from registry.catalog.catalog import Catalog
+from registry.catalog.rows import Reading
 from registry.catalog.version import Condition
 
 ABOVE = Condition("acc", ">=", 0.5)
-OPTIONAL = {
+OPTIONAL: dict[str, list[tuple]] = {
     "listing": [(name, trashed, limit, metric) for name in (None, "net") for trashed in (False, True)
                 for limit in (None, 5) for metric in (None, ABOVE)],
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), ("net", 5)],
-    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "next_numbers", "aliases")},
+    **{key: [(None,), ("net",)] for key in ("events_after", "facts_after", "models_themselves", "aliases")},
 }  # fmt: skip
 
 
@@ -69,3 +71,16 @@ def test_lookups_by_reference_and_metric_use_an_index(tmp_path, name):
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {compiled}", values)]
     scanned = [step for step in plan if step.startswith("SCAN") and "chosen" not in step]
     assert [step for step in scanned if "json_each" not in step] == [], plan
+
+
+def test_every_reading_statement_gives_the_rows_that_it_is_annotated_with():
+    given = {name: hint for name, hint in get_type_hints(statements).items() if name.lstrip("_").isupper()}
+    calls = [(key, arguments) for key, several in OPTIONAL.items() for arguments in several]
+    pairs = [(vars(statements)[name], hint) for name, hint in given.items()]
+    pairs += [(vars(statements)[key](*each), get_type_hints(vars(statements)[key])["return"]) for key, each in calls]
+    rows_of = [(statement, hint.__args__[0]) for statement, hint in pairs if get_origin(hint) is Reading]
+    assert len(rows_of) > 30
+    for statement, row in rows_of:
+        columns = tuple(statement.selected_columns.keys())
+        declared = tuple(get_type_hints(row))
+        assert set(declared) <= set(columns) if row is rows.Version else declared == columns, row

@@ -84,7 +84,7 @@ def test_an_unknown_reference_is_answered_with_the_nearest(catalog):
 
 
 def test_a_digest_prefix_that_fits_two_versions_is_refused(catalog):
-    seen: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for seed in range(2000):
         prefix = weights(seed)[0].weights_digest[:4]
         if prefix in seen:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from deliberate import wrong
+from written import saved
 
 import registry
 from registry import errors
@@ -18,7 +20,7 @@ SMALL = {"mean": torch.zeros(3), "std": torch.ones(3)}
 
 FORMS: dict[str, Callable[[dict[str, Any], Path], Any]] = {
     "in memory": lambda contents, folder: contents,
-    "in a file": lambda contents, folder: [torch.save(contents, folder / "a.pth"), folder / "a.pth"][1],
+    "in a file": lambda contents, folder: saved(folder / "a.pth", contents),
 }
 FILES = {
     "a dict of arrays": ({"model": BIG, "mean": torch.zeros(3)}, "model"),
@@ -27,6 +29,17 @@ FILES = {
     "a list of arrays": ({"layers": [numpy.ones(50), numpy.ones(60)], "norm": SMALL}, "layers"),
     "deep in a list": ({"runs": [{"net": BIG, "lr": 0.1}], "norm": SMALL}, "runs"),
     "one array": ({"model": {"weight": numpy.ones((9, 9))}, "norm": SMALL}, "model"),
+    "beside facts of any kind": (
+        {
+            "net": {**BIG, "device": torch.device("cpu"), "kind": torch.float16, "id": b"a", "lr": numpy.float32(1)},
+            "norm": SMALL,
+        },
+        "net",
+    ),
+    "loose beside loose tensors": (
+        {"mean": torch.zeros(3), "run": {**BIG, "optimizer": {"state": {}, "param_groups": []}}},
+        "run",
+    ),
     "beside a state dict": ({"net": BIG, "head": {"fc.weight": torch.ones(2, 2)}}, "net"),
 }
 
@@ -61,6 +74,68 @@ def test_a_model_that_fits_is_checked_against_the_tensors(hub: registry.Registry
     model = torch.nn.Linear(2, 2)
     torch.save({"old": BIG, "new": model.state_dict()}, tmp_path / "both.pth")
     assert hub.check(model, tmp_path / "both.pth").is_equal
+
+
+def optimizer_of_arrays() -> dict[str, Any]:
+    return {"state": {0: {"exp_avg": numpy.ones(500)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("beside", [
+    {"net.fc._extra_state": {"a": numpy.ones(500)}}, {"optimizer": optimizer_of_arrays()},
+    {"training": {"optimizer": optimizer_of_arrays()}}, {"labels": {"ids": numpy.arange(500)}},
+    {"scalars": [numpy.float64(0.5)] * 500}, {"single": {str(i): numpy.ones(1) for i in range(50)}},
+], ids=["extra state", "optimizer", "nested optimizer", "whole numbers", "scalars", "single numbers"])  # fmt: skip
+def test_arrays_that_no_model_has_raise_no_question(
+    form: Any, beside: dict[str, Any], hub: registry.Registry, tmp_path: Path
+) -> None:
+    extra = {name.removeprefix("net."): value for name, value in beside.items() if name.startswith("net.")}
+    rest = {name: value for name, value in beside.items() if not name.startswith("net.")}
+    contents = {"model": {"fc.weight": torch.ones(2, 2), **extra}, **rest}
+    assert hub.push(form(contents, tmp_path), "net").tensor_count == 1
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_a_set_that_stands_there_twice_is_one_choice(form: Any, hub: registry.Registry, tmp_path: Path) -> None:
+    with pytest.raises(errors.SeveralWeightSets) as refused:
+        hub.push(form({"a": BIG, "b": BIG, "norm": SMALL}, tmp_path), "net")
+    assert sorted(refused.value.counts) == ["a", "norm"]
+
+
+def test_few_arrays_among_many_weights_need_no_word(hub: registry.Registry) -> None:
+    entry = hub.push({"a.weight": torch.ones(50), "anchors": numpy.ones(3)}, "net")
+    assert entry.notices == ()
+
+
+def test_arrays_by_number_are_no_weights(hub: registry.Registry) -> None:
+    with pytest.raises(errors.EmptyCheckpoint, match="'0', '1'"):
+        hub.push(wrong({0: numpy.ones(3), 1: numpy.ones(4)}), "net")
+
+
+class Lying:
+    """Pickled as an array of numpy that says something else of itself."""
+
+    def __init__(self, shape: tuple[int, ...], data: bytes = b"1234") -> None:
+        self.says = shape, data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reduced: Any = numpy.zeros(1).__reduce__()
+        make, made = reduced[:2]
+        return make, made, (1, self.says[0], numpy.dtype("f4"), False, self.says[1])
+
+
+@pytest.mark.parametrize("lie", [Lying((3,)), Lying((), b"12"), Lying((-1, -1)), Lying((1,) * 65)])
+def test_an_array_that_is_not_what_it_says_is_damage(lie: Lying, hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"model": {"fc.weight": torch.ones(2, 2)}, "x": lie}, tmp_path / "a.pth")
+    with pytest.raises(errors.DamagedCheckpoint, match="array of numpy"):
+        hub.push(tmp_path / "a.pth", "net")
+
+
+def test_a_large_array_in_column_major_order_is_named_and_not_reordered(hub: registry.Registry, tmp_path: Path) -> None:
+    large = numpy.asfortranarray(numpy.ones((1025, 1024), "f4"))
+    torch.save({"model": {"fc.weight": torch.ones(2, 2)}, "x": large}, tmp_path / "a.pth")
+    entry = hub.push(tmp_path / "a.pth", "net")
+    assert any("column-major" in notice for notice in entry.notices)
 
 
 def test_arrays_among_the_weights_are_values_and_said_to_be(hub: registry.Registry) -> None:

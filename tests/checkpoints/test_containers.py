@@ -8,6 +8,7 @@ import pathlib
 import sys
 import types
 from collections import Counter, OrderedDict, defaultdict
+from typing import Any
 
 import numpy
 import pytest
@@ -63,7 +64,7 @@ def test_several_sets_are_all_offered_and_averages_come_last(tmp_path):
 
 
 def test_training_state_is_kept_apart_with_its_tensors(tmp_path):
-    value = {"model": state(), "optimizer": adam(), "scheduler": {"last_epoch": 4}, "epoch": 4}
+    value: dict[str, Any] = {"model": state(), "optimizer": adam(), "scheduler": {"last_epoch": 4}, "epoch": 4}
     checkpoint = open_checkpoint(saved(tmp_path / "a.pth", value))
     assert set(checkpoint.training) == {"optimizer", "scheduler", "epoch"}
     read = checkpoint.training["optimizer"]["state"][0]["exp_avg"]
@@ -84,7 +85,7 @@ def test_init_arguments_and_facts_are_offered(tmp_path):
 
 
 def test_harmless_objects_beside_the_weights_become_plain_values(tmp_path):
-    beside = {
+    beside: dict[str, Any] = {
         "args": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("/data/x")),
         "space": types.SimpleNamespace(a=1),
         "counts": Counter("aab"),
@@ -139,7 +140,7 @@ def test_omegaconf_configurations_are_read_as_plain_ones(tmp_path, monkeypatch):
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
 
-    def node(kind: str, **attributes: object) -> object:
+    def node(kind: str, **attributes: object) -> Any:
         place = {"DictConfig": "dictconfig", "ListConfig": "listconfig", "AnyNode": "nodes"}[kind]
         made = getattr(modules[f"omegaconf.{place}"], kind)()
         made.__dict__.update(attributes)

@@ -24,8 +24,7 @@ import numpy
 import pytest
 import torch
 from constructed import Scaled
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as of_numpy
 from torch import nn
 
@@ -96,7 +95,7 @@ def loop() -> list[Any]:
     return made
 
 
-def with_metadata() -> OrderedDict[str, Any]:
+def with_metadata() -> dict[str, Any]:
     return nn.BatchNorm1d(2).state_dict()
 
 
@@ -134,7 +133,7 @@ KEPT_OR_REFUSED: dict[str, Any] = {
     "array.moment": numpy.array(["2020-01-01"], "M8[D]"), "array.complex": numpy.array([1j]),
     "array.long": numpy.ones(2, "g"), "array.object": numpy.array([{}, 1]), "array.own": numpy.ones(2).view(OwnArray),
     "array.column": numpy.asfortranarray(numpy.arange(6.0).reshape(2, 3)),
-    "matrix": numpy.matrix([[1]]), "masked": numpy.ma.masked_array([1, 2], [0, 1]), "type": numpy.float32,
+    "matrix": numpy.matrix([[1]]), "masked": numpy.ma.masked_array([1, 2], [False, True]), "type": numpy.float32,
     "generator": numpy.random.default_rng(0), "random": numpy.random.RandomState(0), "ufunc": numpy.add,
     "timedelta": datetime.timedelta(1, 2, 3), "date": datetime.date(2020, 1, 2), "time": datetime.time(1, 2),
     "datetime": datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "zone": datetime.UTC,
@@ -157,6 +156,9 @@ KEPT_OR_REFUSED: dict[str, Any] = {
     "key tensor": {torch.ones(1): 1}, "key dtype": {torch.float32: 1}, "key numpy dtype": {numpy.dtype("f4"): 1},
     "unreadable": Unreadable(), "own tensor": torch.ones(1).as_subclass(Own), "sparse": torch.ones(2).to_sparse(),
     "meta": torch.ones(2, device="meta"), "double": torch.ones(1, dtype=torch.complex128),
+    "masked tensor": torch.masked.masked_tensor(torch.ones(2), torch.tensor([True, False])),
+    "strided": torch.arange(4.0)[::4], "negated": torch.tensor([1 + 2j]).conj().imag,
+    "view": torch.arange(6.0).reshape(2, 3).t(), "expanded": torch.ones(1, 2).expand(3, 2),
     "lazy": nn.UninitializedParameter(), "buffer": nn.Buffer(torch.ones(1)),
     "quantized": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "conj": torch.tensor([1j]).conj(),
     "nested": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]), "fixed": torch.finfo(torch.float32),
@@ -175,13 +177,13 @@ class Extra(nn.Module):
     def __init__(self, value: Any = None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(2))
-        self.value = value
+        object.__setattr__(self, "value", value)  # a parameter would be one of the module's own
 
     def get_extra_state(self) -> Any:
         return self.value
 
     def set_extra_state(self, state: Any) -> None:
-        self.value = state
+        object.__setattr__(self, "value", state)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.weight
@@ -215,8 +217,8 @@ def alike(found: Any, value: Any) -> bool:
 
 
 def raw(tensor: torch.Tensor) -> bytes:
-    plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
-    return plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+    plain = torch.cat([tensor.detach().resolve_conj().resolve_neg().reshape(-1)])
+    return plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
 
 
 def live(hub: registry.Registry, value: Any, path: Path) -> Any:
@@ -274,6 +276,42 @@ def test_a_value_comes_back_as_it_went_in_or_is_refused(shared: registry.Registr
             assert name not in EXACT, (way, refusal)
         else:
             assert alike(found, value) or (is_read and alike(found, read)), (way, found)
+
+
+@pytest.mark.parametrize("name", [name for name, value in VALUES.items() if isinstance(value, torch.Tensor)])
+def test_an_extra_state_that_is_a_tensor_comes_back_as_it_went_in(
+    shared: registry.Registry, tmp_path: Path, name: str
+) -> None:
+    value = VALUES[name]
+    for way in (live, of_a_dict, of_a_file):
+        path = tmp_path / f"root-{way.__name__}-{list(VALUES).index(name)}.pth"
+        if way is of_a_file and read_by_torch(value) is None:
+            continue
+        try:
+            found = way(shared, value, path)
+        except errors.RegistryError as refusal:
+            assert name not in EXACT, (way, refusal)
+        else:
+            assert alike(found, value), (way, found)
+            assert shared.check(Extra(value), path.stem).is_equal
+            assert not shared.check(Extra(torch.ones(9)), path.stem).is_equal
+
+
+def test_a_weight_of_one_element_may_have_any_stride(shared: registry.Registry, tmp_path: Path) -> None:
+    state = {"a": torch.arange(4.0)[3::4], "b": torch.ones(4, 0).t(), "c": torch.arange(6.0).as_strided((1, 1), (5, 3))}
+    torch.save(state, tmp_path / "odd.pth")
+    pushed = shared.push(state, "odd"), shared.push(tmp_path / "odd.pth", "odd")
+    assert pushed[0].version == pushed[1].version
+    assert all(torch.equal(found, state[name]) for name, found in shared.state_dict("odd").items())
+
+
+def test_metadata_of_a_module_comes_back_with_its_types(shared: registry.Registry, tmp_path: Path) -> None:
+    state: Any = Extra().state_dict()
+    value = {"version": 1, "scale": numpy.float32(0.1), "anchor": torch.ones(2, requires_grad=True)}
+    state._metadata[""] = value
+    shared.push(state, "metadata")
+    shared.export("metadata", tmp_path / "out.pth")
+    assert alike(torch.load(tmp_path / "out.pth", weights_only=False)._metadata[""], value)
 
 
 exact = st.recursive(

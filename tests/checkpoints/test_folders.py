@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,8 @@ STATE = {f"layer.{i}.weight": torch.arange(12.0).reshape(3, 4) + i for i in rang
 
 
 def sharded(folder, suffix: str):
-    names, shards = list(STATE), {}
+    names = list(STATE)
+    shards: dict[str, Any] = {}
     for number in range(3):
         file = f"{'model' if suffix == 'safetensors' else 'pytorch_model'}-{number + 1:05d}-of-00003.{suffix}"
         part = {name: STATE[name] for name in names[number::3]}

@@ -13,6 +13,7 @@ import zipfile
 
 import pytest
 import torch
+from deliberate import wrong
 from safetensors.torch import save_file
 from written import archive, saved
 
@@ -183,7 +184,7 @@ def entry(begin: int, end: int, dtype: str = "F32", shape: object = None) -> dic
         ({"a": entry(0, 8, shape=[2.0])}, 8),
         ({"a": entry(0, 8, shape=[True, 2])}, 8),
         ({"a": entry(0, 8, dtype="F33")}, 8),
-        ({"a": entry(0, 8, dtype=[])}, 8),
+        ({"a": entry(0, 8, dtype=wrong([]))}, 8),
         ({"a": entry(8, 0)}, 8),
         ({"a": {**entry(0, 8), "more": 1}}, 8),
         ({"a": 3}, 0),

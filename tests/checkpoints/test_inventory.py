@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from deliberate import wrong
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from registry.attachments.training.file import attach_file
 from registry.checkpoints.choosing import sets_called
@@ -129,3 +129,19 @@ def test_objects_that_are_not_read_are_searched_for_tensors(tmp_path):
     )
     inspection = inspected(tmp_path / "a.pt")[0]
     assert inspection.left_out == {"teacher": 2, "pair": 1}
+
+
+class Silent:
+    """A key whose words are code of its own."""
+
+    def __str__(self) -> str:
+        raise AssertionError("it was asked for its words")
+
+    __repr__ = __str__
+
+
+def test_a_key_of_a_strangers_class_is_not_asked_for_its_words():
+    held = {"model": {"weight": torch.ones(2, 2)}, Silent(): {"other": torch.ones(3)}, 7: {"third": torch.ones(3)}}
+    inspection, _ = inspect(wrong(held), Question(weights="model"))
+    assert inspection.left_out == {"(Silent)": 1, "7": 1}
+    assert [found.key for found in inspection.checkpoint.weight_sets] == ["model", "(Silent)", "7"]

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from invocation import Said, run
 from ranks import Ranks
 from written import saved
@@ -54,8 +56,8 @@ def itself() -> list[object]:
     return value
 
 
-BOMBS = {
-    **{kind: lambda kind=kind: doubled(kind) for kind in ("list", "tuple", "dict", "ordered")},
+BOMBS: dict[str, Callable[[], object]] = {
+    **{kind: partial(doubled, kind) for kind in ("list", "tuple", "dict", "ordered")},
     "deep": lambda: deep(150),
     "itself": itself,
     "one text": lambda: ["x" * 1_000_000] * 2_000,
@@ -70,8 +72,13 @@ def in_a_state(state: OrderedDict[str, torch.Tensor], value: object) -> dict[str
     return {"state_dict": state, "optimizer": {"state": {0: entry}, "param_groups": [{"params": [0], "lr": value}]}}
 
 
-PLACES = {
-    "metadata": lambda state, value: setattr(state, "_metadata", {"": {"version": 1, "more": value}}) or state,
+def in_the_metadata(state: Any, value: object) -> Any:
+    state._metadata = {"": {"version": 1, "more": value}}
+    return state
+
+
+PLACES: dict[str, Callable[[Any, object], Any]] = {
+    "metadata": in_the_metadata,
     "training": in_a_state,
     "init": lambda state, value: {"state_dict": state, "hyper_parameters": {"a": value}},
     "beside": lambda state, value: {"state_dict": state, "epoch": 1, "notes": value},
@@ -102,8 +109,8 @@ def test_a_value_that_unfolds_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_metadata_that_is_plain_data_comes_back(tmp_path: Path) -> None:
-    state = OrderedDict(w=torch.ones(2, 2))
-    state._metadata = OrderedDict({"": {"version": 2, "more": (1, {2}, b"x", {(1, 2): 3.5}, None)}})  # type: ignore[attr-defined]
+    state: Any = OrderedDict(w=torch.ones(2, 2))
+    state._metadata = OrderedDict({"": {"version": 2, "more": (1, {2}, b"x", {(1, 2): 3.5}, None)}})
     hub = Registry(tmp_path / "home")
     hub.push(saved(tmp_path / "a.pth", state), "m")
     hub.export("m", tmp_path / "b.pth", format="pth")
@@ -113,8 +120,8 @@ def test_metadata_that_is_plain_data_comes_back(tmp_path: Path) -> None:
 
 
 def test_metadata_that_is_no_plain_data_is_named(tmp_path: Path) -> None:
-    state = OrderedDict(w=torch.ones(2, 2))
-    state._metadata = {"a": {"version": io.StringIO("x")}}  # type: ignore[attr-defined]
+    state: Any = OrderedDict(w=torch.ones(2, 2))
+    state._metadata = {"a": {"version": io.StringIO("x")}}
     with pytest.raises(UnencodableValue, match="_metadata of 'a'"):
         Registry(tmp_path / "home").push(saved(tmp_path / "a.pth", state), "m")
 

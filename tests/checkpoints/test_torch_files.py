@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -31,6 +33,15 @@ def test_an_archive_of_a_format_to_come_is_refused(tmp_path):
         for name in old.namelist():
             new.writestr(name, b"11" if name.endswith("/version") else old.read(name))
     with pytest.raises(NotACheckpoint, match="format 11"):
+        open_checkpoint(tmp_path / "b.pth")
+
+
+def test_a_legacy_file_of_a_format_to_come_is_refused(tmp_path):
+    path = saved(tmp_path / "a.pth", {"w": torch.ones(2)}, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(pickle.dumps(1001, protocol=2)) == 1
+    (tmp_path / "b.pth").write_bytes(content.replace(pickle.dumps(1001, protocol=2), pickle.dumps(1002, protocol=2)))
+    with pytest.raises(DamagedCheckpoint, match="unknown version of the format"):
         open_checkpoint(tmp_path / "b.pth")
 
 
@@ -103,7 +114,7 @@ def test_overlaps_are_told(tmp_path):
 
 
 def test_a_parameter_and_its_attributes_are_a_tensor(tmp_path):
-    parameter = torch.nn.Parameter(torch.randn(3))
+    parameter: Any = torch.nn.Parameter(torch.randn(3))
     parameter.no_decay = True
     assert same(weights(saved(tmp_path / "a.pth", {"w": parameter})).tensors["w"], parameter)
 

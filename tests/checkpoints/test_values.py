@@ -12,8 +12,7 @@ from collections import OrderedDict
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from written import saved
 
 from registry.checkpoints.opening import open_checkpoint

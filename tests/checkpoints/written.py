@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def values(tensor: torch.Tensor) -> bytes:
     return b"" if plain.numel() == 0 else plain.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def saved(path: Path, value: object, **options: object) -> Path:
+def saved(path: Path, value: object, **options: Any) -> Path:
     torch.save(value, path, **options)
     return path
 
@@ -35,7 +36,7 @@ def archive(path: Path, pickled: bytes, members: dict[str, bytes] | None = None)
     return path
 
 
-def same(source: object, tensor: torch.Tensor) -> bool:
+def same(source: Any, tensor: torch.Tensor) -> bool:
     """Whether what was read is that tensor: dtype, shape and bytes."""
     spec = source.spec
     return (

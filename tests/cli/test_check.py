@@ -21,7 +21,7 @@ def files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save({"state_dict": {f"module.{name}": t for name, t in model.state_dict().items()}}, "best.pth")
     Registry(home).push(model, "net")
     with torch.no_grad():
-        model.head.bias += 1
+        model.head.bias.add_(1)
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "head.weight"}
     torch.save({**state, "scale": torch.ones(1)}, "other.pth")
     monkeypatch.setattr("nets.PointNet.__init__", None)

@@ -41,7 +41,7 @@ def documents(folder: Path) -> dict[str, Any]:
     hub.push(model, "net", example=torch.ones(1, 3), metrics={"acc": 0.5}, aliases=["best"])
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, folder / "a.pth")
     with torch.no_grad():
-        model.bias += 1
+        model.bias.add_(1)
     hub.push(model, "net", parent="net:v1", note="longer")
     hub.close()
     forms = {}

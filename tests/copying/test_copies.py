@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -318,12 +319,16 @@ def test_a_dry_run_says_what_a_copy_does_and_does_nothing(hub: Registry, there: 
     ]
 
 
+def _note(calls: list[tuple[int, int]], done: int, total: int) -> None:
+    calls.append((done, total))
+
+
 def test_progress_ends_where_it_says(hub: Registry, there: Registry, tmp_path: Path) -> None:
     push(hub, 1)
     push(hub, 2)
     for place in (there.home, tmp_path / "x.bundle"):
         calls: list[tuple[int, int]] = []
-        hub.copy("net", place, progress=lambda done, total, calls=calls: calls.append((done, total)))
+        hub.copy("net", place, progress=partial(_note, calls))
         assert calls[-1][0] == calls[-1][1] > 0
         assert calls == sorted(calls)
 

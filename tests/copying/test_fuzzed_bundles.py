@@ -6,8 +6,7 @@ import random
 from pathlib import Path
 
 from fuzz_bundles import fresh, mutant, outcome, seed
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 
 def test_the_unchanged_bundle_is_taken(tmp_path: Path) -> None:

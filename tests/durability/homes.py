@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def weights(seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-def push(hub: Registry, seed: int, name: str = "net", **facts: object) -> Entry:
+def push(hub: Registry, seed: int, name: str = "net", **facts: Any) -> Entry:
     return hub.push(weights(seed), name, from_="ddp", note=f"seed {seed}", metrics={"seed": seed}, **facts)
 
 

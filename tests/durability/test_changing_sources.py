@@ -78,7 +78,8 @@ def test_a_file_that_is_replaced_during_its_push_is_stored_as_it_was_opened(tmp_
 
 
 def test_a_model_that_another_thread_trains_is_stored_so_that_it_loads(tmp_path: Path) -> None:
-    hub, model, stop = Registry(tmp_path / "home"), nn.Sequential(*(nn.Linear(700, 700) for _ in range(4))), []
+    hub, model = Registry(tmp_path / "home"), nn.Sequential(*(nn.Linear(700, 700) for _ in range(4)))
+    stop: list[object] = []
 
     def train() -> None:
         with torch.no_grad():

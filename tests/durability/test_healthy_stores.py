@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from homes import AT_ONCE, files
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from registry import Registry
 from registry.errors import RegistryError

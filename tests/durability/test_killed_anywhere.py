@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import kill_points
@@ -63,7 +64,7 @@ def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: P
     step = 1
     while True:
         home = copy_of(template, tmp_path / "home")
-        if survives(lambda home=home: upgrade(home), step, arm_calls):
+        if survives(partial(upgrade, home), step, arm_calls):
             break
         with closing(sqlite3.connect(home / "registry.db")) as connection:
             revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]

@@ -138,20 +138,20 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
     if moment == "located":
         locate = type(hub.catalog).locate
 
-        def look_then_meet(*arguments: object) -> object:
+        def look_then_meet(*arguments: Any) -> Any:
             found = locate(*arguments)
             meet()
             return found
 
         monkeypatch.setattr(type(hub.catalog), "locate", look_then_meet)
     elif moment == "announced":
-        monkeypatch.setattr(writer.os, "fsync", lambda handle: meet())
+        monkeypatch.setattr(os, "fsync", lambda handle: meet())
     elif moment == "renamed":
         monkeypatch.setattr(writer, "stamp_new", lambda *_: meet())
     else:
         add = type(hub.catalog).add_version
 
-        def meet_then_add(*arguments: object, **options: object) -> object:
+        def meet_then_add(*arguments: Any, **options: Any) -> Any:
             meet()
             return add(*arguments, **options)
 

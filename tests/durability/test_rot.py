@@ -14,6 +14,7 @@ import torch
 from homes import AT_ONCE, check_collected, check_weights, check_whole, files, push, refusal, weights
 
 from registry import Registry
+from registry.blobs.store import Verify
 from registry.errors import NoSuchCheckpoint, RegistryError
 
 
@@ -91,7 +92,7 @@ def hub(tmp_path: Path) -> Registry:
 @pytest.mark.parametrize("verify", ["always", "once"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_blob_is_named_and_nothing_of_it_is_loaded(
-    hub: Registry, damage: str, verify: str, tmp_path: Path
+    hub: Registry, damage: str, verify: Verify, tmp_path: Path
 ) -> None:
     hub.state_dict("net:v2", verify="once")
     DAMAGES[damage](blob(hub, "net:v2"))
@@ -295,7 +296,7 @@ def test_an_edited_row_is_named_and_not_loaded(hub: Registry, edit: str, tmp_pat
 
 @pytest.mark.parametrize("change", ["offset", "blob", "negative", "odd", "no digest"])
 @pytest.mark.parametrize("verify", ["always", "once"])
-def test_a_manifest_that_points_elsewhere_is_named_and_not_loaded(hub: Registry, change: str, verify: str) -> None:
+def test_a_manifest_that_points_elsewhere_is_named_and_not_loaded(hub: Registry, change: str, verify: Verify) -> None:
     from dataclasses import replace
 
     hub.state_dict("net:v1", verify="once")

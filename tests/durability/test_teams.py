@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,16 +39,22 @@ def place(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def become(user: int, umask: int | None = None, group: int = GROUP) -> None:
+    """Be another user from here on, which cannot be undone."""
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
+    if umask is not None:
+        os.umask(umask)
+
+
 def act(user: int, work: Callable[[], object], umask: int = 0o002, group: int = GROUP) -> None:
     """Do something as another user, in a process of its own, and demand that it goes well."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            os.setgroups([])
-            os.setgid(group)
-            os.setuid(user)
-            os.umask(umask)
+            become(user, umask, group)
             work()
             code = 0
         except BaseException as error:
@@ -80,7 +88,7 @@ def test_members_of_a_team_work_in_any_order(place: Path, order: str, umasks: tu
     for number, step in enumerate(order.split()):
         for user, umask in zip((ALICE, BOB), umasks, strict=True):
             if step == "push" or user == (ALICE, BOB)[number % 2]:
-                act(user, lambda step=step, seed=10 * number + user: steps(home)[step](seed), umask)
+                act(user, partial(steps(home)[step], 10 * number + user), umask)
     hub = Registry(home)
     assert hub.audit().is_clean
     modes = {path: path.stat() for path in [home, *home.rglob("*")]}
@@ -96,7 +104,7 @@ def test_a_member_whose_connection_is_open_locks_nobody_out(place: Path) -> None
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.setgroups([]), os.setgid(GROUP), os.setuid(BOB), os.umask(0o002)
+        become(BOB, 0o002)
         hub = Registry(home)
         hub.list()
         os.write(ready[1], b"x")
@@ -140,7 +148,7 @@ def test_who_may_only_read_sees_what_others_push_meanwhile(place: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([]), os.setgid(EVE), os.setuid(EVE)
+            become(EVE, group=EVE)
             hub = Registry(home)
             for _ in range(3):
                 os.read(asked[0], 1)
@@ -151,7 +159,7 @@ def test_who_may_only_read_sees_what_others_push_meanwhile(place: Path) -> None:
     for count in (1, 2, 3):
         os.write(asked[1], b"x")
         assert os.read(told[0], 1) == bytes([count])
-        act(ALICE, lambda count=count: push_and_close(home, 10 + count))
+        act(ALICE, partial(push_and_close, home, 10 + count))
     os.waitpid(child, 0)
 
 
@@ -164,7 +172,7 @@ def test_who_may_only_read_is_never_told_half_of_a_change(place: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([]), os.setgid(GROUP), os.setuid(ALICE)
+            become(ALICE)
             for seed in range(30):
                 push_and_close(home, seed)
         finally:
@@ -228,7 +236,8 @@ def test_a_push_is_running_to_a_container_too_and_a_killed_one_is_not(tmp_path: 
     child = os.fork()
     if child == 0:
         try:
-            hub.catalog.holds = lambda *given: os.kill(os.getpid(), signal.SIGSTOP)  # its file is written
+            catalog: Any = hub.catalog
+            catalog.holds = lambda *given: os.kill(os.getpid(), signal.SIGSTOP)  # its file is written
             hub.push(source, "net", from_="ddp")
         finally:
             os._exit(0)

@@ -16,11 +16,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from registry import Registry
-from registry.canonical.owned import WrapperValue
 from registry.catalog.facts import canonical_json
 from registry.catalog.record import record_digest, seal
 from registry.tensors.arguments import Arguments
 from registry.tensors.manifest import Manifest
+from registry.tensors.wrapper_value import WrapperValue
 
 
 class Stateful(nn.Linear):
@@ -48,15 +48,18 @@ def hub(tmp_path: Path) -> Registry:
 def rewrite(hub: Registry, kind: str, change: Callable[[Any], Any]) -> None:
     """Write something of the version anew, with all of its digests, as a program with a mistake would have."""
     entry = hub.get("net")
+    init = entry.init
+    assert isinstance(init, Arguments)
     manifest, documents = hub.catalog.manifest_and_documents(entry)
     if kind == "init":
-        entry = replace(entry, init=Arguments(change(dict(entry.init.raw))))
+        init = Arguments(change(dict(init.raw)))
+        entry = replace(entry, init=init)
     elif kind == "manifest":
         manifest = change(manifest)
     else:
         documents[kind] = change(Manifest.decode(documents[kind])).encode()
     record = record_digest(entry, manifest, documents)
-    row = (canonical_json(entry.init.raw), record, seal(entry.name, entry.version, record))
+    row = (canonical_json(init.raw), record, seal(entry.name, entry.version, record))
     bodies = {**documents, "manifest": manifest.encode()}
     hub.catalog.close()
     with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,12 +24,17 @@ def stocked(hub: registry.Registry) -> registry.Registry:
     return hub
 
 
+def begin_anew(module: Any) -> None:
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()
+
+
 class Task(nn.Module):
     """A part that was loaded, and a head of its own."""
 
     def __init__(self, hub: registry.Registry) -> None:
         super().__init__()
-        self.backbone = hub.load("net")
+        self.backbone: Any = hub.load("net")
         self.head = nn.Linear(5, 2)
 
 
@@ -36,7 +42,7 @@ def test_a_part_that_is_initialized_anew_after_its_load_is_found(stocked: regist
     task = Task(stocked)
     confirm_loaded(task, stocked)
     task = Task(stocked)
-    task.apply(lambda module: module.reset_parameters() if hasattr(module, "reset_parameters") else None)
+    task.apply(begin_anew)
     with pytest.raises(errors.WeightsDiffer, match=r"net:v1: 6 tensors changed since the load.*check_weights=False"):
         confirm_loaded(nn.DataParallel(task), stocked)
 
@@ -66,7 +72,7 @@ def test_what_a_load_left_and_what_replaces_a_part_is_no_fault(stocked: registry
 def test_a_version_of_another_registry_is_said_not_to_be_checked(stocked: registry.Registry, tmp_path: Path) -> None:
     elsewhere = registry.Registry(tmp_path / "elsewhere")
     elsewhere.push(PointNet(), "net", model="nets:PointNet")
-    model = elsewhere.load("net")
+    model: Any = elsewhere.load("net")
     model.head.reset_parameters()
     with pytest.warns(UserWarning, match=r"net:v1, and its weights were not checked: it is not in"):
         confirm_loaded(model, stocked)
@@ -82,7 +88,7 @@ def beginning(rank: int) -> None:
     confirm_loaded(model, registry.Registry())
     model = registry.load("net", ddp=True)
     if rank == 1:
-        model.module.head.reset_parameters()
+        begin_anew(model.get_submodule("module.head"))
     with pytest.raises(errors.WeightsDiffer if rank == 1 else errors.OtherRankFailed, match=r"head\.weight"):
         confirm_loaded(model, registry.Registry())
 
@@ -101,7 +107,7 @@ def test_lightning_does_not_start_from_noise(stocked: registry.Registry, tmp_pat
     class Job(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net = stocked.load("net")
+            self.net: Any = stocked.load("net")
 
         def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
             return self.net(batch).square().mean()
@@ -109,7 +115,7 @@ def test_lightning_does_not_start_from_noise(stocked: registry.Registry, tmp_pat
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), 0.1)
 
-    def train(job: Job, **settings: object) -> None:
+    def train(job: Job, **settings: Any) -> None:
         trainer = Trainer(
             fast_dev_run=True,
             accelerator="cpu",
@@ -118,7 +124,8 @@ def test_lightning_does_not_start_from_noise(stocked: registry.Registry, tmp_pat
             enable_model_summary=False,
             callbacks=[RegistryCheckpoint("job", hub=stocked, **settings)],
         )
-        trainer.fit(job, DataLoader(torch.randn(4, 3, 6), batch_size=2))
+        points: Any = torch.randn(4, 3, 6)
+        trainer.fit(job, DataLoader(points, batch_size=2))
 
     job = Job()
     train(job)
@@ -141,12 +148,12 @@ def test_the_other_callbacks_do_not_start_from_noise_either(stocked: registry.Re
     class Scored(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = stocked.load("net")
+            self.net: Any = stocked.load("net")
 
         def forward(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
             return {"loss": self.net(points).square().mean()}
 
-    def train(model: nn.Module, **settings: object) -> None:
+    def train(model: nn.Module, **settings: Any) -> None:
         arguments = TrainingArguments(
             str(tmp_path), max_steps=1, use_cpu=True, report_to=[], disable_tqdm=True, save_strategy="no"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_lightning_keeps_the_last_and_the_best(job: Path) -> None:
     run("lightning_training.py", "2")
     best = kept(job, "lightning-classifier", "val_acc")
     assert best.model_class == "lightning_classifier:LightningClassifier" and best.init == {"width": 12}
-    model = registry.load(best.ref, verify="outputs")
+    model: Any = registry.load(best.ref, verify="outputs")
     assert model.hparams.width == 12 and not model.training
     resumed = registry.resume(best.ref, model, model.configure_optimizers())
     assert resumed.restored == ("optimizer",) and resumed.step == 4 * best.version and resumed.epoch == best.version - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_metrics_that_are_no_finite_numbers_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"keep_last": 0}, {"mode": "maximum"}])
-def test_settings_that_mean_nothing_are_refused(hub: Registry, wrong: dict[str, object]) -> None:
+def test_settings_that_mean_nothing_are_refused(hub: Registry, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give"):
         Keeper("net", hub=hub, **wrong)
 

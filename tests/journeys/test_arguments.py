@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from deliberate import wrong
 from nets import PointNet
 from torch import nn
 
@@ -191,12 +192,15 @@ def test_one_alias_is_one_alias(stocked: registry.Registry) -> None:
 
 
 def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
-    entry = stocked.push(PointNet(), "other", metrics={"acc": torch.tensor(0.5)}, world_size=numpy.int64(2), timeout=30)
+    entry: Any = stocked.push(
+        PointNet(), "other", metrics={"acc": torch.tensor(0.5)}, world_size=numpy.int64(2), timeout=30
+    )
     assert entry.metrics == {"acc": 0.5} and entry.world_size == 2
     assert stocked.get(entry) == entry and stocked.push(PointNet(), "other", parent=entry).parent == entry.ref
-    assert stocked.load("net", cast="bfloat16").head.weight.dtype is torch.bfloat16
-    assert stocked.load("net", cast="torch.float64").head.weight.dtype is torch.float64
-    assert stocked.gc(grace=3600, dry_run=True)
+    assert stocked.load("net", cast="bfloat16").get_parameter("head.weight").dtype is torch.bfloat16
+    assert stocked.load("net", cast="torch.float64").get_parameter("head.weight").dtype is torch.float64
+    hour: Any = 3600
+    assert stocked.gc(grace=hour, dry_run=True)
 
 
 @pytest.mark.parametrize(
@@ -229,11 +233,11 @@ def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
         (lambda hub: hub.load(), errors.WrongCall, "missing a required argument"),
         (lambda hub: hub.check(3, "net"), errors.InvalidArgument, "give a model"),
         (lambda hub: hub.check("net", PointNet()), errors.InvalidArgument, "a reference"),
-        (lambda hub: registry.Registry(5), errors.InvalidArgument, "a path"),
+        (lambda hub: registry.Registry(wrong(5)), errors.InvalidArgument, "a path"),
         (lambda hub: Keeper("net", hub=hub, keep_last=0), errors.InvalidArgument, "at least 1"),
-        (lambda hub: Keeper("net", hub=hub, mode="best"), errors.InvalidArgument, "'max', 'min'"),
-        (lambda hub: Keeper("net", hub=hub, best="acc"), errors.WrongCall, "did you mean best_by"),
-        (lambda hub: Keeper("net", hub=str(hub.home)), errors.InvalidArgument, "give a registry"),
+        (lambda hub: Keeper("net", hub=hub, mode=wrong("best")), errors.InvalidArgument, "'max', 'min'"),
+        (lambda hub: wrong(Keeper)("net", hub=hub, best="acc"), errors.WrongCall, "did you mean best_by"),
+        (lambda hub: Keeper("net", hub=wrong(str(hub.home))), errors.InvalidArgument, "give a registry"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(stocked: registry.Registry, call, error, words: str) -> None:
@@ -245,14 +249,14 @@ def test_the_state_of_an_optimizer_is_not_the_optimizer(stocked: registry.Regist
     model = PointNet()
     optimizer = torch.optim.SGD(model.parameters())
     with pytest.raises(errors.InvalidArgument, match=r"not its state_dict\(\)"):
-        stocked.push(model, "net", optimizer=optimizer.state_dict())
+        stocked.push(model, "net", optimizer=wrong(optimizer.state_dict()))
     with pytest.raises(errors.InvalidArgument, match="the scheduler itself"):
-        stocked.push(model, "net", scheduler=torch.optim.lr_scheduler.StepLR)
+        stocked.push(model, "net", scheduler=wrong(torch.optim.lr_scheduler.StepLR))
 
 
 def test_a_wrong_call_stores_nothing_and_makes_no_home(home: Path) -> None:
     with pytest.raises(errors.InvalidArgument):
-        registry.push({"a": torch.ones(1)}, "net", epoch="3")
+        registry.push({"a": torch.ones(1)}, "net", epoch=wrong("3"))
     assert not home.exists()
 
 

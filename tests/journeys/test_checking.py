@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,8 +30,8 @@ def file_of(folder: Path, content: object, name: str = "best.pth") -> Path:
 
 
 def test_weights_initialized_anew_after_a_load_are_found(hub: registry.Registry, net: PointNet) -> None:
-    model = hub.load("net", model=PointNet())
-    assert hub.check(model, "net").is_equal
+    model = PointNet()
+    assert hub.check(hub.load("net", model=model), "net").is_equal
     model.head.reset_parameters()
     report = hub.check(model, "net:v1")
     assert report.differs == ("head.weight", "head.bias") and not report.is_equal
@@ -45,7 +46,7 @@ def test_weights_initialized_anew_after_a_load_are_found(hub: registry.Registry,
 def test_a_wrapper_around_the_model_changes_nothing(hub: registry.Registry, net: PointNet, wrap) -> None:
     assert hub.check(wrap(net), "net").is_equal
     with torch.no_grad():
-        net.submodule.bias[0] += 1
+        net.get_parameter("submodule.bias")[0] += 1
     assert hub.check(wrap(net), "net").differs == ("submodule.bias",)
 
 
@@ -69,7 +70,8 @@ def test_what_a_wrapper_owns_is_compared_in_the_same_wrapper(
     form: str, hub: registry.Registry, net: PointNet, tmp_path: Path
 ) -> None:
     path = file_of(tmp_path, averaged(net, 7).state_dict())
-    against = {"version": "averaged", "file": path}.get(form, "of-a-file")
+    kinds: dict[str, str | Path] = {"version": "averaged", "file": path}
+    against = kinds.get(form, "of-a-file")
     hub.push(averaged(net, 7), "averaged")
     hub.push(path, "of-a-file")
     same, other, bare = (hub.check(m, against) for m in (averaged(net, 7), averaged(net, 8), net))
@@ -107,19 +109,20 @@ class Tempered(nn.DataParallel):
 
 
 def test_what_a_wrapper_inside_a_model_owns_is_compared_by_its_path(hub: registry.Registry) -> None:
-    model = nn.ModuleDict({"head": Tempered(nn.Linear(2, 2), 0.5, "cosine")})
+    head = Tempered(nn.Linear(2, 2), 0.5, "cosine")
+    model = nn.ModuleDict({"head": head})
     hub.push(model, "tempered")
     assert hub.check(model, "tempered").wrappers_equal == ("head.temperature", "head._extra_state")
-    model["head"].schedule = "linear"
+    head.schedule = "linear"
     assert hub.check(model, "tempered").wrappers_differ == ("head._extra_state",)
     assert hub.check(model, "tempered", names=["head.weight"]).is_equal
     assert hub.check(model, "tempered", names="head.temp*").wrappers_equal == ("head.temperature",)
     with torch.no_grad():
-        model["head"].temperature.fill_(0.25)
+        head.temperature.fill_(0.25)
     assert hub.check(model, "tempered").wrappers_differ == ("head.temperature", "head._extra_state")
 
 
-def test_a_wrapped_part_is_known_by_its_type(hub: registry.Registry, net: PointNet) -> None:
+def test_a_wrapped_part_is_known_by_its_type(hub: registry.Registry, net: Any) -> None:
     net.features = nn.DataParallel(net.features)
     assert hub.check(net, "net").is_equal
 
@@ -220,15 +223,16 @@ def test_what_a_class_keeps_otherwise_than_as_tensors_is_compared_or_refused(
             super()._save_to_state_dict(destination, prefix, keep_vars)
             destination[prefix + "packed"] = self.packed
 
-    model = nn.Sequential(nn.Linear(2, 2), Packed())
+    part = Packed()
+    model = nn.Sequential(nn.Linear(2, 2), part)
     path = file_of(tmp_path, {"epoch": 3, **model.state_dict()})
     hub.push(model, "packed")
     for against in (path, "packed"):
-        model[1].packed = (1, 2.5)
+        part.packed = (1, 2.5)
         assert hub.check(model, against).is_equal
-        model[1].packed = (1, 2.75)
+        part.packed = (1, 2.75)
         assert hub.check(model, against).differs == ("1.packed",)
-    model[1].packed = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), None
+    part.packed = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), None
     with pytest.raises(errors.UnencodableValue, match="packed"):
         hub.check(model, file_of(tmp_path, model.state_dict()))
 
@@ -237,8 +241,67 @@ def test_counters_that_old_files_lack_count_as_zero(hub: registry.Registry, tmp_
     model = PointNet()
     path = file_of(tmp_path, {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")})
     assert hub.check(model, path).is_equal
-    model.features[1].num_batches_tracked += 1
+    model.get_buffer("features.1.num_batches_tracked").add_(1)
     assert hub.check(model, path).missing == ("features.1.num_batches_tracked",)
+
+
+COUNTER = "features.1.num_batches_tracked"
+
+
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("wrapped", ["", "module."])
+def test_every_way_of_a_check_takes_the_counters_of_old_files_alike(
+    hub: registry.Registry, tmp_path: Path, count: int, wrapped: str
+) -> None:
+    model = PointNet()
+    model.features.get_buffer("1.num_batches_tracked").add_(count)
+    new = {f"{wrapped}{name}": tensor for name, tensor in model.state_dict().items()}
+    old = {name: tensor for name, tensor in new.items() if not name.endswith("num_batches_tracked")}
+    hub.push(model, "new")
+    hub.push(old, "old", from_="ddp" if wrapped else "single")
+    torch.save(new, tmp_path / "new.pth")
+    torch.save(old, tmp_path / "old.pth")
+    olds = ("old", tmp_path / "old.pth")
+    for mine in (model, "new", tmp_path / "new.pth"):
+        for theirs in olds:
+            report = hub.check(mine, theirs)
+            assert report.missing == ((COUNTER,) if count else ()) and report.is_equal == (not count)
+            assert (COUNTER in report.equal) == (not count)
+    for mine in olds:
+        for theirs in ("new", tmp_path / "new.pth"):
+            report = hub.check(mine, theirs)
+            assert report.unexpected == ((COUNTER,) if count else ()) and report.is_equal == (not count)
+
+
+def test_a_counter_that_a_file_lost_is_missed_as_a_load_misses_it(hub: registry.Registry, tmp_path: Path) -> None:
+    model = PointNet()
+    state = model.state_dict()
+    del state[COUNTER]  # whose metadata say that the batch normalization had it
+    torch.save(state, tmp_path / "lost.pth")
+    torch.save(model.state_dict(), tmp_path / "new.pth")
+    hub.push(state, "lost")
+    for lost in ("lost", tmp_path / "lost.pth"):
+        assert hub.check(model, lost).missing == (COUNTER,)
+        assert hub.check(tmp_path / "new.pth", lost).missing == (COUNTER,)
+    with pytest.raises(errors.MissingTensors, match="num_batches_tracked"):
+        hub.load("lost", model=PointNet())
+
+
+def test_a_tensor_that_is_only_called_like_a_counter_is_none(hub: registry.Registry, tmp_path: Path) -> None:
+    plain = {"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2)}
+    beside = {"fc.running_mean": torch.ones(2), "fc.running_var": torch.ones(2)}
+    counter = {"fc.num_batches_tracked": torch.tensor(0)}
+    for number, (more, less) in enumerate(
+        (
+            ({**plain, **counter}, plain),
+            ({**plain, **beside, "fc.num_batches_tracked": torch.zeros(2, dtype=torch.long)}, {**plain, **beside}),
+            ({**plain, **beside, "fc.num_batches_tracked": torch.tensor(0.0)}, {**plain, **beside}),
+        )
+    ):
+        torch.save(more, tmp_path / f"{number}.pth")
+        torch.save(less, tmp_path / f"{number}-less.pth")
+        report = hub.check(tmp_path / f"{number}.pth", tmp_path / f"{number}-less.pth")
+        assert report.missing == ("fc.num_batches_tracked",)
 
 
 def test_another_shape_differs_and_a_module_without_values_holds_nothing(hub: registry.Registry, net: PointNet) -> None:

@@ -8,6 +8,7 @@ import pathlib
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy
 import pytest
@@ -26,6 +27,7 @@ from constructed import (
     Pyramid,
     Scaled,
 )
+from deliberate import wrong
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -71,7 +73,7 @@ def test_a_class_that_is_named_for_a_live_model_does_not_say_how_it_was_construc
 def test_a_class_that_takes_nothing_is_known(hub: registry.Registry) -> None:
     entry = hub.push(Plain(), "net")
     assert (entry.init, entry.init_as, entry.notices) == ({}, "kwargs", ())
-    assert torch.equal(hub.load("net").fc.weight, hub.state_dict("net")["fc.weight"])
+    assert torch.equal(hub.load("net").get_parameter("fc.weight"), hub.state_dict("net")["fc.weight"])
 
 
 def test_the_same_weights_pushed_with_their_arguments_are_a_version_that_loads(hub: registry.Registry) -> None:
@@ -106,7 +108,8 @@ def test_arguments_that_the_class_does_not_take_are_refused_at_the_push(hub: reg
 
 def test_a_namespace_is_what_the_class_takes_alone(hub: registry.Registry, tmp_path: Path) -> None:
     model = Dgcnn(args(lr=0.1))
-    for number, source in enumerate((model, saved(model, tmp_path))):
+    sources: tuple[nn.Module | Path, ...] = (model, saved(model, tmp_path))
+    for number, source in enumerate(sources):
         entry = hub.push(source, f"net{number}", model=Dgcnn, init=args(lr=0.1))
         assert (entry.model_class, entry.init_as) == ("constructed:Dgcnn", "namespace")
         assert hub.load(entry.ref).args == args(lr=0.1)
@@ -115,13 +118,13 @@ def test_a_namespace_is_what_the_class_takes_alone(hub: registry.Registry, tmp_p
 def test_a_namespace_and_other_arguments_stand_under_their_names(hub: registry.Registry, tmp_path: Path) -> None:
     file = saved(Dgcnn(args(), classes=7), tmp_path)
     hub.push(file, "net", model="constructed:Dgcnn", init={"args": args(), "classes": 7})
-    loaded = hub.load("net")
+    loaded: Any = hub.load("net")
     assert (loaded.args, loaded.classes) == (args(), 7)
 
 
 def test_arguments_without_a_class_are_refused_for_a_file(hub: registry.Registry, tmp_path: Path) -> None:
     file = saved(Scaled(3), tmp_path)
-    for verb in (hub.inspect, lambda *a, **k: hub.push(*a, "net", **k)):
+    for verb in (hub.inspect, lambda source, **k: hub.push(source, "net", **k)):
         with pytest.raises(errors.InitWithoutModel, match="--model"):
             verb(file, init={"value": 3})
         with pytest.raises(errors.InitWithoutModel):
@@ -175,7 +178,7 @@ def test_arguments_are_recorded_before_the_constructor_changes_them(hub: registr
 def test_a_subclass_of_a_decorated_class_is_recorded_with_its_own_arguments(hub: registry.Registry) -> None:
     for model in (Derived(gain=3.0, shape=(1, 2)), Inheriting(gain=3.0, shape=(1, 2))):
         entry = hub.push(model, type(model).__name__)
-        loaded = hub.load(entry.ref)
+        loaded: Any = hub.load(entry.ref)
         assert (type(loaded), loaded.gain, loaded.shape) == (type(model), 3.0, (1, 2))
     assert hub.push(Base(4), "base").init == {"width": 4}
 
@@ -186,7 +189,7 @@ def test_a_constructor_that_was_replaced_later_is_not_spoken_for(hub: registry.R
         self.gain = gain
 
     monkeypatch.setattr(Derived, "__init__", construct)
-    assert hub.push(Derived(2.0), "net").init_as == "unknown"
+    assert hub.push(wrong(Derived)(2.0), "net").init_as == "unknown"
 
 
 def test_a_decorated_class_keeps_its_signature_and_its_hook_for_subclasses() -> None:
@@ -194,6 +197,7 @@ def test_a_decorated_class_keeps_its_signature_and_its_hook_for_subclasses() -> 
 
     seen = []
 
+    @registry.remember
     class Hooked(nn.Module):
         def __init_subclass__(cls, /, tag: str = "", **rest) -> None:
             super().__init_subclass__(**rest)
@@ -202,7 +206,7 @@ def test_a_decorated_class_keeps_its_signature_and_its_hook_for_subclasses() -> 
         def __init__(self, width: int) -> None:
             super().__init__()
 
-    class Later(registry.remember(Hooked), tag="late"):
+    class Later(Hooked, tag="late"):
         def __init__(self, width: int, depth: int = 1) -> None:
             super().__init__(width)
 
@@ -222,20 +226,21 @@ def test_arguments_are_remembered_as_the_constructor_took_them(hub: registry.Reg
     given = args()
     hub.push(registry.remember(Dgcnn(given, 7), given, 7), "net")
     given.k = 99
-    loaded = hub.load("net")
+    loaded: Any = hub.load("net")
     assert (loaded.args, loaded.classes) == (args(), 7)
     hub.push(registry.remember(Pyramid(2, 3, 4, bias=False), 2, 3, 4, bias=False), "pyramid")
-    assert [layer.bias for layer in hub.load("pyramid").layers] == [None, None]
+    pyramid: Any = hub.load("pyramid")
+    assert [layer.bias for layer in pyramid.layers] == [None, None]
 
 
 def test_remembering_what_the_class_does_not_take_is_refused() -> None:
     with pytest.raises(errors.InitRefused, match=r"registry\.remember\(model, args\)"):
         registry.remember(Dgcnn(args()), **vars(args()))
-    for wrong in (Plain().state_dict(), Path, 3):
+    for value in (Plain().state_dict(), Path, 3):
         with pytest.raises(errors.NotAModule):
-            registry.remember(wrong)
+            registry.remember(wrong(value))
     with pytest.raises(errors.NotAModule, match="the class Scaled"):
-        registry.remember(Scaled, value=3)
+        registry.remember(wrong(Scaled), value=3)
 
 
 def test_a_model_remembers_through_wrappers_copies_and_loads(hub: registry.Registry) -> None:
@@ -251,13 +256,14 @@ def test_a_model_remembers_through_wrappers_copies_and_loads(hub: registry.Regis
 
 def test_arguments_of_a_load_go_over_the_stored_ones(hub: registry.Registry) -> None:
     hub.push(registry.remember(Dgcnn(args(), 7), args(), 7), "net")
-    loaded = hub.load("net", init={"args": argparse.Namespace(k=3, dropout=0.9)})
+    loaded: Any = hub.load("net", init={"args": argparse.Namespace(k=3, dropout=0.9)})
     assert (loaded.classes, loaded.args.dropout) == (7, 0.9)
 
 
 def test_a_load_may_say_how_the_class_takes_them(hub: registry.Registry, tmp_path: Path) -> None:
     hub.push(Dgcnn(args()), "net", init=vars(args()), init_as="namespace")
-    assert hub.load("net", init={"dropout": 0.5}).args.dropout == 0.5
+    loaded: Any = hub.load("net", init={"dropout": 0.5})
+    assert loaded.args.dropout == 0.5
     hub.push(saved(Scaled(), tmp_path), "scaled", model=Scaled, init={"value": 2})
     assert hub.load("scaled", init_as="dict").value == {"value": 2}
     with pytest.raises(errors.InvalidArgument):
@@ -275,11 +281,12 @@ def test_arguments_for_a_model_that_is_constructed_already_are_refused(hub: regi
 
 def test_what_looks_like_a_secret_is_not_stored_and_said(hub: registry.Registry, tmp_path: Path) -> None:
     init = {"width": 2, "hf_token": "hf_sesame", "mask_token": "[X]", "options": {"api_key": "sesame", "n": 1}}
-    for number, source in enumerate((Client(), saved(Client(), tmp_path))):
+    sources: tuple[nn.Module | Path, ...] = (Client(), saved(Client(), tmp_path))
+    for number, source in enumerate(sources):
         entry = hub.push(source, f"net{number}", model=Client, init=init)
         assert entry.init == {"width": 2, "mask_token": "[X]", "options": {"n": 1}}
         assert any("'hf_token', 'options.api_key'" in notice for notice in entry.notices)
-        loaded = hub.load(entry.ref, init={"hf_token": "hf_sesame"})
+        loaded: Any = hub.load(entry.ref, init={"hf_token": "hf_sesame"})
         assert (loaded.hf_token, loaded.mask_token) == ("hf_sesame", "[X]")
     hub.catalog.close()
     assert not any(b"sesame" in path.read_bytes() for path in hub.home.rglob("*") if path.is_file())
@@ -308,7 +315,9 @@ def test_arguments_and_extra_state_come_back_with_their_types(hub: registry.Regi
     model.extra = nested
     hub.push(registry.remember(Scaled(nested), nested), "init")
     hub.push(model, "extra")
-    for found in (hub.load("init").value, hub.load("extra").extra):
+    init: Any = hub.load("init")
+    extra: Any = hub.load("extra")
+    for found in (init.value, extra.extra):
         assert type(found["deep"][0]) is type(value) and repr(found) == repr(nested)
 
 

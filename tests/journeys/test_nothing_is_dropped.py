@@ -40,7 +40,7 @@ def saved(path: Path, value: Any) -> Path:
     return path
 
 
-SEVERAL = {
+SEVERAL: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a loss with weights": ({"trunk": small(), "metric_fc": small(1)}, ("'trunk' (4 ten", "'metric_fc' (4 tensors)")),
     "heads in a tuple": ({"trunk": small(), "branches": (small(1), small(2))}, ("'branches/0'", "'branches/1'")),
     "deeper than anybody looks": ({"a": {"b": {"c": {"d": {"e": small()}}}}, "f": small(1)}, ("'a/b/c/d/e'", "'f'")),
@@ -210,6 +210,8 @@ def test_one_rank_s_part_of_a_model_is_not_a_model(
         ("mp_rank_01_model_states.pt", errors.PartOfModel),
         ("model_world_size_4_rank_0.pt", errors.PartOfModel),
         ("model-tp0-of-2.pt", errors.PartOfModel),
+        ("part-1-of-3.pth", errors.PartOfModel),
+        ("weights.shard0of8.pt", errors.PartOfModel),
         ("zero_pp_rank_0_mp_rank_00_optim_states.pt", errors.ZeroShards),
         ("bf16_zero_pp_rank_3_mp_rank_00_model_states.pt", errors.ZeroShards),
         ("layer_03-model_00-model_states.pt", errors.ZeroShards),
@@ -228,7 +230,21 @@ def test_a_flat_parameter_of_fsdp_is_a_part(hub: registry.Registry, tmp_path: Pa
         hub.push(part(tmp_path, "a.pt", {"layers.0._flat_param": torch.ones(9)}), "net")
 
 
-@pytest.mark.parametrize("name", ["consolidated.00.pth", "epoch-3-of-10.pth", "mp_rank_00/model.pt", "net_ep10.pth"])
+@pytest.mark.parametrize(
+    "name", ["model_0-of-2.pt", "pytorch_model_1_of_4.bin", "net-02of04.pth", "rank0_of_8.pt", "step_3_of_10.pth",
+             "epoch-3-of-10.pth", "ep3-of-10.pth", "fold1of5.pt", "4 of 4.pth"],
+)  # fmt: skip
+def test_a_file_whose_name_counts_it_is_marked_where_nothing_says_what_is_counted(
+    name: str, hub: registry.Registry, tmp_path: Path
+) -> None:
+    [notice] = hub.push(part(tmp_path, name), "net").notices
+    assert "if each of these files holds a part of one model, this is not all" in notice
+
+
+@pytest.mark.parametrize("name", [
+    "consolidated.00.pth", "mp_rank_00/model.pt", "net_ep10.pth", "resnet_1-of-a-kind.pth", "rank0_best.pth",
+    "model-1-of-1.pth", "10-of-3.pth", "best_of_5.pth", "2of3d.pth", "proof7.pth", "turn3off5.pth", "v0of.pth",
+])  # fmt: skip
 def test_a_file_that_lies_alone_is_whole(name: str, hub: registry.Registry, tmp_path: Path) -> None:
     part(tmp_path, "net_ep20.pth")
     assert hub.push(part(tmp_path, name), "net").notices == ()

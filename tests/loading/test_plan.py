@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from safetensors.torch import load
 
 from registry.loading.plan import ExportPlan, plan
@@ -52,7 +51,7 @@ def test_the_bytes_of_the_file_are_pinned() -> None:
 
 def test_the_order_of_the_state_dict_does_not_matter_and_the_library_reads_it() -> None:
     planned, one = plan(manifest("b", "a")), manifest("b", "a")
-    other = Manifest(dict(reversed(one.tensors.items())))
+    other = Manifest(dict(reversed([*one.tensors.items()])))
     assert written(planned) == written(plan(other)) and planned.size == len(written(planned))
     tensors = load(written(planned))
     assert set(tensors) == {"a", "b"} and tensors["a"].shape == () and tensors["b"].dtype == torch.float32

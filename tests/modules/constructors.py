@@ -8,6 +8,7 @@ import io
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ def built(how: str):
 class Base(nn.Module):
     """A layer, whose values nothing reads, and what `more` adds."""
 
+    fc: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(4, 4)
@@ -55,6 +58,7 @@ class Convolutional(Base):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
 
@@ -133,7 +137,7 @@ class RealBuffers(Base):
         self.register_buffer("mask", torch.ones(4, 4, dtype=torch.bool).tril())
         self.table = torch.eye(4).numpy()
         self.rates = torch.linspace(0, 0.1, 5).tolist()
-        self.shared = self.mask[0]
+        self.shared = self.get_buffer("mask")[0]
 
 
 @built(FAST)
@@ -155,7 +159,8 @@ class Asks(Base):
 class Converted(Base):
     def more(self):
         self.half_width = nn.Linear(4, 4).double()
-        self.conv = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+        conv: Any = nn.Conv2d(2, 3, 3)
+        self.conv = conv.to(memory_format=torch.channels_last)
         self.fc.to(torch.bfloat16)
 
 
@@ -221,7 +226,7 @@ class Dropped(Base):
 
     def more(self):
         scale = self.fc.weight.abs().max(dim=1).values
-        node = {"scale": scale}
+        node: dict[str, Any] = {"scale": scale}
         node["self"] = node
         del scale, node
 
@@ -231,6 +236,7 @@ class Registered(Base):
     """Registers in other ways, and replaces what it registered."""
 
     def more(self):
+        self.own: nn.Parameter
         self.register_parameter("own", nn.Parameter(torch.zeros(3)))
         self.register_parameter("none", None)
         self.listed = nn.ParameterList([torch.ones(2), nn.Parameter(torch.rand(2))])
@@ -380,7 +386,7 @@ class InPlaceBuffer(Base):
     def more(self):
         nn.init.constant_(self.fc.bias, -4.6)
         self.register_buffer("prior", torch.zeros(4), persistent=False)
-        self.prior.add_(self.fc.bias.detach(), alpha=2)
+        self.get_buffer("prior").add_(self.fc.bias.detach(), alpha=2)
 
 
 @built(PLAIN)
@@ -436,7 +442,7 @@ class NumpyBuffer(Base):
 
     def more(self):
         self.register_buffer("seen", torch.ones(3))
-        self.values = self.seen.numpy()
+        self.values = self.get_buffer("seen").numpy()
 
 
 @built(PLAIN)
@@ -486,7 +492,7 @@ class Threaded(Base):
 
         def fill():
             with torch.no_grad():
-                self.twice.copy_(self.fc.bias * 2)
+                self.get_buffer("twice").copy_(self.fc.bias * 2)
 
         thread = threading.Thread(target=fill)
         thread.start()
@@ -566,7 +572,7 @@ class StatisticsOfWeights(Base):
         nn.init.ones_(self.fc.weight)
         nn.init.ones_(self.fc.bias)
         self.register_buffer("mean", torch.zeros(4), persistent=False)
-        nn.functional.batch_norm(self.fc(torch.ones(3, 4)), self.mean, torch.ones(4), training=True)
+        nn.functional.batch_norm(self.fc(torch.ones(3, 4)), self.get_buffer("mean"), torch.ones(4), training=True)
 
 
 @built(PLAIN)

@@ -9,12 +9,14 @@ import ctypes
 import functools
 import io
 import itertools
+import operator
 import os
 import random
 import secrets
 import tempfile
 import time
 import uuid
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +41,8 @@ def constant(kind):
 
 
 class Base(nn.Module):
+    fc: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(4, 4)
@@ -50,7 +54,7 @@ class Base(nn.Module):
 @draws("masked*")
 class Masked(Base):
     def more(self):
-        self.masked = np.ma.masked_array(np.random.rand(4), [0, 0, 1, 0])
+        self.masked = np.ma.masked_array(np.random.rand(4), [False, False, True, False])
 
 
 @draws("content*")
@@ -177,7 +181,8 @@ class Generating(Base):
 @draws("noise*")
 class Mapped(Base):
     def more(self):
-        self.noise = map(abs, zip(torch.rand(5).tolist(), range(5), strict=True))
+        draws: Any = zip(torch.rand(5).tolist(), range(5), strict=True)
+        self.noise = map(abs, draws)
 
 
 @draws("noise*")
@@ -192,6 +197,94 @@ class BoundMethod(Base):
         self.pick = torch.randperm(50).tolist().__getitem__
 
 
+@draws("pick*")
+class InAPartial(Base):
+    def more(self):
+        self.pick = functools.partial(max, torch.randperm(50).tolist())
+
+
+@draws("pick*")
+class InAPartialByName(Base):
+    def more(self):
+        self.pick = functools.partial(sorted, key=torch.randperm(50).tolist().index)
+
+
+@draws("shift*")
+class InADefault(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, order=drawn: x[order]
+
+
+@draws("shift*")
+class InADefaultByName(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.shift = lambda x, *, order=drawn: x[order]
+
+
+@draws("shift*")
+class OnAFunction(Base):
+    def more(self):
+        def shift(x: Any) -> Any:
+            return x
+
+        vars(shift)["order"] = torch.randperm(50).tolist()
+        self.shift = shift
+
+
+@draws("probe.grad")
+class InAGradient(Base):
+    def more(self):
+        self.probe = torch.zeros(3, requires_grad=True)
+        self.probe.grad = torch.rand(3)
+
+
+INNER: list[int] = []
+
+
+@draws("*")
+class InAGlobalOfAnInnerFunction(Base):
+    def more(self):
+        globals()["INNER"] = torch.randperm(50).tolist()  # so that only the inner function names it
+        self.shift = lambda x: next(INNER for _ in range(2))
+
+
+@draws("memory*")
+class InAStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).untyped_storage()
+
+
+@draws("memory*")
+class InATypedStorage(Base):
+    def more(self):
+        self.memory = torch.rand(4).storage()
+
+
+@draws("table*")
+class InASetOfObjects(Base):
+    def more(self):
+        self.table = {HashedAlike(value) for value in torch.rand(5).tolist()}
+
+
+class HashedAlike:
+    def __init__(self, value):
+        self.value = value
+
+
+@draws("table*")
+class InAnArrayOfObjects(Base):
+    def more(self):
+        self.table = np.array([torch.randperm(50).tolist(), None], dtype=object)
+
+
+@draws("pick*")
+class InAGetter(Base):
+    def more(self):
+        self.pick = operator.itemgetter(int(torch.randint(1 << 40, ())))
+
+
 @draws("table*")
 class InAnObject(Base):
     def more(self):
@@ -200,6 +293,7 @@ class InAnObject(Base):
 
 class Slotted:
     __slots__ = ("order",)
+    order: list[int]
 
 
 @draws("held*")
@@ -216,7 +310,6 @@ class ChosenLayer(Base):
         self.order = [[nn.Sigmoid, nn.Tanh][n % 2]() for n in torch.randperm(12).tolist()]
 
 
-ChosenLayer.PATTERN = "[ao]*"
 DRAWN["ChosenLayer"] = (ChosenLayer, "[ao]*")
 
 
@@ -248,12 +341,16 @@ class InAHook(Base):
 
 @draws("*.scale")
 class OnTheClass(Base):
+    scale: ClassVar[list[int]]
+
     def more(self):
         type(self).scale = torch.randperm(50).tolist()
 
 
 @draws("*.table")
 class TensorOnTheClass(Base):
+    table: ClassVar[torch.Tensor]
+
     def more(self):
         type(self).table = torch.randn(3)
 
@@ -479,8 +576,8 @@ class Fixed(Reading):
         self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
         self.noise = torch.randn(3, generator=self.torchs).to_sparse()
         self.objects = np.array([None, "x", 3], dtype=object)
-        self.half = iter([1, 2, 3])
-        next(self.half)
+        self.begun = iter([1, 2, 3])
+        next(self.begun)
 
 
 @constant

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -24,6 +26,8 @@ class ConvNet(nn.Module):
 class TiedTransformer(nn.Module):
     """Tied embedding, rotary tables outside of the state dict, initialization as GPT has it."""
 
+    angles: torch.Tensor
+
     def __init__(self, vocabulary: int = 11, width: int = 8) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
@@ -31,7 +35,8 @@ class TiedTransformer(nn.Module):
         self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, 2, 16, 0.0, batch_first=True), 2)
         self.head = nn.Linear(width, vocabulary, bias=False)
         self.head.weight = self.embedding.weight
-        self.head.weight.no_decay = True
+        weight: Any = self.head.weight
+        weight.no_decay = True
         self.register_buffer("angles", torch.outer(torch.arange(16.0), torch.arange(1.0, width + 1)), persistent=False)
         self.apply(self._initialize)
 
@@ -139,6 +144,8 @@ class SelfMoving(nn.Module):
 class ComputedBuffer(nn.Module):
     """A buffer outside of the state dict is computed from a parameter's initial value."""
 
+    initial: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(4, 4)
@@ -189,6 +196,8 @@ class MemorySharer(nn.Module):
 
 
 class CustomReset(nn.Module):
+    steps: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(4, 4))

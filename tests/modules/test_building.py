@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from importlib import import_module
+from typing import Any
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_a_build_leaves_no_trace_in_the_process(name):
 
 def test_other_threads_build_as_ever_meanwhile():
     stop = threading.Event()
-    wrong = []
+    wrong: list[object] = []
 
     def construct() -> None:
         while not stop.is_set():
@@ -134,9 +135,10 @@ def test_a_fast_build_keeps_attributes_of_parameters_and_ties():
     built = build(ModelSpec("sample_models:TiedTransformer"))
     fit(built, trained.state_dict())
 
-    assert built.module.head.weight is built.module.embedding.weight
-    assert built.module.head.weight.no_decay
-    assert built.module.head.weight.requires_grad
+    module: Any = built.module
+    assert module.head.weight is module.embedding.weight
+    assert module.head.weight.no_decay
+    assert module.head.weight.requires_grad
 
 
 def test_names_that_are_stored_once_are_trained_apart():
@@ -145,9 +147,10 @@ def test_names_that_are_stored_once_are_trained_apart():
     built = build(ModelSpec("sample_models:Containers"))
     report = fit(built, state, ties=[("listed.0", "listed.1")])
 
+    module: Any = built.module
     with torch.no_grad():
-        built.module.listed[0].zero_()
-    assert built.module.listed[1].sum() == 4
+        module.listed[0].zero_()
+    assert module.listed[1].sum() == 4
     assert report.untied == (("listed.0", "listed.1"),)
 
 
@@ -158,4 +161,4 @@ def test_a_model_loaded_in_inference_mode_can_be_trained():
         fit(built, {name: tensor.clone() for name, tensor in state.items()})
 
     built.module(import_module("sample_models").ConvNet.example()).sum().backward()
-    assert built.module.conv.weight.grad is not None
+    assert built.module.get_parameter("conv.weight").grad is not None

@@ -34,7 +34,7 @@ def sharded(rank: int) -> None:
     for against in ("net:v1", path):
         report = registry.check(model, against)
         assert report.is_equal and len(report.equal) == 11, str(report)
-    weight = model.submodule.weight
+    weight = model.get_parameter("submodule.weight")
     assert isinstance(weight, DTensor)
     if rank == 1:
         with torch.no_grad():

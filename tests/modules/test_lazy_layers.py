@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +42,9 @@ def ones(**shapes: tuple[int, ...]) -> dict[str, torch.Tensor]:
     return {name.replace("__", "."): torch.ones(shape) for name, shape in shapes.items()}
 
 
-FITTING = {
+Weights = dict[str, torch.Tensor]
+
+FITTING: dict[str, tuple[Callable[[], nn.Module], Weights]] = {
     "linear": (lambda: nn.LazyLinear(10), ones(weight=(10, 7), bias=(10,))),
     "linear of one feature": (lambda: nn.LazyLinear(1), ones(weight=(1, 1), bias=(1,))),
     "convolution": (lambda: nn.LazyConv2d(4, (3, 5), groups=2), ones(weight=(4, 11, 3, 5), bias=(4,))),
@@ -54,7 +59,7 @@ FITTING = {
     ),
 }
 
-CONTRADICTED = {
+CONTRADICTED: dict[str, tuple[Callable[[], nn.Module], Weights, str]] = {
     "out_features": (lambda: nn.LazyLinear(10), ones(weight=(5, 7), bias=(5,)), "weight"),
     "out_features of the bias": (lambda: nn.LazyLinear(10), ones(weight=(10, 7), bias=(5,)), "bias"),
     "dimensions": (lambda: nn.LazyLinear(10), ones(weight=(10, 7, 1), bias=(10,)), "weight"),
@@ -98,7 +103,8 @@ def test_a_shape_that_the_constructor_contradicts_is_refused_and_the_layer_stays
     with pytest.raises(errors.ShapeMismatch, match=f"0.{named}"):
         fit(module, {f"0.{name}": tensor for name, tensor in weights.items()})
 
-    assert module[0].has_uninitialized_params()
+    layer: Any = module[0]
+    assert layer.has_uninitialized_params()
 
 
 def test_another_dtype_is_not_cast_silently_by_a_lazy_layer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,8 @@ def training(rank: int) -> None:
 
     assert wrapped.training and type(wrapped) is torch.nn.parallel.DistributedDataParallel
     mine = torch.cat(
-        [p.grad.flatten() for p in wrapped.parameters()] + [p.detach().flatten() for p in wrapped.parameters()]
+        [p.grad.flatten() for p in wrapped.parameters() if p.grad is not None]
+        + [p.detach().flatten() for p in wrapped.parameters()]
     )
     gathered = [torch.empty_like(mine) for _ in range(2)]
     dist.all_gather(gathered, mine)
@@ -92,8 +94,9 @@ def initializing(rank: int) -> None:
     built = build(ModelSpec("sample_models:ConvNet"))
     report = fit(built, state, allow_missing=["up.*"])
     wrapped = parallel.wrap_ddp(built.module, CPU, synchronize=bool(report.missing))
-    heads = [torch.empty_like(wrapped.module.up.weight) for _ in range(2)]
-    dist.all_gather(heads, wrapped.module.up.weight.detach())
+    head = wrapped.get_parameter("module.up.weight").detach()
+    heads = [torch.empty_like(head) for _ in range(2)]
+    dist.all_gather(heads, head)
     assert torch.equal(heads[0], heads[1])
 
 
@@ -124,13 +127,14 @@ def sharding(rank: int) -> None:
         built = build(ModelSpec("sample_models:TiedTransformer"), fast=fast)
         parallel.shard(built, CPU)
         fit(built, state, ties=[("embedding.weight", "head.weight")])
-        held = sum(p.to_local().numel() for p in built.module.parameters())
+        shards: list[Any] = [*built.module.parameters()]
+        held = sum(shard.to_local().numel() for shard in shards)
         total = sum(p.numel() for p in ordinary.parameters())
         assert held <= total * 0.6
         out = built.module(sample_models.TiedTransformer.example())
         torch.testing.assert_close(out, ordinary(sample_models.TiedTransformer.example()))
         out.sum().backward()
-        full = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
+        full: Any = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
         assert rank != 0 or all(torch.equal(full[n], state[n]) for n in state)
 
         other = {n: t + 1 for n, t in state.items()}
@@ -146,7 +150,7 @@ def sharding_unevenly(rank: int) -> None:
     built = build(ModelSpec("sample_models:ConvNet"))
     parallel.shard(built, CPU, cast=torch.bfloat16)
     fit(built, state, cast=torch.bfloat16)
-    full = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
+    full: Any = get_model_state_dict(built.module, options=StateDictOptions(full_state_dict=True))
     assert rank != 0 or all(
         torch.equal(full[n], t.bfloat16() if t.is_floating_point() else t) for n, t in state.items()
     )

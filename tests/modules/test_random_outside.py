@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
+from pathlib import Path
 
 import drawing
 import numpy as np
@@ -46,6 +49,29 @@ def test_what_a_constructor_drew_and_keeps_elsewhere_is_refused_unless_it_is_all
     assert set(refused.value.names) <= set(report.missing)
 
 
+@pytest.mark.parametrize("name", ["ByNumpy", "ByNumpyAfterAValue"])
+def test_what_is_drawn_from_a_generator_that_a_constructor_imports_first_is_noticed(name):
+    """In a process of its own, that has no ``numpy.random`` yet."""
+    program = """
+import sys, torch
+from registry import errors
+from registry.modules.building.build import build
+from registry.modules.building.specification import ModelSpec
+from registry.modules.fitting.fit import fit
+assert "numpy" in sys.modules and "numpy.random" not in sys.modules
+state = {"fc.weight": torch.ones(4, 4), "fc.bias": torch.zeros(4)}
+try:
+    fit(build(ModelSpec(sys.argv[1])), state)
+except errors.RandomOutside as error:
+    print(*error.names)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, f"drawing_late:{name}"], env=environment, capture_output=True, text=True
+    )
+    assert ended.stdout.split() == ["scale"], ended.stderr
+
+
 @pytest.mark.parametrize("name", CONSTANT)
 def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process):
     report = fit(build(ModelSpec(f"drawing:{name}")), {**STATE})
@@ -64,7 +90,12 @@ def test_generators_that_are_seeded_and_names_that_are_made_leave_a_class_fast(p
 def test_a_class_is_constructed_once_more_only_where_something_may_be_random(monkeypatch):
     made = []
     ordinary = drawing.Base.__init__
-    monkeypatch.setattr(drawing.Base, "__init__", lambda self: (made.append(type(self)), ordinary(self))[1])
+
+    def construct(self):
+        made.append(type(self))
+        ordinary(self)
+
+    monkeypatch.setattr(drawing.Base, "__init__", construct)
 
     fit(build(ModelSpec("drawing:FastWithGenerators")), {**STATE})
 

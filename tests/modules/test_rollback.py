@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,10 @@ class Refuses(nn.Module):
 
 class Hooked(nn.Module):
     """Does something to itself before its weights are loaded."""
+
+    cache: torch.Tensor
+    fresh: bool
+    weight: Any
 
     def __init__(self, act: Callable[[Hooked], None]) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import shadowing
@@ -59,7 +60,7 @@ def test_a_file_of_it_is_pushed_with_its_class(hub: registry.Registry, tmp_path)
 
 def test_a_class_that_changes_its_mode_in_its_own_way_does_so(hub: registry.Registry) -> None:
     hub.push(shadowing.Frozen(), "net")
-    model = hub.load("net")
+    model: Any = hub.load("net")
     assert (model.training, model.norm.training, model.children) == (False, True, [])
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from registry import errors
@@ -19,6 +19,9 @@ from registry.modules.fitting.memory import may_overlap_itself, put
 
 class Holder(nn.Module):
     """Registers tensors as they are given."""
+
+    t0: torch.Tensor
+    t1: torch.Tensor
 
     def __init__(self, *tensors: torch.Tensor, buffers: bool = False) -> None:
         super().__init__()
@@ -48,13 +51,16 @@ SELF_OVERLAPPING: dict[str, Callable[[], torch.Tensor]] = {
 @pytest.mark.parametrize("way", SELF_OVERLAPPING)
 def test_different_values_for_one_place_are_refused_before_the_copy(way: str, buffers: bool) -> None:
     module = nn.ModuleList([Holder(torch.zeros(2)), Holder(SELF_OVERLAPPING[way](), buffers=buffers)])
-    shape = module[1].t0.shape
-    version = module[0].t0._version
+    first, second = (
+        module[0].get_parameter("t0"),
+        module[1].get_buffer("t0") if buffers else module[1].get_parameter("t0"),
+    )
+    shape, version = second.shape, first._version
 
     with pytest.raises(errors.UntouchedTensor, match=r"1\.t0"):
         fit(module, {"0.t0": torch.ones(2), "1.t0": torch.arange(float(shape.numel())).reshape(shape)})
 
-    assert module[0].t0._version == version and not module[0].t0.any() and not module[1].t0.any()
+    assert first._version == version and not first.any() and not second.any()
 
 
 @pytest.mark.parametrize("buffers", [False, True])
@@ -111,6 +117,9 @@ def test_tensors_of_other_dtypes_in_one_memory_are_held_apart_by_bytes() -> None
 class Aliased(nn.Module):
     """Keeps views of its buffers, and buffers that are views of each other."""
 
+    table: torch.Tensor
+    all: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(2, 2)
@@ -129,9 +138,10 @@ def test_a_view_that_a_built_module_keeps_sees_the_loaded_values() -> None:
 
     fit(built, weights)
 
-    assert built.module.flat.tolist() == [0, 1, 2, 3, 4, 5]
-    built.module.all.zero_()
-    assert not built.module.part.any()
+    module: Any = built.module
+    assert module.flat.tolist() == [0, 1, 2, 3, 4, 5]
+    module.all.zero_()
+    assert not module.part.any()
 
 
 class Expanded(nn.Module):
@@ -149,7 +159,7 @@ def test_an_expanded_buffer_of_a_built_module_gets_memory_for_all_its_values(fas
 
     fit(built, {"linear.weight": torch.ones(2, 2), "linear.bias": torch.ones(2), "spread": torch.arange(4.0)})
 
-    assert built.module.spread.tolist() == [0, 1, 2, 3]
+    assert built.module.get_buffer("spread").tolist() == [0, 1, 2, 3]
 
 
 @settings(deadline=None, max_examples=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,8 @@ def test_a_class_in_the_current_directory_is_found_and_the_path_is_left_alone(tm
 
 
 def test_init_arguments_come_as_the_class_takes_them():
-    assert build(ModelSpec("sample_models:TakesNamespace", {"width": 3}, "namespace")).module.linear.in_features == 3
+    module: Any = build(ModelSpec("sample_models:TakesNamespace", {"width": 3}, "namespace")).module
+    assert module.linear.in_features == 3
     assert build(ModelSpec("sample_models:make_linear", {"width": 2})).module.in_features == 2
     with pytest.raises(errors.UnknownInitStyle, match="namespace"):
         ModelSpec("sample_models:ConvNet", {}, "list")

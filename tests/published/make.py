@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ def wrapped(path: Path) -> None:
 
 def training(path: Path) -> None:
     """Save a whole training: the weights two levels down, with their arguments, optimizer and scheduler."""
-    arguments = {"elements": 9, "width": 6, "dropout": 0.1}
+    arguments: dict[str, Any] = {"elements": 9, "width": 6, "dropout": 0.1}
     model = Crystal(**arguments)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)

@@ -7,10 +7,10 @@ import json
 from argparse import Namespace
 from collections import OrderedDict, defaultdict
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from registry.canonical.secrets import without_secrets
 from registry.errors import UnstorableInit
@@ -116,7 +116,7 @@ def test_a_list_goes_with_the_secret_in_it():
 
 
 def test_secrets_are_found_in_everything_that_has_names():
-    init = {
+    init: dict[str, Any] = {
         "ordered": OrderedDict(pwd="x", n=1),
         "simple": SimpleNamespace(pwd="x", n=1),
         "default": defaultdict(list, pwd="x", n=[1]),

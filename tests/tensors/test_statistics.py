@@ -6,8 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.statistics import PIECE, distance, statistics

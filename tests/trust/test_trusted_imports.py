@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from strangers import STRANGE, TELLTALE, edited, estrange, forget, traces
 
 import registry
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def pushed(hub: Registry, folder: Path) -> Registry:
     """A home with ``net:v1``, of the class ``telltale:Net``, with an example and a training state."""
-    import telltale
+    telltale = import_module("telltale")
 
     model = telltale.Net(3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -97,9 +97,9 @@ def test_whatever_such_a_version_names_stays_out_of_the_process(pushed, how, tar
     estrange(pushed, how)
     module = target.partition(":")[0]
     monkeypatch.delitem(sys.modules, module, raising=False)
-    for verb in REFUSED.values():
+    for refused in REFUSED.values():
         with pytest.raises(errors.UntrustedClass):
-            verb(pushed)
+            refused(pushed)
     for verb in VERBS.values():
         verb(pushed, tmp_path / f"{verb.__code__.co_firstlineno}.safetensors")
     assert module not in sys.modules and not (tmp_path / "trained").exists()
@@ -165,7 +165,7 @@ def test_the_user_trusts_a_package_in_the_configuration_file(pushed, folder, tmp
 def test_a_configuration_that_lies_in_the_home_is_not_read(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     hub = Registry(tmp_path / "config" / "checkpoint-registry")
-    import telltale
+    telltale = import_module("telltale")
 
     hub.push(registry.remember(telltale.Net(3), width=3), "net")
     (hub.home / "config.toml").write_text('trust = ["telltale"]\n')

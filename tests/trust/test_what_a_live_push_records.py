@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -74,6 +75,7 @@ def _of_a_notebook(folder: Path) -> type:
     file.write_text(NET)
     loader = importlib.machinery.SourceFileLoader("notebook_nets", str(file))
     spec = importlib.util.spec_from_file_location("notebook_nets", file, loader=loader)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["notebook_nets"] = module
     loader.exec_module(module)
@@ -85,6 +87,7 @@ def _loaded_by_path(folder: Path) -> type:
     file.parent.mkdir()
     file.write_text(NET)
     spec = importlib.util.spec_from_file_location("hidden_nets", file)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["hidden_nets"] = module
     spec.loader.exec_module(module)
@@ -93,7 +96,7 @@ def _loaded_by_path(folder: Path) -> type:
 
 def _shadowed(folder: Path) -> type:
     """Imported from a folder that the path no longer has, under a name that leads elsewhere now."""
-    import plain_nets
+    plain_nets = importlib.import_module("plain_nets")
 
     other = folder.parent / "other"
     other.mkdir()
@@ -104,7 +107,7 @@ def _shadowed(folder: Path) -> type:
 
 
 def _reloaded(folder: Path) -> type:
-    import plain_nets
+    plain_nets = importlib.import_module("plain_nets")
 
     old = plain_nets.Net
     importlib.reload(plain_nets)
@@ -112,7 +115,7 @@ def _reloaded(folder: Path) -> type:
 
 
 def _decorated(folder: Path) -> type:
-    import plain_nets
+    plain_nets: Any = importlib.import_module("plain_nets")
 
     plain, plain_nets.Net = plain_nets.Net, lambda: None
     return plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_class_or_function_that_a_push_names_comes_back(hub, file, target, how
 
 
 def test_a_function_that_a_live_push_names_comes_back(hub):
-    import leading
+    leading = import_module("leading")
 
     assert hub.push(leading.Net(), "net", model="leading:make_net", init={}).model_class == "leading:make_net"
     assert hub.load("net").in_features == 2
@@ -152,7 +153,7 @@ def test_a_function_that_a_live_push_names_comes_back(hub):
 
 
 def test_a_function_in_the_place_of_a_class_that_was_read_off_a_model_is_not_called(hub, modules):
-    import leading
+    leading = import_module("leading")
 
     hub.push(registry.remember(leading.Net(), width=2), "net")
     (modules / "leading.py").write_text("def Net(width): open('called', 'w')\n")

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from registry.checkpoints.mapping import refuse_unreadable
+from registry.checkpoints.formats.safetensors_file import read_safetensors
+from registry.checkpoints.mapping import open_span
 from registry.errors.outputs import UnusableExample
 from registry.errors.root import RegistryError
+from registry.tensors.memory import tensor_of
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,14 @@ def read_example(path: str | os.PathLike[str]) -> Example:
     Raises:
         UnusableExample: the file cannot be read, or its positions have gaps.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        refuse_unreadable(Path(path))
+        content = open_span(Path(path))
     except RegistryError as error:
         raise UnusableExample(str(error), "give a safetensors file") from error
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        held = read_safetensors(content, os.fspath(path))[0].tensors
+        tensors = {name: tensor_of(source) for name, source in held.items()}
+    except RegistryError as error:
         raise UnusableExample(f"the safetensors file {os.fspath(path)} cannot be read ({error})") from error
     positions = sorted(int(name) for name in tensors if name.isdecimal())
     if positions != list(range(len(positions))):

@@ -15,6 +15,7 @@ from registry.attachments.examples.example import Example, as_example
 from registry.attachments.examples.run import Deviation, Output, Outputs, compare, device_of, run
 from registry.canonical.form import EXTRA_STATE
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
+from registry.errors.root import few
 from registry.inspection import Inspection
 from registry.modules.anatomy import parts
 from registry.modules.building.build import build
@@ -69,8 +70,7 @@ class Replay:
             clauses.append(f"it was made on {self.then.device} and now runs on {self.now.device}")
         changed = [f"{name} ({self.then.sources.get(name, 'none')[:8]} then)" for name in self.changed_sources]
         if changed:
-            shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-            clauses.append(f"the source has changed since of {shown}")
+            clauses.append(f"the source has changed since of {few(changed, 3)}")
         else:
             digest = blake3(repr(sorted(self.then.sources.items())).encode()).hexdigest()[:8]
             clauses.append(f"the source of its classes ({digest}) is as it was")

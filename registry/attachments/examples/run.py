@@ -17,6 +17,7 @@ from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NothingToCompare, OutputsVary
 from registry.modules.anatomy import is_training, parameters, parts, set_mode, tensors
 from registry.modules.building import process_state as generators
+from registry.tensors.memory import spec_of
 from registry.tensors.spec import TensorSpec
 
 ROOT = "output"
@@ -174,9 +175,8 @@ def _taken_apart(model: nn.Module, returned: Any) -> Outputs:
 def _output(tensor: torch.Tensor, coarsest: float) -> Output:
     dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
     values = dense.to("cpu", copy=True).resolve_conj().resolve_neg().reshape(-1)
-    spec = TensorSpec(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
     own = TOLERANCES.get(tensor.dtype, 0.0)
-    return Output(spec, _spread(values), max(own, coarsest) if own else 0.0)
+    return Output(spec_of(tensor), _spread(values), max(own, coarsest) if own else 0.0)
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Attachment
-from registry.attachments.training.nesting import flatten
+from registry.attachments.attachment import Attachment, Job
+from registry.attachments.stateful import Stateful
+from registry.attachments.training.nesting import flatten, replaced
 from registry.attachments.training.optimizer import by_name
 from registry.errors.training import ForeignParameters
 from registry.modules.building import process_state as generators
@@ -19,25 +18,6 @@ from registry.modules.layout import bare, is_fsdp1, layout
 from registry.modules.live import LiveTensor
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard
-
-PARTS = ("optimizer", "scheduler", "scaler")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
-
-    optimizer: torch.optim.Optimizer | None = None
-    scheduler: Any = None
-    scaler: Any = None
-    step: int | None = None
-    epoch: int | None = None
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The objects with a state, by what they are called."""
-        named = {part: getattr(self, part) for part in PARTS}
-        return {part: owner for part, owner in named.items() if owner is not None}
 
 
 def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
@@ -58,8 +38,10 @@ def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
     state: dict[str, Any] = {name: index(count) for name, count in counters.items() if count is not None}
     state["kinds"] = {part: kind_of(owner) for part, owner in job.parts.items()}
     for part, owner in job.parts.items():
-        is_flattened = part == "optimizer" and is_fsdp1(model)
-        state[part] = _unflattened(model, owner) if is_flattened else _whole(owner.state_dict(), keep)
+        if part == "optimizer" and job.optimizer is not None and is_fsdp1(model):
+            state[part] = _unflattened(model, job.optimizer)
+        else:
+            state[part] = _whole(owner.state_dict(), keep)
     if not keep:
         return Attachment()
     if job.optimizer is not None:
@@ -88,7 +70,7 @@ def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[
     return [[name for name in group if name is not None] for group in groups]
 
 
-def kind_of(owner: Any) -> str:
+def kind_of(owner: Stateful) -> str:
     """Return the class of an optimizer, scheduler or scaler; if it only wraps another, as Accelerate's do, of that."""
     inner = getattr(owner, "optimizer", None) if isinstance(owner, torch.optim.Optimizer) else None
     inner = getattr(owner, "scheduler", None) if inner is None else inner
@@ -113,23 +95,16 @@ def _unflattened(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str
     return {"state": named.get("state", {}), "param_groups": named.get("param_groups", []), "ordered": False}
 
 
-def _whole(value: Any, keep: bool) -> Any:
+def _whole(state: Any, keep: bool) -> Any:
     """Return a state with whole tensors in host memory instead of shards; every rank has to call it."""
-    if isinstance(value, torch.Tensor) and is_shard(value):
-        gathered = value.full_tensor()  # type: ignore[attr-defined]
+
+    def whole(part: Any) -> Any:
+        if not isinstance(part, torch.Tensor) or not is_shard(part):
+            return part
+        gathered = part.full_tensor()  # type: ignore[attr-defined]
         return gathered.cpu() if keep else None
-    if isinstance(value, Mapping):
-        items = {key: _whole(item, keep) for key, item in value.items()}
-        return items if type(value) is dict else _like(value, items)
-    if isinstance(value, list):
-        return [_whole(item, keep) for item in value]
-    if type(value) is tuple:
-        return tuple(_whole(item, keep) for item in value)
-    return value
 
-
-def _like(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
-    return value if all(items[key] is item for key, item in value.items()) else items
+    return replaced(state, whole)
 
 
 def _source(value: Any, path: str) -> LiveTensor | None:

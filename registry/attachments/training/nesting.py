@@ -9,7 +9,8 @@ from typing import Any
 from registry.attachments.attachment import Attachment
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors.encoding import encode_all
-from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, TensorRef
+from registry.tensors.foreign import MOST_LEVELS, MOST_NODES, PARAMETER, TENSOR, TensorRef
+from registry.tensors.inlined import as_written
 from registry.tensors.source import TensorSource
 
 SEPARATOR = "/"
@@ -43,7 +44,10 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
             while path in tensors:  # the keys 1 and "1" have one text
                 path += "'"
             tensors[path] = source
-            return TensorRef(path)
+            kind, needs_gradient = getattr(source, "kind", TENSOR), getattr(source, "requires_grad", False)
+            if kind not in (TENSOR, PARAMETER):
+                raise UnencodableValue(path, f"it is a {kind}, which would come back as a plain tensor")
+            return TensorRef(path, kind == PARAMETER, needs_gradient)
         if isinstance(value, Mapping):
             if any(isinstance(key, str) and len(key) > LONGEST_KEY for key in value):
                 raise UnencodableValue(path, f"it has a key of more than {LONGEST_KEY} characters")
@@ -61,19 +65,29 @@ def flatten(state: Mapping[str, Any], source_of: SourceOf) -> Attachment:
     return Attachment(tensors, values)
 
 
-def unflatten(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """Put the tensors back in their places."""
-    if isinstance(value, TensorRef):
-        return tensors[value.name]
-    if isinstance(value, OrderedDict):
-        return OrderedDict((key, unflatten(item, tensors)) for key, item in value.items())
+def unflatten(value: Any, tensors: Mapping[str, Any], written: Callable[[Any, bool, bool], Any] = as_written) -> Any:
+    """Put the tensors back in their places.
+
+    Args:
+        written: makes of what stands for a tensor what it was, such as a parameter.
+    """
+
+    def tensor(part: Any) -> Any:
+        if not isinstance(part, TensorRef):
+            return part
+        return written(tensors[part.name], part.is_parameter, part.requires_grad)
+
+    return replaced(value, tensor)
+
+
+def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
+    """Return a nested state in which ``by`` gives what stands in the place of each part that holds no others."""
     if isinstance(value, Mapping):
-        return {key: unflatten(item, tensors) for key, item in value.items()}
+        items = ((key, replaced(item, by)) for key, item in value.items())
+        return OrderedDict(items) if isinstance(value, OrderedDict) else dict(items)
     if isinstance(value, list):
-        return [unflatten(item, tensors) for item in value]
-    if type(value) is tuple:
-        return tuple(unflatten(item, tensors) for item in value)
-    return value
+        return [replaced(item, by) for item in value]
+    return tuple(replaced(item, by) for item in value) if type(value) is tuple else by(value)
 
 
 def as_in(present: Any, stored: Any) -> Any:

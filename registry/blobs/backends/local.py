@@ -56,7 +56,7 @@ class LocalStore(BlobStore):
                 lease.release()
 
     def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
-        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, mapped_tensor, regions, tensors_of
+        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, regions, tensors_of
 
         if resident:
             copies = Copies(self.places, manifest)
@@ -69,9 +69,10 @@ class LocalStore(BlobStore):
                 return blobs[stored.location.blob].part(stored)
 
             def place(stored: StoredTensor) -> torch.Tensor:
-                return mapped_tensor(stored, blobs[stored.location.blob])
+                return blobs[stored.location.blob].tensor(stored)
 
-        extents = _extents(manifest) if verify == "once" else {}
+        once = manifest.by_blob() if verify == "once" else {}
+        extents = {blob: extent(tensors.values()) for blob, tensors in once.items()}
         trusted = {
             blob
             for blob in status
@@ -250,13 +251,6 @@ class LocalSweep(Sweep):
             done += item.nbytes
             if progress is not None:
                 progress(done, total)
-
-
-def _extents(manifest: Manifest) -> dict[str, str]:
-    by_blob: dict[str, list[StoredTensor]] = {}
-    for stored in manifest.tensors.values():
-        by_blob.setdefault(stored.location.blob, []).append(stored)
-    return {blob: extent(tensors) for blob, tensors in by_blob.items()}
 
 
 @contextlib.contextmanager

@@ -7,13 +7,14 @@ them, each as a ``torch.save`` of its own. Source: torch/distributed/checkpoint/
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import sort_contents
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP
-from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
+from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT
@@ -38,21 +39,8 @@ def open_distributed(path: Path) -> Checkpoint:
     Raises:
         DamagedCheckpoint, MissingShard, OversizedCheckpoint: the directory is not whole.
     """
-    source = str(path)
     value, nbytes, files = read_distributed(path)
-    found = sort_contents(value, source, nbytes)
-    return Checkpoint(
-        source,
-        path,
-        "dcp",
-        found.weight_sets,
-        found.training,
-        found.init,
-        found.facts,
-        contents=found.value,
-        files=files,
-        notes=found.notes,
-    )
+    return replace(sort_contents(value, str(path), nbytes, path, "dcp"), files=files)
 
 
 def read_distributed(path: Path) -> tuple[dict[str, Any], int, tuple[OpenedFile, ...]]:
@@ -177,10 +165,10 @@ def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:
             path = (name,)
         level = root
         for step in path[:-1]:
-            level = level.setdefault(str(step), {})
+            level = level.setdefault(text_of(step), {})
             if not isinstance(level, dict):
                 raise _Faulty(f"'{str(name)[:60]}' has a path through a tensor")
-        level[str(path[-1])] = value
+        level[text_of(path[-1])] = value
     return root
 
 

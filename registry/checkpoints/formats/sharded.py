@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.inventory import identities, left_out
-from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
+from registry.checkpoints.mapping import OpenedFile, Span, status_of
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint
 from registry.tensors.safetensors import BadHeader, read_table
@@ -63,15 +63,6 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     files = (index, *(file for part in parts.values() for file in part.files))
     whole = WeightSet("", tensors, values, aliases=aliases)
     return Checkpoint(source, path, form, (whole,), contents={**tensors, **rest}, files=files, notes=notes)
-
-
-def shards_of(path: Path) -> set[str]:
-    """Return the names of the files that an index names.
-
-    Raises:
-        DamagedCheckpoint: the index is none.
-    """
-    return set(_weight_map(open_span(path), str(path)).values())
 
 
 def _weight_map(content: Span, source: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import datetime
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from registry.checkpoints.pickles.vocabulary import (
     BadPickle,
@@ -66,15 +66,9 @@ def _items(machine: Machine, args: tuple[Any, ...], each: int) -> Any:
     return args[0]
 
 
-_Mapping = TypeVar("_Mapping", bound=dict[Any, Any])
-
-
-def _dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
-    return _filled(machine, {}, args)
-
-
-def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> OrderedDict[Any, Any]:
-    return _filled(machine, OrderedDict(), args)
+def _mapping(kind: type[dict[Any, Any]]) -> Handler:
+    """A mapping of some kind, made of pairs."""
+    return lambda machine, args: _filled(machine, kind(), args)
 
 
 _PYTHON_2 = {"long": "int", "unicode": "str"}
@@ -89,31 +83,12 @@ def _default_dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
     return _filled(machine, defaultdict() if made is None else Record(), args[1:])
 
 
-def _counter(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
-    return _filled(machine, Counter(), args)
+def _empty(kind: type[Any]) -> Handler:
+    """Something that is filled by the state that follows it."""
+    return lambda machine, args: kind()
 
 
-def _record(machine: Machine, args: tuple[Any, ...]) -> Record:
-    return _filled(machine, Record(), args)
-
-
-def _namespace(machine: Machine, args: tuple[Any, ...]) -> Record:
-    return _filled(machine, NamespaceRecord(), args)
-
-
-def _simple_namespace(machine: Machine, args: tuple[Any, ...]) -> Record:
-    return _filled(machine, SimpleNamespaceRecord(), args)
-
-
-def _configuration(machine: Machine, args: tuple[Any, ...]) -> Configuration:
-    return Configuration()
-
-
-def _configuration_list(machine: Machine, args: tuple[Any, ...]) -> ConfigurationList:
-    return ConfigurationList()
-
-
-def _filled(machine: Machine, target: _Mapping, args: tuple[Any, ...]) -> _Mapping:
+def _filled(machine: Machine, target: dict[Any, Any], args: tuple[Any, ...]) -> dict[Any, Any]:
     items = _items(machine, args, 150)
     for pair in items.items() if isinstance(items, dict) else items:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -130,12 +105,8 @@ def _frozenset(machine: Machine, args: tuple[Any, ...]) -> frozenset[Any]:
     return frozenset(_set(machine, args))
 
 
-def _list(machine: Machine, args: tuple[Any, ...]) -> list[Any]:
-    return list(_items(machine, args, 8))
-
-
-def _tuple(machine: Machine, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(_items(machine, args, 8))
+def _sequence(kind: type[list[Any]] | type[tuple[Any, ...]]) -> Handler:
+    return lambda machine, args: kind(_items(machine, args, 8))
 
 
 def raw_bytes(value: Any) -> bytes:
@@ -219,9 +190,9 @@ def _duration(machine: Machine, args: tuple[Any, ...]) -> float:
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
 
 _HANDLERS: Mapping[str, Handler] = {
-    "builtins.dict": _dict,
-    "builtins.list": _list,
-    "builtins.tuple": _tuple,
+    "builtins.dict": _mapping(dict),
+    "builtins.list": _sequence(list),
+    "builtins.tuple": _sequence(tuple),
     "builtins.set": _set,
     "builtins.frozenset": _frozenset,
     "builtins.bytes": _bytes,
@@ -231,24 +202,24 @@ _HANDLERS: Mapping[str, Handler] = {
     "builtins.range": _range,
     "builtins.xrange": _range,
     "_codecs.encode": _encode,
-    "collections.OrderedDict": _ordered_dict,
+    "collections.OrderedDict": _mapping(OrderedDict),
     "collections.defaultdict": _default_dict,
-    "collections.Counter": _counter,
-    "argparse.Namespace": _namespace,
-    "types.SimpleNamespace": _simple_namespace,
+    "collections.Counter": _mapping(Counter),
+    "argparse.Namespace": _mapping(NamespaceRecord),
+    "types.SimpleNamespace": _mapping(SimpleNamespaceRecord),
     "datetime.datetime": _moment(datetime.datetime, 10),
     "datetime.date": _moment(datetime.date, 4),
     "datetime.time": _moment(datetime.time, 6),
     "datetime.timedelta": _duration,
-    "omegaconf.dictconfig.DictConfig": _configuration,
-    "omegaconf.listconfig.ListConfig": _configuration_list,
-    "pytorch_lightning.utilities.parsing.AttributeDict": _record,
-    "lightning.pytorch.utilities.parsing.AttributeDict": _record,
-    "lightning_fabric.utilities.data.AttributeDict": _record,
-    "lightning.fabric.utilities.data.AttributeDict": _record,
-    "easydict.EasyDict": _record,
-    "addict.addict.Dict": _record,
-    "munch.Munch": _record,
+    "omegaconf.dictconfig.DictConfig": _empty(Configuration),
+    "omegaconf.listconfig.ListConfig": _empty(ConfigurationList),
+    "pytorch_lightning.utilities.parsing.AttributeDict": _mapping(Record),
+    "lightning.pytorch.utilities.parsing.AttributeDict": _mapping(Record),
+    "lightning_fabric.utilities.data.AttributeDict": _mapping(Record),
+    "lightning.fabric.utilities.data.AttributeDict": _mapping(Record),
+    "easydict.EasyDict": _mapping(Record),
+    "addict.addict.Dict": _mapping(Record),
+    "munch.Munch": _mapping(Record),
     **{f"{module}.{name}": _path for module in ("pathlib", "pathlib._local") for name in _PATHS},
     **{f"{module}.{name}": _posix_path for module in ("pathlib", "pathlib._local") for name in ("Path", "PosixPath")},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from registry.tensors.foreign import Foreign, Text, TorchConstant
 
@@ -37,24 +37,20 @@ def label(value: Any) -> str:
     return repr(value) if isinstance(value, bytes) and len(value) <= 100 else type(value).__name__
 
 
-class Machine:
+class Machine(Protocol):
     """What a handler may ask of the machine that calls it."""
 
     def charge(self, nbytes: int) -> None:
         """Count memory that is about to be used."""
-        raise NotImplementedError
 
     def construct(self, target: Any, args: tuple[Any, ...]) -> Any:
         """Do what calling ``target`` stands for."""
-        raise NotImplementedError
 
     def put(self, target: dict[Any, Any], key: Any, value: Any) -> None:
         """Set an item, after checking that its key is cheap to hash."""
-        raise NotImplementedError
 
     def add_all(self, target: set[Any], items: Iterable[Any]) -> set[Any]:
         """Add items to a set and return it, after checking that they are cheap to hash."""
-        raise NotImplementedError
 
 
 Handler = Callable[[Machine, tuple[Any, ...]], Any]

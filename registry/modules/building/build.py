@@ -19,7 +19,7 @@ from registry.modules.building.outside import drawn, outside
 from registry.modules.building.shortcuts import deferring
 from registry.modules.building.specification import ModelSpec
 from registry.modules.layout import Layout, layout
-from registry.modules.swapping import swap_contents
+from registry.tensors.memory import swap_contents
 
 
 @dataclass
@@ -98,6 +98,7 @@ def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be bui
             note_tensors(attempt.module, attempt.found)
             return Built(spec, attempt.module, True, "", found=attempt.found, deferred=attempt.deferred)
         generators.restore(before)
+        before = {**generators.state(to_come=True), **before}
         module = _plainly(spec, attempt.deferral)
         note_tensors(module, layout(module))
         why = attempt.obstacle if fast else reason

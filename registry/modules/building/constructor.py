@@ -16,14 +16,13 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from registry.errors.intake import UnstorableInit
 from registry.errors.models import InitRefused
 from registry.modules.layout import Layout
 from registry.tensors.arguments import POSITIONAL, Arguments
 from registry.tensors.foreign import MOST_LEVELS
+from registry.tensors.memory import dtype_name
 from registry.tensors.spec import TensorSpec
-
-INIT_STYLES = ("kwargs", "namespace", "dict")
-"""How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
 
 NOTED = "_registry_init"
 """On the instance, since copies of a model (``AveragedModel`` makes one) have to know it too. Plain data, since a
@@ -154,6 +153,14 @@ def note(module: nn.Module, init: Arguments | str) -> None:
     module.__dict__[NOTED] = init if isinstance(init, str) else init.raw
 
 
+def note_if_storable(module: nn.Module, init: Mapping[str, Any], owner: str) -> None:
+    """Let a module know its constructor arguments, or that one of them could not be given back as it is."""
+    try:
+        note(module, Arguments.of(init, owner))
+    except UnstorableInit as error:
+        note(module, str(error))
+
+
 def noted(module: nn.Module) -> Arguments | str | None:
     """Return what a module knows of its constructor arguments."""
     found = module.__dict__.get(NOTED)
@@ -178,7 +185,7 @@ def noted_tensors(module: nn.Module) -> Constructed | None:
     found = module.__dict__.get(NOTED)
     if not isinstance(found, list):
         return None
-    tensors = {n: TensorSpec(str(d).removeprefix("torch."), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
+    tensors = {n: TensorSpec(dtype_name(d), tuple(s)) for n, (d, s) in found[1]["tensors"].items()}
     return Constructed(tensors, frozenset(found[1]["lazy"]), tuple(map(tuple, found[1]["ties"])))
 
 

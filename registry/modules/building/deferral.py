@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
+from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode_temporarily
 from torch.utils._pytree import tree_map
 
 from registry.modules.building.entropy import OWN, is_unrepeatable
-from registry.modules.building.operators import Operator, operator
+from registry.modules.building.operators import Operator, Watch, operator
 from registry.modules.fitting.memory import may_overlap_itself
 
 _storage_id: Callable[[torch.Tensor], int] | None = getattr(torch._C, "_storage_id", None)
@@ -51,7 +51,7 @@ class Stopped(BaseException):  # no error: it passes a constructor's `except Exc
     """The constructor needs a value that was left out."""
 
 
-class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Deferral(Watch):  # type: ignore[no-untyped-call]
     """Within it, modules are constructed by this thread without the values of their parameters."""
 
     def __init__(self) -> None:
@@ -71,10 +71,6 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._uses_of_its_own = _uses_of_its_own()
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler at the first operation, 822 modules in half a second
 
     def __enter__(self) -> Deferral:
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -329,17 +325,13 @@ class Deferral(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tensor
 
 
-class Aftermath(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Aftermath(Watch):  # type: ignore[no-untyped-call]
     """Within it, nothing is computed from what an earlier attempt left behind without values."""
 
     def __init__(self, deferral: Deferral) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._deferral = deferral
         self.was_used = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from registry.modules.building.operators import operator
+from registry.modules.building.operators import Watch, operator
 
 _Function = Callable[..., Any]
 _Replacement = tuple[Any, str, _Function]
@@ -86,16 +85,12 @@ def noticed() -> Iterator[list[str]]:
         yield reasons
 
 
-class _OwnGenerators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OwnGenerators(Watch):  # type: ignore[no-untyped-call]
     """Notes draws from generators of torch that the operating system seeded."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._reasons = reasons
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _UNDECLARED_WRITES = ("batch_norm",)
 """Parts of the names of operators that write to arguments, running statistics, which their schemas do not mark."""
 
 _FACTORIES = ("empty", "zeros", "ones", "full")
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that sees every operation."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler at the first operation, 822 modules in half a second
 
 
 class Operator(NamedTuple):
@@ -18,9 +27,7 @@ class Operator(NamedTuple):
     draws: bool
     """Takes numbers from a random generator."""
     is_plain: bool
-    """Neither draws nor reads: what it returns or does is the same without values."""
-    reads: bool
-    """Needs the values of its tensors; a view does not, nor ``zeros_like``."""
+    """Neither draws nor needs the values of its tensors, as a view and ``zeros_like`` do not: the same without."""
     writes: tuple[tuple[int, str], ...]
     """Position and name of each argument that it writes to."""
     returns_what_it_writes: bool
@@ -67,7 +74,6 @@ def _read(function: Any) -> Operator:
     return Operator(
         draws=draws,
         is_plain=not draws and not reads,
-        reads=reads,
         writes=tuple((i, a.name) for i, a in written),
         returns_what_it_writes=returns_written,
         returns_nothing=not returns,

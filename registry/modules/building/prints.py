@@ -19,6 +19,7 @@ from registry.tensors.memory import digest
 
 SCALARS = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType, torch.dtype, torch.device)
 SEQUENCES = (list, tuple, set, frozenset, deque)
+_STORAGES = (torch.UntypedStorage, torch.TypedStorage)
 _BUFFERS = (bytearray, array.array, memoryview, ctypes.Array, io.BytesIO, mmap.mmap)
 _COMPRESSED = {
     torch.sparse_csr: ("crow_indices", "col_indices"),
@@ -30,7 +31,7 @@ _COMPRESSED = {
 
 def is_a_leaf(value: Any) -> bool:
     """Whether a value is a tensor, an array, a number, a text, or a list of such, and refers to nothing else."""
-    simple = (torch.Tensor, *SCALARS, *_BUFFERS)
+    simple = (torch.Tensor, *_STORAGES, *SCALARS, *_BUFFERS)
     return isinstance(value, simple) or is_array(value) or is_flat(value)
 
 
@@ -65,6 +66,9 @@ def _parts(value: Any) -> Iterator[str]:
     elif is_array(value):
         yield f"{value.dtype} {value.shape}"
         yield blake3(value.tobytes()).hexdigest()
+    elif isinstance(value, _STORAGES):
+        whole = value if isinstance(value, torch.UntypedStorage) else value.untyped()  # type: ignore[no-untyped-call]
+        yield from _of_tensor(torch.empty(0, dtype=torch.uint8, device=whole.device).set_(whole))
     elif isinstance(value, _BUFFERS):
         yield blake3(_bytes_of(value)).hexdigest()
     elif is_flat(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import random
 import sys
 import threading
@@ -58,8 +59,15 @@ def defaults_preserved() -> Iterator[None]:
         yield
 
 
-def state() -> dict[str, Any]:
-    """Return the state of every random generator that is in use in this process."""
+def state(*, to_come: bool = False) -> dict[str, Any]:
+    """Return the state of every random generator that is in use in this process.
+
+    Args:
+        to_come: that of numpy, too, which is imported when it is first asked for: after that, nobody could say where
+            it stood before it was drawn from.
+    """
+    if to_come and "numpy" in sys.modules:
+        importlib.import_module("numpy.random")
     states: dict[str, Any] = {"torch": torch.get_rng_state(), "python": random.getstate()}
     if "numpy.random" in sys.modules:
         states["numpy"] = sys.modules["numpy.random"].get_state()

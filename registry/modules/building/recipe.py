@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
-from registry.errors.models import UnknownInitStyle
+from registry.errors.models import UnknownInitStyle, described
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
-from registry.tensors.arguments import UNKNOWN, Arguments
+from registry.tensors.arguments import STYLES, UNKNOWN, Arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,9 +46,8 @@ def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None,
         UnusableInit: it is not a mapping with texts as keys, or a Namespace.
         UnknownInitStyle: there is no such style.
     """
-    styles = ("kwargs", "namespace", "dict")
-    if init_as is not None and init_as not in styles:
-        raise UnknownInitStyle(init_as, styles)
+    if init_as is not None and init_as not in STYLES:
+        raise UnknownInitStyle(init_as, STYLES)
     if init is None:
         return None, init_as
     if isinstance(init, argparse.Namespace):
@@ -135,8 +134,7 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
         InitRefused: the class does not take the arguments.
         UnstorableInit: an argument could not be given back as it is.
     """
-    from registry.modules.building.constructor import Call, takes_nothing
-    from registry.modules.building.remember import constructed, forgotten, remembered
+    from registry.modules.building.constructor import Call, noted, noted_tensors, takes_nothing
     from registry.modules.building.specification import ModelSpec
     from registry.modules.building.target import resolve_target, target_of
     from registry.modules.layout import bare, model_class
@@ -147,14 +145,15 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     lost = (f"the class {cls.__name__} is not recorded: {why_not}; a load needs model=",) if target is None else ()
     constructor: Callable[..., Any] = resolve_target(model) if model is not None else cls
     owner = target or cls.__qualname__
-    known = remembered(inner) if constructor is cls else None
-    made = constructed(inner) if known is not None and (init is None or init == dict(known)) else None
+    remembered = noted(inner) if constructor is cls else None
+    known = remembered if isinstance(remembered, Arguments) else None
+    made = noted_tensors(inner) if known is not None and (init is None or init == dict(known)) else None
     if init is None and known is not None:
         init = dict(known)
     if init is None and takes_nothing(constructor):
         init = {}
     if init is None:
-        why = forgotten(inner) if constructor is cls else ""
+        why = remembered if isinstance(remembered, str) else ""
         note = (
             f"the constructor arguments of {owner} are not known{f' ({why})' if why else ''}, so a load needs init= or "
             "model=; registry.remember(model, ...) or push(..., init={...}) stores them"
@@ -184,9 +183,3 @@ def _kept(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _is_function(value: object) -> bool:
     return callable(value) and hasattr(value, "__qualname__") and isinstance(value.__module__, str)
-
-
-def described(value: object) -> str:
-    """Word what something is: ``a list``."""
-    kind = type(value).__name__
-    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"

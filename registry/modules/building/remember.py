@@ -7,15 +7,12 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from registry.errors.intake import NotAModule, UnstorableInit
-from registry.errors.models import InitRefused
-from registry.modules.building.recipe import described
+from registry.errors.intake import NotAModule
+from registry.errors.models import InitRefused, described
 from registry.tensors.arguments import Arguments
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from registry.modules.building.constructor import Constructed
 
     M = TypeVar("M", bound=nn.Module)
 
@@ -50,7 +47,7 @@ def remember(model: Any, /, *args: Any, **init: Any) -> Any:
     if isinstance(model, type) and issubclass(model, nn.Module) and not args and not init:
         return _recording_class(model)
     if not isinstance(model, nn.Module):
-        raise NotAModule(f"the class {model.__qualname__}" if isinstance(model, type) else described(model))
+        raise NotAModule(described(model))
     from registry.modules.building.constructor import Call, by_name, note, signature_of
     from registry.modules.layout import bare, model_class
 
@@ -69,21 +66,6 @@ def remembered(model: nn.Module) -> Arguments | None:
 
     found = noted(model)
     return found if isinstance(found, Arguments) else None
-
-
-def forgotten(model: nn.Module) -> str:
-    """Return why a model's constructor was recorded and its arguments are not known all the same; or nothing."""
-    from registry.modules.building.constructor import noted
-
-    found = noted(model)
-    return found if isinstance(found, str) else ""
-
-
-def constructed(model: nn.Module) -> Constructed | None:
-    """Return the tensors that a model had when its constructor arguments were remembered, or None."""
-    from registry.modules.building.constructor import noted_tensors
-
-    return noted_tensors(model)
 
 
 def remember_if_possible(model: nn.Module, init: dict[str, Any]) -> None:
@@ -133,17 +115,13 @@ def _recording(construct: Callable[..., None]) -> Callable[..., None]:
 
 
 def _record(model: nn.Module, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    from registry.modules.building.constructor import by_name, note
+    from registry.modules.building.constructor import by_name, note_if_storable
 
     try:
         bound = signature.bind(model, *args, **kwargs)
     except TypeError:  # the constructor itself says it better
         return
-    owner = type(model).__qualname__
-    try:
-        note(model, Arguments.of(by_name(_without_self(bound)), owner))
-    except UnstorableInit as error:
-        note(model, str(error))
+    note_if_storable(model, by_name(_without_self(bound)), type(model).__qualname__)
 
 
 def _record_tensors(model: nn.Module) -> None:

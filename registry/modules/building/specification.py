@@ -10,25 +10,24 @@ from typing import Any
 
 from torch import nn
 
-from registry.errors.intake import UnstorableInit
 from registry.errors.models import (
     ConstructorFailed,
     InitUnknown,
     NotAModel,
     UnknownInitStyle,
+    described,
     first_line,
 )
 from registry.modules.building.constructor import (
-    INIT_STYLES,
     Call,
     attributes_read,
-    note,
+    note_if_storable,
     noted,
     signature_of,
     texts_for_numbers,
 )
-from registry.modules.building.target import check_target, current_directory_importable, described, resolve_target
-from registry.tensors.arguments import UNKNOWN, Arguments
+from registry.modules.building.target import check_target, current_directory_importable, resolve_target
+from registry.tensors.arguments import STYLES, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ModelSpec:
     """``"package.module:Class"``, or a function in the place of the class."""
     init: Mapping[str, Any] = field(default_factory=dict)
     init_as: str = "kwargs"
-    """One of ``INIT_STYLES``."""
+    """One of ``STYLES``."""
     cls: type[nn.Module] | None = None
     """The class itself, where the caller gave it; nothing is imported then."""
     allows_function: bool = True
@@ -48,8 +47,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.init_as == UNKNOWN:
             raise InitUnknown(self.target)
-        if self.init_as not in INIT_STYLES:
-            raise UnknownInitStyle(self.init_as, INIT_STYLES)
+        if self.init_as not in STYLES:
+            raise UnknownInitStyle(self.init_as, STYLES)
         if self.cls is None:
             check_target(self.target)
 
@@ -90,16 +89,10 @@ class ModelSpec:
                 raise ConstructorFailed(self.target, *said, self._hint(constructor, error)) from error
         if not isinstance(module, nn.Module):
             raise NotAModel(self.target, described(module))
-        self._noted(module)
+        # So that it can be pushed again after it was trained on.
+        if self.init_as == "kwargs" and type(module) is constructor and noted(module) is None:
+            note_if_storable(module, self.init, self.target)
         return module
-
-    def _noted(self, module: nn.Module) -> None:
-        """Let the module know how it was made, so that it can be pushed again after it was trained on."""
-        if self.init_as == "kwargs" and type(module) is self.constructor and noted(module) is None:
-            try:
-                note(module, Arguments.of(self.init, self.target))
-            except UnstorableInit as error:
-                note(module, str(error))
 
     def _hint(self, constructor: Callable[..., Any], error: BaseException) -> str:
         """Return what to do about a constructor that raised, where its arguments tell."""

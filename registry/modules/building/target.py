@@ -15,7 +15,14 @@ from typing import Any
 
 from torch import nn
 
-from registry.errors.models import BadTarget, ModuleNotImportable, NoSuchClass, NotAModelClass, first_line
+from registry.errors.models import (
+    BadTarget,
+    ModuleNotImportable,
+    NoSuchClass,
+    NotAModelClass,
+    described,
+    first_line,
+)
 from registry.modules.building.trust import require_foreign, top_level
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -177,11 +184,3 @@ def current_directory_importable() -> Iterator[None]:
 
 def _nearest(name: str, holder: Any) -> list[str]:
     return difflib.get_close_matches(name, [n for n in dir(holder) if not n.startswith("__")], n=3)
-
-
-def described(value: Any) -> str:
-    """Word what something is: ``a dict``, ``the class OrderedDict``."""
-    if isinstance(value, type):
-        return f"the class {value.__qualname__}"
-    kind = type(value).__name__
-    return f"{'an' if kind[:1] in 'AEIOUaeiou' else 'a'} {kind}"

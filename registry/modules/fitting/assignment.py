@@ -17,9 +17,8 @@ from registry.modules.fitting.expectation import own_state
 from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout, Slot, layout, live_wrappers
-from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local, materialized, part_of
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import same_bits, swap_contents
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
@@ -60,7 +59,7 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
     for slot in found.slots.values() if shards else ():
         if id(slot.tensor) in shards:  # FSDP looks for replaced parameters at the first forward
             slot.owner._parameters[slot.key] = shards[id(slot.tensor)]
-    _reset(found, plan.defaulted)
+    _reset(found, plan.report.defaulted)
 
 
 def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
@@ -71,7 +70,7 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None
         if id(tensor) not in done:
             done[id(tensor)] = tensor
             write(tensor, weights[source])
-    _reset(found, plan.defaulted)
+    _reset(found, plan.report.defaulted)
 
 
 def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
@@ -106,7 +105,7 @@ def load_as_the_class_does(
             state[in_module] = value
         elif name in plan.sources:
             state[in_module] = weights[plan.sources[name]]
-        elif name in plan.defaulted:
+        elif name in plan.report.defaulted:
             state[in_module] = torch.zeros_like(value)
         elif name in plan.extra_states:
             state[in_module] = values[name] if name in values else weights[name]

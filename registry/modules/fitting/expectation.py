@@ -9,17 +9,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
-from registry.canonical.expectation import Expectation
+from registry.canonical.expectation import COUNTER, Expectation
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import unwrapping_of
 from registry.modules.anatomy import state_dict
 from registry.modules.building.process_state import gc_paused
 from registry.modules.layout import Layout, bare, layout, live_wrappers
+from registry.tensors.memory import spec_of
 from registry.tensors.spec import TensorSpec
 from registry.tensors.ties import tied
-
-COUNTER = "num_batches_tracked"
-"""Buffer of batch normalization that torch 0.4.1 introduced; earlier files do not have it."""
 
 
 @gc_paused()
@@ -59,16 +57,6 @@ def own_state(module: nn.Module, *, keep_vars: bool = False) -> dict[str, Any]:
     unwrapping = unwrapping_of(live_wrappers(module))
     state = state_dict(module, keep_vars=keep_vars)
     return {unwrapping.bare(name): value for name, value in state.items() if name not in unwrapping.set_aside}
-
-
-def spec_of(tensor: torch.Tensor) -> TensorSpec:
-    """Return a tensor's dtype and shape."""
-    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return torch's name of a dtype: ``"float32"``."""
-    return str(dtype).removeprefix("torch.")
 
 
 def counters(found: Layout) -> frozenset[str]:

@@ -16,16 +16,16 @@ from registry.modules.building.build import Built
 from registry.modules.building.outside import on_meta
 from registry.modules.building.process_state import gc_paused
 from registry.modules.fitting import assignment
-from registry.modules.fitting.expectation import dtype_name, expect_of, spec_of
+from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.landing import Landing
 from registry.modules.fitting.laziness import check_lazy
 from registry.modules.fitting.memory import check_places
 from registry.modules.fitting.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
 from registry.modules.fitting.report import LoadReport
-from registry.modules.fitting.rollback import Snapshot
+from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
 from registry.modules.layout import Layout, bare, layout
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import dtype_name, same_bits, spec_of
 from registry.tensors.ties import broken, separate
 from registry.tensors.wrapper_value import Owner
 
@@ -91,7 +91,9 @@ def fit(
             module = target.module
         else:
             check()
-            wrappers = _fit_callers(target, module, found, plan, given, allowed, device)
+            wrappers = plan_wrappers(found, given.wrapped, allowed)
+            with undone_on_failure(target, found, thorough=False):
+                _assign(module, found, plan, given, wrappers, is_callers=True, device=device)
     except FitError as error:
         error.report = plan.report
         raise
@@ -133,25 +135,6 @@ def _fit_built(
         found = layout(built.module)
         wrappers = plan_wrappers(found, given.wrapped, allowed)
     _assign(built.module, found, plan, given, wrappers, is_callers=False, device=device, deferred=built.deferred)
-    return wrappers
-
-
-def _fit_callers(
-    target: nn.Module,
-    module: nn.Module,
-    found: Layout,
-    plan: Plan,
-    given: Given,
-    allowed: Allowances,
-    device: Device,
-) -> WrapperPlan:
-    wrappers = plan_wrappers(found, given.wrapped, allowed)
-    before = Snapshot(target, found)
-    try:
-        _assign(module, found, plan, given, wrappers, is_callers=True, device=device)
-    except BaseException:  # an interrupt, too, may not leave half of the weights
-        before.restore()
-        raise
     return wrappers
 
 

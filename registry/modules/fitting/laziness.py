@@ -15,9 +15,9 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from registry.errors.models import DtypeMismatch, ShapeMismatch
-from registry.modules.fitting.expectation import dtype_name
-from registry.modules.fitting.plan import is_real_float
+from registry.modules.fitting.plan import castable
 from registry.modules.layout import Layout
+from registry.tensors.memory import dtype_name
 from registry.tensors.spec import TensorSpec
 
 _WIDTHS = (840, 1680)
@@ -44,9 +44,8 @@ def check_lazy(found: Layout, tensors: Mapping[str, TensorSpec], model: str, cas
         return
     for name, slot in lazy.items():
         got, want = tensors[name].dtype, dtype_name(slot.tensor.dtype)
-        castable = is_real_float(got) and is_real_float(want)
-        if got != want and not (cast and castable):
-            raise DtypeMismatch(model, [(name, got, want)], castable)
+        if got != want and not (cast and castable(got, want)):
+            raise DtypeMismatch(model, [(name, got, want)], castable(got, want))
     for owner in {id(slot.owner): slot.owner for slot in lazy.values()}.values():
         names = {slot.key: name for name, slot in lazy.items() if slot.owner is owner}
         shapes = {key: tensors[name].shape for key, name in names.items()}

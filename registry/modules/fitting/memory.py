@@ -121,14 +121,14 @@ def _try_on_copy(
     for name, tensor in tensors.items():
         if name in plan.sources:
             wanted[name] = part_of(weights[plan.sources[name]], tensor).detach()
-        elif name in plan.defaulted:
+        elif name in plan.report.defaulted:
             wanted[name] = torch.zeros_like(local(tensor))
         else:
             wanted[name] = local(tensor).detach().clone()
     whole = {name: local(tensor) for name, tensor in tensors.items()}
     copies = {name: _on(memories[tensor.untyped_storage().data_ptr()], tensor) for name, tensor in whole.items()}
     for name in wanted:
-        if name in plan.sources or name in plan.defaulted:
+        if name in plan.sources or name in plan.report.defaulted:
             put(copies[name], wanted[name].to(copies[name].dtype))
     wrong = [name for name, copy in copies.items() if not same_bits(copy, wanted[name].to(copy.dtype))]
     if wrong:

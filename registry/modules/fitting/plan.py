@@ -52,10 +52,6 @@ class Plan:
     report: LoadReport = field(default_factory=LoadReport)
 
     @property
-    def defaulted(self) -> tuple[str, ...]:
-        return self.report.defaulted
-
-    @property
     def keeps_initial_values(self) -> bool:
         """Whether a tensor of the module is left with the value that its constructor gave it."""
         return bool(self.report.missing or self.report.reshaped)
@@ -110,6 +106,11 @@ def reported(error: FitError, report: LoadReport) -> FitError:
 def is_real_float(dtype: str) -> bool:
     """Whether a dtype may be cast to and from others of its kind; complex never becomes real."""
     return dtype in _REAL_FLOATS or dtype.startswith("float8_")
+
+
+def castable(one: str, other: str) -> bool:
+    """Whether a tensor of one dtype may be cast to the other."""
+    return is_real_float(one) and is_real_float(other)
 
 
 def _sources(wanted: Expectation, content: Content, present: frozenset[str]) -> tuple[dict[str, str], list[str]]:
@@ -182,8 +183,7 @@ def _check_specs(
     dtypes = [
         (name, got.dtype, want.dtype)
         for name, got, want in pairs
-        if got and got.dtype != want.dtype and not (cast and is_real_float(got.dtype) and is_real_float(want.dtype))
+        if got and got.dtype != want.dtype and not (cast and castable(got.dtype, want.dtype))
     ]
     if dtypes:
-        castable = all(is_real_float(got) and is_real_float(want) for _, got, want in dtypes)
-        raise reported(DtypeMismatch(model, dtypes, castable), report)
+        raise reported(DtypeMismatch(model, dtypes, all(castable(got, want) for _, got, want in dtypes)), report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from registry.errors.root import shown
+from registry.errors.root import few, shown
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,27 @@ class LoadReport:
         if self.built == "plain":
             lines.append(f"built with its initial values first: {self.reason}")
         if self.defaulted:
-            lines.append(f"set to 0, since files of old torch lack them: {_some(self.defaulted)}")
+            lines.append(f"set to 0, since files of old torch lack them: {few(self.defaulted, 3)}")
         if self.missing or self.unexpected or self.reshaped:
             reshaped = [
                 f"{name} ({_by(got)} in the entry, {_by(want)} here)" for name, (got, want) in self.reshaped.items()
             ]
             parts = [
-                f"kept at their initial value: {_some(self.missing)}" if self.missing else "",
-                f"left out: {_some(self.unexpected)}" if self.unexpected else "",
-                f"of another shape, so not loaded: {_some(reshaped)}" if reshaped else "",
+                f"kept at their initial value: {few(self.missing, 3)}" if self.missing else "",
+                f"left out: {few(self.unexpected, 3)}" if self.unexpected else "",
+                f"of another shape, so not loaded: {few(reshaped, 3)}" if reshaped else "",
             ]
             lines.append("allowed to differ: " + "; ".join(part for part in parts if part))
         if self.not_used:
-            lines.append(f"not used: {_some(self.not_used)}")
+            lines.append(f"not used: {few(self.not_used, 3)}")
         if self.cast:
             pairs = sorted({f"{source} to {target}" for source, target in self.cast.values()})
             lines.append(f"cast {len(self.cast)} tensors from {' and from '.join(pairs)}")
         if self.untied:
-            lines.append(f"tied in the entry and separate in the class: {_some([' = '.join(g) for g in self.untied])}")
+            groups = [" = ".join(group) for group in self.untied]
+            lines.append(f"tied in the entry and separate in the class: {few(groups, 3)}")
         return "\n".join(map(shown, lines))
 
 
 def _by(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _some(names: Sequence[str]) -> str:
-    first = ", ".join(names[:3])
-    return f"{first} and {len(names) - 3} more" if len(names) > 3 else first

@@ -15,9 +15,8 @@ from torch.nn.parameter import is_lazy
 
 from registry.modules import anatomy
 from registry.modules.layout import Layout, layout, owned
-from registry.modules.swapping import swap_contents
 from registry.ranks.shards import is_shard, local
-from registry.tensors.memory import same_bits
+from registry.tensors.memory import same_bits, swap_contents
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
 """Attributes that are changed in place as a rule, torch's own registries and hooks among them."""
@@ -99,12 +98,17 @@ class Snapshot:
 
 
 @contextmanager
-def undone_on_failure(model: nn.Module | None) -> Iterator[None]:
-    """Give the caller's model its own tensors and attributes back if what is done inside raises."""
+def undone_on_failure(model: nn.Module | None, found: Layout | None = None, *, thorough: bool = True) -> Iterator[None]:
+    """Give the caller's model its own tensors and attributes back if what is done inside raises, or is interrupted.
+
+    Args:
+        found: its layout, where that is known.
+        thorough: as of a ``Snapshot``.
+    """
     if model is None:
         yield
         return
-    before = Snapshot(model, thorough=True)
+    before = Snapshot(model, found, thorough=thorough)
     try:
         yield
     except BaseException:

@@ -12,10 +12,10 @@ from torch.nn.parameter import is_lazy
 
 from registry.errors.models import DtypeMismatch, ExtraStateRefused, ShapeMismatch, first_line
 from registry.modules.fitting.assignment import write
-from registry.modules.fitting.expectation import dtype_name, spec_of
-from registry.modules.fitting.plan import Allowances, is_real_float, matches
+from registry.modules.fitting.plan import Allowances, castable, matches
 from registry.modules.fitting.report import LoadReport
 from registry.modules.layout import Layout, Slot, owned
+from registry.tensors.memory import dtype_name, spec_of
 from registry.tensors.wrapper_value import Owner
 
 
@@ -97,6 +97,5 @@ def _check(owner: Owner, place: Slot, value: torch.Tensor, cast: str | None) -> 
     if tuple(value.shape) != want.shape:
         raise ShapeMismatch(model, [(str(owner), tuple(value.shape), want.shape)])
     got = dtype_name(value.dtype)
-    castable = is_real_float(got) and is_real_float(want.dtype)
-    if got != want.dtype and not (cast and castable):
-        raise DtypeMismatch(model, [(str(owner), got, want.dtype)], castable)
+    if got != want.dtype and not (cast and castable(got, want.dtype)):
+        raise DtypeMismatch(model, [(str(owner), got, want.dtype)], castable(got, want.dtype))
