@@ -89,6 +89,11 @@ def test_no_tensor_of_another_version_is_in_it(hub: Registry, tmp_path: Path) ->
     assert b"private" not in content
 
 
+def test_what_versions_share_is_in_it_once(hub: Registry, bundle: Path) -> None:
+    backbone = weights(1)["backbone.weight"].numpy().tobytes()
+    assert bundle.read_bytes().count(backbone) == 1
+
+
 def test_what_there_is_already_is_not_overwritten(hub: Registry, bundle: Path) -> None:
     before = bundle.read_bytes()
     with pytest.raises(errors.CannotExport, match="exists already"):
