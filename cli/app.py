@@ -21,10 +21,11 @@ COMMANDS = (
         "export",
         "copy",
         "alias",
-        "rm",
-        "restore",
+        "tag",
+        "annotate",
+        "rename",
     ),
-    *("gc", "demo", "doctor"),
+    *("rm", "restore", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 

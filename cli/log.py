@@ -15,23 +15,37 @@ _FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 def log(
     ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
+    verb: Annotated[
+        str | None, typer.Option("--verb", metavar="VERB", help="Only events of this kind, such as push or alias.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="USER", help="Only events of this user: USER, or USER@HOST.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="DAY", help="Only from this day on, such as 2026-11-01, in UTC.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="DAY", help="Only until this day begins, in UTC.")
+    ] = None,
     limit: options.Limit = 50,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Show who did what, and when.
 
-    Every push, copy, alias, rm, restore, gc and repair is there; `registry audit` checks that none was altered or taken
-    out. Of a copied version, what happened to it in other registries is there, too.
+    Every change is there: push, copy, tag, annotate, alias, unalias, rename, rm, restore, gc and repair.
+    `registry audit` checks that none was altered or taken out. Of a copied version, what happened to it elsewhere is
+    there, too.
 
-    Example: registry log pointnet -n 10
+    Example: registry log pointnet --verb alias --by $USER --after 2026-11-01
     """
-    events = options.registry_at(home).log(ref, limit)
+    events = options.registry_at(home).log(ref, limit, verb=verb, by=by, after=after, before=before)
     if as_json:
         print_json(events)
         return
     if not events:
-        say("nothing has happened yet" if ref is None else f"nothing has happened to {ref}")
+        is_filtered = any(each is not None for each in (verb, by, after, before))
+        say("no event matches" if is_filtered else "nothing has happened yet")
         return
     came = any(event.origin is not None for event in events)
     rows = [
@@ -39,7 +53,7 @@ def log(
             local(event.at),
             event.actor,
             event.verb,
-            event.reference or "",
+            event.reference or event.name or "",
             (event.digest or "")[:12],
             *([event.origin or ""] if came else []),
             _worded(event.details),

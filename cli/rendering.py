@@ -104,8 +104,17 @@ def local(moment: datetime) -> str:
 
 
 def figures(metrics: Any) -> str:
-    """Word metrics: ``acc=0.92 loss=0.3``."""
-    return " ".join(f"{key}={value:g}" for key, value in metrics.items())
+    """Word metrics and what events say of them and of tags: ``acc=0.92 loss=0.3``; None is what was removed."""
+    return " ".join(f"{key}={_figure(value)}" for key, value in metrics.items())
+
+
+def words(tags: Mapping[str, str]) -> str:
+    """Word tags: ``task=seg data=S3DIS``."""
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
+
+
+def _figure(value: Any) -> str:
+    return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _plain(value: Any) -> Any:

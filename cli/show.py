@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import options
-from .rendering import decision, entry_document, figures, local, print_json, say, size
+from .rendering import decision, entry_document, figures, local, print_json, say, size, words
 
 if TYPE_CHECKING:
     from registry.catalog.entry import Entry
@@ -24,18 +24,29 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "version": entry.ref,
         "digest": entry.digest,
         "record": entry.record_digest,
+        "former names": ", ".join(entry.former_names),
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
+        "tags": words(entry.tags),
         "class": _construction(entry),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
         "tensors": f"{entry.tensor_count}, {entry.parameter_count} elements, {size(entry.byte_count)}",
+        "attachments": ", ".join(entry.attachments),
         "dtypes": ", ".join(f"{number} {dtype}" for dtype, number in entry.dtypes.items()),
         "parent": entry.parent or "",
+        "base": entry.base or "",
+        "builder": entry.builder or "",
+        "run": entry.run or "",
+        "epoch": "" if entry.epoch is None else str(entry.epoch),
+        "step": "" if entry.step is None else str(entry.step),
         "source": f"{entry.source_name} ({entry.source_format})",
         "weights at": entry.weights_key,
         "source digest": entry.source_digest or "",
+        "source URI": entry.source_uri or "",
+        "saved at": entry.saved_at or "",
+        "origin": entry.origin or "",
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",

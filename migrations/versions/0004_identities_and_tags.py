@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_former_names")),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_former_names_model_id", "former_names", ["model_id"])
     op.create_table(
         "tags",
         sa.Column("version_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

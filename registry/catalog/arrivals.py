@@ -245,7 +245,7 @@ def add(change: Change, parcel: Parcel, origin: Origin, update: bool) -> Arrived
         details["note"] = merged.note
     if met.history is not None:
         body = past.encode(met.history)
-        if connection.rows(statements.DOCUMENT, name=version.name, number=version.number, kind=HISTORY):
+        if connection.rows(copies.HISTORY_OF, name=version.name, number=version.number):
             connection.run(copies.REPLACE_DOCUMENT, version=version.id, of_kind=HISTORY, body=body)
         else:
             connection.run(statements.ADD_DOCUMENT, version_id=version.id, kind=HISTORY, body=body)
@@ -275,7 +275,7 @@ def _longer(
     connection: Connection | Database, row: WholeVersion, parcel: Parcel
 ) -> tuple[Mapping[str, Any], ...] | None:
     """Return a copied version's history with what has happened since where it comes from; None if nothing has."""
-    bodies = connection.rows(statements.DOCUMENT, name=row.name, number=row.number, kind=HISTORY)
+    bodies = connection.rows(copies.HISTORY_OF, name=row.name, number=row.number)
     here = past.decode(bodies[0].body) if bodies else ()
     names = [row.name, *(former.name for former in connection.rows(copies.NAMES_OF, name=row.name))]
     own = [event for name in names for event in connection.rows(copies.EVENTS_OF, name=name)]

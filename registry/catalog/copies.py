@@ -146,7 +146,7 @@ class Copies:
         for event in events:
             if event.verb == "copy" and event.name is not None and "reused" not in event.details:
                 number = int(str(event.reference).rpartition(":v")[2])
-                rows = self._database.rows(statements.DOCUMENT, name=event.name, number=number, kind=HISTORY)
+                rows = self._database.rows(copying.HISTORY_OF, name=event.name, number=number)
                 found += _legible(rows[0].body) if rows else []
         if len(found) > len(events):
             found.sort(key=lambda event: (event.at, event.origin is None, event.number), reverse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, or_, update
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
@@ -26,6 +26,20 @@ WITH_RECORD: Reading[rows.WholeVersion] = (
 NAMES_OF: Reading[rows.Name] = (
     select(_FORMER.c.name).join(_MODELS, _MODELS.c.id == _FORMER.c.model_id).where(_MODELS.c.name == bindparam("name"))
 )
+HISTORY_OF: Reading[rows.Document] = (
+    select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
+    .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(
+        or_(
+            _MODELS.c.name == bindparam("name"),
+            _MODELS.c.id.in_(select(_FORMER.c.model_id).where(_FORMER.c.name == bindparam("name"))),
+        ),
+        _VERSIONS.c.number == bindparam("number"),
+        _DOCUMENTS.c.kind == "history",
+    )
+)
+"""By any name that the model has or had."""
 EVENTS_OF: Reading[rows.Event] = (
     select(_EVENTS).where(_EVENTS.c.name == bindparam("name"), _EVENTS.c.reference.is_not(None)).order_by(_EVENTS.c.id)
 )

@@ -69,6 +69,7 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         seal=row["seal"],
         uid=row["uid"],
         sealed_as=row["sealed_as"],
+        former_names=tuple(sorted(row["former_names"].split(","))) if row["former_names"] else (),
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
         tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
         attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),

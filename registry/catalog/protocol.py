@@ -24,6 +24,7 @@ class Versions(Protocol):
     """Which versions there are, and what each is: what a load asks."""
 
     def resolve(self, reference: Reference | str, *, trashed: bool = False) -> Entry: ...
+    def current(self, name: str) -> str: ...
     def entries(
         self,
         name: str | None = None,

@@ -59,6 +59,40 @@ class Name(NamedTuple):
     name: str
 
 
+class Named(NamedTuple):
+    """A model and what it is called."""
+
+    id: int
+    name: str
+
+
+class Former(NamedTuple):
+    """What a model was called before."""
+
+    name: str
+    former: str
+
+
+class Numbered(NamedTuple):
+    """A version by what its model is called."""
+
+    name: str
+    number: int
+
+
+class SizedBlob(NamedTuple):
+    """A blob and its bytes, wherever it came from."""
+
+    digest: str
+    nbytes: int
+
+
+class Verb(NamedTuple):
+    """Of an event."""
+
+    verb: str
+
+
 class Digest(NamedTuple):
     """Of a blob."""
 
@@ -104,13 +138,6 @@ class ModelHere(NamedTuple):
     card: str | None
 
 
-class Numbered(NamedTuple):
-    """A version by its reference."""
-
-    name: str
-    number: int
-
-
 class LiveModel(NamedTuple):
     """A model with versions outside the trash."""
 
@@ -142,6 +169,7 @@ class Held(NamedTuple):
 
     id: int
     model_id: int
+    name: str
     trashed_at: str | None
     purged_at: str | None
     weights: str

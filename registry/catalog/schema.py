@@ -79,6 +79,7 @@ FORMER_NAMES = Table(
     METADATA,
     _text("name", primary_key=True),
     _of("model_id", "models.id"),
+    Index("ix_former_names_model_id", "model_id"),
     sqlite_with_rowid=False,
 )
 """What models were called before; none of these is given to another one."""

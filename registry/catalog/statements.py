@@ -115,6 +115,9 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
         _DOCUMENTS.c.version_id == _VERSIONS.c.id,
         *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
     )
+    former = select(func.aggregate_strings(_FORMER_NAMES.c.name, _COMMA)).where(
+        _FORMER_NAMES.c.model_id == _VERSIONS.c.model_id
+    )
     return (
         select(
             _MODELS.c.name,
@@ -124,6 +127,7 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
             aliases.scalar_subquery().label("aliases"),
             tags.scalar_subquery().label("tags"),
             kinds.scalar_subquery().label("attachments"),
+            former.scalar_subquery().label("former_names"),
             _METRICS.c.key.label("metric"),
             _METRICS.c.value.label("figure"),
         )
@@ -144,11 +148,14 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
 
 _MODEL_ID = select(_MODELS.c.id).where(_same("name", _MODELS.c.name)).scalar_subquery()
 _IS_OF_MODEL = _VERSIONS.c.model_id == _MODEL_ID
+# Whatever it is called by the time that this is asked.
+_IS_OF_ENTRY = _VERSIONS.c.model_id == select(_MODELS.c.id).where(_same("uid", _MODELS.c.uid)).scalar_subquery()
 _OF_MODEL = select(_VERSIONS.c.id).where(_IS_OF_MODEL)
 # 'g' sorts after every hexadecimal digit, so from `prefix` to `prefixg` is the prefix, by the index.
 _HAS_DIGEST = (_VERSIONS.c.weights >= bindparam("low")) & (_VERSIONS.c.weights < bindparam("high"))
 _NEWEST = _OF_MODEL.order_by(_VERSIONS.c.number.desc()).limit(1)
 
+BY_ID = _whole(select(_VERSIONS.c.id).where(_same("version", _VERSIONS.c.id)))
 BY_NUMBER = _whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
 BY_ALIAS = _whole(
     select(_ALIASES.c.version_id.label("id")).where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
@@ -199,13 +206,23 @@ VERSIONS_OF_MODEL: Reading[rows.State] = (
     .where(_IS_OF_MODEL)
     .order_by(_VERSIONS.c.number)
 )
-VERSION: Reading[rows.Held] = select(
-    _VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at, _VERSIONS.c.weights
-).where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+_HELD: Reading[rows.Held] = (
+    select(
+        _VERSIONS.c.id,
+        _VERSIONS.c.model_id,
+        _MODELS.c.name,
+        _VERSIONS.c.trashed_at,
+        _VERSIONS.c.purged_at,
+        _VERSIONS.c.weights,
+    )
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("number", _VERSIONS.c.number))
+)
+VERSION, NUMBERED = _HELD.where(_same("uid", _MODELS.c.uid)), _HELD.where(_same("name", _MODELS.c.name))
 DOCUMENTS_OF: Reading[rows.Document] = (
     select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
-    .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+    .where(_IS_OF_ENTRY, _same("number", _VERSIONS.c.number))
 )
 DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 
@@ -240,6 +257,7 @@ DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
 REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
 METRICS: Reading[rows.Metric] = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
 SET_METRIC = _AddOrReplace(_METRICS).inline()
+DROP_METRIC = delete(_METRICS).where(_same("version", _METRICS.c.version_id), _same("metric", _METRICS.c.key))
 TAGS: Reading[rows.Tag] = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
 SET_TAG = _AddOrReplace(_TAGS).inline()
 DROP_TAG = delete(_TAGS).where(_same("version", _TAGS.c.version_id), _same("tag", _TAGS.c.key))
@@ -283,6 +301,25 @@ _BLOBS_OF_VERSIONS: Reading[rows.Digest] = (
 NEEDED_BY_OTHERS = _BLOBS_OF_VERSIONS.distinct().where(
     _VERSIONS.c.trashed_at.is_(None) | (_VERSIONS.c.trashed_at >= bindparam("before"))
 )
+_LIVE_NEEDS, _LIVE = _NEEDS.alias("live_needs"), _VERSIONS.alias("live")
+NEEDED_BY_TRASH_ALONE: Reading[rows.SizedBlob] = (
+    select(_BLOBS.c.digest, _BLOBS.c.nbytes)
+    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
+    .where(
+        _same("version", _NEEDS.c.version_id),
+        ~exists()
+        .where(_LIVE_NEEDS.c.blob_id == _BLOBS.c.id)
+        .where(_LIVE.c.id == _LIVE_NEEDS.c.version_id)
+        .where(_LIVE.c.trashed_at.is_(None)),
+    )
+)
+"""Of the blobs of one version in the trash those that no live version needs."""
+LIVE_ADAPTERS: Reading[rows.Numbered] = (
+    select(_MODELS.c.name, _VERSIONS.c.number)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("base", _VERSIONS.c.base), _IS_LIVE)
+    .order_by(_MODELS.c.name, _VERSIONS.c.number)
+)
 
 
 def _purge(table: Table) -> Delete:
@@ -306,7 +343,7 @@ BLOB_IDS: Reading[rows.Blob] = select(
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
 NEEDED_BLOBS: Reading[rows.Digest] = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
 KNOWN_BLOBS: Reading[rows.KnownBlob] = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
-BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_ENTRY, _same("number", _VERSIONS.c.number))
 # Not by ranges of ids: where a hand made one of them a billion, millions of these would be empty.
 _NEXT = select(_DOCUMENTS.c.version_id).distinct().where(_DOCUMENTS.c.version_id > bindparam("after"))
 DOCUMENTS_AFTER: Reading[rows.DocumentOfVersion] = (
@@ -333,33 +370,10 @@ NEEDS: Reading[rows.Digest] = (
     .where(_same("version", _NEEDS.c.version_id))
     .order_by(_BLOBS.c.digest)
 )
-TRAIL_END: Reading[rows.TrailEnd] = select(_TRAIL.c.length, _TRAIL.c.hash)
-LOCKED_TRAIL_END = TRAIL_END.with_for_update()
-"""The lock row of a database whose transactions do not lock it whole."""
-MOVE_TRAIL_END = update(_TRAIL)
-ADD_EVENT = insert(_EVENTS)
-PUSHES: Reading[rows.Total] = (
-    select(func.count().label("total"))
-    .select_from(_EVENTS)
-    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == "push")
-)
-EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
-LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
 def _of_name(statement: Reading[R], of: ColumnElement[Any], name: str | None) -> Reading[R]:
     return statement if name is None else statement.where(of == name)
-
-
-def events(name: str | None, limit: int | None) -> Reading[rows.Event]:
-    """Return the statement for the newest events."""
-    return _of_name(select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit), _EVENTS.c.name, name)
-
-
-def events_after(name: str | None) -> Reading[rows.Event]:
-    """Return the statement for the next events after one (the parameter ``after``)."""
-    some = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
-    return _of_name(some, _EVENTS.c.name, name)
 
 
 def facts_after(name: str | None) -> Reading[rows.Version]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.catalog.facts import Facts, encode_init
-from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric, InvalidTag
+from registry.errors.catalog import ContradictoryChange, InvalidCondition, InvalidFact, InvalidMetric, InvalidTag
 from registry.reference import check_alias, check_model_name
 
 MOST_NOTE_BYTES = 10_000
@@ -88,6 +88,17 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
         if not 1 <= len(value) <= _LONGEST_TAG or not value.isprintable():
             raise InvalidTag(key, f"its value is not 1 to {_LONGEST_TAG} printable characters; a note takes more")
     return dict(tags)
+
+
+def check_apart(kind: str, new: Mapping[str, object], removed: Collection[str]) -> None:
+    """Refuse to set and to remove one thing at once.
+
+    Raises:
+        ContradictoryChange
+    """
+    for key in removed:
+        if key in new:
+            raise ContradictoryChange(kind, key)
 
 
 def check_note(note: str) -> str:

@@ -30,6 +30,13 @@ COMMANDS = (
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
+    "tag net:v1 task=seg",
+    "annotate net:v1 --metric acc=0.6",
+    "alias net:v2 best",
+    "alias --rollback net:best",
+    "rm net:v2",
+    "restore net:v2",
+    "rename net team/net",
 )
 
 

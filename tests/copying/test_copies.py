@@ -210,6 +210,19 @@ def test_a_parent_that_comes_later_is_found_then(hub: Registry, there: Registry)
     assert there.get("net").parent == "renamed:v1"
 
 
+def test_a_model_that_was_renamed_on_either_side_is_the_same_model(hub: Registry, there: Registry) -> None:
+    push(hub, 1)
+    hub.copy("net", there.home)
+    hub.rename("net", "team/net")
+    there.rename("net", "theirs")
+    push(hub, 2, "team/net")
+    first, second = hub.copy("team/net", there.home).versions
+    assert (first.ref, first.outcome) == ("theirs:v1", "already there")
+    assert (second.ref, second.outcome) == ("theirs:v2", "copied")
+    assert {event.reference for event in there.log("theirs") if event.verb == "push"} == {"net:v1", "team/net:v2"}
+    assert there.audit().is_clean
+
+
 def test_a_copied_class_is_not_trusted(hub: Registry, there: Registry) -> None:
     from nets import OnlyChild
 
