@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from .grouping import GroupedCommand
+
 COMMANDS = (
     *(
         "push",
         "list",
+        "models",
         "show",
         "inspect",
         "load",
@@ -24,8 +27,10 @@ COMMANDS = (
         "tag",
         "annotate",
         "rename",
+        "rm",
+        "restore",
     ),
-    *("rm", "restore", "gc", "demo", "doctor"),
+    *("gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 
@@ -56,7 +61,7 @@ def build(only: str | None = None) -> typer.Typer:
         if name in GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(name)(getattr(found, module))
+            app.command(name, cls=GroupedCommand)(getattr(found, module))
     return app
 
 

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .rendering import local, print_json, say, table
 
 _FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 
 def log(
-    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
+    ref: Annotated[
+        str | None, typer.Argument(metavar="REF", help="Only this model.", autocompletion=completion.models)
+    ] = None,
     verb: Annotated[
         str | None, typer.Option("--verb", metavar="VERB", help="Only events of this kind, such as push or alias.")
     ] = None,
@@ -60,7 +62,8 @@ def log(
         )
         for event in events
     ]
-    table((("when", "who", "verb", "version", "digest", *(["in"] if came else []), "details"), *rows))
+    head = ("when", "who", "verb", "version", "digest", *(["in"] if came else []), "details")
+    table((head, *rows), spare=("digest",))
     if len(events) == limit:
         say(f"the newest {limit}; --limit shows more")
 

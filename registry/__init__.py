@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    models = _verbs.models
     push = _verbs.push
     rename = _verbs.rename
     replay = _verbs.replay
@@ -65,6 +66,7 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
     "push",
     "rename",
     "replay",

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, Ty
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.grammar import parse as parse_query
+from registry.catalog.listing import ModelSummary
 from registry.catalog.moments import moment
+from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
 from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
-from registry.catalog.version import parse_condition
 from registry.errors.catalog import CannotRollBack
 from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
@@ -431,22 +433,42 @@ class Registry:
 
     @checked
     def list(
-        self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
-    ) -> tuple[Entry, ...]:
-        """Return the versions, the newest first.
+        self, query: str | None = None, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the versions that a query asks for, the newest first or as it sorts them.
+
+        ``"pointnet"``, ``"team/* acc>=0.9 tag:task=seg sort:-acc"``: docs/search.md has the language.
 
         Args:
-            name: only this model.
+            query: what all of them have; by default all versions.
             trashed: those in the trash instead.
             limit: at most so many.
-            metric: only versions with such a figure: ``"acc>=0.9"``.
+            after: the ``next`` of the page before, to continue after it.
+
+        Returns:
+            A tuple of entries; its ``next`` is the token of the page that follows, or None.
 
         Raises:
-            RegistryError: there is no such name, or the condition cannot be read.
+            InvalidQuery, UnknownField: the query cannot be read; with the place in it.
+            UnknownModel: there is no such model; with the nearest names.
+            UnusablePageToken: ``after`` is not a token of this query.
         """
-        condition = parse_condition(metric) if metric is not None else None
-        name = None if name is None else self._home.current(name)
-        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
+        asked = parse_query(query or "")
+        if asked.name is not None:
+            asked = asked.of(self._home.current(asked.name))
+        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
+
+    @checked
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the models that have a version outside the trash, by name.
+
+        Args:
+            name: only this one, or those that fit a pattern: ``"team/*"``.
+
+        Raises:
+            UnknownModel: there is none of this name; with the nearest names.
+        """
+        return self.catalog.models(name)
 
     @checked
     def log(

@@ -27,9 +27,12 @@ from registry.catalog.change import hold
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
+from registry.catalog.page import Page
+from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
+from registry.catalog.search import search
 from registry.catalog.trail import Event, Only
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
@@ -65,33 +68,49 @@ class Catalog(Amendments):
         """
         return lookup.current(self._database, check_model_name(name))
 
-    def entries(
-        self,
-        name: str | None = None,
-        *,
-        trashed: bool = False,
-        limit: int | None = None,
-        metric: Condition | None = None,
-    ) -> tuple[Entry, ...]:
-        """Return entries, the newest first: outside the trash, or with ``trashed`` those in it.
+    def entries(self, name: str | None = None, *, trashed: bool = False, limit: int | None = None) -> tuple[Entry, ...]:
+        """Return the entries of a model or of all, the newest first: outside the trash, or with ``trashed`` in it.
 
         Raises:
             UnknownModel: there is no such name.
         """
         if name is not None:
             check_model_name(name)
-        found = listing.entries(self._database, name, trashed, limit, metric)
-        if not found and name is not None and (now := lookup.current(self._database, name)) != name:
-            return listing.entries(self._database, now, trashed, limit, metric)
-        return found
+        return search(self._database, named(name), trashed=trashed, limit=limit)
+
+    def search(
+        self, query: Query, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the entries that a query asks for, and the token of those after ``limit`` of them.
+
+        Raises:
+            UnknownModel: it names a model that there is not.
+            UnusablePageToken: ``after`` is not a token of this query.
+        """
+        return search(self._database, query, trashed=trashed, limit=limit, after=after)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""
         return listing.count(self._database, name, trashed)
 
-    def models(self) -> tuple[ModelSummary, ...]:
-        """Return the names that have a live version."""
-        return listing.models(self._database)
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the names that have a live version; of one name, or of a pattern in which ``*`` is any characters.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        found = listing.models(self._database, name)
+        if not found and name is not None and "*" not in name:
+            lookup.current(self._database, check_model_name(name))
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all models, in alphabetical order."""
+        return tuple(sorted(row.name for row in self._database.rows(statements.MODEL_NAMES)))
+
+    def aliases(self, name: str | None = None) -> tuple[str, ...]:
+        """Return the aliases of a model, or of all."""
+        return tuple(row.alias for row in self._database.rows(statements.aliases(name)))
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are.

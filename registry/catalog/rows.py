@@ -142,6 +142,7 @@ class LiveModel(NamedTuple):
     """A model with versions outside the trash."""
 
     name: str
+    uid: str
     live: int
     newest: int
     changed_at: str

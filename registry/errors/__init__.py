@@ -38,7 +38,6 @@ from registry.errors.catalog import (
     HomeReadOnly as HomeReadOnly,
     HomeUnusable as HomeUnusable,
     InvalidAlias as InvalidAlias,
-    InvalidCondition as InvalidCondition,
     InvalidFact as InvalidFact,
     InvalidMetric as InvalidMetric,
     InvalidModelName as InvalidModelName,
@@ -166,6 +165,11 @@ from registry.errors.outputs import (
     UnusableExample as UnusableExample,
 )
 from registry.errors.root import RegistryError as RegistryError
+from registry.errors.search import (
+    InvalidQuery as InvalidQuery,
+    UnknownField as UnknownField,
+    UnusablePageToken as UnusablePageToken,
+)
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
     JobNeedsModel as JobNeedsModel,

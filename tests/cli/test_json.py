@@ -20,6 +20,8 @@ PINNED = Path(__file__).with_name("documents.json")
 
 COMMANDS = (
     "list",
+    "list acc>=0.5 sort:-acc",
+    "models",
     "show net:v1",
     "log",
     "audit",
