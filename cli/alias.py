@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .rendering import entry_document, print_json, say
 
 
 def alias(
     ref: options.Ref,
     alias: Annotated[
-        str | None, typer.Argument(metavar="ALIAS", help="The movable name, such as best; not with --rollback.")
+        str | None,
+        typer.Argument(
+            metavar="ALIAS",
+            help="The movable name, such as best; not with --rollback.",
+            autocompletion=completion.aliases,
+        ),
     ] = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Point the alias REF, such as pointnet:best, to where it pointed before.")

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from .grouping import GroupedCommand
+
 COMMANDS = (
     *(
         "push",
         "list",
+        "models",
         "show",
         "inspect",
         "load",
@@ -19,12 +22,15 @@ COMMANDS = (
         "log",
         "diff",
         "export",
+        "copy",
         "alias",
         "tag",
         "annotate",
         "rename",
+        "rm",
+        "restore",
     ),
-    *("rm", "restore", "card", "gc", "demo", "doctor"),
+    *("card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 
@@ -55,7 +61,7 @@ def build(only: str | None = None) -> typer.Typer:
         if name in GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(name)(getattr(found, module))
+            app.command(name, cls=GroupedCommand)(getattr(found, module))
     return app
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .progress import moving_bar
 from .rendering import print_json, say, size
 
@@ -19,7 +19,9 @@ def export(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="safetensors, pth, ddp, compile, as-saved or hf. [default: what OUT's suffix says]"
+            "--format",
+            help="safetensors, pth, ddp, compile, as-saved or hf. [default: what OUT's suffix says]",
+            autocompletion=completion.formats,
         ),
     ] = None,
     home: options.Home = None,

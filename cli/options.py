@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import completion
 from .rendering import warn
 
 if TYPE_CHECKING:
@@ -26,11 +27,24 @@ Home = Annotated[
     typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+SELECTION, PAGING = "Selection", "Paging"
+"""Words over groups of options in a help text."""
+
 Ref = Annotated[
-    str, typer.Argument(metavar="REF", help="NAME, NAME:v3, NAME:ALIAS[@2026-11-01] or NAME@DIGEST-PREFIX.")
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="NAME, NAME:v3, NAME:ALIAS[@2026-11-01] or NAME@DIGEST-PREFIX.",
+        autocompletion=completion.references,
+    ),
 ]
 Refs = Annotated[
-    list[str], typer.Argument(metavar="REF...", help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX; one or several.")
+    list[str],
+    typer.Argument(
+        metavar="REF...",
+        help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX; one or several.",
+        autocompletion=completion.references,
+    ),
 ]
 Metric = Annotated[
     list[str] | None, typer.Option("--metric", metavar="K=V", help="A metric, such as acc=0.92; may be repeated.")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     audit = _verbs.audit
     card = _verbs.card
     check = _verbs.check
+    copy = _verbs.copy
     diff = _verbs.diff
     doctor = _verbs.doctor
     export = _verbs.export
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    models = _verbs.models
     push = _verbs.push
     rename = _verbs.rename
     replay = _verbs.replay
@@ -56,6 +58,7 @@ VERBS = (
     "audit",
     "card",
     "check",
+    "copy",
     "diff",
     "doctor",
     "export",
@@ -65,6 +68,7 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
     "push",
     "rename",
     "replay",

@@ -8,15 +8,17 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, cast, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.grammar import parse as parse_query
+from registry.catalog.listing import ModelSummary
 from registry.catalog.moments import moment
+from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
 from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
-from registry.catalog.version import parse_condition
 from registry.errors.catalog import CannotRollBack
 from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.copying.report import CopyReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
@@ -465,22 +468,42 @@ class Registry:
 
     @checked
     def list(
-        self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
-    ) -> tuple[Entry, ...]:
-        """Return the versions, the newest first.
+        self, query: str | None = None, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the versions that a query asks for, the newest first or as it sorts them.
+
+        ``"pointnet"``, ``"team/* acc>=0.9 tag:task=seg sort:-acc"``: docs/search.md has the language.
 
         Args:
-            name: only this model.
+            query: what all of them have; by default all versions.
             trashed: those in the trash instead.
             limit: at most so many.
-            metric: only versions with such a figure: ``"acc>=0.9"``.
+            after: the ``next`` of the page before, to continue after it.
+
+        Returns:
+            A tuple of entries; its ``next`` is the token of the page that follows, or None.
 
         Raises:
-            RegistryError: there is no such name, or the condition cannot be read.
+            InvalidQuery, UnknownField: the query cannot be read; with the place in it.
+            UnknownModel: there is no such model; with the nearest names.
+            UnusablePageToken: ``after`` is not a token of this query.
         """
-        condition = parse_condition(metric) if metric is not None else None
-        name = None if name is None else self._home.current(name)
-        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
+        asked = parse_query(query or "")
+        if asked.name is not None:
+            asked = asked.of(self._home.current(asked.name))
+        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
+
+    @checked
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the models that have a version outside the trash, by name.
+
+        Args:
+            name: only this one, or those that fit a pattern: ``"team/*"``.
+
+        Raises:
+            UnknownModel: there is none of this name; with the nearest names.
+        """
+        return self.catalog.models(name)
 
     @checked
     def log(
@@ -551,6 +574,53 @@ class Registry:
         from registry.loading.export import export
 
         return export(self._home, ref, out, format)
+
+    @checked
+    def copy(
+        self,
+        refs: str | os.PathLike[str] | Entry | Sequence[str | os.PathLike[str] | Entry] | None,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        update: bool = False,
+        without_base: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Copy versions with everything that belongs to them to another home, into a bundle, or out of one.
+
+        A version is the same wherever it lies; where it is there already, nothing is written but the metrics, tags,
+        note and aliases that it lacks. It keeps its number where that is free and larger than all of the model there,
+        and gets the next one otherwise. What the trail here tells of it becomes its history there.
+
+        Args:
+            refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
+                everything that is live here.
+            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
+                bundles are taken into this home.
+            name: the model's name there, instead of its own.
+            update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
+            without_base: leave out the versions whose weights these are adapters of.
+            dry_run: only say what would be copied.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            DamagedBundle: a bundle is not as it was written; nothing was taken from it.
+            RegistryError: the copy stopped at a version; those before it are there, whole, and a second call goes on.
+        """
+        from registry.copying.copy import copy
+
+        given = cast("Sequence[str | os.PathLike[str]] | None", refs)
+        return copy(
+            self._home,
+            given,
+            to,
+            name=name,
+            update=update,
+            without_base=without_base,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     # Keeping order
 

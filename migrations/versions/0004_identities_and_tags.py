@@ -19,6 +19,7 @@ FACTS: dict[str, Any] = {
     **dict.fromkeys(("parent_number", "epoch", "step"), sa.BigInteger().with_variant(sa.Integer(), "sqlite")),
 }
 INDEXES = ("record", "weights", "parent_record", "base")
+LISTING = ["trashed_at", "model_id", "number", "created_at", "byte_count", "parameter_count", "epoch", "step"]
 
 
 def upgrade() -> None:
@@ -48,6 +49,7 @@ def upgrade() -> None:
     op.create_index("ix_tags_key_value", "tags", ["key", "value"])
     for name in INDEXES:
         op.create_index(f"ix_versions_{name}", "versions", [name])
+    op.create_index("ix_versions_listing", "versions", LISTING)
     _name_what_is_there(op.get_bind())
     op.create_index("ix_models_uid", "models", ["uid"], unique=True)
 
@@ -64,6 +66,7 @@ def _name_what_is_there(connection: sa.Connection) -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_models_uid", "models")
+    op.drop_index("ix_versions_listing", "versions")
     for name in INDEXES:
         op.drop_index(f"ix_versions_{name}", "versions")
     op.drop_table("tags")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from registry.attachments.attachment import Attachment, values_of
 from registry.checkpoints.documents import is_plain_path
 from registry.errors.libraries import UnsafePath
-from registry.tensors.manifest import Manifest
 from registry.tensors.source import TensorBytes
 from registry.tensors.spec import TensorSpec
 
@@ -77,10 +76,10 @@ def configuration(home: Home, entry: Entry) -> Configuration:
         ChangedVersion: the version's row is not what was pushed.
     """
     home.manifest(entry)  # compares what is under the record, the documents too
-    body = home.catalog.document(entry, "config")
-    if body is None:
+    document = home.document(entry, "config")
+    if document is None:
         return Configuration()
-    values = values_of(Manifest.decode(body))
+    values = values_of(document)
     files = {check_path(entry.ref, path): str(text) for path, text in values.get("files", {}).items()}
     return Configuration(files, {str(name): str(own) for name, own in values.get("names", {}).items()})
 
@@ -92,11 +91,10 @@ def tokenizer_files(home: Home, entry: Entry) -> Mapping[str, bytes]:
         UnsafePath: a path leads out of the folder.
         RegistryError: their bytes are not what was stored.
     """
-    body = home.catalog.document(entry, "tokenizer")
-    if body is None:
+    document = home.document(entry, "tokenizer")
+    if document is None:
         return {}
-    stored = Manifest.decode(body).tensors
     return {
         check_path(entry.ref, name): b"".join(home.pieces(entry, name, tensor, PIECE))
-        for name, tensor in stored.items()
+        for name, tensor in document.tensors.items()
     }

@@ -13,7 +13,7 @@ from registry.catalog.change import Change
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import storable
-from registry.catalog.migration import HEAD, Migration
+from registry.catalog.migration import HEAD, Migration, connect, read_revision
 from registry.catalog.sqlite import JOURNAL_MODE
 from registry.disk.filesystem import FileSystem
 
@@ -30,6 +30,15 @@ class Access:
         """
         self._database = Database(home, file_system)
         self._actor = actor
+
+    @staticmethod
+    def can_be_read(home: Path) -> bool:
+        """Whether a home has a database of this program's revision, which opening it would neither make nor migrate."""
+        path = home / "registry.db"
+        if not path.exists():
+            return False
+        with contextlib.closing(connect(path, "ro")) as connection:
+            return read_revision(connection) == HEAD
 
     @property
     def path(self) -> Path:

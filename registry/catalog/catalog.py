@@ -25,11 +25,15 @@ from registry.catalog.access import text
 from registry.catalog.amendments import Amendments
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
+from registry.catalog.page import Page
+from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
+from registry.catalog.search import search
 from registry.catalog.trail import Event, Only
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
@@ -65,25 +69,26 @@ class Catalog(Amendments):
         """
         return lookup.current(self._database, check_model_name(name))
 
-    def entries(
-        self,
-        name: str | None = None,
-        *,
-        trashed: bool = False,
-        limit: int | None = None,
-        metric: Condition | None = None,
-    ) -> tuple[Entry, ...]:
-        """Return entries, the newest first: outside the trash, or with ``trashed`` those in it.
+    def entries(self, name: str | None = None, *, trashed: bool = False, limit: int | None = None) -> tuple[Entry, ...]:
+        """Return the entries of a model or of all, the newest first: outside the trash, or with ``trashed`` in it.
 
         Raises:
             UnknownModel: there is no such name.
         """
         if name is not None:
             check_model_name(name)
-        found = listing.entries(self._database, name, trashed, limit, metric)
-        if not found and name is not None and (now := lookup.current(self._database, name)) != name:
-            return listing.entries(self._database, now, trashed, limit, metric)
-        return found
+        return search(self._database, named(name), trashed=trashed, limit=limit)
+
+    def search(
+        self, query: Query, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the entries that a query asks for, and the token of those after ``limit`` of them.
+
+        Raises:
+            UnknownModel: it names a model that there is not.
+            UnusablePageToken: ``after`` is not a token of this query.
+        """
+        return search(self._database, query, trashed=trashed, limit=limit, after=after)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""
@@ -102,9 +107,24 @@ class Catalog(Amendments):
         """
         return cards.card(self._database, self.current(name))
 
-    def models(self) -> tuple[ModelSummary, ...]:
-        """Return the names that have a live version."""
-        return listing.models(self._database)
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the names that have a live version; of one name, or of a pattern in which ``*`` is any characters.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        found = listing.models(self._database, name)
+        if not found and name is not None and "*" not in name:
+            lookup.current(self._database, check_model_name(name))
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all models, in alphabetical order."""
+        return tuple(sorted(row.name for row in self._database.rows(statements.MODEL_NAMES)))
+
+    def aliases(self, name: str | None = None) -> tuple[str, ...]:
+        """Return the aliases of a model, or of all."""
+        return tuple(row.alias for row in self._database.rows(statements.aliases(name)))
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are.
@@ -117,6 +137,8 @@ class Catalog(Amendments):
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
+        Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
+
         Raises:
             ChangedVersion: as ``manifest``.
         """
@@ -126,7 +148,7 @@ class Catalog(Amendments):
             manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
-        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
+        return manifest, {kind: bodies[kind] for kind in (*DECISIVE, blobs.PLACES) if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
@@ -140,10 +162,14 @@ class Catalog(Amendments):
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         """Return the newest events first, of one model by whatever name it has or had, or of all.
 
+        Where none are chosen, those are among them that came with copied versions.
+
         Raises:
             UnknownModel, UnknownVerb: there is no such name, or verb.
         """
-        return trail.events(self._database, None if name is None else self._names(name), limit, only or Only())
+        names = None if name is None else self._names(name)
+        found = trail.events(self._database, names, limit, only or Only())
+        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
@@ -179,6 +205,11 @@ class Catalog(Amendments):
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
+
+    @property
+    def copies(self) -> Copies:
+        """What leaves for other homes, and comes from them."""
+        return Copies(self._database, self._change)
 
     # Changes
 

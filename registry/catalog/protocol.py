@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ class Versions(Protocol):
         *,
         trashed: bool = False,
         limit: int | None = None,
-        metric: Condition | None = None,
     ) -> tuple[Entry, ...]: ...
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...
@@ -83,5 +83,12 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Protocol):
+class Exchange(Protocol):
+    """What leaves for other homes, and comes from them."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+
+class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Protocol):
     """One registry's catalog."""

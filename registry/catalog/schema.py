@@ -84,6 +84,9 @@ FORMER_NAMES = Table(
 )
 """What models were called before; none of these is given to another one."""
 
+LISTED = ("created_at", "byte_count", "parameter_count", "epoch", "step")
+"""What versions can be sorted by, besides their metrics."""
+
 VERSIONS = Table(
     "versions",
     METADATA,
@@ -105,6 +108,8 @@ VERSIONS = Table(
     Index("ix_versions_weights", "weights"),
     Index("ix_versions_parent_record", "parent_record"),
     Index("ix_versions_base", "base"),
+    # What a listing counts and sorts by, in rows a tenth as long as the table's.
+    Index("ix_versions_listing", "trashed_at", "model_id", "number", *LISTED),
     CheckConstraint("number > 0", name="number_is_positive"),
 )
 """One checkpoint a row; its facts never change, but for the note and its way through the trash."""

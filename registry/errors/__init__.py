@@ -38,7 +38,6 @@ from registry.errors.catalog import (
     HomeReadOnly as HomeReadOnly,
     HomeUnusable as HomeUnusable,
     InvalidAlias as InvalidAlias,
-    InvalidCondition as InvalidCondition,
     InvalidFact as InvalidFact,
     InvalidMetric as InvalidMetric,
     InvalidModelName as InvalidModelName,
@@ -85,6 +84,17 @@ from registry.errors.checkpoints import (
 from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,
+)
+from registry.errors.copying import (
+    DamagedBundle as DamagedBundle,
+    NewerBundle as NewerBundle,
+    NoSuchBundle as NoSuchBundle,
+    NotABundleName as NotABundleName,
+    NotAPlace as NotAPlace,
+    NothingToCopy as NothingToCopy,
+    NotServed as NotServed,
+    SameHome as SameHome,
+    SeveralModels as SeveralModels,
 )
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
@@ -172,6 +182,11 @@ from registry.errors.outputs import (
     UnusableExample as UnusableExample,
 )
 from registry.errors.root import RegistryError as RegistryError
+from registry.errors.search import (
+    InvalidQuery as InvalidQuery,
+    UnknownField as UnknownField,
+    UnusablePageToken as UnusablePageToken,
+)
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
     JobNeedsModel as JobNeedsModel,

@@ -66,15 +66,6 @@ class InvalidTag(RegistryError):
         super().__init__(f"the tag {quoted(key)} cannot be stored: {why}")
 
 
-class InvalidCondition(RegistryError):
-    """A text is no condition on a metric."""
-
-    def __init__(self, given: str) -> None:
-        super().__init__(
-            f"{quoted(given)} is no condition on a metric; write a key, one of >= <= > < =, and a number: acc>=0.9"
-        )
-
-
 class InvalidFact(RegistryError):
     """Something that was said of a version cannot be stored."""
 

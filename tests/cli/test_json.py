@@ -20,12 +20,15 @@ PINNED = Path(__file__).with_name("documents.json")
 
 COMMANDS = (
     "list",
+    "list acc>=0.5 sort:-acc",
+    "models",
     "show net:v1",
     "log",
     "audit",
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "copy net ./copy --dry-run",
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
