@@ -22,6 +22,7 @@ COMMANDS = (
         "log",
         "diff",
         "export",
+        "copy",
         "alias",
         "tag",
         "annotate",
@@ -29,7 +30,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("prune", "blame", "gc", "demo", "doctor"),
+    *("prune", "blame", "card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -41,6 +41,7 @@ def load(
     cast: Annotated[
         str | None, typer.Option("--cast", metavar="DTYPE", help="Dtype of every floating-point tensor: bfloat16, ...")
     ] = None,
+    base: options.Base = None,
     verify: Annotated[
         str,
         typer.Option("--verify", metavar="HOW", help="Hash the bytes always, once or never; or replay outputs."),
@@ -69,6 +70,7 @@ def load(
             allow_unexpected=allow_unexpected or (),
             allow_shape=allow_shape or (),
             cast=dtype,
+            base=base,
             verify=how,
             progress=progress,
             report=True,

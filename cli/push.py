@@ -41,6 +41,8 @@ def push(
         str | None, typer.Option("--run", metavar="ID", help="The training run that it is of; retention goes by it.")
     ] = None,
     note: options.Note = "",
+    builder: options.Builder = None,
+    base: options.Base = None,
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,
@@ -54,6 +56,9 @@ def push(
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
     `registry.load` can build it. Weights that the name has already make no new version.
+
+    A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
+    the model's card. The library that wrote it makes the model of it again.
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
@@ -80,6 +85,8 @@ def push(
             run=run,
             note=note,
             force_new=force_new,
+            builder=builder,
+            base=base,
             example=options.parse_example(example, example_shape, seed),
             progress=progress,
         )

@@ -51,6 +51,7 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",
+        "copied from": entry.copied_from or "",
         "note": " ".join(entry.note.splitlines()),
     }
     width = max(map(len, facts))
@@ -75,6 +76,8 @@ def _training(registry: Registry, entry: Entry) -> list[str]:
 
 def _construction(entry: Entry) -> str:
     """Word how the model is made, as Python has it."""
+    if entry.builder is not None:
+        return f"{entry.model_class or 'a model'}, made by {entry.builder} of its configuration"
     if entry.model_class is None:
         return "not known"
     if entry.init_as == "unknown":

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     annotate = _verbs.annotate
     audit = _verbs.audit
     blame = _verbs.blame
+    card = _verbs.card
     check = _verbs.check
+    copy = _verbs.copy
     diff = _verbs.diff
     doctor = _verbs.doctor
     export = _verbs.export
@@ -57,7 +59,9 @@ VERBS = (
     "annotate",
     "audit",
     "blame",
+    "card",
     "check",
+    "copy",
     "diff",
     "doctor",
     "export",

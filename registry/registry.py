@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, cast, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.copying.report import CopyReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
@@ -73,6 +74,9 @@ if TYPE_CHECKING:
         state: Mapping[str, Stateful] | None
         run: str | None
         example: object
+        builder: str | None
+        base: str | Entry | None
+        with_base: bool
         timeout: timedelta | float
         progress: Progress | None
 
@@ -93,6 +97,7 @@ if TYPE_CHECKING:
         verify: LoadVerify
         resident: bool
         progress: Progress | None
+        base: str | Entry | None
 
 
 TIMEOUT = timedelta(minutes=10)
@@ -175,6 +180,9 @@ class Registry:
         state: Mapping[str, Stateful] | None = None,
         run: str | None = None,
         example: object = None,
+        builder: str | None = None,
+        base: str | None = None,
+        with_base: bool = False,
         blocking: bool = True,
         timeout: timedelta = TIMEOUT,
         progress: Progress | None = None,
@@ -212,6 +220,12 @@ class Registry:
             state: what else of the training loop has ``state_dict()`` and ``load_state_dict()``, by a name of yours:
                 ``{"loader": loader}``. Of a job's ranks it is kept as the one has it that writes.
             run: id of the training run that pushes it; retention goes by it.
+            builder: the library that makes the model of its configuration: ``"transformers"``, ``"diffusers"``,
+                ``"timm"`` or ``"peft"``; by default the one that wrote the folder or made the model, where it makes
+                that very model. ``"none"`` stores the weights and the files beside them without one.
+            base: reference of the version that an adapter of PEFT is of; of a live one by default the version here that
+                has the weights of its base.
+            with_base: store the base of a live adapter, too, as ``NAME-base``, where it is not here.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
             timeout: how long the ranks of a job wait for each other; a number is one of seconds.
@@ -232,7 +246,7 @@ class Registry:
         request = PushRequest(
             source,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -244,6 +258,8 @@ class Registry:
             loop=Job(optimizer, scheduler, scaler, step, epoch, state or {}),
             run=run,
             example=example,
+            base=base,
+            with_base=with_base,
             progress=progress,
         )
         return push(self._home, request) if blocking else push_later(self._home, request)
@@ -290,6 +306,7 @@ class Registry:
         init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
+        builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
 
@@ -299,7 +316,7 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
+        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
 
     @checked
     def check(
@@ -363,6 +380,7 @@ class Registry:
         verify: LoadVerify = "always",
         resident: bool = False,
         progress: Progress | None = None,
+        base: str | None = None,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -392,6 +410,8 @@ class Registry:
             resident: read the weights into memory of this process, and check that memory. By default they stay mapped
                 from the store, which costs no memory until they are trained, but feels what somebody does to the files.
             progress: called with (bytes done, bytes in all) while they are hashed.
+            base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
+                that it was pushed with.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -415,6 +435,7 @@ class Registry:
             verify=verify,
             resident=resident,
             progress=progress,
+            base=base,
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
@@ -448,6 +469,21 @@ class Registry:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
         return self._home.resolve(str(ref))
+
+    @checked
+    def card(self, name: str, text: str | None = None) -> str | None:
+        """Return the card of a model: what its users should know, in Markdown; or None where it has none.
+
+        Args:
+            text: the card from now on; an empty text takes it away. What it was stays in the trail. A push of a folder
+                with a ``README.md`` sets it, too.
+
+        Raises:
+            RegistryError: there is no such name, or the text is too long.
+        """
+        if text is not None:
+            self.catalog.set_card(name, text)
+        return self.catalog.card(name)
 
     @checked
     def list(
@@ -550,11 +586,12 @@ class Registry:
         format: str | None = None,
         progress: Progress | None = None,
     ) -> Path:
-        """Write a version to a new file that other programs read.
+        """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
 
         Args:
             format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
-                torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+                torch. ``"hf"`` is what ``from_pretrained`` loads: weights, configurations, tokenizer and card.
+                ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
             progress: called with (bytes done, bytes in all).
@@ -565,6 +602,53 @@ class Registry:
         from registry.loading.export import export
 
         return export(self._home, str(ref), out, format, progress)
+
+    @checked
+    def copy(
+        self,
+        refs: str | os.PathLike[str] | Entry | Sequence[str | os.PathLike[str] | Entry] | None,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        update: bool = False,
+        without_base: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Copy versions with everything that belongs to them to another home, into a bundle, or out of one.
+
+        A version is the same wherever it lies; where it is there already, nothing is written but the metrics, tags,
+        note and aliases that it lacks. It keeps its number where that is free and larger than all of the model there,
+        and gets the next one otherwise. What the trail here tells of it becomes its history there.
+
+        Args:
+            refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
+                everything that is live here.
+            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
+                bundles are taken into this home.
+            name: the model's name there, instead of its own.
+            update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
+            without_base: leave out the versions whose weights these are adapters of.
+            dry_run: only say what would be copied.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            DamagedBundle: a bundle is not as it was written; nothing was taken from it.
+            RegistryError: the copy stopped at a version; those before it are there, whole, and a second call goes on.
+        """
+        from registry.copying.copy import copy
+
+        given = cast("Sequence[str | os.PathLike[str]] | None", refs)
+        return copy(
+            self._home,
+            given,
+            to,
+            name=name,
+            update=update,
+            without_base=without_base,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     # Keeping order
 

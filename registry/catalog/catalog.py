@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from registry.catalog import (
     blobs,
     bookkeeping,
+    cards,
     listing,
     lookup,
     name_statements,
@@ -23,6 +24,7 @@ from registry.catalog.access import text
 from registry.catalog.amendments import Amendments
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
@@ -92,6 +94,19 @@ class Catalog(Amendments):
         """Return the number of versions, outside the trash or in it."""
         return listing.count(self._database, name, trashed)
 
+    def with_weights(self, digest: str) -> Entry | None:
+        """Return the newest live version of whatever name that has weights of this digest, or None."""
+        found = listing.read(self._database.rows(statements.WHOLE_WITH_WEIGHTS, weights=digest))
+        return found[0] if found else None
+
+    def card(self, name: str) -> str | None:
+        """Return what a model's users should know, in Markdown, or None.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        return cards.card(self._database, self.current(name))
+
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
         """Return the names that have a live version; of one name, or of a pattern in which ``*`` is any characters.
 
@@ -122,6 +137,8 @@ class Catalog(Amendments):
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
+        Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
+
         Raises:
             ChangedVersion: as ``manifest``.
         """
@@ -131,7 +148,7 @@ class Catalog(Amendments):
             manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
-        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
+        return manifest, {kind: bodies[kind] for kind in (*DECISIVE, blobs.PLACES) if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
@@ -145,10 +162,14 @@ class Catalog(Amendments):
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         """Return the newest events first, of one model by whatever name it has or had, or of all.
 
+        Where none are chosen, those are among them that came with copied versions.
+
         Raises:
             UnknownModel, UnknownVerb: there is no such name, or verb.
         """
-        return trail.events(self._database, None if name is None else self._names(name), limit, only or Only())
+        names = None if name is None else self._names(name)
+        found = trail.events(self._database, names, limit, only or Only())
+        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
 
     @property
     def lineage(self) -> Lineage:
@@ -184,6 +205,11 @@ class Catalog(Amendments):
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
+
+    @property
+    def copies(self) -> Copies:
+        """What leaves for other homes, and comes from them."""
+        return Copies(self._database, self._change)
 
     # Changes
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.version import NewVersion
@@ -35,6 +36,8 @@ class Versions(Protocol):
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...
     def document(self, entry: Entry, kind: str) -> bytes | None: ...
+    def with_weights(self, digest: str) -> Entry | None: ...
+    def card(self, name: str) -> str | None: ...
 
 
 class Additions(Protocol):
@@ -89,5 +92,12 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Protocol):
+class Exchange(Protocol):
+    """What leaves for other homes, and comes from them."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+
+class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Exchange, Protocol):
     """One registry's catalog."""

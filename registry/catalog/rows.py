@@ -44,6 +44,15 @@ class Version(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
 
+class WholeVersion(Version, Protocol):
+    """A version's columns, and what its model is."""
+
+    model_id: int
+    uid: str
+    card: str | None
+    origin: str | None
+
+
 class Name(NamedTuple):
     """Of a model or an alias."""
 
@@ -119,6 +128,16 @@ class ModelItself(NamedTuple):
     card: str | None
 
 
+class ModelHere(NamedTuple):
+    """One that a version is copied to."""
+
+    id: int
+    name: str
+    uid: str
+    next_number: int
+    card: str | None
+
+
 class LiveModel(NamedTuple):
     """A model with versions outside the trash."""
 
@@ -186,6 +205,15 @@ class Twin(NamedTuple):
     init: str
     init_as: str
     unwrapping: str
+    builder: str | None
+    base: str | None
+
+
+class Card(NamedTuple):
+    """What a model's users should know."""
+
+    id: int
+    card: str | None
 
 
 class Document(NamedTuple):

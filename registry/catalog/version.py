@@ -30,6 +30,8 @@ class NewVersion:
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """Bodies by kind: ``"training"``, ``"example"``."""
+    card: str | None = None
+    """The model's card from now on; None leaves the one that it has."""
 
     def check(self) -> None:
         """Refuse what the catalog could not keep as it is.

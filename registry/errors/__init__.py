@@ -85,6 +85,17 @@ from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,
 )
+from registry.errors.copying import (
+    DamagedBundle as DamagedBundle,
+    NewerBundle as NewerBundle,
+    NoSuchBundle as NoSuchBundle,
+    NotABundleName as NotABundleName,
+    NotAPlace as NotAPlace,
+    NothingToCopy as NothingToCopy,
+    NotServed as NotServed,
+    SameHome as SameHome,
+    SeveralModels as SeveralModels,
+)
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
 )
@@ -107,6 +118,23 @@ from registry.errors.intake import (
     UnstorableInit as UnstorableInit,
     UnusableInit as UnusableInit,
     UnusableModel as UnusableModel,
+)
+from registry.errors.libraries import (
+    AttachmentTooLarge as AttachmentTooLarge,
+    BaseAltered as BaseAltered,
+    BaseMissing as BaseMissing,
+    BaseNeeded as BaseNeeded,
+    BaseNotHere as BaseNotHere,
+    BuilderMismatch as BuilderMismatch,
+    BuilderNotApplicable as BuilderNotApplicable,
+    LibraryMissing as LibraryMissing,
+    LibraryRefused as LibraryRefused,
+    NotAnAdapter as NotAnAdapter,
+    OtherBase as OtherBase,
+    PipelineFolder as PipelineFolder,
+    ScalesMissing as ScalesMissing,
+    UnknownBuilder as UnknownBuilder,
+    UnsafePath as UnsafePath,
 )
 from registry.errors.models import (
     BadTarget as BadTarget,

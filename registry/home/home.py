@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from registry.catalog.blobs import decode
+from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
 
@@ -51,6 +52,10 @@ class OpenedVersion:
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
     """The class that the entry names."""
+    spec: Constructs | None = None
+    """What a library makes of what is kept beside the weights, where the entry names a builder."""
+    base: OpenedVersion | None = None
+    """Of an adapter: the version that it is put on."""
 
 
 def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
@@ -188,11 +193,15 @@ class Home:
         """
         from registry.attachments.attachment import StoredAttachment, values_of
 
-        body = self.catalog.document(entry, kind)
-        if body is None:
+        manifest = self.document(entry, kind)
+        if manifest is None:
             return None
-        manifest = decode(body)
         return StoredAttachment(self.tensors(entry, manifest, verify), values_of(manifest))
+
+    def document(self, entry: Entry, kind: str) -> Manifest | None:
+        """Return the manifest of what an entry keeps beside its weights, its tensors where they lie here, or None."""
+        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
+        return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
     def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
@@ -212,7 +221,7 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
 
     def _say(self, what: str) -> None:
         if self._notify is not None and what not in self._notices:

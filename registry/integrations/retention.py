@@ -18,6 +18,8 @@ from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel,
 from registry.errors.root import shown
 from registry.errors.upkeep import MonitorNeedsMode, NothingKept, TopNeedsMetric, TwoSettings
 from registry.home.arguments import checked
+from registry.modules.builders.table import of_class
+from registry.modules.layout import model_class
 from registry.modules.origin import resumed_from
 from registry.registry import Registry, default_registry
 from registry.upkeep.retention import Best, Rules, decide, others
@@ -117,6 +119,8 @@ class Keeper:
         Raises:
             RegistryError: as ``registry.push`` does.
         """
+        if isinstance(source, nn.Module) and of_class(model_class(source)) == "peft":
+            facts.setdefault("with_base", "base" not in facts)  # no step of a training is lost over it
         self._run = run = self._run or self._resumed(source) or uuid.uuid4().hex
         figures = finite(metrics)
         self._came = (self._came or set()) | figures.keys()

@@ -19,7 +19,7 @@ from registry.catalog.entry import Entry
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused, UnknownState
 from registry.home.home import Home
-from registry.loading.load import LoadRequest, load_here, require_unflattened
+from registry.loading.load import LoadRequest, load_here, opened, require_unflattened
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
@@ -60,7 +60,8 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
         state = _stored(job, home.attachment(entry, "training", verify), entry.ref)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)
-        _, report = load_here(home.open(entry, verify), LoadRequest(model=model))
+        request = LoadRequest(model=model, verify=verify)
+        _, report = load_here(opened(home, entry, request), request)
         # The generators of one process: ranks that all went on with them would draw the same numbers.
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])

@@ -52,6 +52,10 @@ class PushRequest:
     run: str | None = None
     """Id of the training run."""
     example: object = None
+    base: str | None = None
+    """Reference of the version that an adapter is of."""
+    with_base: bool = False
+    """Whether the base of a live adapter is stored, too, where it is not here."""
     progress: Callable[[int, int], object] | None = None
 
     @property
@@ -96,6 +100,8 @@ class Prepared:
     attachments: Mapping[str, Attachment]
     parent: Entry | None
     world_size: int | None
+    base: str | None = None
+    """Digest of the weights that an adapter is of."""
 
     def copied(self) -> Prepared:
         """Return the same in memory that the training does not write to."""

@@ -130,6 +130,8 @@ def _new_version(
         parent_uid=parent.uid if parent else None,
         parent_number=parent.version if parent else None,
         parent_record=parent.record_digest if parent else None,
+        base=prepared.base,
+        builder=recipe.builder,
         epoch=request.loop.epoch,
         step=request.loop.step,
         run=request.run,
@@ -140,7 +142,9 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents)
+    return NewVersion(
+        prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card
+    )
 
 
 @cache

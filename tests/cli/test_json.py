@@ -30,6 +30,7 @@ COMMANDS = (
     "check net:v1 net:v2",
     "prune net --keep-last 1",
     "blame net:v2",
+    "copy net ./copy --dry-run",
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
