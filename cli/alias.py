@@ -33,6 +33,7 @@ def alias(
     points where it did last.
 
     Example: registry alias pointnet:v3 best
+
     Example: registry alias --rollback pointnet:best
     """
     if rollback and (remove or alias is not None):

@@ -33,7 +33,7 @@ def audit(
 ) -> None:
     """Check every byte and row, and the trail.
 
-    What is not as it was stored is named, version by version, and the exit code is then 1. No class is imported
+    Damage is named, version by version, and the exit code is then 1. No class is imported
     without --classes or --run.
 
     Example: registry audit pointnet
@@ -61,7 +61,7 @@ def audit(
         if run:
             checked += f", {number_of(report.examples, 'example')} run"
         bad = ", ".join(report.bad_references)
-        say(f"{checked}: all as they were stored" if report.is_clean else f"{checked}; damaged: {bad}")
+        say(f"{checked}: no damage found" if report.is_clean else f"{checked}; damaged: {bad}")
         if report.classes_left:
             left = "1 class" if report.classes_left == 1 else f"{report.classes_left} classes"
             say(f"{left} not checked; --classes imports and builds {'it' if report.classes_left == 1 else 'them'}")

@@ -47,7 +47,7 @@ def copy(
     if everything and refs:
         raise typer.BadParameter("give references, or --all, and then the place")
     if not everything and not refs:
-        raise typer.BadParameter(f"say what to copy, and where to; or with --all everything: --all {place}")
+        raise typer.BadParameter(_incomplete(str(place)))
     with progress_bar("copying", quiet=as_json) as progress:
         report = options.registry_at(home).copy(
             None if everything else refs,
@@ -74,3 +74,10 @@ def copy(
             say(f"{version.ref}: {notice}")
     copied = number_of(len(report.of("copied")), "version")
     say(f"{'would copy' if dry_run else 'copied'} {copied}, {size(report.nbytes)}, to {report.place}")
+
+
+def _incomplete(word: str) -> str:
+    """Word what is missing where one argument was given that is not a bundle."""
+    if word.endswith("/") or word in (".", ".."):
+        return f"say what to copy to {word}: a reference such as pointnet:best before it, or --all"
+    return f"say where to copy {word}: add a folder such as ./models/ or a file such as {word.partition(':')[0]}.bundle"

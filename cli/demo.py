@@ -62,16 +62,16 @@ def _play(folder: Path, quiet: bool) -> Outcome:
 
 def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
     rows = [(row.saved, row.loaded, f"{row.accuracy:.1%}", f"{row.equal} of {outcome.tensors}") for row in outcome.rows]
-    say(f"The trained model names {outcome.trained:.1%} of {outcome.clouds} held-out clouds rightly; by chance it")
-    say(f"would be {outcome.chance:.1%}. What comes back from each file, by each way of loading:")
+    say(f"The trained model classifies {outcome.trained:.1%} of {outcome.clouds} held-out clouds correctly")
+    say(f"(chance: {outcome.chance:.1%}). What comes back from each file, by each way of loading:")
     say()
     table((("saved as", "loaded by", "accuracy", "equal"), *rows), right=(2, 3))
     say()
-    say("equal: tensors that are the trained model's, bit for bit; with ddp=True on both")
-    say("of 2 ranks. The first two ways of each file load by hand, with strict=False.")
+    say("equal: tensors that match the trained model bit for bit; with ddp=True on both")
+    say("ranks. The first two rows of each file load by hand, with strict=False.")
     first = outcome.entries[0]
     if outcome.is_one_digest:
-        say(f"Pushed from either file it is one digest: {first.digest[:12]}, {first.ref}.")
+        say(f"Pushed from either file, the digest is the same: {first.digest[:12]}, {first.ref}.")
     say(f"The registry and both files are in {folder.absolute()} ({seconds:.0f} s).")
     say()
     place = shlex.quote(str(folder))

@@ -7,7 +7,7 @@ from .rendering import print_json, say
 
 
 def doctor(home: options.Home = None, as_json: options.Json = False) -> None:
-    """Show what the registry stands on, and what to do about it.
+    """Check the file system, the database and the installed versions, and suggest fixes.
 
     Example: registry doctor
     """

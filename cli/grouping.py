@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
 
 
 class GroupedCommand(TyperCommand):
     """A command whose options stand under the words that ``rich_help_panel`` gives them, without rich."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; what no number can be read from is said in a user's words."""
+        try:
+            return list(super().parse_args(ctx, args))
+        except typer.BadParameter as error:
+            error.message = _worded(error.message)
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
@@ -17,6 +27,8 @@ class GroupedCommand(TyperCommand):
             if record is not None:
                 is_argument = parameter.param_type_name == "argument"
                 panel = getattr(parameter, "rich_help_panel", None)
+                if is_argument:  # all are texts, and their types say no more
+                    record = (re.sub(r" <[\w\[\]]+>$", "", record[0]), record[1])
                 groups.setdefault(panel or ("Arguments" if is_argument else "Options"), []).append(record)
         # Those that every command has stand last.
         groups["Options"] = groups.pop("Options")
@@ -24,3 +36,10 @@ class GroupedCommand(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _worded(message: str) -> str:
+    """Word what the reader of numbers reports."""
+    if least := re.search(r"greater than or equal to (\d+)", message):
+        return f"give a whole number of at least {least[1]}"
+    return "give a whole number, such as 4" if "valid integer" in message else message

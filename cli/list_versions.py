@@ -55,7 +55,7 @@ def list_versions(
         typer.Option(
             "--versions",
             rich_help_panel=options.SELECTION,
-            help="Every version, where the table has a row for each model.",
+            help="List every version, also where the table would have a row for each model.",
         ),
     ] = False,
     trash: Annotated[

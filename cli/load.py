@@ -21,7 +21,9 @@ def load(
     ] = None,
     init: options.Init = None,
     init_as: options.InitAs = None,
-    device: Annotated[str | None, typer.Option("--device", help="Where the model goes. [default: cpu]")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="Where the model goes. [default: cpu]")
+    ] = None,
     allow_missing: Annotated[
         list[str] | None,
         typer.Option("--allow-missing", metavar="PATTERN", help="Names that may keep their initial value: 'head.*'."),
@@ -44,16 +46,18 @@ def load(
     base: options.Base = None,
     verify: Annotated[
         str,
-        typer.Option("--verify", metavar="HOW", help="Hash the bytes always, once or never; or replay outputs."),
+        typer.Option(
+            "--verify", metavar="HOW", help="Verify hashes: always, once or never; outputs also runs the example again."
+        ),
     ] = "always",
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Load a version as a program does, and report what went where.
+    """Check that a version loads here, and report what was loaded.
 
-    It tells whether the class that can be imported here takes the weights, before a job finds out. The model is gone
-    when the command ends; to take the weights along there is `registry export`. The stored class is imported where
-    the home is yours alone and nobody copied the version there, or REGISTRY_TRUST lists its package; else name it.
+    It tells whether the class that can be imported here takes the weights, before a job finds out. The model itself is
+    discarded; `registry export` writes the weights to a file. The stored class is imported where the home is yours
+    alone and nobody copied the version there, or REGISTRY_TRUST lists its package; else name it with --model.
 
     Example: registry load pointnet:best --allow-missing 'head.*'
     """
@@ -87,5 +91,5 @@ def _dtype(name: str) -> Any:
 
     dtype = getattr(torch, name.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype):
-        raise typer.BadParameter(f"--cast '{name}' is no dtype of torch; give for example bfloat16")
+        raise typer.BadParameter(f"--cast '{name}' is not a valid dtype of torch; give for example bfloat16")
     return dtype

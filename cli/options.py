@@ -24,7 +24,11 @@ Tag = Annotated[
 ]
 Home = Annotated[
     Path | None,  # typer reads the annotation at run time
-    typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
+    typer.Option(
+        "--home",
+        metavar="FOLDER",
+        help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 SELECTION, PAGING = "Selection", "Paging"
@@ -72,18 +76,22 @@ InitAs = Annotated[
 ]
 InitFromFile = Annotated[
     bool,
-    typer.Option("--init-from-file", help="Take init arguments from the file, where --init gives none."),
+    typer.Option("--init-from-file", help="Take constructor arguments from the file, where --init gives none."),
 ]
 FromDdp = Annotated[
     bool,
     typer.Option("--from-ddp", help="It was trained under DistributedDataParallel; its names may be wrapped or bare."),
 ]
-FromSingle = Annotated[bool, typer.Option("--from-single", help="Nothing wrapped it: keep every name.")]
+FromSingle = Annotated[
+    bool, typer.Option("--from-single", help="The model was not wrapped; keep all names as they are.")
+]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="WRAPPER", help="What it was trained in: ddp, fsdp, ema, 'compile(ddp)', ..."),
+    typer.Option(
+        "--from", metavar="WRAPPER", help="The wrapper it was trained under: ddp, fsdp, ema, 'compile(ddp)', ..."
+    ),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N, newest first.")]
 Every = Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")]
 Weights = Annotated[
     str | None,
@@ -119,7 +127,7 @@ ExampleShape = Annotated[
         "--example-shape", metavar="1,3,1024", help="Run the model on random inputs of this shape; may be repeated."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the random inputs.")]
 
 
 def notice(text: str) -> None:
@@ -174,7 +182,7 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
         try:
             metrics[key] = float(value)
         except ValueError as error:
-            raise typer.BadParameter(f"--metric {key}: '{value}' is no number") from error
+            raise typer.BadParameter(f"--metric {key}: '{value}' is not a valid number") from error
     return metrics
 
 
@@ -199,22 +207,22 @@ def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) ->
 def one_of(option: str, given: str, allowed: Sequence[str]) -> Any:
     """Return a word if it is one that the option takes."""
     if given not in allowed:
-        raise typer.BadParameter(f"{option} '{given}' is none of {', '.join(allowed)}")
+        raise typer.BadParameter(f"{option} '{given}' is not valid; give one of {', '.join(allowed)}")
     return given
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read ``7d``, ``12h``, ``30m`` or ``0s``."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    """Read ``7d``, ``12h``, ``30m``, ``2w`` or ``0s``."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
     if match is None:
-        raise typer.BadParameter(f"'{text}' is no duration; give for example 7d, 12h or 30m")
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+        raise typer.BadParameter(f"'{text}' is not a valid duration; give for example 7d, 12h or 30m")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
     return timedelta(**{unit: int(match[1])})
 
 
 def _shape(text: str) -> list[int]:
     if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text.replace(" ", "")):
-        raise typer.BadParameter(f"--example-shape '{text}' is no shape; give for example 1,3,1024")
+        raise typer.BadParameter(f"--example-shape '{text}' is not a valid shape; give for example 1,3,1024")
     return [int(size) for size in text.split(",")]
 
 

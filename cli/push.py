@@ -26,7 +26,7 @@ def push(
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
     world_size: Annotated[
-        int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
+        int | None, typer.Option("--world-size", metavar="N", min=1, help="Number of processes that trained it.")
     ] = None,
     metric: options.Metric = None,
     alias: Annotated[
@@ -47,7 +47,7 @@ def push(
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,
     force_new: Annotated[
-        bool, typer.Option("--force-new", help="Make another version even if the name has these weights already.")
+        bool, typer.Option("--force-new", help="Make another version even if this model already has these weights.")
     ] = False,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -55,7 +55,8 @@ def push(
     """Store a checkpoint in canonical form as a new version.
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
-    `registry.load` can build it. Weights that the name has already make no new version.
+    `registry.load` can build it. Pushing weights that this model already has
+    returns the existing version.
 
     A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
     the model's card. The library that wrote it makes the model of it again.
@@ -95,6 +96,8 @@ def push(
         return
     for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
         say(line)
+    if entry.weights_key:
+        say(f"weights at `{entry.weights_key}` in {entry.source_name}")
     for notice in entry.notices:
         say(notice)
     if entry.reused:

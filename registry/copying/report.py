@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.notebook import called
+
 Outcome = Literal["copied", "changed", "already there", "in the trash"]
 
 
@@ -33,6 +35,10 @@ class CopyReport:
     nbytes: int
     """Bytes of tensors that were moved: those that were there already are not."""
     dry_run: bool = False
+
+    def __repr__(self) -> str:
+        done = f"{len(self.of('copied'))} of {len(self.versions)} versions"
+        return called(self, f"{'would copy' if self.dry_run else 'copied'} {done} to {self.place}")
 
     def of(self, *outcomes: Outcome) -> tuple[CopiedVersion, ...]:
         """Return the versions that became one of these."""

@@ -17,7 +17,7 @@ class UnknownWrapper(RegistryError):
 
     def __init__(self, given: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"'{given}' is no wrapper; give one of {', '.join(known)}, or a stack of them with the outermost first, "
+            f"'{given}' is not a valid wrapper; give one of {', '.join(known)}, or a stack of them with the outermost first, "
             "such as 'compile(ddp)'"
         )
 
@@ -104,7 +104,7 @@ class ClassMismatch(RegistryError):
             + (
                 f"a part of it fits: {some(fitting)}; choose with --weights, for example --weights {fitting[-1]}"
                 if fitting
-                else "check the class and its init arguments, or push without a class"
+                else "check the class and its constructor arguments, or push without a class"
             )
         )
         self.missing, self.extra = tuple(missing), tuple(extra)
@@ -120,7 +120,7 @@ class ShapesDiffer(RegistryError):
         more = f", and {len(differences) - 1} more shapes differ" if len(differences) > 1 else ""
         super().__init__(
             f"{source} does not fit {target}: '{name}' has shape {tuple(got)} in the file and {tuple(want)} in the "
-            f"class{more}; check the init arguments"
+            f"class{more}; check the constructor arguments"
         )
         self.differences = tuple(differences)
 

@@ -11,7 +11,7 @@ class UnknownFormat(RegistryError):
     """There is no such export format."""
 
     def __init__(self, given: str, known: Sequence[str]) -> None:
-        super().__init__(f"'{given}' is no export format; give one of {', '.join(known)}")
+        super().__init__(f"'{given}' is not a valid export format; give one of {', '.join(known)}")
 
 
 class CannotExport(RegistryError):

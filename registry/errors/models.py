@@ -170,8 +170,8 @@ class ShapeMismatch(FitError):
         names = tuple(name for name, _, _ in differences)
         more = f", and {len(differences) - 1} more differ" if len(differences) > 1 else ""
         super().__init__(
-            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the init "
-            "arguments, nothing is broadcast or cut to size; or name what may keep its initial value with "
+            f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the "
+            "constructor arguments, nothing is broadcast or cut to size; or name what may keep its initial value with "
             f"allow_shape=['{_pattern(names)}'] (--allow-shape)"
         )
         self.names = names
@@ -196,7 +196,9 @@ class CastNotFloating(FitError):
     """``cast=`` was given a dtype that holds no real floating-point numbers."""
 
     def __init__(self, dtype: str) -> None:
-        super().__init__(f"cast={dtype} is no floating-point dtype; give one such as torch.float32 or torch.bfloat16")
+        super().__init__(
+            f"cast={dtype} is not a floating-point dtype; give one such as torch.float32 or torch.bfloat16"
+        )
 
 
 class CastOverflows(FitError):
@@ -340,7 +342,8 @@ class UnusableDevice(ModelError):
     """A device that torch does not know, or has not here."""
 
     def __init__(self, device: str, reason: str) -> None:
-        super().__init__(f"'{device}' is no device that a model can be put on here ({reason}); give for example 'cpu'")
+        why = "" if reason.startswith("Expected one of") else f" ({reason})"  # a list of all that torch ever had
+        super().__init__(f"'{device}' is not a valid device here{why}; give for example 'cpu', 'cuda' or 'cuda:0'")
 
 
 class FlattenedParameters(ModelError):

@@ -12,7 +12,7 @@ class UnprovedOrder(RegistryError):
     """The parameter order of a positional optimizer state cannot be proved."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the optimizer state cannot be keyed by parameter name, since {why}")
+        super().__init__(f"the optimizer state cannot be matched to the parameters: {why}")
 
 
 class OptimizerMismatch(RegistryError):

@@ -9,6 +9,7 @@ from multiprocessing.util import Finalize
 
 from registry.catalog.entry import Entry
 from registry.errors.root import RegistryError, shown
+from registry.notebook import called
 from registry.tensors.source import TensorBytes, TensorSource
 
 _last: PendingEntry | None = None
@@ -25,6 +26,12 @@ class PendingEntry:
         self._seen = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        if self._error is not None:
+            return called(self, f"{self._name}: failed, and wait() raises why")
+        stored = self._entry.ref if self._entry is not None else None
+        return called(self, f"stored {stored}" if stored else f"{self._name}: not stored yet; wait() returns the entry")
 
     def start(self) -> None:
         """Work in the background; otherwise ``wait`` does, as on the ranks that only wait for the one that writes."""

@@ -67,7 +67,7 @@ def test_the_way_of_a_version_through_every_command(best: Path, home: Path, tmp_
     did = json.loads(run("gc", "--grace", "0s", "--json", home=home).stdout)
     assert (would["versions"], would["files"], would["nbytes"]) == (did["versions"], did["files"], did["nbytes"])
     assert did["versions"] == ["net:v1"]
-    assert "all as they were stored" in run("audit", home=home).stdout
+    assert "no damage found" in run("audit", home=home).stdout
     verbs = {event["verb"] for event in json.loads(run("log", "--json", home=home).stdout)}
     assert {"push", "alias", "rm", "restore", "gc"} <= verbs
     assert "file system" in run("doctor", home=home).stdout

@@ -70,4 +70,4 @@ def test_what_to_try_next_works_as_printed(told: list[str], place: Path) -> None
     printed = [shell(line, place) for line in lines]
     assert "saved wrapped" in printed[0]
     assert "cut `module` at the root (ddp, declared)" in printed[1]
-    assert "all as they were stored" in printed[2]
+    assert "no damage found" in printed[2]

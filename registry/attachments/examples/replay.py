@@ -22,6 +22,7 @@ from registry.modules.building.build import build
 from registry.modules.fitting.fit import fit
 from registry.modules.layout import bare
 from registry.modules.live import LiveTensor
+from registry.notebook import called
 from registry.tensors.memory import tensor_of
 from registry.tensors.spec import TensorSpec
 
@@ -49,6 +50,10 @@ class Replay:
     """None if the outputs agree."""
     then: Circumstances
     now: Circumstances
+
+    def __repr__(self) -> str:
+        what = "the outputs are as they were" if self.agrees else str(self.deviation)
+        return called(self, f"{self.ref}:", what)
 
     @property
     def agrees(self) -> bool:

@@ -63,7 +63,7 @@ def attach_file(inspection: Inspection) -> TrainingFile:
                 flatten({part: value}, _source)
                 state[part] = value
         except RegistryError as error:
-            notes.append(f"the {part} of the file's training state is not kept: {error}")
+            notes.append(f"the file's {part} is not kept; {error}")
 
     keep("optimizer", lambda: _optimizer(inspection, states["optimizer"]))
     keep("scheduler", lambda: _only("scheduler", states["scheduler"], training, _SCHEDULERS))
@@ -101,7 +101,7 @@ def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
         if all(name in renamed for name in given):
             return [renamed[name] for name in given]
     if inspection.probe is None:
-        raise UnprovedOrder("the class that has the parameters in order is not given (--model)")
+        raise UnprovedOrder("only the model's class knows their order; name it with --model")
     if len(groups) > 1:
         raise UnprovedOrder(f"it has {len(groups)} parameter groups, and nothing says which parameters are in which")
     parameters = named_parameters(inspection.probe.module)

@@ -20,7 +20,7 @@ from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.landing import Landing
 from registry.modules.fitting.laziness import check_lazy
 from registry.modules.fitting.memory import check_places
-from registry.modules.fitting.plan import Allowances, Content, Plan, is_real_float, make_plan, reported
+from registry.modules.fitting.plan import Allowances, Content, Plan, is_real_float, make_plan, reported, unmatched
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
@@ -98,6 +98,8 @@ def fit(
         error.report = plan.report
         raise
     report = replace(wrappers.told(plan.report), device=str(device) if device is not None else "")
+    known = [*wanted.names, *weights, *(values or {}), *report.missing, *map(str, wrapped or {})]
+    report = replace(report, notices=(*report.notices, *unmatched(allowed, known)))
     if isinstance(target, Built):
         check()
         report = replace(report, built="fast" if target.fast else "plain", reason=target.reason)
@@ -131,11 +133,21 @@ def _fit_built(
 ) -> WrapperPlan:
     wrappers = plan_wrappers(found, given.wrapped, allowed)
     if plan.keeps_initial_values or wrappers.lacks_values:
-        built.keep_initial_values("tensors that the entry lacks keep their initial value")
+        built.keep_initial_values(_initial(plan))
         found = layout(built.module)
         wrappers = plan_wrappers(found, given.wrapped, allowed)
     _assign(built.module, found, plan, given, wrappers, is_callers=False, device=device, deferred=built.deferred)
     return wrappers
+
+
+def _initial(plan: Plan) -> str:
+    """Word what is not loaded, and so needs the value that the constructor gives it."""
+    number = len(plan.report.missing) + len(plan.report.reshaped)
+    return (
+        f"{number} tensor{'s keep' if number > 1 else ' keeps'} what the class gave"
+        if number
+        else "a wrapper keeps its own"
+    )
 
 
 def _assign(

@@ -133,6 +133,30 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def unmatched(allowed: Allowances, names: Iterable[str]) -> list[str]:
+    """Word which patterns are of no name, and so are mistyped, and what was probably meant.
+
+    Args:
+        names: all of the module and of the entry.
+    """
+    known = list(names)
+    words = []
+    for argument, patterns in (
+        ("allow_missing", allowed.missing),
+        ("allow_unexpected", allowed.unexpected),
+        ("allow_shape", allowed.shape),
+    ):
+        for pattern in dict.fromkeys(patterns):
+            if not any(fnmatchcase(name, pattern) for name in known):
+                wider = f"{pattern.rstrip('.')}.*"
+                meant = any(fnmatchcase(name, wider) for name in known)
+                words.append(
+                    f"{argument} '{pattern}' matches no tensor of either side"
+                    + (f"; for all below it, write '{wider}'" if meant else "")
+                )
+    return words
+
+
 def _reshaped(
     sources: Mapping[str, str], wanted: Expectation, content: Content, allowed: Sequence[str]
 ) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -50,7 +50,9 @@ class LoadReport:
 
     def __repr__(self) -> str:
         what = f"{self.ref or 'entry'} into {self.model or 'module'}:"
-        return called(self, what, f"{self.loaded} tensors, {'checked' if self.verified else 'not checked'}")
+        differing = len(self.missing) + len(self.unexpected) + len(self.reshaped)
+        allowed = f", {differing} allowed to differ" if differing else ""
+        return called(self, what, f"{self.loaded} tensors, {'checked' if self.verified else 'not checked'}{allowed}")
 
     def _repr_html_(self) -> str:
         first, *rest = str(self).splitlines()
@@ -62,7 +64,7 @@ class LoadReport:
         where = f", on {self.device}" if self.device else ""
         lines = [f"loaded {self.loaded} tensors of {what}{where}; {checked}", *self.notices]
         if self.built == "plain":
-            lines.append(f"built with its initial values first: {self.reason}")
+            lines.append(f"built with its initial values: {self.reason}")
         if self.defaulted:
             lines.append(f"set to 0, since files of old torch lack them: {few(self.defaulted, 3)}")
         if self.missing or self.unexpected or self.reshaped:
