@@ -481,6 +481,7 @@ class Registry:
         Raises:
             RegistryError: there is no such name, or the text is too long.
         """
+        self._home.require(name)
         if text is not None:
             self.catalog.set_card(name, text)
         return self.catalog.card(name)
@@ -511,6 +512,8 @@ class Registry:
         asked = parse_query(query or "")
         if asked.name is not None:
             asked = asked.of(self._home.current(asked.name))
+        if after is None and self._home.is_vacant:
+            return Page(())
         return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
 
     @checked
@@ -523,6 +526,10 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
+        if name is not None and "*" not in name:
+            self._home.require(name)
+        if self._home.is_vacant:
+            return ()
         return self.catalog.models(name)
 
     @checked
@@ -548,7 +555,8 @@ class Registry:
             RegistryError: there is no such name or verb, or what is given is no time.
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
-        return self.catalog.events(self._home.current(parse(str(ref)).name) if ref is not None else None, limit, only)
+        name = self._home.current(parse(str(ref)).name) if ref is not None else None
+        return () if verb is None and self._home.is_vacant else self.catalog.events(name, limit, only)
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -678,7 +686,8 @@ class Registry:
         reference = parse(ref)
         if reference.alias is None or reference.day is not None:
             raise CannotRollBack(ref, f"it is not an alias; write {reference.name}:ALIAS")
-        return self.catalog.roll_back(self._home.current(reference.name), reference.alias)
+        name = self._home.current(reference.name)
+        return self.catalog.roll_back(name, reference.alias)
 
     @checked
     def tag(self, ref: str | Entry, tags: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> Entry:
@@ -691,7 +700,8 @@ class Registry:
         Raises:
             RegistryError: there is no such version or tag, or one cannot be stored; nothing was changed.
         """
-        return self.catalog.add_facts(self.get(ref), tags=tags, remove_tags=remove, verb="tag")
+        entry = self.get(ref)
+        return self.catalog.add_facts(entry, tags=tags, remove_tags=remove, verb="tag")
 
     @checked
     def annotate(
@@ -724,6 +734,7 @@ class Registry:
         Raises:
             RegistryError: there is no such model, or it cannot be called so.
         """
+        self._home.require(old)
         return self.catalog.rename(old, new)
 
     @checked
@@ -733,7 +744,8 @@ class Registry:
         Raises:
             RegistryError: there is no such alias.
         """
-        self.catalog.drop_alias(self._home.current(name), alias)
+        current = self._home.current(name)
+        self.catalog.drop_alias(current, alias)
 
     @checked
     def rm(self, ref: str | Entry | Several, *, force: bool = False) -> Removed:
@@ -838,6 +850,8 @@ class Registry:
         Raises:
             RegistryError: the home cannot be written.
         """
+        if self._home.is_vacant:
+            return Collected((), (), 0, dry_run)
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
@@ -864,11 +878,15 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import audit, audit_outputs, audited
+        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         asked = None if ref is None else str(ref)
+        if asked is not None:
+            self._home.require(parse(asked).name)
+        elif self._home.is_vacant:
+            return AuditReport((), 0, 0, 0)
         report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)

@@ -17,8 +17,8 @@ class UnknownWrapper(RegistryError):
 
     def __init__(self, given: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"'{given}' is not a valid wrapper; give one of {', '.join(known)}, or a stack of them with the outermost first, "
-            "such as 'compile(ddp)'"
+            f"'{given}' is not a valid wrapper; give one of {', '.join(known)}, or a stack of them with the outermost "
+            "first, such as 'compile(ddp)'"
         )
 
 

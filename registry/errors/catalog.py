@@ -82,6 +82,10 @@ class FormerName(RegistryError):
         )
 
 
+ELSEWHERE = "--home or REGISTRY_HOME names another place"
+"""What to do where a home is not the one that was meant."""
+
+
 class NameTaken(RegistryError):
     """A model is to be given a name that another model has, or had."""
 
@@ -102,10 +106,12 @@ class SameName(RegistryError):
 
 
 class UnknownModel(RegistryError):
-    """No model has that name."""
+    """No model has that name; with ``home``, because nothing has been pushed there yet."""
 
-    def __init__(self, name: str, near: Sequence[str]) -> None:
+    def __init__(self, name: str, near: Sequence[str], home: str | None = None) -> None:
         hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
+        if home is not None:
+            hint = f"there is no registry at {home} yet ({ELSEWHERE})"
         super().__init__(f"there is no model '{name}'; {hint}")
 
 

@@ -17,9 +17,9 @@ from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
-from registry.errors.catalog import ChangedVersion, HomeUnusable
+from registry.errors.catalog import ELSEWHERE, ChangedVersion, HomeUnusable, UnknownModel
 from registry.modules.building.trust import Recorded
-from registry.reference import Reference
+from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +81,15 @@ def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
     return user_data_path("checkpoint-registry", appauthor=False)
 
 
+def is_vacant(folder: Path) -> bool:
+    """Whether a home is still to be made at a place, and could be: it has neither a catalog nor any bytes."""
+    if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
+        made = any(os.path.lexists(folder / each) for each in ("registry.db", "blobs", "backups"))
+        return not made and os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    above = next((each for each in folder.parents if os.path.lexists(each)), folder)
+    return not os.path.lexists(folder) and os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)  # noqa: PTH112
+
+
 class Home:
     """A catalog and the bytes that it tells of, opened when they are first used; safe under threads and forks.
 
@@ -118,6 +127,23 @@ class Home:
 
         return LocalStore(self.folder)
 
+    @property
+    def is_vacant(self) -> bool:
+        """Whether nobody has pushed here yet, so that there is nothing to read, and no reason to make a folder."""
+        if self._catalog is not None or not is_vacant(self.folder):
+            return False
+        self._say(f"there is no registry at {self.folder} yet; the first push makes one ({ELSEWHERE})")
+        return True
+
+    def require(self, name: str) -> None:
+        """Look for a model where nobody has pushed yet, before a folder is made there.
+
+        Raises:
+            UnknownModel: saying that, and where it is.
+        """
+        if self._catalog is None and is_vacant(self.folder):
+            raise UnknownModel(name, (), str(self.folder))
+
     def close(self) -> None:
         """Let go of the database; the next verb opens it again."""
         if self._catalog is not None:
@@ -130,7 +156,9 @@ class Home:
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        entry = self.catalog.resolve(ref, trashed=trashed)
+        asked = parse(ref) if isinstance(ref, str) else ref
+        self.require(asked.name)
+        entry = self.catalog.resolve(asked, trashed=trashed)
         for what in entry.notices:
             self._say(what)
         return entry
@@ -141,6 +169,7 @@ class Home:
         Raises:
             RegistryError: there is none.
         """
+        self.require(check_model_name(name))
         now = self.catalog.current(name)
         if now != name:
             self._say(notice(name, now))

@@ -218,3 +218,38 @@ def test_unknown_constructor_arguments_are_shown_as_such(home: Path) -> None:
     assert "constructor arguments that are not known" in run("show", "net", home=home).stdout
     assert "--init" in run("load", "net", home=home, expect=1).stderr
     run("load", "net", "--init", "value=3", home=home)
+
+
+def test_a_push_says_which_key_of_the_file_the_weights_were_at(home: Path, tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "net": PointNet().state_dict()}, tmp_path / "run.pth")
+    assert "weights at `net` in run.pth" in run("push", tmp_path / "run.pth", home=home).stdout
+
+
+def test_bare_weights_are_at_no_key(best: Path, home: Path) -> None:
+    assert "weights at" not in run("push", best, home=home).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        ("push x.pth --world-size four", "give a whole number, such as 4"),
+        ("push x.pth --world-size 0", "give a whole number of at least 1"),
+        ("prune net --keep-last few", "give a whole number, such as 4"),
+    ],
+)
+def test_what_is_not_a_number_is_said_in_a_users_words(arguments: str, way_out: str, home: Path) -> None:
+    assert way_out in run(*arguments.split(), home=home, expect=2).stderr
+
+
+def test_a_loaded_example_that_was_run_is_said(best: Path, home: Path) -> None:
+    run(
+        "push",
+        best,
+        "net",
+        *["--model", "nets:PointNet", "--init", "num_classes=5", "--example-shape", "1,3,8"],
+        home=home,
+    )
+    assert (
+        "the outputs for its example are as they were stored"
+        in run(*["load", "net", "--verify", "outputs"], home=home).stdout
+    )

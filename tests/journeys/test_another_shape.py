@@ -213,3 +213,34 @@ def load_where_one_refuses(rank: int) -> None:
 def test_a_rank_whose_model_fits_is_left_as_it_was_when_another_refuses(ranks: Ranks, hub: registry.Registry) -> None:
     hub.push(PointNet(), "net")
     ranks.run(load_where_one_refuses)
+
+
+def test_patterns_that_are_of_no_name_are_named_and_the_others_are_not(hub: registry.Registry) -> None:
+    hub.push(PointNet(), "net")
+
+    _, report = hub.load(
+        "net",
+        model=PointNet(),
+        allow_shape=["head"],
+        allow_missing=["hed.*", "head.*"],
+        allow_unexpected=["aux.*"],
+        report=True,
+    )
+
+    assert report.notices == (
+        "allow_missing 'hed.*' matches no tensor of either side",
+        "allow_unexpected 'aux.*' matches no tensor of either side",
+        "allow_shape 'head' matches no tensor of either side; for all below it, write 'head.*'",
+    )
+
+
+def test_what_keeps_its_initial_value_is_counted_where_the_class_is_built(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    hub.push(PointNet(), "net", model="nets:PointNet", init={"num_classes": 5})
+    said = run(
+        *["load", "net", "--model", "nets:PointNet", "--init", "num_classes=9", "--allow-shape", "head.*"],
+        home=hub.home,
+    ).stdout
+    assert "built with its initial values: 2 tensors keep what the class gave" in said
+    assert "lacks" not in said
