@@ -8,13 +8,28 @@ from typing import Annotated
 import typer
 
 COMMANDS = (
-    *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
+    *(
+        "push",
+        "import",
+        "list",
+        "show",
+        "inspect",
+        "load",
+        "check",
+        "audit",
+        "log",
+        "diff",
+        "export",
+        "alias",
+        "rm",
+        "restore",
+    ),
     *("gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 
-_ELSEWHERE = {"list": "list_versions"}
-"""But for a name that would hide a builtin from the other modules."""
+_ELSEWHERE = {"import": "import_folder", "list": "list_versions"}
+"""But for a name that would hide a builtin from the other modules, or is a keyword."""
 
 GROUPS = {"db": "database"}
 """The module of each group of commands, with an ``app`` of its own."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     export = _verbs.export
     gc = _verbs.gc
     get = _verbs.get
+    import_folder = _verbs.import_folder
     inspect = _verbs.inspect
     list = _verbs.list
     load = _verbs.load
@@ -54,6 +55,7 @@ VERBS = (
     "export",
     "gc",
     "get",
+    "import_folder",
     "inspect",
     "list",
     "load",

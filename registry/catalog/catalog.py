@@ -10,7 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash, versions
+from registry.catalog import (
+    aliases,
+    blobs,
+    bookkeeping,
+    listing,
+    lookup,
+    source_statements,
+    statements,
+    trail,
+    trash,
+    versions,
+)
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import Change, hold
 from registry.catalog.database import Database
@@ -19,6 +30,7 @@ from registry.catalog.facts import storable
 from registry.catalog.listing import ModelSummary
 from registry.catalog.migration import HEAD, Migration
 from registry.catalog.record import DECISIVE
+from registry.catalog.rows import Source
 from registry.catalog.sqlite import JOURNAL_MODE
 from registry.catalog.trail import Event
 from registry.catalog.version import Condition, NewVersion, check_metrics, check_note, check_tags
@@ -124,6 +136,10 @@ class Catalog:
         """Return the names that have a live version."""
         return listing.models(self._database)
 
+    def sources(self) -> Sequence[Source]:
+        """Return what every version that is not purged was pushed from, where that was a file or a folder."""
+        return self._database.rows(source_statements.SOURCES)
+
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are.
 
@@ -197,6 +213,11 @@ class Catalog:
     def knows(self, name: str) -> bool:
         """Whether there has ever been a version of this name."""
         return bool(self._database.rows(statements.MODEL, name=name))
+
+    def next_number(self, name: str) -> int:
+        """Return the number that the next new version of a name gets."""
+        rows = self._database.rows(statements.MODEL, name=name)
+        return rows[0].next_number if rows else 1
 
     def holds(self, new: NewVersion, manifest: Manifest) -> bool:
         """Whether ``add_version``, which checks it, would find that the name has this version already."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
+from registry.catalog.rows import Source
 from registry.catalog.version import Condition, NewVersion
 from registry.reference import Reference
 
@@ -40,6 +41,8 @@ class Additions(Protocol):
     """How a version comes in: a push finds what is stored, writes the rest, and adds it in one transaction."""
 
     def knows(self, name: str) -> bool: ...
+    def next_number(self, name: str) -> int: ...
+    def sources(self) -> Sequence[Source]: ...
     def locate(self, digests: Iterable[str]) -> dict[str, Location]: ...
     def holds(self, new: NewVersion, manifest: Manifest) -> bool: ...
     def add_version(

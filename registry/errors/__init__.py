@@ -83,6 +83,11 @@ from registry.errors.exports import (
     CannotExport as CannotExport,
     UnknownFormat as UnknownFormat,
 )
+from registry.errors.importing import (
+    NotAFolder as NotAFolder,
+    OtherModel as OtherModel,
+    SeveralModels as SeveralModels,
+)
 from registry.errors.intake import (
     ChangedCheckpoint as ChangedCheckpoint,
     InitForInstance as InitForInstance,
