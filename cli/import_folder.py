@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .progress import progress_bar
-from .rendering import figures, number_of, print_json, say, table, warn
+from .rendering import few, figures, number_of, print_json, say, table, warn
 
 if TYPE_CHECKING:
     from registry.importing.report import ImportLine, ImportReport
@@ -56,9 +56,12 @@ def _say(report: ImportReport) -> None:
         table((("file", "verdict", "version", "metrics", ""), *rows))
     else:
         say("the folder is empty")
+    notices: dict[str, list[str]] = {}
     for line in report.lines:
         for notice in line.notices:
-            say(f"{line.path}: {notice}")
+            notices.setdefault(notice, []).append(line.path)
+    for notice, paths in notices.items():
+        say(f"{few(paths, 3)}: {notice}")
     models = report.models
     if models:
         stored = "would be stored" if report.dry_run else "stored"

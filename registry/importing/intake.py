@@ -19,7 +19,7 @@ from registry.importing.report import ImportLine, ImportReport
 from registry.importing.survey import Survey, natural
 from registry.inspection import Question
 from registry.pushing.push import push
-from registry.pushing.request import PushRequest
+from registry.pushing.request import PushRequest, name_of
 
 Progress = Callable[[int, int], object]
 _NO_JOB = timedelta(minutes=10)
@@ -39,6 +39,8 @@ def import_folder(
     status_of(root)
     if not root.is_dir():
         raise NotAFolder(str(folder))
+    if name is not None:
+        name_of(home, root, name)
     found = Survey(root, home.folder, closely=dry_run).found()
     bar = _Bar(progress, sum(line.byte_count for line in found))
     steps = plan(home, root, found, name, bar.passed)

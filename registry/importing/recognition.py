@@ -8,6 +8,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from registry.attachments.training.file import attach_file
+from registry.checkpoints.groups import can_be_weight
 from registry.checkpoints.inventory import bears_tensors
 from registry.checkpoints.mapping import OpenedFile
 from registry.checkpoints.opening import read_file
@@ -67,6 +69,7 @@ class Recognized:
     """Digest of names, dtypes, shapes and the beginnings of the values, if they were looked at: where it differs, so do
     the weights."""
     has_training: bool = False
+    """Whether the state of a training is kept beside the weights, if that was looked at."""
     byte_count: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     modified: int = 0
@@ -86,8 +89,13 @@ def recognize(place: Path, path: str, *, closely: bool = False) -> Recognized:
         files = source_files(inspection.checkpoint)
         tensors = inspection.tensors
         likeness = _likeness(tensors) if closely else ""
+        has_training = (
+            closely and bool(inspection.checkpoint.training) and attach_file(inspection).attachment is not None
+        )
     except RegistryError as error:
         return refused(Recognized(place=place, path=path, verdict="new"), error)
+    if not any(map(can_be_weight, tensors.values())):
+        return unread(place, path, "no weights", "tensors of whole numbers or of one number alone")
     shapes = {name: tensor.spec.shape for name, tensor in tensors.items()}
     return Recognized(
         place=place,
@@ -97,7 +105,7 @@ def recognize(place: Path, path: str, *, closely: bool = False) -> Recognized:
         signature=signature_of(shapes),
         shapes=shapes,
         likeness=likeness,
-        has_training=bool(inspection.checkpoint.training),
+        has_training=has_training,
         byte_count=sum({tensor.identity: tensor.spec.nbytes for tensor in tensors.values()}.values()),
         metrics=found_metrics(inspection.checkpoint, inspection.weights),
         modified=max((file.modified for file in files), default=0),

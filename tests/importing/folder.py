@@ -148,7 +148,7 @@ def mixed(folder: Path) -> Path:
     for number in range(6):
         value = {
             "epoch": number,
-            "best_acc": 0.80 + number / 100,
+            "best_acc": (80 + number) / 100,
             "val_loss": torch.tensor(0.5 - number / 10),
             "state_dict": under("module.", weights(number)),
             "lr": 0.01,
