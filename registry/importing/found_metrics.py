@@ -59,7 +59,7 @@ _PLANNED = frozenset(("max", "min", "total"))
 _TABLES = frozenset(("metrics", "metric", "scores", "results", "stats", "logs", "losses", "performance"))
 """Words of the tables that metrics stand in."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
+_CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}")
 _DEEPEST = 3
 _MOST = 100
