@@ -66,7 +66,7 @@ def shards(folder: Path, state: Mapping[str, torch.Tensor], day: int) -> Path:
     folder.mkdir(parents=True)
     names = sorted(state)
     half = len(names) // 2
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((names[:half], names[half:]), 1):
         file = f"model-{number:05}-of-00002.safetensors"
         save_file({name: state[name] for name in part}, folder / file)

@@ -6,13 +6,15 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import old_checkpoints as making
 import pytest
 from stepping import arm_calls, survives
 
-import registry.importing.intake as intake
 from registry import Registry
+from registry.importing import intake
+from registry.importing.plan import Step, plan
 from registry.importing.report import ImportReport
 
 STRIDE = int(os.environ.get("KILL_STRIDE", "4")) * 5
@@ -61,10 +63,9 @@ def test_a_file_that_vanishes_before_its_push_stops_nothing(
     tmp_path: Path, hub: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = several(tmp_path / "in")
-    plan = intake.plan
 
-    def and_then(*arguments, **options):  # type: ignore[no-untyped-def]
-        steps = plan(*arguments, **options)
+    def and_then(*arguments: Any) -> tuple[Step, ...]:
+        steps = plan(*arguments)
         (folder / "a" / "1.pth").unlink()
         return steps
 

@@ -12,7 +12,7 @@ from registry.reference import check_new_model_name
 
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
-names = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=120)
+names = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=120)
 paths = st.lists(names, min_size=1, max_size=4).map("/".join)
 models = st.lists(st.lists(st.builds(Member, path=paths, is_folder=st.booleans()), min_size=1, max_size=4), max_size=5)
 
