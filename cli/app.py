@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from .grouping import GroupedCommand
+
 COMMANDS = (
     *(
         "push",
         "import",
         "list",
+        "models",
         "show",
         "inspect",
         "load",
@@ -21,6 +24,9 @@ COMMANDS = (
         "diff",
         "export",
         "alias",
+        "tag",
+        "annotate",
+        "rename",
         "rm",
         "restore",
     ),
@@ -55,7 +61,7 @@ def build(only: str | None = None) -> typer.Typer:
         if name in GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(name)(getattr(found, module))
+            app.command(name, cls=GroupedCommand)(getattr(found, module))
     return app
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .progress import moving_bar
 from .rendering import print_json, say, size
 
@@ -16,7 +16,11 @@ def export(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; it must not exist.")],
     format: Annotated[
         str | None,
-        typer.Option("--format", help="safetensors, pth, ddp, compile or as-saved. [default: what OUT's suffix says]"),
+        typer.Option(
+            "--format",
+            help="safetensors, pth, ddp, compile or as-saved. [default: what OUT's suffix says]",
+            autocompletion=completion.formats,
+        ),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,

@@ -53,7 +53,7 @@ def _say(report: ImportReport) -> None:
         rows = [
             (line.path, line.verdict, line.ref or "", figures(line.metrics), _remark(line)) for line in report.lines
         ]
-        table((("file", "verdict", "version", "metrics", ""), *rows))
+        table((("file", "verdict", "version", "metrics", "note"), *rows), whole=("verdict", "version"))
     else:
         say("the folder is empty")
     notices: dict[str, list[str]] = {}

@@ -68,7 +68,7 @@ def inspect(
         say(note)
     if every and inspection.left_out:
         say("not stored:")
-        table([(f"  {name}", number_of(count, "tensor")) for name, count in inspection.left_out.items()])
+        table([(f"  {name}", number_of(count, "tensor")) for name, count in inspection.left_out.items()], head=False)
     _say_names(inspection, None if every else _FEW)
 
 
@@ -79,7 +79,7 @@ def _say_names(inspection: Inspection, limit: int | None) -> None:
         for name, canonical in list(names.items())[:limit]
     ]
     renamed = any(row[1] for row in rows)
-    table([row if renamed else (row[0], row[2]) for row in rows])
+    table([row if renamed else (row[0], row[2]) for row in rows], head=False)
     if len(names) > len(rows):
         say(f"  and {len(names) - len(rows)} more; --all shows them")
 

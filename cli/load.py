@@ -59,7 +59,7 @@ def load(
     how = options.one_of("--verify", verify, ("always", "once", "never", "outputs"))
     dtype = _dtype(cast) if cast is not None else None
     with moving_bar(f"loading {ref}", quiet=as_json):
-        _, report = options.registry_at(home).load(
+        _, report = options.registry_at(home, notify=lambda notice: None).load(  # which is in the report
             ref,
             model=model,
             init=options.parse_init(init, init_as),

@@ -28,9 +28,7 @@ def push(
     world_size: Annotated[
         int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
     ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="K=V", help="A figure, such as acc=0.92; may be repeated.")
-    ] = None,
+    metric: options.Metric = None,
     alias: Annotated[
         list[str] | None,
         typer.Option("--alias", metavar="A", help="An alias to point at the version; may be repeated."),
@@ -39,7 +37,7 @@ def push(
     parent: Annotated[
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
+    note: options.Note = "",
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     _verbs = Registry()  # each of `VERBS` is one of its methods
     alias = _verbs.alias
+    annotate = _verbs.annotate
     audit = _verbs.audit
     check = _verbs.check
     diff = _verbs.diff
@@ -38,16 +39,21 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    models = _verbs.models
     push = _verbs.push
+    rename = _verbs.rename
     replay = _verbs.replay
     restore = _verbs.restore
     resume = _verbs.resume
     rm = _verbs.rm
+    rollback = _verbs.rollback
     state_dict = _verbs.state_dict
+    tag = _verbs.tag
     unalias = _verbs.unalias
 
 VERBS = (
     "alias",
+    "annotate",
     "audit",
     "check",
     "diff",
@@ -60,12 +66,16 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
     "push",
+    "rename",
     "replay",
     "restore",
     "resume",
     "rm",
+    "rollback",
     "state_dict",
+    "tag",
     "unalias",
 )
 """Methods of ``Registry`` that are functions of this package too, on the default home."""

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
-from registry.catalog.version import parse_condition
+from registry.catalog.grammar import parse as parse_query
+from registry.catalog.listing import ModelSummary
+from registry.catalog.moments import moment
+from registry.catalog.page import Page
+from registry.catalog.renaming import Renamed
+from registry.catalog.trail import Event, Only
+from registry.catalog.trash import Removed
+from registry.errors.catalog import CannotRollBack
 from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
-    from registry.catalog.trail import Event
     from registry.importing.report import ImportReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    Several = list[str] | tuple[str, ...]
 
     class PushOptions(TypedDict, total=False):
         """The arguments of a push that do not decide what it returns."""
@@ -93,11 +100,15 @@ class Registry:
 
     Args:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
+        notify: called with what there is to say besides what a verb returns: that a model is called otherwise now than
+            the reference has it. ``get(ref).notices`` and the report of a ``load`` say it, too.
     """
 
     @checked
-    def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        self._home = Home(home_folder(home))
+    def __init__(
+        self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
+    ) -> None:
+        self._home = Home(home_folder(home), notify)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -381,7 +392,8 @@ class Registry:
         in train mode, each rank reading only its own part.
 
         Args:
-            ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet@4be1"``.
+            ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet:best@2026-11-01"`` (what the alias
+                was when that day ended in UTC), ``"pointnet@4be1"``; or an entry.
             model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
                 class is built. That imports it, which is done only where the rule of trust allows it: naming the class
                 here does, and so does ``REGISTRY_TRUST``.
@@ -454,26 +466,67 @@ class Registry:
 
     @checked
     def list(
-        self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
-    ) -> tuple[Entry, ...]:
-        """Return the versions, the newest first.
+        self, query: str | None = None, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the versions that a query asks for, the newest first or as it sorts them.
+
+        ``"pointnet"``, ``"team/* acc>=0.9 tag:task=seg sort:-acc"``: docs/search.md has the language.
 
         Args:
-            name: only this model.
+            query: what all of them have; by default all versions.
             trashed: those in the trash instead.
             limit: at most so many.
-            metric: only versions with such a figure: ``"acc>=0.9"``.
+            after: the ``next`` of the page before, to continue after it.
+
+        Returns:
+            A tuple of entries; its ``next`` is the token of the page that follows, or None.
 
         Raises:
-            RegistryError: there is no such name, or the condition cannot be read.
+            InvalidQuery, UnknownField: the query cannot be read; with the place in it.
+            UnknownModel: there is no such model; with the nearest names.
+            UnusablePageToken: ``after`` is not a token of this query.
         """
-        condition = parse_condition(metric) if metric is not None else None
-        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
+        asked = parse_query(query or "")
+        if asked.name is not None:
+            asked = asked.of(self._home.current(asked.name))
+        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
 
     @checked
-    def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
-        """Return the trail, the newest event first: of everything, or of one model."""
-        return self.catalog.events(parse(ref).name if ref is not None else None, limit)
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the models that have a version outside the trash, by name.
+
+        Args:
+            name: only this one, or those that fit a pattern: ``"team/*"``.
+
+        Raises:
+            UnknownModel: there is none of this name; with the nearest names.
+        """
+        return self.catalog.models(name)
+
+    @checked
+    def log(
+        self,
+        ref: str | None = None,
+        limit: int | None = None,
+        *,
+        verb: str | None = None,
+        by: str | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+    ) -> tuple[Event, ...]:
+        """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
+
+        Args:
+            verb: only events of this kind: ``"push"``, ``"alias"``, ``"tag"``, ``"rename"``.
+            by: only events of this actor: ``"user@host"``, or ``"user"`` on any host.
+            after: only from the beginning of this day on (``"2026-11-01"``), or from this moment on, in UTC.
+            before: only until the beginning of this day, or until this moment.
+
+        Raises:
+            RegistryError: there is no such name or verb, or what is given is no time.
+        """
+        only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
+        return self.catalog.events(self._home.current(parse(ref).name) if ref is not None else None, limit, only)
 
     @checked
     def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -533,38 +586,107 @@ class Registry:
         return self.get(entry.ref)
 
     @checked
+    def rollback(self, ref: str) -> Entry:
+        """Point an alias to where it pointed before, as the trail tells it, and return that version.
+
+        Called again, it goes one further back, as one undoes. An alias that was removed points where it pointed last.
+
+        Args:
+            ref: ``"pointnet:best"``.
+
+        Raises:
+            CannotRollBack: it pointed nowhere else before, or where it pointed is in the trash or gone.
+        """
+        reference = parse(ref)
+        if reference.alias is None or reference.day is not None:
+            raise CannotRollBack(ref, f"it is not an alias; write {reference.name}:ALIAS")
+        return self.catalog.roll_back(self._home.current(reference.name), reference.alias)
+
+    @checked
+    def tag(self, ref: str, tags: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> Entry:
+        """Set or remove tags of a version, and return it; ``notices`` say which were something else before.
+
+        Args:
+            tags: words by name: ``{"task": "seg"}``.
+            remove: names of tags to remove.
+
+        Raises:
+            RegistryError: there is no such version or tag, or one cannot be stored; nothing was changed.
+        """
+        return self.catalog.add_facts(self.get(ref), tags=tags, remove_tags=remove, verb="tag")
+
+    @checked
+    def annotate(
+        self, ref: str, *, metrics: Mapping[str, float] | None = None, note: str = "", remove: Sequence[str] = ()
+    ) -> Entry:
+        """Add to what is known of a version, and return it; ``notices`` say which metrics were something else before.
+
+        Args:
+            metrics: finite numbers by name.
+            note: free text, added below the note that is there.
+            remove: names of metrics to remove.
+
+        Raises:
+            RegistryError: there is no such version or metric, or one cannot be stored; nothing was changed.
+        """
+        entry = self.get(ref)
+        return self.catalog.add_facts(entry, metrics=metrics, note=note, remove_metrics=remove, verb="annotate")
+
+    @checked
+    def rename(self, old: str, new: str) -> Renamed:
+        """Give a model another name. Its versions, aliases and history stay as they are, and the old name finds them.
+
+        Nothing can be pushed to the old name from then on, and no other model is ever called so.
+
+        Raises:
+            RegistryError: there is no such model, or it cannot be called so.
+        """
+        return self.catalog.rename(old, new)
+
+    @checked
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model.
 
         Raises:
             RegistryError: there is no such alias.
         """
-        self.catalog.drop_alias(name, alias)
+        self.catalog.drop_alias(self._home.current(name), alias)
 
     @checked
-    def rm(self, ref: str, *, force: bool = False) -> Entry:
-        """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
+    def rm(self, ref: str | Several, *, force: bool = False) -> Removed:
+        """Put versions into the trash, all or none, from where ``restore`` takes them back until ``gc`` empties it.
 
         Args:
-            force: also if aliases point there; they are dropped.
+            ref: one reference, or several.
+            force: also if aliases point there, which are dropped, or if it is the base of adapters that stay.
+
+        Returns:
+            The entries, and how many bytes a ``gc`` frees that empties the trash of them.
 
         Raises:
-            RegistryError: there is no such version, or an alias points there.
+            RegistryError: one of them is not there, or is needed; nothing was removed.
         """
-        entry = self.get(ref)
-        self.catalog.trash(entry, force=force)
-        return self.catalog.resolve(parse(entry.ref), trashed=True)
+        entries = self._each(ref)
+        nbytes = self.catalog.trash(*entries, force=force)
+        return Removed(tuple(self.catalog.resolve(entry.ref, trashed=True) for entry in entries), nbytes)
+
+    @overload
+    def restore(self, ref: str) -> Entry: ...
+
+    @overload
+    def restore(self, ref: Several) -> tuple[Entry, ...]: ...
 
     @checked
-    def restore(self, ref: str) -> Entry:
-        """Take a version out of the trash.
+    def restore(self, ref: str | Several) -> Entry | tuple[Entry, ...]:
+        """Take versions out of the trash, all or none, and return the entry of one reference, or those of several.
 
         Raises:
-            RegistryError: it is not there, or was collected.
+            RegistryError: one of them is not there, or was collected; nothing was restored.
         """
-        entry = self.catalog.resolve(parse(ref), trashed=True)
-        self.catalog.restore(entry)
-        return self.get(entry.ref)
+        entries = self._each(ref, trashed=True)
+        self.catalog.restore(*entries)
+        found = tuple(self.catalog.resolve(entry.ref) for entry in entries)
+        return found[0] if isinstance(ref, str) else found
 
     @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
@@ -612,6 +734,12 @@ class Registry:
             repaired = put_right(self._home, report, sources)
             report = replace(audit(self._home, ref, classes=classes, progress=progress), repaired=repaired)
         return audit_outputs(self._home, report, audited(self._home, ref)) if run else report
+
+    def _each(self, refs: str | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
+        """Return the versions that references name, each once."""
+        given = (refs,) if isinstance(refs, str) else refs
+        found = (self._home.resolve(ref, trashed=trashed) for ref in given)
+        return tuple({entry.identity: entry for entry in found}.values())
 
     @checked
     def doctor(self) -> tuple[Finding, ...]:

@@ -102,9 +102,9 @@ def named(database: Database, before: str = "") -> frozenset[str]:
     return frozenset(found)
 
 
-def needed_by(database: Database, name: str, number: int) -> frozenset[str]:
+def needed_by(database: Database, uid: str, number: int) -> frozenset[str]:
     """Return the blobs that the table says a version needs."""
-    return frozenset(row.digest for row in database.rows(statements.BLOBS_OF_VERSION, name=name, number=number))
+    return frozenset(row.digest for row in database.rows(statements.BLOBS_OF_VERSION, uid=uid, number=number))
 
 
 def tensors_in(database: Database, blob: str) -> dict[str, int]:

@@ -25,6 +25,8 @@ class Entry(Facts):
     """Of the model: what it is in every home, whatever it is called there."""
     sealed_as: str
     """The model's name when the version was made."""
+    former_names: tuple[str, ...] = ()
+    """What the model was called before; by these it is found still."""
     metrics: Mapping[str, float]
     tags: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[str, ...] = ()
@@ -36,8 +38,8 @@ class Entry(Facts):
     reused: bool = False
     """Set on what ``push`` returns when the name already had these weights."""
     notices: tuple[str, ...] = ()
-    """Set on what ``push`` returns: what it has to say of the file, such as objects in it that were not read, and of a
-    version that was there already, whose metrics it changed."""
+    """What there is to say besides: on what ``push`` returns of the file, such as objects in it that were not read; of
+    a version that was there already, which metrics and tags were changed; and that its model has another name now."""
 
     @property
     def source_sha256(self) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
 from registry.catalog.rows import Source
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ class Versions(Protocol):
     """Which versions there are, and what each is: what a load asks."""
 
     def resolve(self, reference: Reference | str, *, trashed: bool = False) -> Entry: ...
+    def current(self, name: str) -> str: ...
     def entries(
         self,
         name: str | None = None,
         *,
         trashed: bool = False,
         limit: int | None = None,
-        metric: Condition | None = None,
     ) -> tuple[Entry, ...]: ...
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...

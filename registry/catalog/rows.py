@@ -50,6 +50,40 @@ class Name(NamedTuple):
     name: str
 
 
+class Named(NamedTuple):
+    """A model and what it is called."""
+
+    id: int
+    name: str
+
+
+class Former(NamedTuple):
+    """What a model was called before."""
+
+    name: str
+    former: str
+
+
+class Numbered(NamedTuple):
+    """A version by what its model is called."""
+
+    name: str
+    number: int
+
+
+class SizedBlob(NamedTuple):
+    """A blob and its bytes, wherever it came from."""
+
+    digest: str
+    nbytes: int
+
+
+class Verb(NamedTuple):
+    """Of an event."""
+
+    verb: str
+
+
 class Digest(NamedTuple):
     """Of a blob."""
 
@@ -89,6 +123,7 @@ class LiveModel(NamedTuple):
     """A model with versions outside the trash."""
 
     name: str
+    uid: str
     live: int
     newest: int
     changed_at: str
@@ -116,6 +151,7 @@ class Held(NamedTuple):
 
     id: int
     model_id: int
+    name: str
     trashed_at: str | None
     purged_at: str | None
     weights: str

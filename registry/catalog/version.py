@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.catalog.facts import Facts, encode_init
-from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric, InvalidTag
+from registry.errors.catalog import ContradictoryChange, InvalidFact, InvalidMetric, InvalidTag
 from registry.reference import check_alias, check_model_name
 
 MOST_NOTE_BYTES = 10_000
@@ -16,7 +16,6 @@ _MOST_INIT_BYTES = 1_000_000
 _METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
 _TAG_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _LONGEST_TAG = 256
-_CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,17 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return dict(tags)
 
 
+def check_apart(kind: str, new: Mapping[str, object], removed: Collection[str]) -> None:
+    """Refuse to set and to remove one thing at once.
+
+    Raises:
+        ContradictoryChange
+    """
+    for key in removed:
+        if key in new:
+            raise ContradictoryChange(kind, key)
+
+
 def check_note(note: str) -> str:
     """Return a note that can be stored.
 
@@ -105,39 +115,3 @@ def check_note(note: str) -> str:
     if "\0" in note:
         raise InvalidFact("note", "it contains a NUL character; take it out")
     return note
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a metric must be for a version to be listed."""
-
-    key: str
-    operator: str
-    """One of ``>=``, ``<=``, ``>``, ``<``, ``=``."""
-    value: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that fit."""
-        low = high = self.value
-        if self.operator in (">", ">="):
-            low, high = (low if "=" in self.operator else math.nextafter(low, math.inf)), math.inf
-        elif self.operator in ("<", "<="):
-            low, high = -math.inf, (high if "=" in self.operator else math.nextafter(high, -math.inf))
-        return low, high
-
-
-def parse_condition(text: str) -> Condition:
-    """Read ``acc>=0.9``.
-
-    Raises:
-        InvalidCondition: it is no key, operator and finite number.
-    """
-    match = _CONDITION.fullmatch(text)
-    try:
-        value = float(match[3]) if match else math.nan
-    except ValueError:
-        value = math.nan
-    if match is None or not math.isfinite(value):
-        raise InvalidCondition(text)
-    return Condition(match[1], "=" if match[2] == "==" else match[2], value)

@@ -24,31 +24,40 @@ from registry.errors.canonical import (
     WrongDeclaration as WrongDeclaration,
 )
 from registry.errors.catalog import (
+    AbsentFact as AbsentFact,
     AliasedVersion as AliasedVersion,
     AmbiguousDigest as AmbiguousDigest,
+    CannotRollBack as CannotRollBack,
     ChangedVersion as ChangedVersion,
+    ContradictoryChange as ContradictoryChange,
     DatabaseBusy as DatabaseBusy,
     DatabaseChanged as DatabaseChanged,
     DatabaseDamaged as DatabaseDamaged,
     DatabaseFull as DatabaseFull,
+    FormerName as FormerName,
     HomeReadOnly as HomeReadOnly,
     HomeUnusable as HomeUnusable,
     InvalidAlias as InvalidAlias,
-    InvalidCondition as InvalidCondition,
     InvalidFact as InvalidFact,
     InvalidMetric as InvalidMetric,
     InvalidModelName as InvalidModelName,
     InvalidReference as InvalidReference,
     InvalidTag as InvalidTag,
+    InvalidTime as InvalidTime,
     NamedLikeAFile as NamedLikeAFile,
+    NameTaken as NameTaken,
+    NeededBase as NeededBase,
     NewerDatabase as NewerDatabase,
     NoLiveVersion as NoLiveVersion,
     NotARegistry as NotARegistry,
+    NothingThatDay as NothingThatDay,
     NotInTrash as NotInTrash,
     OlderDatabase as OlderDatabase,
     PurgedVersion as PurgedVersion,
+    SameName as SameName,
     TrashedVersion as TrashedVersion,
     UnknownModel as UnknownModel,
+    UnknownVerb as UnknownVerb,
     UnknownVersion as UnknownVersion,
 )
 from registry.errors.checkpoints import (
@@ -150,6 +159,11 @@ from registry.errors.outputs import (
     UnusableExample as UnusableExample,
 )
 from registry.errors.root import RegistryError as RegistryError
+from registry.errors.search import (
+    InvalidQuery as InvalidQuery,
+    UnknownField as UnknownField,
+    UnusablePageToken as UnusablePageToken,
+)
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
     JobNeedsModel as JobNeedsModel,

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from registry.catalog.blobs import decode
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion, HomeUnusable
 from registry.modules.building.trust import Recorded
+from registry.reference import Reference
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +79,13 @@ class Home:
 
     Args:
         folder: where it is.
+        notify: called, once each, with what there is to say of references, such as that a model has another name now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
         self.folder = folder
+        self._notify = notify
+        self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
@@ -112,13 +117,27 @@ class Home:
             self._catalog.close()
         self._catalog = None
 
-    def resolve(self, ref: str) -> Entry:
-        """Return a version's entry.
+    def resolve(self, ref: Reference | str, *, trashed: bool = False) -> Entry:
+        """Return a version's entry; with ``trashed``, of one in the trash too.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self.catalog.resolve(ref)
+        entry = self.catalog.resolve(ref, trashed=trashed)
+        for what in entry.notices:
+            self._say(what)
+        return entry
+
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        now = self.catalog.current(name)
+        if now != name:
+            self._say(notice(name, now))
+        return now
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
@@ -186,6 +205,11 @@ class Home:
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
         return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+
+    def _say(self, what: str) -> None:
+        if self._notify is not None and what not in self._notices:
+            self._notices.add(what)
+            self._notify(what)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         with self._unless_removed(entry):

@@ -6,7 +6,7 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from registry.catalog.entry import Entry
@@ -73,6 +73,21 @@ def reference(value: object) -> str:
     if isinstance(value, os.PathLike):
         raise Refused("give a reference such as 'pointnet:v3'; a file is pushed first, or compared with check")
     return text("pointnet:v3")(value.ref if isinstance(value, Entry) else value)
+
+
+def reference_or_several(value: object) -> str | tuple[str, ...]:
+    """Take a reference, or several, and leave whether it is one."""
+    if isinstance(value, (str, os.PathLike, Entry)):
+        return reference(value)
+    found = tuple(reference(each) for each in _each(value, (str, Entry), "give references such as ['pointnet:v3']"))
+    if not found:
+        raise Refused("give at least one reference, such as 'pointnet:v3'")
+    return found
+
+
+def time(value: object) -> str | date:
+    """Take a day or a moment, as a text or an object; the grammar of a text is the catalog's to say."""
+    return value if isinstance(value, date) else text("2026-11-01")(value)
 
 
 def path(value: object) -> str:
@@ -174,6 +189,13 @@ def function(value: object) -> Callable[..., Any]:
     """Take something that can be called."""
     if not callable(value):
         raise Refused("give a function of (bytes done, bytes in all)")
+    return value
+
+
+def listener(value: object) -> Callable[..., Any]:
+    """Take something that can be called with a text."""
+    if not callable(value):
+        raise Refused("give a function of one text, such as print")
     return value
 
 

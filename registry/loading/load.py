@@ -261,7 +261,11 @@ def load_here(
             check=version.check,
         )
     return target.module if isinstance(target, Built) else target, replace(
-        report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=version.verified
+        report,
+        ref=entry.ref,
+        digest=entry.digest,
+        notices=(*entry.notices, *notices, *report.notices),
+        verified=version.verified,
     )
 
 

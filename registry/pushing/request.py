@@ -21,8 +21,8 @@ from registry.reference import (
     check_alias,
     check_model_name,
     check_new_model_name,
-    is_named_like_a_file,
-    same_name_as_file_stem,
+    file_stem,
+    may_be_new,
 )
 
 if TYPE_CHECKING:
@@ -108,13 +108,15 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     """Return the model's name: the given one, else the file's stem.
 
     Raises:
-        InvalidModelName: it is no legal name, or a new model may not bear it.
+        InvalidModelName, NamedLikeAFile: it is not a legal name, or a new model may not bear it.
+        FormerName: a model had it before.
         NameNeeded: none was given for an object in memory.
     """
-    if name is not None:
-        check_model_name(name)
-    elif isinstance(source, (str, os.PathLike)):
-        name = same_name_as_file_stem(source)
-    else:
-        raise NameNeeded("an object in memory")
-    return name if is_named_like_a_file(name) and home.catalog.knows(name) else check_new_model_name(name)
+    if name is None:
+        if not isinstance(source, (str, os.PathLike)):
+            raise NameNeeded("an object in memory")
+        name = file_stem(source)
+    if may_be_new(name):
+        return name
+    # A model that was named before this rule keeps its name.
+    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)

@@ -127,7 +127,7 @@ def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:
     if ref is None:
         return (*home.catalog.entries(), *home.catalog.entries(trashed=True))
     reference = parse(ref)
-    return home.catalog.entries(reference.name) if reference.is_name else (home.catalog.resolve(reference),)
+    return home.catalog.entries(home.current(reference.name)) if reference.is_name else (home.resolve(reference),)
 
 
 def audit_outputs(home: Home, report: AuditReport, entries: Sequence[Entry]) -> AuditReport:

@@ -16,6 +16,8 @@ import pytest
 import torch
 from invocation import COMMAND, run
 
+from registry import Registry
+
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
@@ -133,9 +135,12 @@ def test_no_bar_is_drawn_into_a_pipe() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_log_of_a_name_without_events_says_so(home: Path) -> None:
+def test_a_log_of_nothing_says_so_and_one_of_an_unknown_name_fails_and_names_what_is_near(home: Path) -> None:
     assert run("log", home=home).stdout == "nothing has happened yet\n"
-    assert run("log", "net", home=home).stdout == "nothing has happened to net\n"
+    Registry(home).push({"a": torch.ones(1)}, "team/pointnet")
+    assert run("log", "--verb", "gc", home=home).stdout == "no event matches\n"
+    said = run("log", "pointnett", home=home, expect=1)
+    assert said.stderr == "registry: there is no model 'pointnett'; did you mean team/pointnet?\n"
 
 
 def test_an_export_that_cannot_be_written_is_one_sentence(net: Path, home: Path) -> None:

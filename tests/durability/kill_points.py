@@ -30,6 +30,16 @@ def _trashed(hub: Registry) -> None:
     hub.rm("net:v2")
 
 
+def _renamed(hub: Registry) -> None:
+    _versions(hub)
+    hub.rename("net", "team/net")
+
+
+def _moved(hub: Registry) -> None:
+    _versions(hub)
+    hub.alias("net:v2", "best")
+
+
 def _damaged(hub: Registry) -> None:
     """The head of the second version has a flipped bit, and its file was given an orphan as a twin before."""
     _versions(hub)
@@ -64,6 +74,11 @@ SCENARIOS = {
     "alias": Scenario(_versions, lambda hub: hub.alias("net:v3", "best")),
     "unalias": Scenario(_versions, lambda hub: hub.unalias("net", "best")),
     "rm": Scenario(_versions, lambda hub: hub.rm("net:v1", force=True)),
+    "rm of several": Scenario(_versions, lambda hub: hub.rm(["net:v1", "net:v2"], force=True)),
+    "rename": Scenario(_versions, lambda hub: hub.rename("net", "team/net")),
+    "rename back": Scenario(_renamed, lambda hub: hub.rename("team/net", "net")),
+    "rollback": Scenario(_moved, lambda hub: hub.rollback("net:best")),
+    "tag": Scenario(_versions, lambda hub: hub.tag("net:v1", {"task": "seg"})),
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
@@ -99,7 +114,8 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         left = files(home)
     check_whole(hub)
     assert files(home) == left, "reading and auditing remove nothing"
-    after = push(hub, 99)
+    # Whether a rename was done before the kill or not, the name of now is the one that is pushed to.
+    after = push(hub, 99, name=hub.catalog.current("net") if hub.log() else "net")
     check_weights(hub, after.ref, 99)
     assert files(home) >= left, "a push removes nothing of another"
     check_collected(hub)

@@ -162,7 +162,7 @@ def test_a_push_of_a_file_keeps_its_date_too(hub: Registry, tmp_path: Path) -> N
 
 def test_found_metrics_can_be_searched(old: Path, hub: Registry) -> None:
     hub.import_folder(old)
-    assert [entry.ref for entry in hub.list(metric="best_acc>=0.84")] == ["pointnet:v6", "pointnet:v5"]
+    assert [entry.ref for entry in hub.list("best_acc>=0.84 sort:-best_acc")] == ["pointnet:v6", "pointnet:v5"]
 
 
 def test_one_name_takes_all_of_a_folder_of_one_model(old: Path, hub: Registry) -> None:

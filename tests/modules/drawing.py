@@ -229,8 +229,8 @@ class OnAFunction(Base):
         def shift(x: Any) -> Any:
             return x
 
-        self.shift: Any = shift
-        self.shift.order = torch.randperm(50).tolist()
+        vars(shift)["order"] = torch.randperm(50).tolist()
+        self.shift = shift
 
 
 @draws("probe.grad")
