@@ -23,6 +23,7 @@ COMMANDS = (
         "log",
         "diff",
         "export",
+        "copy",
         "alias",
         "tag",
         "annotate",

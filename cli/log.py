@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from . import completion, options
-from .rendering import figures, local, print_json, say, table
+from .rendering import local, print_json, say, table
+
+_FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 
 def log(
@@ -33,8 +35,9 @@ def log(
 ) -> None:
     """Show who did what, and when.
 
-    Every change is there: push, tag, annotate, alias, unalias, rename, rm, restore, gc and repair. `registry audit`
-    checks that none was altered or taken out.
+    Every change is there: push, copy, tag, annotate, alias, unalias, rename, rm, restore, gc and repair.
+    `registry audit` checks that none was altered or taken out. Of a copied version, what happened to it elsewhere is
+    there, too.
 
     Example: registry log pointnet --verb alias --by $USER --after 2026-11-01
     """
@@ -46,6 +49,7 @@ def log(
         is_filtered = any(each is not None for each in (verb, by, after, before))
         say("no event matches" if is_filtered else "nothing has happened yet")
         return
+    came = any(event.origin is not None for event in events)
     rows = [
         (
             local(event.at),
@@ -53,23 +57,27 @@ def log(
             event.verb,
             event.reference or event.name or "",
             (event.digest or "")[:12],
+            *([event.origin or ""] if came else []),
             _worded(event.details),
         )
         for event in events
     ]
-    table((("when", "who", "verb", "version", "digest", "details"), *rows), spare=("digest",))
+    head = ("when", "who", "verb", "version", "digest", *(["in"] if came else []), "details")
+    table((head, *rows), spare=("digest",))
     if len(events) == limit:
         say(f"the newest {limit}; --limit shows more")
 
 
 def _worded(details: object) -> str:
-    """Word an event's details; a record's digest and a model's uid are for the audit to read."""
+    """Word an event's details; what tells which version it is, is for the audit to read."""
     if not isinstance(details, Mapping):
         return ""
-    return " ".join(
-        f"{key}={_value(value)}" for key, value in details.items() if value and key not in ("record", "uid")
-    )
+    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key not in _FOR_THE_AUDIT)
 
 
 def _value(value: object) -> str:
-    return figures(value).replace(" ", ",") if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ",".join(
+            f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items()
+        )
+    return str(value)

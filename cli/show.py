@@ -51,6 +51,7 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",
+        "copied from": entry.copied_from or "",
         "note": " ".join(entry.note.splitlines()),
     }
     width = max(map(len, facts))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     annotate = _verbs.annotate
     audit = _verbs.audit
     check = _verbs.check
+    copy = _verbs.copy
     diff = _verbs.diff
     doctor = _verbs.doctor
     export = _verbs.export
@@ -56,6 +57,7 @@ VERBS = (
     "annotate",
     "audit",
     "check",
+    "copy",
     "diff",
     "doctor",
     "export",

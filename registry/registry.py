@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, cast, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.copying.report import CopyReport
     from registry.importing.report import ImportReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
@@ -571,6 +572,53 @@ class Registry:
         from registry.loading.export import export
 
         return export(self._home, ref, out, format)
+
+    @checked
+    def copy(
+        self,
+        refs: str | os.PathLike[str] | Entry | Sequence[str | os.PathLike[str] | Entry] | None,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        update: bool = False,
+        without_base: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Copy versions with everything that belongs to them to another home, into a bundle, or out of one.
+
+        A version is the same wherever it lies; where it is there already, nothing is written but the metrics, tags,
+        note and aliases that it lacks. It keeps its number where that is free and larger than all of the model there,
+        and gets the next one otherwise. What the trail here tells of it becomes its history there.
+
+        Args:
+            refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
+                everything that is live here.
+            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
+                bundles are taken into this home.
+            name: the model's name there, instead of its own.
+            update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
+            without_base: leave out the versions whose weights these are adapters of.
+            dry_run: only say what would be copied.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            DamagedBundle: a bundle is not as it was written; nothing was taken from it.
+            RegistryError: the copy stopped at a version; those before it are there, whole, and a second call goes on.
+        """
+        from registry.copying.copy import copy
+
+        given = cast("Sequence[str | os.PathLike[str]] | None", refs)
+        return copy(
+            self._home,
+            given,
+            to,
+            name=name,
+            update=update,
+            without_base=without_base,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     # Keeping order
 

@@ -25,6 +25,7 @@ from registry.catalog.access import text
 from registry.catalog.amendments import Amendments
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
@@ -128,6 +129,8 @@ class Catalog(Amendments):
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
+        Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
+
         Raises:
             ChangedVersion: as ``manifest``.
         """
@@ -137,7 +140,7 @@ class Catalog(Amendments):
             manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
-        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
+        return manifest, {kind: bodies[kind] for kind in (*DECISIVE, blobs.PLACES) if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
@@ -151,10 +154,14 @@ class Catalog(Amendments):
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         """Return the newest events first, of one model by whatever name it has or had, or of all.
 
+        Where none are chosen, those are among them that came with copied versions.
+
         Raises:
             UnknownModel, UnknownVerb: there is no such name, or verb.
         """
-        return trail.events(self._database, None if name is None else self._names(name), limit, only or Only())
+        names = None if name is None else self._names(name)
+        found = trail.events(self._database, names, limit, only or Only())
+        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
 
     def pushes(self, entry: Entry) -> int:
         """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
@@ -190,6 +197,11 @@ class Catalog(Amendments):
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
+
+    @property
+    def copies(self) -> Copies:
+        """What leaves for other homes, and comes from them."""
+        return Copies(self._database, self._change)
 
     # Changes
 

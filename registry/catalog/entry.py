@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from registry.catalog.facts import Facts, Identity
+from registry.catalog.facts import Facts, Identity, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +53,6 @@ class Entry(Facts):
 
     @property
     def identity(self) -> Identity:
-        """Which version it is, in every home."""
-        return Identity(self.uid, self.version, self.record_digest)
+        """Which version it is, in every home: of a copied one, what its first home called it."""
+        origin = Origin.decode(self.origin)
+        return origin.identity if origin is not None else Identity(self.uid, self.version, self.record_digest)

@@ -95,7 +95,9 @@ class History:
             self.uids[event.name] = str(details.get("uid") or _uid(event.hash))
         told = self.versions.get(event.reference)
         if told is None:
-            told = Told(event.id, event.digest, str(details.get("record")), event.at, event.name)
+            # A copied version was made when it was pushed, wherever that was.
+            made = str(details.get("created_at", event.at)) if event.verb == "copy" else event.at
+            told = Told(event.id, event.digest, str(details.get("record")), made, event.name)
             self.versions[event.reference] = told
         told.last, told.facts = event.id, event.facts
         if event.facts is not None and self.covered_from is None:
@@ -119,7 +121,9 @@ class History:
             told.metrics = {key: value for key, value in {**told.metrics, **metrics}.items() if value is not None}
         if isinstance(tags := details.get("tags"), dict):
             told.tags = {key: value for key, value in {**told.tags, **tags}.items() if value is not None}
-        if isinstance(note, str) and note:
+        if isinstance(note, str) and note and event.verb == "copy":
+            told.note = note
+        elif isinstance(note, str) and note:
             told.note = f"{told.note}\n\n{note}" if told.note else note
 
     def _rename(self, old: str, new: str) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.rows import Source
 from registry.catalog.version import NewVersion
@@ -83,5 +84,12 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Protocol):
+class Exchange(Protocol):
+    """What leaves for other homes, and comes from them."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+
+class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Protocol):
     """One registry's catalog."""

@@ -44,6 +44,15 @@ class Version(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
 
+class WholeVersion(Version, Protocol):
+    """A version's columns, and what its model is."""
+
+    model_id: int
+    uid: str
+    card: str | None
+    origin: str | None
+
+
 class Name(NamedTuple):
     """Of a model or an alias."""
 
@@ -116,6 +125,16 @@ class ModelItself(NamedTuple):
     name: str
     next_number: int
     uid: str
+    card: str | None
+
+
+class ModelHere(NamedTuple):
+    """One that a version is copied to."""
+
+    id: int
+    name: str
+    uid: str
+    next_number: int
     card: str | None
 
 

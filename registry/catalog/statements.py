@@ -113,7 +113,8 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
     tag = _TAGS.c.key.concat(_EQUALS).concat(_TAGS.c.value)
     tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
     kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
-        _DOCUMENTS.c.version_id == _VERSIONS.c.id, _DOCUMENTS.c.kind != "manifest", _DOCUMENTS.c.kind != "build"
+        _DOCUMENTS.c.version_id == _VERSIONS.c.id,
+        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
     )
     place = [] if by_place is None else [ids.c.place]
     order = [each.desc() if by_place else each for each in place]

@@ -37,6 +37,8 @@ class Event:
     """Of the version's weights."""
     details: Mapping[str, Any] = field(default_factory=dict)
     hash: str = ""
+    origin: str | None = None
+    """The home in whose trail it stands, of an event that came with a copied version; None in this home's own."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def append(
         "previous": previous,
         "facts": told,
     }
-    row["hash"] = _hash(row)
+    row["hash"] = event_hash(row)
     change.connection.run(event_statements.ADD_EVENT, **row)
     change.connection.run(event_statements.MOVE_TRAIL_END, length=row["id"], hash=row["hash"])
 
@@ -171,7 +173,7 @@ def check(
                 yield Flaw(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
             elif names is None and row.previous != previous:
                 yield Flaw(f"event {row.id}", "it does not follow from the event before it, which was changed")
-            if _hash(row._asdict()) != row.hash:
+            if event_hash(row._asdict()) != row.hash:
                 yield Flaw(f"event {row.id}", "it was changed after it was written")
             number, previous = row.id, row.hash
             tell(row)
@@ -195,7 +197,7 @@ def end(database: Database) -> tuple[int, str]:
 _COVERED = ("id", "at", "actor", "verb", "name", "reference", "digest", "details", "previous")
 
 
-def _hash(row: Mapping[str, Any]) -> str:
+def event_hash(row: Mapping[str, Any]) -> str:
     """Digest an event; its facts count where it has some, so that events of before they were kept have their hash."""
     covered = [row[column] for column in _COVERED] + ([] if row["facts"] is None else [row["facts"]])
     # Bytes where an edit put them into a text's place have a text, too.

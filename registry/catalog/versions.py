@@ -291,8 +291,8 @@ def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Se
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
     change.connection.run(statements.REPLACE_MANIFEST, version=version.id, body=manifest.encode())
-    documents = _documents(change, version)
-    beside = {blob for kind in DECISIVE if kind in documents for blob in decode(documents[kind]).blobs}
+    documents = blobs.decode_documents(_documents(change, version))
+    beside = {blob for document in documents.values() for blob in document.blobs}
     change.connection.run(statements.PURGE_NEEDS, version=version.id)
     blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})
     trail.append(change, "repair", version)

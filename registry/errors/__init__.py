@@ -85,6 +85,17 @@ from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,
 )
+from registry.errors.copying import (
+    DamagedBundle as DamagedBundle,
+    NewerBundle as NewerBundle,
+    NoSuchBundle as NoSuchBundle,
+    NotABundleName as NotABundleName,
+    NotAPlace as NotAPlace,
+    NothingToCopy as NothingToCopy,
+    NotServed as NotServed,
+    SameHome as SameHome,
+    SeveralModels as SeveralModels,
+)
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
 )

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from registry.catalog.blobs import decode
+from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
@@ -180,10 +180,11 @@ class Home:
         """
         from registry.attachments.attachment import StoredAttachment, values_of
 
-        body = self.catalog.document(entry, kind)
-        if body is None:
+        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
+        documents = decode_documents({each: body for each, body in found.items() if body is not None})
+        if kind not in documents:
             return None
-        manifest = decode(body)
+        manifest = documents[kind]
         return StoredAttachment(self.tensors(entry, manifest, verify), values_of(manifest))
 
     def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
@@ -204,7 +205,7 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
 
     def _say(self, what: str) -> None:
         if self._notify is not None and what not in self._notices:

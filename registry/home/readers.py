@@ -119,6 +119,20 @@ def reference_or_path(value: object) -> str | os.PathLike[str]:
     raise Refused("give a reference such as 'pointnet:v3' or a path such as './best.pth'")
 
 
+def references_or_paths(value: object) -> tuple[str | os.PathLike[str], ...] | None:
+    """Take references and paths, each as it is spelled; one by itself is one, and None is everything."""
+    if value is None:
+        return None
+    wanted = "give references such as ['pointnet:v3'], or bundles such as ['pointnet.bundle']"
+    return tuple(reference_or_path(each) for each in _each(value, (str, os.PathLike, Entry), wanted))
+
+
+def path_as_spelled(value: object) -> str | os.PathLike[str]:
+    """Take a path, and leave it as it is spelled, which decides what it is."""
+    found = path(value)
+    return value if isinstance(value, os.PathLike) else found
+
+
 def truth(value: object) -> bool:
     """Take True or False."""
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):

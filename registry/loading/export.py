@@ -99,19 +99,19 @@ def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None
             raise CannotExport(
                 str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
             )
-        with _new_file(path) as file:
+        with new_file(path) as file:
             _stream(file, home, entry, plan(manifest))
     else:
         import torch
 
         state = _renamed(format, home.tensors(entry, manifest), manifest, entry.unwrapping)
-        with _new_file(path) as file:
+        with new_file(path) as file:
             torch.save(state, file)
     return path
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
+def new_file(path: Path) -> Iterator[Path]:
     """Give a file to write to, which has the name when all is written, and is gone if that fails.
 
     Raises:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from blake3 import blake3
 
 from registry.tensors.dtypes import ITEM_SIZES
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def is_digest(text: object) -> bool:
+    """Whether something is a digest: 64 hexadecimal digits, in lower case."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def check_digest(text: str) -> str:
+    """Return a digest.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not is_digest(text):
+        raise ValueError("a name that is no digest")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

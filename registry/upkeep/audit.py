@@ -9,8 +9,10 @@ from typing import Any
 
 from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
+from registry.catalog.blobs import decode_documents
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts
 from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
@@ -164,14 +166,14 @@ def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | 
         manifest, documents = catalog.manifest_and_documents(entry)
         if wrong := row_fault(entry, manifest, documents):
             return wrong
-        return (manifest, *(Manifest.decode(body) for body in documents.values()))
+        return (manifest, *decode_documents(documents).values())
     except RegistryError as error:
         return str(error)
     except ValueError:
         return "what it keeps beside its weights cannot be read"
 
 
-def undecodable(entry: Entry, manifests: Sequence[Manifest]) -> list[str]:
+def undecodable(entry: Facts, manifests: Sequence[Manifest]) -> list[str]:
     """Return which values of a version a load could not read: each is decoded, which makes plain data and runs nothing.
 
     Their digests say that they are as they were written, and not that what was written is sound.
@@ -232,7 +234,7 @@ class _Files:
     def misplaced(self, damaged: Set[str]) -> list[Fault]:
         """Return what the catalog says, and is not so, of files that no version at hand needs and a push may share."""
         left = {blob for blob, _ in self._catalog.places().values()} | self._catalog.referenced_blobs()
-        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged)}
+        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged, key=str)}
         # Not of a file that was collected meanwhile.
         known = self._catalog.known_blobs() if any(found.values()) else {}
         return [Fault("catalog", "table", what) for blob, faults in found.items() if blob in known for what in faults]

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import event_statements, name_statements, rows, statements
+from registry.catalog import copy_statements, event_statements, name_statements, rows, statements
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
 from registry.catalog.rows import Reading
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, selection
 
-MODULES = (statements, event_statements, name_statements)
+MODULES = (copy_statements, statements, event_statements, name_statements)
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
@@ -95,6 +95,7 @@ def database(tmp_path_factory):
         *("events_after(('net',),)", "facts_after('net',)"),
         *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),
         *("moves(('net',), 'best')", "events(('net',), 5)", "NEEDED_BY_TRASH_ALONE", "LIVE_ADAPTERS"),
+        *("WHOLE_ROW", "WITH_RECORD", "EVENTS_OF", "MODEL_OF_UID", "LIVE_WITH_WEIGHTS"),
     ],
 )
 def test_lookups_and_searches_use_an_index(database, name):
@@ -126,4 +127,4 @@ def test_every_reading_statement_gives_the_rows_that_it_is_annotated_with():
     for statement, row in rows_of:
         columns = tuple(statement.selected_columns.keys())
         declared = tuple(get_type_hints(row))
-        assert set(declared) <= set(columns) if row is rows.Version else declared == columns, row
+        assert set(declared) <= set(columns) if row in (rows.Version, rows.WholeVersion) else declared == columns, row

@@ -28,6 +28,7 @@ COMMANDS = (
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "copy net ./copy --dry-run",
     "gc --dry-run",
     "import folder --dry-run",
     "doctor",

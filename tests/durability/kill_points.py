@@ -55,6 +55,53 @@ def _damaged(hub: Registry) -> None:
     path.write_bytes(content)
 
 
+def _beside(hub: Registry) -> Registry:
+    """Give the home of a colleague: some of the same versions, some others, one kept with its training state."""
+    return Registry(hub.home.parent / "colleague")
+
+
+def _colleague(hub: Registry) -> None:
+    shutil.rmtree(hub.home.parent / "colleague", ignore_errors=True)
+    theirs = _beside(hub)
+    push(theirs, 1, aliases=["best"])
+    theirs.copy(None, hub.home)
+    push(theirs, 2, parent="net:v1", tags={"task": "seg"})
+    push(theirs, 3, name="other", aliases=["last"])
+    push(hub, 4)
+    theirs.copy(None, _bundle(hub))
+    theirs.close()
+
+
+def _bundle(hub: Registry) -> Path:
+    return hub.home.parent / "theirs.bundle"
+
+
+def _pack(hub: Registry) -> None:
+    path = hub.home.parent / "ours.bundle"
+    path.unlink(missing_ok=True)
+    hub.copy(None, path)
+
+
+def _is_all_there(hub: Registry) -> None:
+    """What was killed and begun again is done; both sides are whole."""
+    theirs = _beside(hub)
+    check_whole(theirs)
+    assert {entry.identity for entry in theirs.list()} <= {entry.identity for entry in hub.list()}
+    assert hub.get("other:last").note == "seed 3"
+    theirs.close()
+
+
+def _is_whole_or_none(hub: Registry) -> None:
+    """A bundle that has its name is one."""
+    path, there = hub.home.parent / "ours.bundle", hub.home.parent / "there"
+    if path.exists():
+        shutil.rmtree(there, ignore_errors=True)
+        taken = Registry(there)
+        assert len(taken.copy(path).of("copied")) == 3
+        check_whole(taken)
+        taken.close()
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A verb to be killed, in a home prepared for it, or in none yet."""
@@ -63,6 +110,9 @@ class Scenario:
     act: Callable[[Registry], object]
     is_damaged: bool = False
     """Whether the home needs a repair before it is whole."""
+    begun_again: bool = False
+    """Whether it is done again after the kill, before what is beside the home is looked at."""
+    check: Callable[[Registry], object] = lambda hub: None
 
 
 SCENARIOS = {
@@ -82,6 +132,13 @@ SCENARIOS = {
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
+    "copy to a home": Scenario(
+        _colleague, lambda hub: _beside(hub).copy(None, hub.home), begun_again=True, check=_is_all_there
+    ),
+    "copy from a bundle": Scenario(
+        _colleague, lambda hub: hub.copy(_bundle(hub)), begun_again=True, check=_is_all_there
+    ),
+    "copy into a bundle": Scenario(_versions, _pack, check=_is_whole_or_none),
     "audit --repair": Scenario(_damaged, lambda hub: hub.audit(repair=True), is_damaged=True),
 }
 
@@ -114,6 +171,10 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         left = files(home)
     check_whole(hub)
     assert files(home) == left, "reading and auditing remove nothing"
+    if scenario.begun_again:
+        scenario.act(hub)
+        left = files(home)
+    scenario.check(hub)
     # Whether a rename was done before the kill or not, the name of now is the one that is pushed to.
     after = push(hub, 99, name=hub.catalog.current("net") if hub.log() else "net")
     check_weights(hub, after.ref, 99)

@@ -47,6 +47,17 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hub.rename("team/first", "first-draft")
     hub.rename("first-draft", "team/final")
     push(hub, 8, name="team/final", aliases=["best"])
+    # A copied job, some of whose tensors lie here elsewhere than where it was pushed.
+    colleague = Registry(home.parent / "colleague")
+    model, optimizer, _ = freeze.job()
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    colleague.push(model, "job", optimizer=optimizer, metrics={"loss": 0.25}, tags=TAGS)
+    [first, *_] = optimizer.state_dict()["state"].values()
+    hub.push({"buffer": first["momentum_buffer"]}, "net")
+    colleague.copy("job", home)
+    assert hub.catalog.document(hub.get("job"), "places") is not None
+    colleague.close()
     hub.catalog.close()
     assert Registry(home).audit().is_clean
     return home
