@@ -265,7 +265,7 @@ class Registry:
             why, and ``is_complete`` is then false.
 
         Raises:
-            SeveralModels, OtherModel: it cannot become one model called ``name``; nothing was pushed.
+            MixedModels, OtherModel: it cannot become one model called ``name``; nothing was pushed.
             RegistryError: there is no such folder, or the home cannot be written.
         """
         from registry.importing.intake import import_folder

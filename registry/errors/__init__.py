@@ -104,9 +104,9 @@ from registry.errors.exports import (
     UnknownFormat as UnknownFormat,
 )
 from registry.errors.importing import (
+    MixedModels as MixedModels,
     NotAFolder as NotAFolder,
     OtherModel as OtherModel,
-    SeveralModels as SeveralModels,
 )
 from registry.errors.intake import (
     ChangedCheckpoint as ChangedCheckpoint,

@@ -12,7 +12,7 @@ class NotAFolder(RegistryError):
         super().__init__(f"{source} is not a folder; registry push (registry.push) takes a single file")
 
 
-class SeveralModels(RegistryError):
+class MixedModels(RegistryError):
     """A folder is to become one model, and what lies in it differs in names or shapes."""
 
     def __init__(self, name: str, one: str, other: str, difference: str, models: int) -> None:

@@ -33,7 +33,7 @@ def import_folder(
 
     Raises:
         NoSuchCheckpoint, NotAFolder: there is no such folder.
-        SeveralModels, OtherModel, InvalidModelName: it cannot become one model of this name; nothing was pushed.
+        MixedModels, OtherModel, InvalidModelName: it cannot become one model of this name; nothing was pushed.
     """
     root = Path(folder).absolute()
     status_of(root)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.catalog.rows import Source
-from registry.errors.importing import OtherModel, SeveralModels
+from registry.errors.importing import MixedModels, OtherModel
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 from registry.importing.names import Member, named
@@ -43,7 +43,7 @@ def plan(
         progress: called with the bytes of each checkpoint that is known already.
 
     Raises:
-        SeveralModels, OtherModel: it cannot become one model of this name.
+        MixedModels, OtherModel: it cannot become one model of this name.
     """
     steps = _known(home, [Step(line) for line in found], name, progress)
     models: dict[str, list[Step]] = {}
@@ -123,13 +123,13 @@ def _one(home: Home, name: str, models: Mapping[str, Sequence[Step]]) -> list[st
     """Return the given name for the one model that there is.
 
     Raises:
-        SeveralModels, OtherModel: there are several, or the name has another.
+        MixedModels, OtherModel: there are several, or the name has another.
     """
     fresh = {signature: steps for signature, steps in models.items() if any(step.is_push for step in steps)}
     firsts = [next(step.found for step in steps if step.is_push) for steps in fresh.values()]
     if len(firsts) > 1:
         one, other = firsts[:2]
-        raise SeveralModels(name, one.path, other.path, difference(one.shapes, other.shapes), len(firsts))
+        raise MixedModels(name, one.path, other.path, difference(one.shapes, other.shapes), len(firsts))
     if firsts and home.catalog.count(name):
         ref, shapes = _shapes(home, name)
         if signature_of(shapes) != firsts[0].signature:

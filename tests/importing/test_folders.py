@@ -171,7 +171,7 @@ def test_one_name_takes_all_of_a_folder_of_one_model(old: Path, hub: Registry) -
 
 
 def test_one_name_for_two_models_is_refused_before_anything_is_stored(old: Path, hub: Registry) -> None:
-    with pytest.raises(errors.SeveralModels, match=r"cls_model.pth and det_model.pth.*\[7, 8\] and \[9, 8\]"):
+    with pytest.raises(errors.MixedModels, match=r"cls_model.pth and det_model.pth.*\[7, 8\] and \[9, 8\]"):
         hub.import_folder(old, name="all")
     assert entries(hub) == {}
 
