@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.checkpoints.folders import INDEXES, SINGLE
+from registry.checkpoints.mapping import is_regular
 from registry.importing.recognition import Recognized, recognize, unread
 from registry.importing.units import unit_of
 from registry.reference import is_named_like_a_file
@@ -102,7 +103,7 @@ class Survey:
         """Return what lies beside the one file of a folder and is named like a checkpoint, too."""
         beside = [place / name for name in sorted(names) if name not in (*SINGLE, *INDEXES)]
         loose = [file for file in beside if is_named_like_a_file(file.name) and file not in line.files]
-        return {file: self._recognized(file) for file in loose if file.is_file() and not file.is_symlink()}
+        return {file: self._recognized(file) for file in loose if is_regular(file) and not file.is_symlink()}
 
     def _entry(
         self, place: Path, entry: os.DirEntry[str], inside: _Inside | None, met: dict[Path, Recognized]
@@ -117,7 +118,7 @@ class Survey:
             if inside is None:
                 yield self._unread(place, self._of_link(place))
             return
-        if place.is_dir():
+        if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises where the system refuses
             self._left.append((place, inside))
             return
         line = met.get(place) or self._recognized(place)
@@ -136,7 +137,7 @@ class Survey:
 
     def _of_link(self, place: Path) -> str:
         target = Path(os.path.realpath(place))
-        if not target.exists():
+        if not os.path.exists(target):  # noqa: PTH110 - as above
             return "a link that leads nowhere"
         if target.is_relative_to(self._real_root):
             return f"a link to {target.relative_to(self._real_root)}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from registry.checkpoints.folders import FSDP_FOLDER, INDEXES, LATEST, SINGLE
-from registry.checkpoints.mapping import is_regular
+from registry.checkpoints.formats.sharded import is_index
+from registry.checkpoints.mapping import open_span
 from registry.checkpoints.parts import METADATA
+from registry.errors.root import RegistryError
 
 Unit = Literal["whole", "single", "unpacked"]
 """``whole``: its pieces are no checkpoints by themselves. ``single``: a file in it has the weights, and others beside
@@ -34,11 +35,9 @@ def unit_of(folder: Path, names: Collection[str]) -> Unit | None:
 def _is_index(folder: Path, name: str) -> bool:
     if name in INDEXES:
         return True
-    if not name.endswith(".index.json") or not is_regular(folder / name):
-        return False
     try:
-        return isinstance(json.loads((folder / name).read_bytes()).get("weight_map"), dict)
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return name.endswith(".index.json") and is_index(open_span(folder / name))
+    except RegistryError:
         return False
 
 
