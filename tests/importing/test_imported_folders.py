@@ -328,6 +328,26 @@ def test_objects_without_a_tensor_are_no_weights(hub: Registry, tmp_path: Path) 
     assert line.verdict == "no weights"
 
 
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.place,)
+
+
+def test_nothing_of_a_file_is_run(hub: Registry, tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    making.put(tmp_path / "in" / "net.pth", {"model": making.weights(1), "epoch": Trap(sprung), "acc": 0.5}, 1)
+    making.put(tmp_path / "in" / "trap.pth", Trap(sprung), 1)
+    report = hub.import_folder(tmp_path / "in")
+    assert {line.path: line.verdict for line in report.lines} == {"net.pth": "new", "trap.pth": "no weights"}
+    assert report.lines[0].metrics == {"acc": 0.5}
+    assert not sprung.exists()
+
+
 def test_one_progress_runs_over_the_bytes_of_all_files(old: Path, hub: Registry) -> None:
     seen: list[tuple[int, int]] = []
     report = hub.import_folder(old, progress=lambda done, total: seen.append((done, total)))
