@@ -31,7 +31,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("gc", "demo", "doctor"),
+    *("prune", "blame", "card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 

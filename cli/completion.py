@@ -118,7 +118,7 @@ def queries(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 @_quietly
 def formats(ctx: typer.Context, incomplete: str) -> tuple[str, ...]:
     """Complete a format of ``export``."""
-    return ("safetensors", "pth", "ddp", "compile", "as-saved")
+    return ("safetensors", "pth", "ddp", "compile", "as-saved", "hf")
 
 
 @contextlib.contextmanager

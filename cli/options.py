@@ -93,6 +93,18 @@ Weights = Annotated[
         help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
     ),
 ]
+Builder = Annotated[
+    str | None,
+    typer.Option(
+        "--builder",
+        metavar="LIBRARY",
+        help="What makes the model of its configuration: transformers, diffusers, timm, peft, or none. "
+        "[default: the library that wrote the folder]",
+    ),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="Of an adapter of PEFT: the version that it is put on.")
+]
 ExampleFile = Annotated[
     Path | None,
     typer.Option(

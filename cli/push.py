@@ -37,7 +37,12 @@ def push(
     parent: Annotated[
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="ID", help="The training run that it is of; retention goes by it.")
+    ] = None,
     note: options.Note = "",
+    builder: options.Builder = None,
+    base: options.Base = None,
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,
@@ -51,6 +56,9 @@ def push(
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
     `registry.load` can build it. Weights that the name has already make no new version.
+
+    A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
+    the model's card. The library that wrote it makes the model of it again.
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
@@ -74,8 +82,11 @@ def push(
             tags=options.parse_tags(tag),
             aliases=alias or (),
             parent=parent,
+            run=run,
             note=note,
             force_new=force_new,
+            builder=builder,
+            base=base,
             example=options.parse_example(example, example_shape, seed),
             progress=progress,
         )

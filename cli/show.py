@@ -76,6 +76,8 @@ def _training(registry: Registry, entry: Entry) -> list[str]:
 
 def _construction(entry: Entry) -> str:
     """Word how the model is made, as Python has it."""
+    if entry.builder is not None:
+        return f"{entry.model_class or 'a model'}, made by {entry.builder} of its configuration"
     if entry.model_class is None:
         return "not known"
     if entry.init_as == "unknown":

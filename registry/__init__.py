@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     alias = _verbs.alias
     annotate = _verbs.annotate
     audit = _verbs.audit
+    blame = _verbs.blame
+    card = _verbs.card
     check = _verbs.check
     copy = _verbs.copy
     diff = _verbs.diff
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     load = _verbs.load
     log = _verbs.log
     models = _verbs.models
+    prune = _verbs.prune
     push = _verbs.push
     rename = _verbs.rename
     replay = _verbs.replay
@@ -56,6 +59,8 @@ VERBS = (
     "alias",
     "annotate",
     "audit",
+    "blame",
+    "card",
     "check",
     "copy",
     "diff",
@@ -69,6 +74,7 @@ VERBS = (
     "load",
     "log",
     "models",
+    "prune",
     "push",
     "rename",
     "replay",

@@ -92,6 +92,16 @@ def test_a_folder_with_another_training_state_is_another_source(hub: Registry, t
     assert digests[0] != digests[1]
 
 
+def test_a_folder_with_another_configuration_is_another_source(hub: Registry, tmp_path: Path) -> None:
+    digests = []
+    for number in (1, 2):
+        place = tmp_path / f"step{number}"
+        old_checkpoints.put(place / "model.safetensors", old_checkpoints.weights(1), 1)
+        (place / "config.json").write_text(f'{{"depth": {number}}}')
+        digests.append(hub.push(place).source_digest)
+    assert digests[0] != digests[1]
+
+
 @pytest.mark.parametrize("seconds", [-2_000_000_000, 0, 4_000_000_000])
 def test_a_file_of_any_date_can_be_pushed(seconds: int, hub: Registry, tmp_path: Path) -> None:
     file = old_checkpoints.put(tmp_path / "net.pth", old_checkpoints.weights(1), 1)

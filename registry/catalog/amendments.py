@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from registry.catalog import aliases, lookup, renaming, trail, trash, versions
+from registry.catalog import aliases, cards, lookup, renaming, trail, trash, versions
 from registry.catalog.access import Access
 from registry.catalog.change import hold
 from registry.catalog.entry import Entry
@@ -66,6 +66,18 @@ class Amendments(Access):
         check_model_name(name)
         with self._change() as change:
             aliases.drop(change, lookup.current(change.connection, name), check_alias(alias))
+
+    def set_card(self, name: str, text: str) -> None:
+        """Give a model a card; an empty text takes it away.
+
+        Raises:
+            UnknownModel: there is no such name.
+            InvalidFact: it is too long, or is no text.
+        """
+        check_model_name(name)
+        cards.check_card(text)
+        with self._change() as change:
+            cards.set_card(change, lookup.current(change.connection, name), text)
 
     def roll_back(self, name: str, alias: str) -> Entry:
         """Point an alias to where it pointed before, and return that version.

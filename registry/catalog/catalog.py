@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from registry.catalog import (
     blobs,
     bookkeeping,
-    event_statements,
+    cards,
     listing,
     lookup,
     name_statements,
@@ -27,6 +27,7 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
+from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
@@ -94,6 +95,19 @@ class Catalog(Amendments):
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""
         return listing.count(self._database, name, trashed)
+
+    def with_weights(self, digest: str) -> Entry | None:
+        """Return the newest live version of whatever name that has weights of this digest, or None."""
+        found = listing.read(self._database.rows(statements.WHOLE_WITH_WEIGHTS, weights=digest))
+        return found[0] if found else None
+
+    def card(self, name: str) -> str | None:
+        """Return what a model's users should know, in Markdown, or None.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        return cards.card(self._database, self.current(name))
 
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
         """Return the names that have a live version; of one name, or of a pattern in which ``*`` is any characters.
@@ -163,10 +177,10 @@ class Catalog(Amendments):
         found = trail.events(self._database, names, limit, only or Only())
         return self.copies.with_histories(found, limit) if only in (None, Only()) else found
 
-    def pushes(self, entry: Entry) -> int:
-        """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        statement = event_statements.pushes((entry.name, *entry.former_names), entry.version)
-        return self._database.rows(statement)[0].total
+    @property
+    def lineage(self) -> Lineage:
+        """What comes from what: parents, bases, the versions of a run."""
+        return Lineage(self._database)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

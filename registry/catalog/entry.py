@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from registry.catalog.facts import Facts, Identity, Origin
+from registry.notebook import called, figures, html_facts, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,33 @@ class Entry(Facts):
     notices: tuple[str, ...] = ()
     """What there is to say besides: on what ``push`` returns of the file, such as objects in it that were not read; of
     a version that was there already, which metrics and tags were changed; and that its model has another name now."""
+
+    def __repr__(self) -> str:
+        aliases = f"({', '.join(self.aliases)})" if self.aliases else ""
+        state = "in the trash" if self.trashed_at is not None else ""
+        return called(self, self.ref, self.digest[:12], figures(self.metrics), aliases, state)
+
+    def __str__(self) -> str:
+        return self.ref
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "digest": self.digest,
+            "aliases": ", ".join(self.aliases),
+            "metrics": figures(self.metrics),
+            "tags": words(self.tags),
+            "class": self.model_class or "",
+            "wrapper": self.wrapper,
+            "tensors": f"{self.tensor_count:,}, {self.parameter_count:,} elements, {self.byte_count:,} bytes",
+            "kept with it": ", ".join(self.attachments),
+            "epoch": self.epoch,
+            "step": self.step,
+            "parent": self.parent,
+            "source": self.source_name,
+            "pushed": f"{self.created_at:%Y-%m-%d %H:%M} UTC by {self.creator}",
+            "note": self.note,
+        }
+        return html_facts(self.ref, facts)
 
     @property
     def source_sha256(self) -> str | None:

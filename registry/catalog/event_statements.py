@@ -77,11 +77,4 @@ def moves(names: Sequence[str], alias: str, *, oldest_first: bool = False) -> Re
     return found.order_by(_EVENTS.c.id if oldest_first else _EVENTS.c.id.desc()).limit(200)
 
 
-def pushes(names: Sequence[str], number: int) -> Reading[rows.Total]:
-    """Return the statement for how often a version was pushed."""
-    references = [f"{name}:v{number}" for name in names]
-    is_push = (_EVENTS.c.verb == "push") & _EVENTS.c.reference.in_(references)
-    return select(func.count().label("total")).select_from(_EVENTS).where(_of_names(names), is_push)
-
-
 VERBS: Reading[rows.Verb] = select(_EVENTS.c.verb).distinct().order_by(_EVENTS.c.verb)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from registry.catalog.entry import Entry
+from registry.catalog.listed import Listing
 from registry.errors.search import UnusablePageToken
 
 
-class Page(tuple[Entry, ...]):
+class Page(Listing, tuple[Entry, ...]):
     """Entries, and what to give as ``after`` to get those that follow."""
 
     next: str | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
+from registry.catalog.lineage import Lineage
 from registry.catalog.rows import Source
 from registry.catalog.version import NewVersion
 from registry.reference import Reference
@@ -36,6 +37,8 @@ class Versions(Protocol):
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...
     def document(self, entry: Entry, kind: str) -> bytes | None: ...
+    def with_weights(self, digest: str) -> Entry | None: ...
+    def card(self, name: str) -> str | None: ...
 
 
 class Additions(Protocol):
@@ -72,6 +75,14 @@ class Collections(Protocol):
     def write_lock(self) -> AbstractContextManager[None]: ...
 
 
+class Descents(Protocol):
+    """What comes from what, and what goes together."""
+
+    @property
+    def lineage(self) -> Lineage: ...
+    def trash(self, *entries: Entry, force: bool = False) -> int: ...
+
+
 class Audits(Protocol):
     """Whether the tables say what the trail, the manifests and the files say; and how they are put right."""
 
@@ -91,5 +102,5 @@ class Exchange(Protocol):
     def copies(self) -> Copies: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Exchange, Protocol):
+class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Exchange, Protocol):
     """One registry's catalog."""

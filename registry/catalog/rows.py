@@ -205,6 +205,15 @@ class Twin(NamedTuple):
     init: str
     init_as: str
     unwrapping: str
+    builder: str | None
+    base: str | None
+
+
+class Card(NamedTuple):
+    """What a model's users should know."""
+
+    id: int
+    card: str | None
 
 
 class Source(NamedTuple):
@@ -314,6 +323,32 @@ class TrailEnd(NamedTuple):
 
     length: int
     hash: str
+
+
+class Descent(NamedTuple):
+    """A version and what it was made from."""
+
+    uid: str
+    name: str
+    number: int
+    parent: str | None
+    parent_uid: str | None
+    parent_number: int | None
+    parent_record: str | None
+    base: str | None
+
+
+class Details(NamedTuple):
+    """Of an event, as JSON."""
+
+    details: str
+
+
+class Bytes(NamedTuple):
+    """A blob and how large it is."""
+
+    digest: str
+    nbytes: int
 
 
 class JournalMode(NamedTuple):

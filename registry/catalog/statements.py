@@ -228,6 +228,8 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 MODEL: Reading[rows.Model] = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(
     _same("name", _MODELS.c.name)
 )
+CARD: Reading[rows.Card] = select(_MODELS.c.id, _MODELS.c.card).where(_same("name", _MODELS.c.name))
+SET_CARD = update(_MODELS).where(_same("model", _MODELS.c.id))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS: Reading[rows.Twin] = (
@@ -239,6 +241,8 @@ SAME_WEIGHTS: Reading[rows.Twin] = (
         _VERSIONS.c.init,
         _VERSIONS.c.init_as,
         _VERSIONS.c.unwrapping,
+        _VERSIONS.c.builder,
+        _VERSIONS.c.base,
     )
     .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())
@@ -268,6 +272,7 @@ WITH_RECORD: Reading[rows.Identified] = (
 WITH_WEIGHTS: Reading[rows.Id] = (
     select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), IS_LIVE).order_by(_VERSIONS.c.id.desc())
 )
+WHOLE_WITH_WEIGHTS: Reading[rows.Version] = whole(WITH_WEIGHTS.limit(1))
 
 # Aliases
 

@@ -16,6 +16,7 @@ _MOST_INIT_BYTES = 1_000_000
 _METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
 _TAG_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _LONGEST_TAG = 256
+_RUN = _METRIC_KEY
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class NewVersion:
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """Bodies by kind: ``"training"``, ``"example"``."""
+    card: str | None = None
+    """The model's card from now on; None leaves the one that it has."""
 
     def check(self) -> None:
         """Refuse what the catalog could not keep as it is.
@@ -115,3 +118,13 @@ def check_note(note: str) -> str:
     if "\0" in note:
         raise InvalidFact("note", "it contains a NUL character; take it out")
     return note
+
+
+def check_run(run: str | None) -> None:
+    """Refuse an id of a training run that could not be searched for.
+
+    Raises:
+        InvalidFact: it breaks the grammar.
+    """
+    if run is not None and not re.fullmatch(_RUN, run):
+        raise InvalidFact("run", "an id is 1 to 128 ASCII letters, digits or _./@%:+- and begins with none of ./@%:+-")

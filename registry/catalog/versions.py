@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
-from registry.catalog import aliases, blobs, renaming, statements, trail
+from registry.catalog import aliases, blobs, cards, renaming, statements, trail
 from registry.catalog.blobs import decode
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
@@ -93,6 +93,8 @@ def admit(
         same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
         if same is not None:
             notices = _add_facts(change, same, candidate)
+            if new.card is not None:
+                cards.set_card(change, new.name, new.card)
             _put_right(change, same, candidate.manifest, new_blobs)
             return Admitted(same.id, True, notices)
     if model is None:
@@ -127,6 +129,8 @@ def admit(
     trail.append(change, "push", version, details)
     for alias in new.aliases:
         aliases.point(change, version, alias)
+    if new.card is not None:
+        cards.set_card(change, new.name, new.card)
     return Admitted(version_id)
 
 
@@ -200,7 +204,8 @@ def _figure(value: float | None) -> str:
 def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
-    trail.append(change, "push", version, {"reused": True, **details})
+    run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
+    trail.append(change, "push", version, {"reused": True, **run, **details})
     for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
     return changed(version, details)
@@ -228,6 +233,10 @@ def _same(
             init = json.loads(encode_init(new.facts.init)), new.facts.init_as
             if (
                 (new.facts.model_class is not None and new.facts.model_class != row.model_class)
+                or any(
+                    fact is not None and fact != held
+                    for fact, held in ((new.facts.builder, row.builder), (new.facts.base, row.base))
+                )
                 or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(new.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(pushed)

@@ -124,6 +124,23 @@ from registry.errors.intake import (
     UnusableInit as UnusableInit,
     UnusableModel as UnusableModel,
 )
+from registry.errors.libraries import (
+    AttachmentTooLarge as AttachmentTooLarge,
+    BaseAltered as BaseAltered,
+    BaseMissing as BaseMissing,
+    BaseNeeded as BaseNeeded,
+    BaseNotHere as BaseNotHere,
+    BuilderMismatch as BuilderMismatch,
+    BuilderNotApplicable as BuilderNotApplicable,
+    LibraryMissing as LibraryMissing,
+    LibraryRefused as LibraryRefused,
+    NotAnAdapter as NotAnAdapter,
+    OtherBase as OtherBase,
+    PipelineFolder as PipelineFolder,
+    ScalesMissing as ScalesMissing,
+    UnknownBuilder as UnknownBuilder,
+    UnsafePath as UnsafePath,
+)
 from registry.errors.models import (
     BadTarget as BadTarget,
     BrokenTie as BrokenTie,
@@ -177,10 +194,13 @@ from registry.errors.search import (
 )
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
+    InvalidStateName as InvalidStateName,
     JobNeedsModel as JobNeedsModel,
+    NoTrainerState as NoTrainerState,
     NoTrainingState as NoTrainingState,
     OptimizerMismatch as OptimizerMismatch,
     StateRefused as StateRefused,
+    UnknownState as UnknownState,
     UnprovedOrder as UnprovedOrder,
 )
 from registry.errors.trust import (
@@ -188,4 +208,15 @@ from registry.errors.trust import (
     StandardLibraryTarget as StandardLibraryTarget,
     UnreadableConfiguration as UnreadableConfiguration,
     UntrustedClass as UntrustedClass,
+)
+from registry.errors.upkeep import (
+    InvalidRule as InvalidRule,
+    MonitorNeedsMode as MonitorNeedsMode,
+    NoRule as NoRule,
+    NothingKept as NothingKept,
+    NothingToBlame as NothingToBlame,
+    PandasMissing as PandasMissing,
+    TopNeedsMetric as TopNeedsMetric,
+    TwoSettings as TwoSettings,
+    UnknownMetric as UnknownMetric,
 )

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from registry.attachments.attachment import StoredAttachment
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
+    from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
 
@@ -43,12 +45,17 @@ class OpenedVersion:
     entry: Entry
     manifest: Manifest
     tensors: Mapping[str, torch.Tensor]
-    check: Callable[[], None]
-    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    check: Callable[..., None]
+    """Waits until every byte is checked, and raises if one is not as it was stored; it may be given a function of
+    (bytes done, bytes in all)."""
     verified: bool
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
     """The class that the entry names."""
+    spec: Constructs | None = None
+    """What a library makes of what is kept beside the weights, where the entry names a builder."""
+    base: OpenedVersion | None = None
+    """Of an adapter: the version that it is put on."""
 
 
 def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
@@ -151,7 +158,13 @@ class Home:
         return manifest
 
     def tensors(
-        self, entry: Entry, manifest: Manifest, verify: Verify = "always", *, resident: bool = False
+        self,
+        entry: Entry,
+        manifest: Manifest,
+        verify: Verify = "always",
+        *,
+        resident: bool = False,
+        progress: Progress | None = None,
     ) -> Mapping[str, torch.Tensor]:
         """Return the tensors of one of an entry's manifests, or of a part of it; with ``resident``, copied.
 
@@ -160,7 +173,7 @@ class Home:
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
         opened = self._opened(entry, manifest, verify, resident)
-        opened.check()
+        opened.check(progress)
         return opened.tensors
 
     def pieces(self, entry: Entry, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
@@ -180,12 +193,15 @@ class Home:
         """
         from registry.attachments.attachment import StoredAttachment, values_of
 
-        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
-        documents = decode_documents({each: body for each, body in found.items() if body is not None})
-        if kind not in documents:
+        manifest = self.document(entry, kind)
+        if manifest is None:
             return None
-        manifest = documents[kind]
         return StoredAttachment(self.tensors(entry, manifest, verify), values_of(manifest))
+
+    def document(self, entry: Entry, kind: str) -> Manifest | None:
+        """Return the manifest of what an entry keeps beside its weights, its tensors where they lie here, or None."""
+        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
+        return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
     def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.

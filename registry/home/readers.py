@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
@@ -14,6 +15,8 @@ from registry.errors.catalog import quoted
 
 LARGEST = 2**63 - 1
 """The largest whole number that the database has room for."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _LONGEST_PATH = 4096
 """Linux's limit; a longer one would stand in whole in the system's refusal."""
@@ -197,6 +200,30 @@ def duration(least: float, example: str) -> Callable[[object], timedelta]:
         return found
 
     return read
+
+
+def period(value: object) -> timedelta:
+    """Take a time back from now: ``"30d"``, a ``timedelta``, or a number of seconds."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    try:
+        return duration(0, "604800")(value)
+    except Refused:
+        raise Refused("give a time such as '30d', '12h' or '2w', a timedelta or a number of seconds") from None
+
+
+def states(value: object) -> dict[str, Any]:
+    """Take objects with a state by name; what names may be is the training state's to say."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Refused("give objects by name such as {'loader': loader}")
+    found = {}
+    for name, owner in value.items():
+        try:
+            found[name] = stateful(name)(owner)
+        except Refused as refusal:
+            raise Refused(f"its {worded(name)} is {worded(owner)}; {refusal}") from None
+    return found
 
 
 def function(value: object) -> Callable[..., Any]:

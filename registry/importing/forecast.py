@@ -70,12 +70,12 @@ class Forecast:
     def _twin(self, found: Recognized, name: str) -> int | None:
         """Return the number of the version that a push would find, or make before this one."""
         for other, number in self._alike.get((name, found.likeness), []):
-            # A training state that the other lacks makes another version of the same weights.
-            is_less = not found.has_training or source_digest(found) == source_digest(other)
+            # A training state or a configuration that the other lacks makes another version of the same weights.
+            is_less = not found.is_more or source_digest(found) == source_digest(other)
             if is_less and self._digest(found) == self._digest(other):
                 return number
         there = self._in_home(name)
-        return there.get(self._digest(found)) if there and not found.has_training else None
+        return there.get(self._digest(found)) if there and not found.is_more else None
 
     def _in_home(self, name: str) -> dict[str, int]:
         if name not in self._there:

@@ -14,10 +14,9 @@ from registry.errors.root import RegistryError
 from registry.home.home import Home
 from registry.importing.forecast import Forecast, line_of
 from registry.importing.plan import Step, plan
-from registry.importing.recognition import refused
+from registry.importing.recognition import QUESTION, refused
 from registry.importing.report import ImportLine, ImportReport
 from registry.importing.survey import Survey, natural
-from registry.inspection import Question
 from registry.pushing.push import push
 from registry.pushing.request import PushRequest, name_of
 
@@ -75,7 +74,7 @@ def _carried_out(home: Home, step: Step, bar: _Bar) -> ImportLine:
         return line_of(step)
     found = step.found
     request = PushRequest(
-        found.place, step.name, Question(), _NO_JOB, metrics=found.metrics, progress=bar.within(found.byte_count)
+        found.place, step.name, QUESTION, _NO_JOB, metrics=found.metrics, progress=bar.within(found.byte_count)
     )
     try:
         entry = push(home, request)

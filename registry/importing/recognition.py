@@ -39,6 +39,9 @@ from registry.tensors.spec import TensorSpec, tensor_digest, weights_digest
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+QUESTION = Question(builds=False)
+"""What is asked of every file: nothing is declared, and nothing is built."""
+
 _TORCHS = tuple(suffix for suffix in CHECKPOINT_SUFFIXES if suffix not in (".bin", ".tar"))
 """Suffixes that nothing but a checkpoint has."""
 _PARTS = (OneShard, PartOfModel, ShardedTensors, ZeroShards)
@@ -68,8 +71,8 @@ class Recognized:
     likeness: str = ""
     """Digest of names, dtypes, shapes and the beginnings of the values, if they were looked at: where it differs, so do
     the weights."""
-    has_training: bool = False
-    """Whether the state of a training is kept beside the weights, if that was looked at."""
+    is_more: bool = False
+    """Whether the state of a training or configurations are kept beside the weights, if that was looked at."""
     byte_count: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     modified: int = 0
@@ -85,13 +88,11 @@ def recognize(place: Path, path: str, *, closely: bool = False) -> Recognized:
         closely: look at the beginnings of the values, too.
     """
     try:
-        inspection = examine(place, Question())
+        inspection = examine(place, QUESTION)
         files = source_files(inspection.checkpoint)
         tensors = inspection.tensors
         likeness = _likeness(tensors) if closely else ""
-        has_training = (
-            closely and bool(inspection.checkpoint.training) and attach_file(inspection).attachment is not None
-        )
+        is_more = closely and _has_more(inspection)
     except RegistryError as error:
         return refused(Recognized(place=place, path=path, verdict="new"), error)
     if not any(map(can_be_weight, tensors.values())):
@@ -105,13 +106,20 @@ def recognize(place: Path, path: str, *, closely: bool = False) -> Recognized:
         signature=signature_of(shapes),
         shapes=shapes,
         likeness=likeness,
-        has_training=has_training,
+        is_more=is_more,
         byte_count=sum({tensor.identity: tensor.spec.nbytes for tensor in tensors.values()}.values()),
         metrics=found_metrics(inspection.checkpoint, inspection.weights),
-        modified=max((file.modified for file in files), default=0),
-        saved_at=saved_at(files),
+        modified=max((file.modified for file in inspection.checkpoint.files), default=0),
+        saved_at=saved_at(inspection.checkpoint.files),
         source_uri=published_at(place),
     )
+
+
+def _has_more(inspection: Inspection) -> bool:
+    checkpoint = inspection.checkpoint
+    if inspection.documents.config or inspection.documents.tokenizer:
+        return True
+    return bool(checkpoint.training) and attach_file(inspection).attachment is not None
 
 
 def signature_of(shapes: Shapes) -> str:
@@ -135,7 +143,7 @@ def digest_of_weights(found: Recognized) -> str:
     Raises:
         RegistryError: it cannot be read to its end.
     """
-    inspection: Inspection = examine(found.place, Question())
+    inspection: Inspection = examine(found.place, QUESTION)
     digests: dict[object, str] = {}
 
     def parts() -> Iterable[tuple[str, TensorSpec, str]]:

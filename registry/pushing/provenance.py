@@ -27,15 +27,17 @@ _HUB_FOLDER = "models--"
 
 
 def source_files(checkpoint: Checkpoint) -> tuple[OpenedFile, ...]:
-    """Return the files that a checkpoint is: those of its weights, and those of the training states in its folder.
+    """Return the files that a checkpoint is: those of its weights, and what is kept with them of its folder.
 
     Raises:
         UnopenableCheckpoint: one of them cannot be opened any more.
     """
     folder = Path(checkpoint.source)
     beside = [folder / name for name in checkpoint.training if name in checkpoint.beside]
+    beside += [folder / name for name in (*checkpoint.documents.config, *checkpoint.documents.tokenizer)]
     places = [inner for place in beside for inner in (sorted(place.glob("*")) if place.is_dir() else [place])]
-    return (*checkpoint.files, *(OpenedFile(place) for place in places if is_regular(place)))
+    known = {file.path for file in checkpoint.files}
+    return (*checkpoint.files, *(OpenedFile(place) for place in places if place not in known and is_regular(place)))
 
 
 def saved_at(files: Iterable[OpenedFile]) -> str | None:

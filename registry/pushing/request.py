@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
 from registry.catalog.entry import Entry
-from registry.catalog.version import check_metrics, check_note, check_tags
+from registry.catalog.version import check_metrics, check_note, check_run, check_tags
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
@@ -49,7 +49,13 @@ class PushRequest:
     force_new: bool = False
     loop: Job = field(default_factory=Job)
     """What surrounds the model in its training."""
+    run: str | None = None
+    """Id of the training run."""
     example: object = None
+    base: str | None = None
+    """Reference of the version that an adapter is of."""
+    with_base: bool = False
+    """Whether the base of a live adapter is stored, too, where it is not here."""
     progress: Callable[[int, int], object] | None = None
 
     @property
@@ -70,6 +76,7 @@ class PushRequest:
         check_metrics(self.metrics)
         check_tags(self.tags)
         check_note(self.note)
+        check_run(self.run)
 
     def job(self) -> Job | None:
         """Return what surrounds the model in its training loop, where that is given.
@@ -77,7 +84,7 @@ class PushRequest:
         Raises:
             JobNeedsModel: with something else than a live model.
         """
-        if all(part is None for part in vars(self.loop).values()):
+        if all(part in (None, {}) for part in vars(self.loop).values()):
             return None
         if not self.is_live:
             raise JobNeedsModel(str(self.name))
@@ -93,6 +100,8 @@ class Prepared:
     attachments: Mapping[str, Attachment]
     parent: Entry | None
     world_size: int | None
+    base: str | None = None
+    """Digest of the weights that an adapter is of."""
 
     def copied(self) -> Prepared:
         """Return the same in memory that the training does not write to."""

@@ -51,7 +51,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
             beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in attachments.items()}
             manifest = _manifest(inspection, stored.tensors)
             manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in attachments.items()}
-            new = _new_version(request, prepared, manifest, manifests, saved_at(files))
+            new = _new_version(request, prepared, manifest, manifests, saved_at(inspection.checkpoint.files))
             is_there = source_digest.is_of_files and not force_new and catalog.holds(new, manifest)
             if not is_there:
                 new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
@@ -135,8 +135,11 @@ def _new_version(
         parent_uid=parent.uid if parent else None,
         parent_number=parent.version if parent else None,
         parent_record=parent.record_digest if parent else None,
+        base=prepared.base,
+        builder=recipe.builder,
         epoch=request.loop.epoch,
         step=request.loop.step,
+        run=request.run,
         saved_at=file_date,
         source_uri=published_at(request.source) if isinstance(request.source, (str, os.PathLike)) else None,
         note=request.note,
@@ -146,7 +149,9 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents)
+    return NewVersion(
+        prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from registry.tensors.spec import TensorSpec, weights_digest
+from registry.tensors.spec import TensorSpec, digest_of_named, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 
 
@@ -154,6 +154,20 @@ class Manifest:
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def digests_of(body: bytes) -> tuple[dict[str, str], str]:
+    """Return the digests of a stored manifest's tensors by name, and of the weights: all that two are compared by.
+
+    Raises:
+        ValueError: the bytes are no manifest.
+    """
+    try:
+        tensors = json.loads(zlib.decompress(body))["tensors"]
+        digests = {name: digest for name, _, _, digest, _, _ in tensors}
+        return digests, digest_of_named((name, f"{dtype}{shape}", digest) for name, dtype, shape, digest, *_ in tensors)
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"not a manifest: {error}") from error
 
 
 def blobs_named(body: bytes) -> frozenset[str]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from blake3 import blake3
 
@@ -74,7 +75,12 @@ def weights_digest(tensors: Iterable[tuple[str, TensorSpec, str]]) -> str:
 
     It is taken over the sorted names, so it does not depend on how or in which order the weights were saved.
     """
-    digest = blake3()
-    for name, spec, tensor in sorted(tensors, key=lambda item: item[0]):
-        digest.update(f"{len(name.encode())}:{name}:{spec.dtype}{list(spec.shape)}:{tensor}\n".encode())
-    return digest.hexdigest()
+    return digest_of_named((name, str(spec), tensor) for name, spec, tensor in tensors)
+
+
+def digest_of_named(tensors: Iterable[tuple[str, str, str]]) -> str:
+    """Digest a whole set of weights, from (name, spec as a text, hexadecimal tensor digest)."""
+    lines = [
+        f"{len(name.encode())}:{name}:{spec}:{tensor}\n" for name, spec, tensor in sorted(tensors, key=itemgetter(0))
+    ]
+    return blake3("".join(lines).encode()).hexdigest()

@@ -20,6 +20,7 @@ from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 from registry.home.home import Home
+from registry.notebook import called, few, html_table
 from registry.reference import parse
 from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest, StoredTensor
@@ -59,6 +60,16 @@ class AuditReport:
     """``ref: why`` of versions whose example could not be run here."""
     notes: tuple[str, ...] = ()
     """What could not be compared, which is no fault."""
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), ("version", "kind", "fault"), [(f.ref, f.kind, f.what) for f in self.faults])
+
+    def _title(self) -> str:
+        found = f"{len(self.faults)} faults in {few(self.bad_references)}" if self.faults else "no damage found"
+        return f"{self.versions} versions, {self.tensors} tensors, {self.nbytes:,} bytes checked: {found}"
 
     @property
     def is_clean(self) -> bool:
@@ -279,15 +290,15 @@ def _was_collected(catalog: CatalogProtocol, entry: Entry) -> bool:
 
 def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
     """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
-    if entry.model_class is None:
+    if entry.model_class is None or entry.builder == "peft":
         return
     from registry.canonical.match import unmet
-    from registry.loading.load import LoadRequest, specification
+    from registry.loading.libraries import recorded_spec
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 
     try:
-        spec = specification(entry, LoadRequest(), home.recorded_class(entry))
+        spec = recorded_spec(home, entry)
         wanted = expect(build(spec).module)
     except RegistryError as error:
         unchecked.append(f"{entry.ref}: {error}")

@@ -7,19 +7,25 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 
-from registry.catalog import copy_statements, event_statements, name_statements, rows, statements
+from registry.catalog import (
+    copy_statements,
+    event_statements,
+    lineage_statements,
+    name_statements,
+    rows,
+    statements,
+)
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
 from registry.catalog.rows import Reading
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, selection
 
-MODULES = (copy_statements, statements, event_statements, name_statements)
+MODULES = (copy_statements, statements, event_statements, lineage_statements, name_statements)
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
     "events_after": [(None,), (("net",),), (("net", "old"),)],
     "moves": [(("net",), "best")],
-    "pushes": [(("net", "old"), 3)],
     **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
 }  # fmt: skip
 QUERIES = (
@@ -91,6 +97,7 @@ def database(tmp_path_factory):
     "name",
     [
         *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
+        *("BY_IDENTITY", "OF_RUN", "PUSHED", "FREED"),
         *(name for name in STATEMENTS if name.startswith(("few", "selection"))),
         *("events_after(('net',),)", "facts_after('net',)"),
         *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),

@@ -28,6 +28,8 @@ COMMANDS = (
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "prune net --keep-last 1",
+    "blame net:v2",
     "copy net ./copy --dry-run",
     "gc --dry-run",
     "import folder --dry-run",

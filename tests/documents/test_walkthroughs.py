@@ -13,7 +13,6 @@ import old_checkpoints
 import pytest
 
 from registry import Registry
-from registry.cli.app import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENDS_WITH_1 = ("import ./old",)
@@ -61,9 +60,6 @@ def test_the_page_on_importing(place: Path) -> None:
     assert Registry(place / "home").get("tiny:v1").weights_key == "model"
 
 
-@pytest.mark.skipif(
-    not {"copy", "prune"} <= set(COMMANDS), reason="needs the verbs of other pages: copy, prune, alias --rollback"
-)
 def test_the_page_on_thirty_checkpoints(place: Path) -> None:
     said = follow("thirty_checkpoints.md", place)
     best = said["registry list pointnet sort:-best_acc --limit 3"]

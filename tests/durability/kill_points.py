@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push
+from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push, weights
+from safetensors.torch import save_file
 from stepping import arm_calls, arm_system_calls, build_library, environment, survives
 
 from registry import Registry
@@ -22,6 +23,11 @@ def _versions(hub: Registry) -> None:
     push(hub, 1, aliases=["best"])
     push(hub, 2)
     push(hub, 3)
+
+
+def _several(hub: Registry) -> None:
+    for seed in (1, 2, 3, 4):
+        push(hub, seed)
 
 
 def _trashed(hub: Registry) -> None:
@@ -53,6 +59,16 @@ def _damaged(hub: Registry) -> None:
     content = bytearray(path.read_bytes())
     content[location.offset] ^= 1
     path.write_bytes(content)
+
+
+def _push_folder(hub: Registry) -> None:
+    """Push a folder with a card, a configuration and a tokenizer beside its weights."""
+    folder = hub.home.with_name(f"{hub.home.name}-folder")
+    folder.mkdir(exist_ok=True)
+    save_file(weights(4), folder / "model.safetensors")
+    for name, text in {"config.json": "{}", "vocab.txt": "a b c", "README.md": "# Net"}.items():
+        (folder / name).write_text(text)
+    hub.push(folder, "net", from_="ddp", note="seed 4", metrics={"seed": 4})
 
 
 def _beside(hub: Registry) -> Registry:
@@ -110,6 +126,8 @@ class Scenario:
     act: Callable[[Registry], object]
     is_damaged: bool = False
     """Whether the home needs a repair before it is whole."""
+    left: tuple[int, ...] = ()
+    """How many versions may be in the trash afterwards; empty where that is not asked."""
     begun_again: bool = False
     """Whether it is done again after the kill, before what is beside the home is looked at."""
     check: Callable[[Registry], object] = lambda hub: None
@@ -117,6 +135,7 @@ class Scenario:
 
 SCENARIOS = {
     "first push": Scenario(None, lambda hub: push(hub, 1)),
+    "push of a folder": Scenario(_versions, _push_folder),
     "push": Scenario(_versions, lambda hub: push(hub, 4)),
     "push with aliases": Scenario(_versions, lambda hub: push(hub, 4, aliases=["best", "last"], parent="net:v1")),
     "push of another name": Scenario(_versions, lambda hub: push(hub, 4, name="other")),
@@ -130,6 +149,8 @@ SCENARIOS = {
     "rollback": Scenario(_moved, lambda hub: hub.rollback("net:best")),
     "tag": Scenario(_versions, lambda hub: hub.tag("net:v1", {"task": "seg"})),
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
+    "prune": Scenario(_versions, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 1)),
+    "prune of several": Scenario(_several, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 3)),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
     "copy to a home": Scenario(
@@ -170,6 +191,7 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         assert hub.audit(repair=True).is_clean
         left = files(home)
     check_whole(hub)
+    assert not scenario.left or len(hub.list("net", trashed=True)) in scenario.left, "all of them went, or none"
     assert files(home) == left, "reading and auditing remove nothing"
     if scenario.begun_again:
         scenario.act(hub)

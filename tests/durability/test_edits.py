@@ -14,6 +14,7 @@ import freeze
 import pytest
 import torch
 from homes import check_weights, push
+from safetensors.torch import save_file
 from sqlalchemy.dialects import sqlite
 
 from registry import Registry
@@ -38,6 +39,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     push(hub, 7, aliases=["next"])
     push(hub, 7)
     hub.push(torch.nn.Linear(2, 2), "net", example=(torch.ones(1, 2),), metrics={"loss": 0.5}, tags=TAGS)
+    push_folder(hub, home.with_name("folder"))
     hub.tag("net:v6", {"split": "a"}, remove=["task"])
     hub.annotate("net:v6", metrics={"loss": 0.4, "f1": 0.5})
     hub.annotate("net:v6", remove=["f1"])
@@ -61,6 +63,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hub.catalog.close()
     assert Registry(home).audit().is_clean
     return home
+
+
+def push_folder(hub: Registry, folder: Path) -> None:
+    """Push what has a card, files and a builder, whose library is not asked."""
+    folder.mkdir()
+    save_file({"weight": torch.ones(2)}, folder / "adapter_model.safetensors")
+    files = {"adapter_config.json": '{"peft_type": "LORA"}', "vocab.txt": "a", "README.md": "# An adapter"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert hub.push(folder, "adapter").builder == "peft"
 
 
 def tables(path: Path) -> dict[str, list[str]]:

@@ -136,9 +136,13 @@ def test_an_entry_of_before_a_rename_is_still_the_version(hub: Registry) -> None
     assert hub.log()[0].reference == "team/net:v1"
     hub.tag(entry.ref, {"task": "seg"})
     assert hub.get(entry.ref).tags == {"task": "seg"}
-    assert hub.catalog.pushes(hub.get("team/net")) == 1
-    hub.push(weights(1), "team/net")
-    assert hub.catalog.pushes(hub.get("team/net")) == 2
+    assert hub.catalog.lineage.pushed_by(entry) == {None}
+    hub.push(weights(1), "team/net", run="one")
+    hub.rename("team/net", "other")
+    hub.push(weights(1), "other", run="two")
+    assert (
+        hub.catalog.lineage.pushed_by(entry) == hub.catalog.lineage.pushed_by(hub.get("other")) == {None, "one", "two"}
+    )
 
 
 NAMES = ("a", "b", "c", "team/a")

@@ -80,8 +80,8 @@ class LocalStore(BlobStore):
         }
         verification = Verification(regions(manifest, content, status.keys() - trusted))
 
-        def check() -> None:
-            verification.wait()
+        def check(progress: Progress | None = None) -> None:
+            verification.wait(progress)
             for blob in extents.keys() - trusted:
                 stamp(self.places, blob, status[blob], extents[blob])
 
