@@ -260,6 +260,10 @@ def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_t
     assert [fault.ref for fault in hub.audit("net").faults] == ["net:next"]
     assert [fault.ref for fault in hub.audit("net:v2").faults] == []
     assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
+    assert [fault.ref for fault in hub.audit("net:v5").faults] == ["net:next"]
+    change(home, "UPDATE versions SET note = 'good' WHERE id = 2")
+    assert [fault.ref for fault in hub.audit("net:v2").faults] == ["net:v2"]
+    assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
     with closing(sqlite3.connect(home / "registry.db")) as connection:
         compiled = statements.events_after("net").compile(dialect=sqlite.dialect(paramstyle="named"))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "after": 0})

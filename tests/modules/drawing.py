@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import atexit
 import collections
+import contextvars
 import copy
 import ctypes
 import functools
@@ -15,7 +17,9 @@ import random
 import secrets
 import tempfile
 import time
+import types
 import uuid
+import weakref
 from typing import Any, ClassVar
 
 import numpy as np
@@ -291,12 +295,109 @@ class InAnObject(Base):
         self.table = collections.UserDict(order=torch.randperm(50).tolist())
 
 
+@draws("failure.order")
+class OnAnError(Base):
+    def more(self):
+        self.failure: Any = ValueError("nothing")
+        self.failure.order = torch.randperm(50).tolist()
+
+
+@draws("pick*")
+class InThePartialsFunction(Base):
+    def more(self):
+        self.pick = functools.partial(torch.randperm(50).tolist().__getitem__, 3)
+
+
+class Picking:
+    def __init__(self, order):
+        self.order = order
+
+    def pick(self):
+        return self.order
+
+
+@draws("pick*")
+class InAMethodsObject(Base):
+    def more(self):
+        self.pick = Picking(torch.randperm(50).tolist()).pick
+
+
+@draws("pick*")
+class InAMethodsFunction(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.pick = types.MethodType(lambda self, order=drawn: order, "object")
+
+
+class Naming:
+    """A hook of somebody else's, that computes nothing."""
+
+    name = "order"
+
+    def __call__(self, module, args):
+        return None
+
+
+@draws("order")
+class BesideAHook(Base):
+    def more(self):
+        self.order = torch.randperm(50).tolist()
+        self.register_forward_pre_hook(Naming())
+
+
+@draws("pick*")
+class InACache(Base):
+    def more(self):
+        self.pick = functools.lru_cache(random.random)
+        self.pick()
+
+
+@draws("pick*")
+class InAnUnboundedCache(Base):
+    def more(self):
+        self.pick = functools.lru_cache(maxsize=None)(random.random)
+        self.pick()
+
+
+SCALE: contextvars.ContextVar[torch.Tensor] = contextvars.ContextVar("scale")
+
+
+@draws("scale*")
+class InAContext(Base):
+    def more(self):
+        self.scale = SCALE
+        self.scale.set(torch.rand(3))
+
+
+class Held:
+    def __init__(self, value):
+        self.value = value
+
+
+def elsewhere(value):
+    """Hold a value where no name of a model's class leads to."""
+    atexit.register(id, value)
+    return value
+
+
+@draws("held*")
+class InAWeakReference(Base):
+    def more(self):
+        self.held = weakref.ref(elsewhere(Held(torch.randperm(50).tolist())))
+
+
+@draws("held*")
+class InAWeakTable(Base):
+    def more(self):
+        self.held = weakref.WeakValueDictionary(a=elsewhere(Held(torch.randperm(50).tolist())))
+
+
 class Slotted:
     __slots__ = ("order",)
     order: list[int]
 
 
-@draws("held*")
+@draws("held.order")
 class InSlots(Base):
     def more(self):
         self.held = Slotted()
