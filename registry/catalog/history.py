@@ -28,6 +28,7 @@ class Told:
     created_at: str
     metrics: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
+    """None where one was taken out."""
     note: str = ""
     trashed_at: str | None = None
     purged_at: str | None = None
@@ -112,7 +113,7 @@ class History:
         if isinstance(metrics, dict) and metrics:
             told.metrics = {**told.metrics, **metrics}
         if isinstance(tags := details.get("tags"), dict):
-            told.tags = {key: value for key, value in {**told.tags, **tags}.items() if value is not None}
+            told.tags = {**told.tags, **tags}
         if isinstance(note, str) and note:
             told.note = f"{told.note}\n\n{note}" if told.note else note
 

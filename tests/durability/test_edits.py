@@ -245,6 +245,15 @@ def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
     assert len(found) == 6
 
 
+def test_a_version_that_was_given_another_number_is_called_what_it_was(kept: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    change(home, "UPDATE versions SET number = 99 WHERE id = 2")
+    found = [(fault.ref, fault.what) for fault in Registry(home).audit().faults]
+    assert ("net:v99", "it is net:v2 by the trail: it was renamed by hand") in found
+    assert "net:v2" not in dict(found)
+
+
 def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(
     kept: Path, tmp_path: Path
 ) -> None:

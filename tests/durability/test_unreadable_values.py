@@ -88,7 +88,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     ),
     "a wrapper's value": ("manifest", owned, "'n_averaged'"),
     "what the first schema set aside": (
-        "unwrapping", lambda u: replace(u, own={"n_averaged": {"$": "complex", "v": ["x"]}}), "set aside as 'n_averaged'",
+        "unwrapping", lambda u: replace(u, own={"n_averaged": {"$": "complex", "v": ["x"]}}), "aside as 'n_averaged'",
     ),
     "metadata": ("manifest", lambda m: replace(m, metadata={"": {"$": "set"}}), "metadata"),
     "a training state": ("training", training({"a": {"$": "float"}}), "'scheduler'"),

@@ -240,7 +240,8 @@ def test_a_flat_parameter_of_fsdp_is_a_part(hub: registry.Registry, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "name", ["model_0-of-2.pt", "pytorch_model_1_of_4.bin", "net-02of04.pth", "rank0_of_8.pt", "step_3_of_10.pth",
-             "epoch-3-of-10.pth", "ep3-of-10.pth", "fold1of5.pt", "4 of 4.pth", "net-00003-of-10.pt", "net-3-of-00010.pt"],
+             "epoch-3-of-10.pth", "ep3-of-10.pth", "fold1of5.pt", "4 of 4.pth", "net-00003-of-10.pt",
+             "net-3-of-00010.pt"],
 )  # fmt: skip
 def test_a_file_whose_name_counts_it_is_marked_where_nothing_says_what_is_counted(
     name: str, hub: registry.Registry, tmp_path: Path
@@ -251,7 +252,8 @@ def test_a_file_whose_name_counts_it_is_marked_where_nothing_says_what_is_counte
 
 @pytest.mark.parametrize("name", [
     "consolidated.00.pth", "mp_rank_00/model.pt", "net_ep10.pth", "resnet_1-of-a-kind.pth", "rank0_best.pth",
-    "model-1-of-1.pth", "model-00001-of-00001.bin", "10-of-3.pth", "best_of_5.pth", "2of3d.pth", "proof7.pth", "turn3off5.pth", "v0of.pth",
+    "model-1-of-1.pth", "model-00001-of-00001.bin", "10-of-3.pth", "best_of_5.pth", "2of3d.pth", "proof7.pth",
+    "turn3off5.pth", "v0of.pth",
 ])  # fmt: skip
 def test_a_file_that_lies_alone_is_whole(name: str, hub: registry.Registry, tmp_path: Path) -> None:
     part(tmp_path, "net_ep20.pth")

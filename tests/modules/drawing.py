@@ -397,11 +397,23 @@ class Slotted:
     order: list[int]
 
 
+class SlottedByText(Slotted):
+    __slots__ = "noise"
+    noise: list[int]
+
+
 @draws("held.order")
 class InSlots(Base):
     def more(self):
-        self.held = Slotted()
+        self.held = SlottedByText()
         self.held.order = torch.randperm(50).tolist()
+
+
+@draws("held.noise")
+class InASlotOfItsOwn(Base):
+    def more(self):
+        self.held = SlottedByText()
+        self.held.noise = torch.randperm(50).tolist()
 
 
 @draws("act")
@@ -454,6 +466,38 @@ class TensorOnTheClass(Base):
 
     def more(self):
         type(self).table = torch.randn(3)
+
+
+class Parent(Base):
+    scale: ClassVar[list[int]]
+
+
+@draws("*.scale")
+class OnAParentsClass(Parent):
+    def more(self):
+        Parent.scale = torch.randperm(50).tolist()
+
+
+CALLED: list[int] = []
+
+
+class Shifting:
+    def __call__(self, x):
+        return x[CALLED]
+
+
+@draws("*CALLED")
+class InAGlobalThatACallNames(Base):
+    def more(self):
+        CALLED[:] = torch.randperm(50).tolist()
+        self.shift = Shifting()
+
+
+@draws("noise")
+class SeededByTheClock(Base):
+    def more(self):
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+        self.noise = torch.randn(4, generator=torch.Generator().manual_seed(time.time_ns() % (1 << 31)))
 
 
 ORDER: list[int] = []
@@ -621,6 +665,13 @@ class InitializedAfresh(Base):
         self.noise = self.fc.weight.argsort().flatten().tolist()
 
 
+class HowMany(Base):
+    def more(self):
+        count = int(torch.randint(1000, ()))
+        self.few = [nn.Identity() for _ in range(count)]
+        self.many = [nn.Identity() for _ in range(1000 - count)]
+
+
 # What differs from one construction to the next without having been drawn
 
 
@@ -679,6 +730,34 @@ class Fixed(Reading):
         self.objects = np.array([None, "x", 3], dtype=object)
         self.begun = iter([1, 2, 3])
         next(self.begun)
+
+
+@constant
+class KeptGenerators(Reading):
+    """They make values some later day, and are none."""
+
+    def more(self):
+        self.generator, self.own, self.torchs = np.random.default_rng(), random.Random(), torch.Generator()
+        self.torchs.seed()
+
+
+@constant
+class CountingTensor(Reading):
+    made = torch.zeros(1)
+
+    def more(self):
+        CountingTensor.made = CountingTensor.made + 1
+
+
+@constant
+class Unfilled(Reading):
+    def more(self):
+        def later():
+            return table
+
+        self.later = later
+        if self.training is None:
+            table = None
 
 
 @constant

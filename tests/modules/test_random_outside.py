@@ -72,6 +72,44 @@ except errors.RandomOutside as error:
     assert ended.stdout.split() == ["scale"], ended.stderr
 
 
+TABLES = {
+    "__init__": "",
+    "shifts": "SHIFT = [0]",
+    "scales": "SHIFT = [1]",
+    "nets": """
+from torch import nn
+import torch
+from kinds import scales, shifts
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        shifts.SHIFT = torch.randperm(50).tolist()
+        self.scale = scaled
+    def forward(self, x): return self.scale(x[shifts.SHIFT])
+def scaled(x):
+    from kinds.scales import SHIFT
+    return x * scales.SHIFT[0]
+""",
+}
+
+
+def test_a_global_of_another_module_of_the_package_is_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "kinds").mkdir()
+    for name, text in TABLES.items():
+        (tmp_path / "kinds" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RandomOutside) as refused:
+        fit(build(ModelSpec("kinds.nets:Net")), STATE)
+    assert [name.rpartition(".")[2] for name in refused.value.names] == ["SHIFT"]
+
+
+def test_a_list_that_is_longer_another_time_is_named_beside_one_that_is_shorter():
+    with pytest.raises(RandomOutside) as refused:
+        fit(build(ModelSpec("drawing:HowMany")), STATE)
+    assert {name.partition(".")[0] for name in refused.value.names} == {"few", "many"}
+
+
 @pytest.mark.parametrize("name", CONSTANT)
 def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process):
     report = fit(build(ModelSpec(f"drawing:{name}")), {**STATE})

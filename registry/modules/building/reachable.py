@@ -80,7 +80,7 @@ def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
         yield from (pair for pair in vars(value).items() if pair[0] not in _REGISTRIES and pair[0] not in recomputed)
     elif isinstance(value, type):
         if _package(value) in packages:
-            yield from ((name, member) for name, member in vars(value).items() if not name.startswith("__"))
+            yield from vars(value).items()
     elif isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
         yield from _numbered([*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells])
