@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import sqlite3
@@ -55,6 +56,8 @@ def others(value: object) -> Iterator[object]:
         yield value[:-1] + bytes([value[-1] ^ 1])
         yield value + b"\0"
         yield b""
+        with contextlib.suppress(UnicodeDecodeError):
+            yield value.decode()
     elif isinstance(value, str):
         yield value + "x"
         yield ""
@@ -245,13 +248,13 @@ def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
     assert len(found) == 6
 
 
-def test_a_version_that_was_given_another_number_is_called_what_it_was(kept: Path, tmp_path: Path) -> None:
+def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(kept: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(kept, home)
-    change(home, "UPDATE versions SET number = 99 WHERE id = 2")
-    found = [(fault.ref, fault.what) for fault in Registry(home).audit().faults]
-    assert ("net:v99", "it is net:v2 by the trail: it was renamed by hand") in found
-    assert "net:v2" not in dict(found)
+    change(home, "UPDATE models SET name = 'wrong' WHERE name = 'other'")
+    found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
+    assert found["wrong:v1"] == "it is other:v1 by the trail: it was renamed by hand"
+    assert "other:v1" not in found
 
 
 def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(

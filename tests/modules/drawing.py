@@ -475,7 +475,7 @@ class Parent(Base):
 @draws("*.scale")
 class OnAParentsClass(Parent):
     def more(self):
-        Parent.scale = torch.randperm(50).tolist()
+        type(self).__mro__[1].scale = torch.randperm(50).tolist()  # by no name of this module
 
 
 CALLED: list[int] = []
@@ -498,6 +498,13 @@ class SeededByTheClock(Base):
     def more(self):
         self.width = nn.init.ones_(self.fc.bias).sum().item()
         self.noise = torch.randn(4, generator=torch.Generator().manual_seed(time.time_ns() % (1 << 31)))
+
+
+@draws("noise")
+class OfNumpySeededByTheClock(Base):
+    def more(self):
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+        self.noise = np.random.RandomState(time.time_ns() % (1 << 31)).rand(3)
 
 
 ORDER: list[int] = []
@@ -523,6 +530,19 @@ class Sparse(Base):
 
 
 @draws("mask")
+class PlacesAlone(Base):
+    def more(self):
+        self.mask = torch.sparse_coo_tensor(torch.randperm(50)[None], torch.ones(50), (50,))
+
+
+@draws("mask")
+class CompressedPlacesAlone(Base):
+    def more(self):
+        self.mask = torch.sparse_csr_tensor(torch.tensor([0, 50]), torch.randperm(50).sort().values, torch.ones(50))
+        self.mask.col_indices().copy_(torch.randperm(50))
+
+
+@draws("mask")
 class Compressed(Base):
     def more(self):
         self.mask = self.fc.weight.detach().to_sparse_csr()
@@ -545,6 +565,28 @@ class QuantizedByChannel(Base):
     def more(self):
         scales = torch.tensor([0.1, 0.2])
         self.mask = torch.quantize_per_channel(torch.randn(2, 40), scales, torch.zeros(2), 0, torch.qint8)
+
+
+@draws("mask")
+class ScaleAlone(Base):
+    def more(self):
+        whole = torch.ones(4, dtype=torch.int8)
+        self.mask = torch._make_per_tensor_quantized_tensor(whole, torch.rand(()).item() + 0.1, 0)
+
+
+@draws("mask")
+class ScalesAlone(Base):
+    def more(self):
+        whole = torch.ones(2, 4, dtype=torch.int8)
+        scales = torch.rand(2, dtype=torch.float64) + 0.1
+        self.mask = torch._make_per_channel_quantized_tensor(whole, scales, torch.zeros(2, dtype=torch.long), 0)
+
+
+@draws("mask")
+class OfAnotherLibrary(Base):
+    def more(self):
+        mask = torch.randn(4, 4)
+        self.mask = mask.to_mkldnn() if torch.backends.mkldnn.is_available() else mask
 
 
 @draws("mask")
@@ -727,7 +769,7 @@ class Fixed(Reading):
         self.order = generator.permutation(9).tolist() + random.Random(3).sample(range(9), 3)
         self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
         self.noise = torch.randn(3, generator=self.torchs).to_sparse()
-        self.objects = np.array([None, "x", 3], dtype=object)
+        self.objects = np.array([None, "x", 3, [1, 2]], dtype=object)
         self.begun = iter([1, 2, 3])
         next(self.begun)
 

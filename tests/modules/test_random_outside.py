@@ -72,36 +72,43 @@ except errors.RandomOutside as error:
     assert ended.stdout.split() == ["scale"], ended.stderr
 
 
-TABLES = {
+SHIFTING = "SHIFT = [0]\ndef shift(x): return x[SHIFT]"
+PACKAGE = {
     "__init__": "",
-    "shifts": "SHIFT = [0]",
-    "scales": "SHIFT = [1]",
+    "one": SHIFTING,
+    "two": SHIFTING,
+    "three": SHIFTING,
     "nets": """
 from torch import nn
 import torch
-from kinds import scales, shifts
+from kinds import one, three, two
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.fc = nn.Linear(4, 4)
-        shifts.SHIFT = torch.randperm(50).tolist()
-        self.scale = scaled
-    def forward(self, x): return self.scale(x[shifts.SHIFT])
-def scaled(x):
-    from kinds.scales import SHIFT
-    return x * scales.SHIFT[0]
+        vars(two).update(SHIFT=torch.randperm(50).tolist())
 """,
 }
 
 
-def test_a_global_of_another_module_of_the_package_is_looked_at(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "use",
+    [
+        "    def forward(self, x): return x[two.SHIFT]",
+        "        self.shifts = lambda x: x[two.SHIFT]",
+        "        self.one, self.two, self.three = one.shift, two.shift, three.shift",
+    ],
+)
+def test_globals_of_the_package_that_functions_name_are_looked_at(use, tmp_path, monkeypatch):
     (tmp_path / "kinds").mkdir()
-    for name, text in TABLES.items():
+    for name, text in {**PACKAGE, "nets": PACKAGE["nets"] + use}.items():
         (tmp_path / "kinds" / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kinds"]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(RandomOutside) as refused:
         fit(build(ModelSpec("kinds.nets:Net")), STATE)
-    assert [name.rpartition(".")[2] for name in refused.value.names] == ["SHIFT"]
+    assert {name.rpartition(".")[2] for name in refused.value.names} == {"SHIFT"}
 
 
 def test_a_list_that_is_longer_another_time_is_named_beside_one_that_is_shorter():
