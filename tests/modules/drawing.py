@@ -11,6 +11,7 @@ import ctypes
 import functools
 import io
 import itertools
+import mmap
 import operator
 import os
 import random
@@ -65,6 +66,21 @@ class Masked(Base):
 class InMemoryFile(Base):
     def more(self):
         self.content = io.BytesIO(torch.rand(4).numpy().tobytes())
+
+
+@draws("content*")
+class InMappedMemory(Base):
+    def more(self):
+        self.content = mmap.mmap(-1, 16)
+        self.content[:] = torch.rand(4).numpy().tobytes()
+
+
+@draws("noise")
+class StateOfTheDefaultGenerator(Base):
+    def more(self):
+        generator = torch.Generator()
+        generator.set_state(torch.default_generator.get_state())
+        self.noise = torch.randn(4, generator=generator)
 
 
 @draws("failure*")
@@ -233,8 +249,9 @@ class OnAFunction(Base):
         def shift(x: Any) -> Any:
             return x
 
-        self.shift: Any = shift
-        self.shift.order = torch.randperm(50).tolist()
+        noted: Any = shift
+        self.shift = noted
+        noted.order = torch.randperm(50).tolist()
 
 
 @draws("probe.grad")
@@ -298,8 +315,9 @@ class InAnObject(Base):
 @draws("failure.order")
 class OnAnError(Base):
     def more(self):
-        self.failure: Any = ValueError("nothing")
-        self.failure.order = torch.randperm(50).tolist()
+        failure: Any = ValueError("nothing")
+        failure.order = torch.randperm(50).tolist()
+        self.failure = failure
 
 
 @draws("pick*")
@@ -432,6 +450,24 @@ class ChosenFunctions(Base):
         self.fs = [[torch.relu, torch.tanh, lambda x: x, lambda x: -x][n % 4] for n in torch.randperm(24).tolist()]
 
 
+@draws("fs*")
+class ChosenByCode(Base):
+    def more(self):
+        self.fs = [[lambda x: x, lambda x: -x][n % 2] for n in torch.randperm(24).tolist()]
+
+
+@draws("fs*")
+class ChosenByAConstant(Base):
+    def more(self):
+        self.fs = [[lambda x: x * 2, lambda x: x * 3][n % 2] for n in torch.randperm(24).tolist()]
+
+
+@draws("fs*")
+class ChosenByAName(Base):
+    def more(self):
+        self.fs = [[lambda x: x.sin(), lambda x: x.cos()][n % 2] for n in torch.randperm(24).tolist()]
+
+
 @draws("shift*")
 class Closed(Base):
     def more(self):
@@ -475,7 +511,8 @@ class Parent(Base):
 @draws("*.scale")
 class OnAParentsClass(Parent):
     def more(self):
-        type(self).__mro__[1].scale = torch.randperm(50).tolist()  # by no name of this module
+        parent: Any = type(self).__mro__[1]  # by no name of this module
+        parent.scale = torch.randperm(50).tolist()
 
 
 CALLED: list[int] = []
@@ -501,10 +538,10 @@ class SeededByTheClock(Base):
 
 
 @draws("noise")
-class OfNumpySeededByTheClock(Base):
+class AnArraySeededByTheClock(Base):
     def more(self):
         self.width = nn.init.ones_(self.fc.bias).sum().item()
-        self.noise = np.random.RandomState(time.time_ns() % (1 << 31)).rand(3)
+        self.noise = torch.randn(4, generator=torch.Generator().manual_seed(time.time_ns() % (1 << 31))).numpy()
 
 
 ORDER: list[int] = []
@@ -676,6 +713,24 @@ class Secrets(Base):
 
 
 @draws("noise")
+class AskedOfTheKernel(Base):
+    def more(self):
+        self.noise = list(os.getrandom(8)) if hasattr(os, "getrandom") else list(os.urandom(8))
+
+
+@draws("noise")
+class SeededByAState(Base):
+    def more(self):
+        self.noise = random.Random(sum(torch.get_rng_state()[:500].tolist())).sample(range(1000), 9)
+
+
+@draws("noise")
+class SeededByAStateInAnotherWord(Base):
+    def more(self):
+        self.noise = random.Random(sum(torch.random.get_rng_state()[:500].tolist())).sample(range(1000), 9)
+
+
+@draws("noise")
 class SecretBytes(Base):
     def more(self):
         self.noise = torch.frombuffer(bytearray(os.urandom(16)), dtype=torch.uint8)
@@ -792,14 +847,27 @@ class CountingTensor(Reading):
 
 
 @constant
+class InAnyOrder(Reading):
+    def more(self):
+        self.members = set(torch.randperm(4).mul(8).tolist())  # that collide
+        self.text = "\udc80"
+
+
+@constant
+class Lazy(Reading):
+    def more(self):
+        self.layers = [nn.LazyLinear(3)]
+
+
+@constant
 class Unfilled(Reading):
     def more(self):
         def later():
-            return table
+            return table  # noqa: F821
 
         self.later = later
-        if self.training is None:
-            table = None
+        table = torch.zeros(1)
+        del table
 
 
 @constant

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import drawing
@@ -118,7 +119,8 @@ def test_a_list_that_is_longer_another_time_is_named_beside_one_that_is_shorter(
 
 
 @pytest.mark.parametrize("name", CONSTANT)
-def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process):
+def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process, monkeypatch):
+    monkeypatch.setattr(tempfile, "_name_sequence", None)  # it asks for names as in a process that had none yet
     report = fit(build(ModelSpec(f"drawing:{name}")), {**STATE})
 
     assert (report.built, report.missing) == ("plain", ())

@@ -136,9 +136,13 @@ def test_secrets_are_found_in_everything_that_has_names():
 
 def test_names_that_no_attribute_could_have_stay():
     odd = Namespace(pwd="x", n=1)
-    vars(odd)[3] = vars(odd)["a b"] = 2
+    attributes: dict[Any, Any] = vars(odd)
+    attributes[3] = attributes["a b"] = 2
     kept, found = without_secrets({"odd": odd})
     assert (vars(kept["odd"]), found) == ({"n": 1, 3: 2, "a b": 2}, ("odd.pwd",))
+
+
+Point = namedtuple("Point", ["x", "pwd"])
 
 
 class Config(Namespace):
@@ -149,7 +153,7 @@ class Config(Namespace):
 
 
 def test_what_cannot_be_stored_comes_back_as_it_is():
-    point = namedtuple("Point", "x pwd")(1, "x")
+    point = Point(1, "x")
     init = {"config": Config(2), "point": point, "list": type("Own", (list,), {})([{"pwd": "x"}])}
     kept, found = without_secrets(init)
     assert found == () and all(kept[name] is init[name] for name in init)
