@@ -68,6 +68,12 @@ class InMemoryFile(Base):
         self.content = io.BytesIO(torch.rand(4).numpy().tobytes())
 
 
+@draws("empty")
+class AsAShape(Base):
+    def more(self):
+        self.empty = np.zeros((int(torch.randint(1000, ())), 0))
+
+
 @draws("content*")
 class InMappedMemory(Base):
     def more(self):
@@ -788,6 +794,8 @@ class Counting(Reading):
     made = 0
 
     def more(self):
+        torch.initial_seed()
+        torch.randn(1, generator=torch.default_generator)
         Counting.made += 1
         self.number, self.made_at = Counting.made, time.time()
         self.others = {next(_numbers): "x", f"layer{next(_numbers)}": [next(_numbers)]}
@@ -850,7 +858,7 @@ class CountingTensor(Reading):
 class InAnyOrder(Reading):
     def more(self):
         self.members = set(torch.randperm(4).mul(8).tolist())  # that collide
-        self.text = "\udc80"
+        self.texts = ["\udc80"] * 100
 
 
 @constant
@@ -890,6 +898,8 @@ class FastWithGenerators(Base):
         self.order = np.random.default_rng(3).permutation(9).tolist() + self.own.sample(range(9), 3)
         self.default = torch.Generator()
         self.noise = torch.randn(3, generator=self.default)
+        self.other = torch.randn(3, generator=torch.Generator().manual_seed(5))
+        nn.init.normal_(self.fc.weight, generator=torch.default_generator)
         self.name = uuid.uuid4().hex
         with tempfile.NamedTemporaryFile() as file:
             self.place = file.name

@@ -49,7 +49,7 @@ def is_flat(value: Any) -> bool:
 def fingerprint(value: Any, *, is_leaf: bool) -> str:
     """Return a text of a leaf's value; of anything else, whose members are values of their own, what it is."""
     text = "\0".join(_parts(value)) if is_leaf else _kind(value)
-    return text if len(text) < 100 else blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text if len(text) < 100 else blake3(text.encode()).hexdigest()
 
 
 def _bytes_of(value: Any) -> bytes:
