@@ -27,6 +27,7 @@ from benchmarks import (
     peers,
     pushing,
     racing,
+    searching,
     sharding,
 )
 from benchmarks.row import HEADINGS, Row, as_markdown
@@ -39,6 +40,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "cold": cold.rows,
     "deduplication": deduplication.rows,
     "listing": listing.rows,
+    "search": searching.rows,
     "racing": racing.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,

@@ -14,7 +14,7 @@ from benchmarks.row import Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
-from registry.catalog.version import parse_condition
+from registry.catalog.grammar import parse
 
 _MODELS = 100
 _CALLS = 100
@@ -60,7 +60,7 @@ def fill(database: Path, versions: int) -> None:
         values = ", ".join({"id": "n.value", "model_id": f"1 + (n.value - 1) % {_MODELS}", "number":
             f"1 + (n.value - 1) / {_MODELS}"}.get(name, f"v.{name}") for name in columns)  # fmt: skip
         connection.execute(
-            "INSERT INTO models SELECT value + 1, 'model-' || value, 1000000 FROM"
+            "INSERT INTO models (id, name, next_number, uid) SELECT value + 1, 'model-' || value, 1000000, value FROM"
             f" (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT {_MODELS - 1})"
             " SELECT value FROM n)"
         )
@@ -83,7 +83,7 @@ def _inside(registry: Registry, workshop: Workshop) -> Iterator[Row]:
     stored = f"{workshop.scale.versions:,} versions"
     bare = sqlite3.connect(registry.home / "registry.db", isolation_level=None)
     names = [f"model-{number % _MODELS}" for number in range(_CALLS)]
-    condition = parse_condition("accuracy>=0.9")
+    query = parse("accuracy>=0.9")
 
     def resolve() -> None:
         for name in names:
@@ -95,7 +95,7 @@ def _inside(registry: Registry, workshop: Workshop) -> Iterator[Row]:
 
     def filter_() -> None:
         for _ in names:
-            registry.catalog.entries(limit=_LIMIT, metric=condition)
+            registry.catalog.search(query, limit=_LIMIT)
 
     def filter_bare() -> None:
         for _ in names:

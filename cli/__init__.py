@@ -23,10 +23,12 @@ def _run() -> None:
     from registry.errors import RegistryError
 
     from .app import build
+    from .completion import mend_words, wanted_command
     from .rendering import shown
 
+    mend_words()
     try:
-        build(*sys.argv[1:2])(prog_name="registry")
+        build(wanted_command(sys.argv[1:]))(prog_name="registry")
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         sys.exit(1)

@@ -7,9 +7,30 @@ from typing import Annotated
 
 import typer
 
+from .grouping import GroupedCommand
+
 COMMANDS = (
-    *("push", "list", "show", "inspect", "load", "check", "audit", "log", "diff", "export", "alias", "rm", "restore"),
-    *("gc", "demo", "doctor"),
+    *(
+        "push",
+        "list",
+        "models",
+        "show",
+        "inspect",
+        "load",
+        "check",
+        "audit",
+        "log",
+        "diff",
+        "export",
+        "copy",
+        "alias",
+        "tag",
+        "annotate",
+        "rename",
+        "rm",
+        "restore",
+    ),
+    *("prune", "blame", "card", "gc", "demo", "doctor"),
 )
 """Each is a function of the same name in the module of that name."""
 
@@ -40,7 +61,7 @@ def build(only: str | None = None) -> typer.Typer:
         if name in GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(name)(getattr(found, module))
+            app.command(name, cls=GroupedCommand)(getattr(found, module))
     return app
 
 

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from . import options
+from . import completion, options
 from .rendering import few, number_of, print_json, say, table
 
 _FEW = 20
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="The version before.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The version after.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="The version before.", autocompletion=completion.references)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The version after.", autocompletion=completion.references)],
     every: options.Every = False,
     home: options.Home = None,
     as_json: options.Json = False,

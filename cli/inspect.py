@@ -25,6 +25,7 @@ def inspect(
     init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
+    builder: options.Builder = None,
     every: Annotated[bool, typer.Option("--all", help="Show every name, not only the first few.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -43,6 +44,7 @@ def inspect(
         init_as=init_as,
         init_from_file=init_from_file,
         weights=weights,
+        builder=builder,
     )
     if as_json:
         print_json(_document(inspection))
@@ -64,11 +66,17 @@ def inspect(
         say(f"tied names that the file lacks: {few(list(form.restored))}")
     if form.defaulted:
         say(f"counters that a load sets to 0: {len(form.defaulted)}")
+    documents = inspection.documents
+    for kind, files in (("configurations", documents.config), ("tokenizer", documents.tokenizer)):
+        if files:
+            say(f"{kind} kept beside them: {few(list(files))}")
+    if inspection.recipe.builder is not None:
+        say(f"made by {inspection.recipe.builder}")
     for note in inspection.notes:
         say(note)
     if every and inspection.left_out:
         say("not stored:")
-        table([(f"  {name}", number_of(count, "tensor")) for name, count in inspection.left_out.items()])
+        table([(f"  {name}", number_of(count, "tensor")) for name, count in inspection.left_out.items()], head=False)
     _say_names(inspection, None if every else _FEW)
 
 
@@ -79,7 +87,7 @@ def _say_names(inspection: Inspection, limit: int | None) -> None:
         for name, canonical in list(names.items())[:limit]
     ]
     renamed = any(row[1] for row in rows)
-    table([row if renamed else (row[0], row[2]) for row in rows])
+    table([row if renamed else (row[0], row[2]) for row in rows], head=False)
     if len(names) > len(rows):
         say(f"  and {len(names) - len(rows)} more; --all shows them")
 
@@ -100,6 +108,11 @@ def _document(inspection: Inspection) -> dict[str, Any]:
             for name, tensor in inspection.tensors.items()
         },
         "ties": inspection.ties,
+        "builder": inspection.recipe.builder,
+        "kept_beside": {
+            "config": sorted(inspection.documents.config),
+            "tokenizer": sorted(inspection.documents.tokenizer),
+        },
         "restored": form.restored,
         "defaulted": form.defaulted,
         "training": list(checkpoint.training),

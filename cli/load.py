@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .progress import moving_bar
+from .progress import progress_bar
 from .rendering import print_json, say
 
 
@@ -41,6 +41,7 @@ def load(
     cast: Annotated[
         str | None, typer.Option("--cast", metavar="DTYPE", help="Dtype of every floating-point tensor: bfloat16, ...")
     ] = None,
+    base: options.Base = None,
     verify: Annotated[
         str,
         typer.Option("--verify", metavar="HOW", help="Hash the bytes always, once or never; or replay outputs."),
@@ -58,8 +59,8 @@ def load(
     """
     how = options.one_of("--verify", verify, ("always", "once", "never", "outputs"))
     dtype = _dtype(cast) if cast is not None else None
-    with moving_bar(f"loading {ref}", quiet=as_json):
-        _, report = options.registry_at(home).load(
+    with progress_bar(f"loading {ref}", quiet=as_json) as progress:
+        _, report = options.registry_at(home, notify=lambda notice: None).load(  # which is in the report
             ref,
             model=model,
             init=options.parse_init(init, init_as),
@@ -69,7 +70,9 @@ def load(
             allow_unexpected=allow_unexpected or (),
             allow_shape=allow_shape or (),
             cast=dtype,
+            base=base,
             verify=how,
+            progress=progress,
             report=True,
         )
     if as_json:

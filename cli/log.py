@@ -7,51 +7,77 @@ from typing import Annotated
 
 import typer
 
-from . import options
-from .rendering import figures, local, print_json, say, table
+from . import completion, options
+from .rendering import local, print_json, say, table
+
+_FOR_THE_AUDIT = ("record", "uid", "created_at")
 
 
 def log(
-    ref: Annotated[str | None, typer.Argument(metavar="REF", help="Only this model.")] = None,
+    ref: Annotated[
+        str | None, typer.Argument(metavar="REF", help="Only this model.", autocompletion=completion.models)
+    ] = None,
+    verb: Annotated[
+        str | None, typer.Option("--verb", metavar="VERB", help="Only events of this kind, such as push or alias.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="USER", help="Only events of this user: USER, or USER@HOST.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="DAY", help="Only from this day on, such as 2026-11-01, in UTC.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="DAY", help="Only until this day begins, in UTC.")
+    ] = None,
     limit: options.Limit = 50,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Show who did what, and when.
 
-    Every push, alias, rm, restore, gc and repair is there; `registry audit` checks that none was altered or taken out.
+    Every change is there: push, copy, tag, annotate, alias, unalias, rename, rm, restore, gc and repair.
+    `registry audit` checks that none was altered or taken out. Of a copied version, what happened to it elsewhere is
+    there, too.
 
-    Example: registry log pointnet -n 10
+    Example: registry log pointnet --verb alias --by $USER --after 2026-11-01
     """
-    events = options.registry_at(home).log(ref, limit)
+    events = options.registry_at(home).log(ref, limit, verb=verb, by=by, after=after, before=before)
     if as_json:
         print_json(events)
         return
     if not events:
-        say("nothing has happened yet" if ref is None else f"nothing has happened to {ref}")
+        is_filtered = any(each is not None for each in (verb, by, after, before))
+        say("no event matches" if is_filtered else "nothing has happened yet")
         return
+    came = any(event.origin is not None for event in events)
     rows = [
         (
             local(event.at),
             event.actor,
             event.verb,
-            event.reference or "",
+            event.reference or event.name or "",
             (event.digest or "")[:12],
+            *([event.origin or ""] if came else []),
             _worded(event.details),
         )
         for event in events
     ]
-    table((("when", "who", "verb", "version", "digest", "details"), *rows))
+    head = ("when", "who", "verb", "version", "digest", *(["in"] if came else []), "details")
+    table((head, *rows), spare=("digest",))
     if len(events) == limit:
         say(f"the newest {limit}; --limit shows more")
 
 
 def _worded(details: object) -> str:
-    """Word an event's details; a record's digest is for the audit to read."""
+    """Word an event's details; what tells which version it is, is for the audit to read."""
     if not isinstance(details, Mapping):
         return ""
-    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key != "record")
+    return " ".join(f"{key}={_value(value)}" for key, value in details.items() if value and key not in _FOR_THE_AUDIT)
 
 
 def _value(value: object) -> str:
-    return figures(value).replace(" ", ",") if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping):
+        return ",".join(
+            f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items()
+        )
+    return str(value)

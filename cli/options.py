@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from . import completion
+from .rendering import warn
 
 if TYPE_CHECKING:
     from registry.attachments.examples.example import Example
@@ -24,7 +27,29 @@ Home = Annotated[
     typer.Option("--home", help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Ref = Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX.")]
+SELECTION, PAGING = "Selection", "Paging"
+"""Words over groups of options in a help text."""
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="NAME, NAME:v3, NAME:ALIAS[@2026-11-01] or NAME@DIGEST-PREFIX.",
+        autocompletion=completion.references,
+    ),
+]
+Refs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REF...",
+        help="NAME, NAME:v3, NAME:ALIAS or NAME@DIGEST-PREFIX; one or several.",
+        autocompletion=completion.references,
+    ),
+]
+Metric = Annotated[
+    list[str] | None, typer.Option("--metric", metavar="K=V", help="A metric, such as acc=0.92; may be repeated.")
+]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="PKG.MOD:CLASS", help="The model's class; it then judges the names."),
@@ -68,6 +93,18 @@ Weights = Annotated[
         help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
     ),
 ]
+Builder = Annotated[
+    str | None,
+    typer.Option(
+        "--builder",
+        metavar="LIBRARY",
+        help="What makes the model of its configuration: transformers, diffusers, timm, peft, or none. "
+        "[default: the library that wrote the folder]",
+    ),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="Of an adapter of PEFT: the version that it is put on.")
+]
 ExampleFile = Annotated[
     Path | None,
     typer.Option(
@@ -85,11 +122,16 @@ ExampleShape = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")]
 
 
-def registry_at(home: Path | None) -> Registry:
-    """Return the registry of a home."""
+def notice(text: str) -> None:
+    """Print what there is to say of a reference."""
+    warn(f"registry: {text}")
+
+
+def registry_at(home: Path | None, notify: Callable[[str], None] = notice) -> Registry:
+    """Return the registry of a home; what there is to say of references goes to standard error."""
     from registry.registry import Registry
 
-    return Registry(home)
+    return Registry(home, notify=notify)
 
 
 def declared(from_ddp: bool, from_single: bool, from_: str | None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -42,24 +41,6 @@ def progress_bar(doing: str, *, quiet: bool = False) -> Iterator[Callable[[int, 
         yield ignore if quiet or not is_watched() else report
     finally:
         if bar is not None:
-            bar.stop()
-
-
-@contextlib.contextmanager
-def moving_bar(doing: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show after a second that something is going on, where nobody knows how far it is."""
-    if quiet or not is_watched():
-        yield
-        return
-    bars: list[Progress] = []
-    timer = threading.Timer(_PATIENCE, lambda: bars.append(_started(doing)))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        for bar in bars:
             bar.stop()
 
 

@@ -28,9 +28,7 @@ def push(
     world_size: Annotated[
         int | None, typer.Option("--world-size", min=1, help="Number of processes that trained it.")
     ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="K=V", help="A figure, such as acc=0.92; may be repeated.")
-    ] = None,
+    metric: options.Metric = None,
     alias: Annotated[
         list[str] | None,
         typer.Option("--alias", metavar="A", help="An alias to point at the version; may be repeated."),
@@ -39,7 +37,12 @@ def push(
     parent: Annotated[
         str | None, typer.Option("--parent", metavar="REF", help="The version it was trained from.")
     ] = None,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")] = "",
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="ID", help="The training run that it is of; retention goes by it.")
+    ] = None,
+    note: options.Note = "",
+    builder: options.Builder = None,
+    base: options.Base = None,
     example: options.ExampleFile = None,
     example_shape: options.ExampleShape = None,
     seed: options.Seed = 0,
@@ -53,6 +56,9 @@ def push(
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
     `registry.load` can build it. Weights that the name has already make no new version.
+
+    A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
+    the model's card. The library that wrote it makes the model of it again.
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
@@ -76,8 +82,11 @@ def push(
             tags=options.parse_tags(tag),
             aliases=alias or (),
             parent=parent,
+            run=run,
             note=note,
             force_new=force_new,
+            builder=builder,
+            base=base,
             example=options.parse_example(example, example_shape, seed),
             progress=progress,
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,18 +15,26 @@ from typing import TYPE_CHECKING, Any
 from registry.errors.root import few as few, shown as shown, size as size
 from registry.tensors.arguments import Arguments
 
+from . import layout
+
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
     from registry.catalog.entry import Entry
 
 
-def say(text: str = "") -> None:
+BOLD, DIM = "1", "2"
+"""Styles, as ANSI numbers them."""
+
+
+def say(text: str = "", head: str = "") -> None:
     """Print one line, escaped also where the output's encoding lacks a character.
 
     A line feed in a name or a note would otherwise begin a line that looks like one of ours.
+
+    Args:
+        head: a word before it, in bold on a terminal.
     """
-    encoding = sys.stdout.encoding or "utf-8"
-    print(shown(text).encode(encoding, "backslashreplace").decode(encoding))
+    _write(f"{styled(head, BOLD)}  {shown(text)}" if head else shown(text))
 
 
 def warn(text: str) -> None:
@@ -69,16 +79,72 @@ def number_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def table(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows, the header among them, in aligned columns; those numbered in ``right`` end at the same place."""
+def table(
+    rows: Iterable[Sequence[str]],
+    right: Collection[str | int] = (),
+    whole: Collection[str] = ("version", "digest", "when", "pushed"),
+    spare: Sequence[str] = (),
+    dim: Collection[str] = ("digest",),
+    head: bool = True,
+) -> None:
+    """Print rows in aligned columns, without those that nobody filled.
+
+    On a terminal long cells are cut until a row fits its width; what is piped is whole.
+
+    Args:
+        rows: the header among them.
+        right: columns that end at the same place, by their number or their word in the header.
+        whole: columns that are cut last; those at the right are, too.
+        spare: columns to leave out where a narrow terminal has no room, the first first.
+        dim: columns that stand back.
+        head: whether the first row is a header.
+    """
     cells = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    names = list(cells[0]) if head else []
+
+    def numbers(columns: Iterable[str | int]) -> list[int]:
+        return [
+            names.index(each) if isinstance(each, str) else each
+            for each in columns
+            if isinstance(each, int) or each in names
         ]
-        say("  ".join(padded).rstrip())
+
+    if not head:
+        cells.insert(0, [""] * len(cells[0]))
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    at_right, standing_back = numbers(right), numbers(dim)
+    columns = layout.widths(cells, most, [*numbers(whole), *at_right], numbers(spare))
+    for number, row in enumerate(cells if head else cells[1:]):
+        line = []
+        for at, width in columns.items():
+            text = layout.cut(row[at], width, _ellipsis())
+            if at in at_right or at != max(columns):
+                text = layout.padded(text, width, at in at_right)
+            line.append(styled(text, BOLD if head and number == 0 else DIM if at in standing_back else ""))
+        _write(layout.GAP.join(line).rstrip())
+
+
+def styled(text: str, style: str) -> str:
+    """Return a text in a style, where it goes to a terminal and nobody objects to colors."""
+    return f"\x1b[{style}m{text}\x1b[0m" if style and text.strip() and _has_styles() else text
+
+
+def _has_styles() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _ellipsis() -> str:
+    try:
+        "…".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "..."
+    return "…"
+
+
+def _write(line: str) -> None:
+    """Print a line of which everything is shown already."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def count(number: int) -> str:
@@ -103,9 +169,29 @@ def local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
+def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
+    """Word what is kept beside the weights: ``epoch 3, step 1200, training, example``.
+
+    Args:
+        parts: of the training state, where these are known.
+    """
+    counted = [f"{name} {value}" for name, value in (("epoch", entry.epoch), ("step", entry.step)) if value is not None]
+    kinds = [part for kind in entry.attachments for part in ((parts or (kind,)) if kind == "training" else (kind,))]
+    return ", ".join([*counted, *kinds])
+
+
+def pairs(tags: Mapping[str, str]) -> str:
+    """Word tags: ``task=seg data=v2``."""
+    return " ".join(f"{key}={value}" for key, value in tags.items())
+
+
 def figures(metrics: Any) -> str:
-    """Word metrics: ``acc=0.92 loss=0.3``."""
-    return " ".join(f"{key}={value:g}" for key, value in metrics.items())
+    """Word metrics and what events say of them and of tags: ``acc=0.92 loss=0.3``; None is what was removed."""
+    return " ".join(f"{key}={_figure(value)}" for key, value in metrics.items())
+
+
+def _figure(value: Any) -> str:
+    return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -6,13 +6,15 @@ from . import options
 from .rendering import entry_document, print_json, say
 
 
-def restore(ref: options.Ref, home: options.Home = None, as_json: options.Json = False) -> None:
-    """Take a version out of the trash.
+def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json = False) -> None:
+    """Take versions out of the trash: all that are named, or, if one cannot come back, none.
 
     Example: registry restore pointnet:v2
     """
-    entry = options.registry_at(home).restore(ref)
+    entries = options.registry_at(home).restore(refs)
     if as_json:
-        print_json(entry_document(entry))
-    else:
+        one = entry_document(entries[0]) if len(entries) == 1 else {}
+        print_json({**one, "versions": [entry_document(entry) for entry in entries]})
+        return
+    for entry in entries:
         say(f"{entry.ref} is back")

@@ -7,23 +7,34 @@ from typing import Annotated
 import typer
 
 from . import options
-from .rendering import entry_document, print_json, say
+from .rendering import entry_document, number_of, print_json, say, size
 
 
 def rm(
-    ref: options.Ref,
-    force: Annotated[bool, typer.Option("--force", help="Also if aliases point there; they are dropped.")] = False,
+    refs: options.Refs,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also if aliases point there, which are dropped, or adapters need it as base."),
+    ] = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put a version into the trash.
+    """Put versions into the trash: all that are named, or, if one cannot go, none.
 
-    Example: registry rm pointnet:v2
+    It says how many bytes `registry gc` frees once it empties the trash of them.
+
+    Example: registry rm pointnet:v2 pointnet:v3
     """
-    entry = options.registry_at(home).rm(ref, force=force)
+    removed = options.registry_at(home).rm(refs, force=force)
+    entries = removed.versions
     if as_json:
-        print_json(entry_document(entry))
-    else:
-        say(
-            f"{entry.ref} is in the trash; `registry restore {entry.ref}` takes it back, `registry gc` empties it later"
-        )
+        # Of one, its document is the whole one's too, as it was when there could be only one.
+        one = entry_document(entries[0]) if len(entries) == 1 else {}
+        versions = [entry_document(entry) for entry in entries]
+        print_json({**one, "versions": versions, "nbytes": removed.nbytes})
+        return
+    for entry in entries:
+        say(f"{entry.ref} is in the trash; `registry restore {entry.ref}` takes it back")
+    freed = "nothing" if not removed.nbytes else size(removed.nbytes)
+    these = "it" if len(entries) == 1 else f"these {number_of(len(entries), 'version')}"
+    say(f"`registry gc` empties the trash of {these} later, which frees {freed}")

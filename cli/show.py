@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import options
-from .rendering import decision, entry_document, figures, local, print_json, say, size
+from .rendering import beside, decision, entry_document, figures, local, pairs, print_json, say, size
 
 if TYPE_CHECKING:
     from registry.catalog.entry import Entry
+    from registry.registry import Registry
 
 
 def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = False) -> None:
@@ -16,7 +17,8 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
 
     Example: registry show pointnet:best
     """
-    entry = options.registry_at(home).get(ref)
+    registry = options.registry_at(home)
+    entry = registry.get(ref)
     if as_json:
         print_json(entry_document(entry))
         return
@@ -24,33 +26,58 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "version": entry.ref,
         "digest": entry.digest,
         "record": entry.record_digest,
+        "former names": ", ".join(entry.former_names),
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
+        "tags": pairs(entry.tags),
+        "beside": beside(entry, _training(registry, entry)),
         "class": _construction(entry),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
         "tensors": f"{entry.tensor_count}, {entry.parameter_count} elements, {size(entry.byte_count)}",
+        "attachments": ", ".join(entry.attachments),
         "dtypes": ", ".join(f"{number} {dtype}" for dtype, number in entry.dtypes.items()),
         "parent": entry.parent or "",
+        "base": entry.base or "",
+        "builder": entry.builder or "",
+        "run": entry.run or "",
         "source": f"{entry.source_name} ({entry.source_format})",
         "weights at": entry.weights_key,
         "source digest": entry.source_digest or "",
+        "source URI": entry.source_uri or "",
+        "saved at": entry.saved_at or "",
+        "origin": entry.origin or "",
         "torch": entry.torch_version or "",
         "commit": entry.git_commit or "",
         "pushed": f"{local(entry.created_at)} by {entry.creator}",
+        "copied from": entry.copied_from or "",
         "note": " ".join(entry.note.splitlines()),
     }
     width = max(map(len, facts))
     for key, value in facts.items():
         if value:
-            say(f"{key.ljust(width)}  {value}")
+            say(value, key.ljust(width))
     for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper)[:-1]:
-        say(f"{'names'.ljust(width)}  {line}")
+        say(line, "names".ljust(width))
+
+
+def _training(registry: Registry, entry: Entry) -> list[str]:
+    """Return what a version's training state is of: optimizer, scheduler, scaler."""
+    from registry.catalog.blobs import decode
+
+    body = registry.catalog.document(entry, "training") if "training" in entry.attachments else None
+    try:
+        kept = decode(body).values if body else {}
+    except ValueError:  # an audit says which byte of it is not what it was
+        return []
+    return [part for part in ("optimizer", "scheduler", "scaler") if part in kept]
 
 
 def _construction(entry: Entry) -> str:
     """Word how the model is made, as Python has it."""
+    if entry.builder is not None:
+        return f"{entry.model_class or 'a model'}, made by {entry.builder} of its configuration"
     if entry.model_class is None:
         return "not known"
     if entry.init_as == "unknown":

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
     _verbs = Registry()  # each of `VERBS` is one of its methods
     alias = _verbs.alias
+    annotate = _verbs.annotate
     audit = _verbs.audit
+    blame = _verbs.blame
+    card = _verbs.card
     check = _verbs.check
+    copy = _verbs.copy
     diff = _verbs.diff
     doctor = _verbs.doctor
     export = _verbs.export
@@ -37,18 +41,27 @@ if TYPE_CHECKING:
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
+    models = _verbs.models
+    prune = _verbs.prune
     push = _verbs.push
+    rename = _verbs.rename
     replay = _verbs.replay
     restore = _verbs.restore
     resume = _verbs.resume
     rm = _verbs.rm
+    rollback = _verbs.rollback
     state_dict = _verbs.state_dict
+    tag = _verbs.tag
     unalias = _verbs.unalias
 
 VERBS = (
     "alias",
+    "annotate",
     "audit",
+    "blame",
+    "card",
     "check",
+    "copy",
     "diff",
     "doctor",
     "export",
@@ -58,12 +71,17 @@ VERBS = (
     "list",
     "load",
     "log",
+    "models",
+    "prune",
     "push",
+    "rename",
     "replay",
     "restore",
     "resume",
     "rm",
+    "rollback",
     "state_dict",
+    "tag",
     "unalias",
 )
 """Methods of ``Registry`` that are functions of this package too, on the default home."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,16 +12,27 @@ from typing import TYPE_CHECKING, Any
 from registry.canonical.form import Clues, Form, canonicalize
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
+from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
+from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
 from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
-from registry.errors.models import ConstructorFailed, InitRefused
+from registry.errors.libraries import (
+    BuilderMismatch,
+    BuilderNotApplicable,
+    LibraryMissing,
+    LibraryRefused,
+    ScalesMissing,
+)
+from registry.errors.models import ConstructorFailed, InitRefused, ModelError
+from registry.modules.builders.table import MAIN, NONE, check_builder, library, of_class
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
-from registry.modules.building.recipe import Recipe, of_file, of_live, read_init, read_model
+from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, read_init, read_model
+from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
 
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
 
     from registry.canonical.expectation import Expectation
     from registry.modules.building.build import Built
-    from registry.modules.building.specification import ModelSpec
+    from registry.modules.building.specification import Constructs
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,13 @@ class Question:
     init_as: str | None = None
     weights: str | None = None
     init_from_file: bool = False
+    builder: str | None = None
+    """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it says nothing of how the model is made."""
+        return self.model is None and self.init is None and self.init_as is None and not self.init_from_file
 
     @classmethod
     def of(
@@ -55,13 +74,16 @@ class Question:
         init_as: str | None,
         weights: str | None,
         init_from_file: bool = False,
+        builder: str | None = None,
     ) -> Question:
         """Read what a verb was called with.
 
         Raises:
             UnusableModel, UnusableInit, UnknownInitStyle: an argument is of another kind than it takes.
+            UnknownBuilder: there is no such builder.
         """
-        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file)
+        named = check_builder(builder) if builder is not None else None
+        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file, named)
 
 
 @dataclass(frozen=True)
@@ -71,13 +93,15 @@ class Inspection:
     checkpoint: Checkpoint
     weights: WeightSet
     form: Form
-    spec: ModelSpec | None
+    spec: Constructs | None
     probe: Built | None
     """What was made of the class, to ask it for its names; its parameters may have no values."""
     expectation: Expectation | None
     notes: tuple[str, ...]
     recipe: Recipe = field(default_factory=Recipe)
     """How the model is made, as it is stored."""
+    documents: Documents = field(default_factory=Documents)
+    """The plain files that are kept beside the weights."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What bears tensors and is not stored: the number of tensors by the way to the part."""
 
@@ -130,11 +154,15 @@ def examine(
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
     weights = choose(checkpoint, question.weights)
+    if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
+        raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     recipe = _recipe(checkpoint, module, question)
-    spec = recipe.spec
-    with _offering(recipe.offered):
-        probe, expectation = _ask_class(spec)
+    recipe, (probe, expectation) = _asked(recipe, question)
+    spec, documents = recipe.spec, checkpoint.documents
+    if recipe.builder is not None and probe is not None and question.builder != NONE:
+        checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
+    with _offering(recipe.offered), _judging(recipe, checkpoint):
         form = canonicalize(
             checkpoint.source,
             {name: tensor.spec for name, tensor in weights.tensors.items()},
@@ -150,10 +178,13 @@ def examine(
                 key=weights.key,
             ),
         )
-    notes = (*checkpoint.notes, *recipe.notes)
-    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, notes, recipe)
-    _check_ties(inspection)
-    return replace(inspection, notes=(*notes, *alterations(recipe, inspection.tensors)))
+    inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (), recipe, documents=documents)
+    with _judging(recipe, checkpoint):
+        _check_ties(inspection)
+    if module is not None:
+        inspection = _by_library(inspection, module, question)
+    notes = (*checkpoint.notes, *inspection.recipe.notes)
+    return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 
 def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
@@ -161,7 +192,17 @@ def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Che
         return open_checkpoint(source)
     from registry.modules.live import open_live
 
+    if not isinstance(source, Mapping) and _builder_of(source) == "peft":
+        from registry.modules.builders.adapters import open_adapter
+
+        return open_adapter(source)
     return open_live(source)
+
+
+def _builder_of(module: nn.Module) -> str | None:
+    from registry.modules.layout import model_class
+
+    return of_class(model_class(module))
 
 
 def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
@@ -205,6 +246,12 @@ def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
 
 def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
     said = question.model, question.init, question.init_as
+    if module is None and question.is_silent:
+        return of_folder(checkpoint, question.builder)
+    if module is not None and question.is_silent and _builder_of(module) == "peft":
+        return Recipe(builder="peft", init_as=UNKNOWN)
+    if question.builder not in (None, NONE) and not question.is_silent:
+        raise BuilderNotApplicable(str(question.builder), checkpoint.source, "the class is given (--model, --init)")
     if module is None:
         return of_file(checkpoint, *said, init_from_file=question.init_from_file)
     if question.init_from_file:
@@ -223,7 +270,94 @@ def _offering(offered: Mapping[str, Any]) -> Iterator[None]:
         raise InitInFile(str(error), as_options(offered)) from error
 
 
-def _ask_class(spec: ModelSpec | None) -> tuple[Built | None, Expectation | None]:
+def _asked(recipe: Recipe, question: Question) -> tuple[Recipe, tuple[Built | None, Expectation | None]]:
+    """Ask the class, or the library, and return the recipe without a builder where that makes nothing here.
+
+    Raises:
+        ModelError: the class makes nothing.
+        LibraryMissing, LibraryRefused: the builder that the user named does not.
+    """
+    if recipe.builder is None:
+        with _offering(recipe.offered):
+            return recipe, _ask_class(recipe.spec)
+    try:
+        probe, expectation = _ask_class(recipe.spec)
+    except LibraryMissing as error:
+        if question.builder is not None:
+            raise
+        return replace(recipe, spec=None, notes=(f"not checked: {error}",)), (None, None)
+    except (LibraryRefused, ModelError) as error:
+        if question.builder is not None:
+            raise
+        note = f"no builder is recorded, so a load needs model=: {error}"
+        return Recipe(notes=(note,)), (None, None)
+    return recipe if probe is None else replace(recipe, target=_public_name(probe.module)), (probe, expectation)
+
+
+def _in_memory(
+    checkpoint: Checkpoint, weights: WeightSet, recipe: Recipe, probe: Built
+) -> tuple[Checkpoint, WeightSet, Documents]:
+    """Return a folder's weights as the model of its library holds them."""
+    from registry.modules.builders.recognition import in_memory
+
+    spec: Any = recipe.spec
+    held, names = in_memory(weights, spec, probe.module, checkpoint.source)
+    if not {id(t) for t in held.tensors.values()} <= {id(t) for t in weights.tensors.values()}:  # the library's own
+        checkpoint = replace(checkpoint, contents=dict(held.tensors))
+    return checkpoint, held, replace(checkpoint.documents, names=names)
+
+
+@contextmanager
+def _judging(recipe: Recipe, checkpoint: Checkpoint) -> Iterator[None]:
+    """Say which builder it is where what it makes has other names, shapes or ties."""
+    try:
+        yield
+    except (ClassMismatch, ShapesDiffer, ContradictedTie) as error:
+        if recipe.builder is None:
+            raise
+        raise BuilderMismatch(recipe.builder, checkpoint.source, str(error).partition(";")[0]) from error
+
+
+def _by_library(inspection: Inspection, module: nn.Module, question: Question) -> Inspection:
+    """Return what is known of a live model with its builder, where a library makes that very model.
+
+    Raises:
+        BuilderNotApplicable, BuilderMismatch, LibraryMissing, LibraryRefused: the builder that the user named does not.
+    """
+    found, named = _builder_of(module), question.builder
+    if named not in (None, NONE, found):
+        raise BuilderNotApplicable(str(named), inspection.checkpoint.source, "its class is not of that library")
+    if found is None or named == NONE or not question.is_silent:
+        return inspection
+    source, recipe = inspection.checkpoint.source, inspection.recipe
+    from registry.modules.builders.recognition import described, names_in_files
+
+    if found == "peft":
+        return replace(inspection, documents=Documents(config=library(found, source).describe(module)))
+    try:
+        spec = described(found, module, source, inspection.tensors, inspection.ties)
+    except (BuilderMismatch, LibraryMissing, LibraryRefused, ModelError) as error:
+        if named is not None:
+            raise
+        note = f"no builder is recorded, but the class alone: {str(error).partition(';')[0]}"
+        return replace(inspection, recipe=replace(recipe, notes=(*recipe.notes, note)))
+    made = Recipe(_public_name(module), init_as=UNKNOWN, builder=found)
+    documents = Documents(config=spec.config, names=names_in_files(found, module))
+    return replace(inspection, recipe=made, documents=documents)
+
+
+def _public_name(module: nn.Module) -> str | None:
+    """Return the target of a library's class, by the name under which the library itself gives it where it does."""
+    from registry.modules.building.target import target_of
+    from registry.modules.layout import model_class
+
+    kind = model_class(module)
+    package = kind.__module__.partition(".")[0]
+    is_public = getattr(sys.modules.get(package), kind.__name__, None) is kind
+    return f"{package}:{kind.__name__}" if is_public else target_of(kind)[0]
+
+
+def _ask_class(spec: Constructs | None) -> tuple[Built | None, Expectation | None]:
     """Build the class, if one is known, and return what it wants."""
     if spec is None:
         return None, None

@@ -5,23 +5,31 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import PurePath
 
 from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_PART = r"[A-Za-z0-9_](?:(?:[A-Za-z0-9_]|\.(?!\.)|-(?!-))*[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_PART}(?:/{_PART})?")
+_LONGEST_NAME = 96
+_OLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""What a model could be called before there were namespaces; an alias still can."""
+
 _VERSION = re.compile(r"v(0|[1-9][0-9]{0,17})")
 _LIKE_A_VERSION = re.compile(r"[vV]?[0-9]+")
 _DIGEST = re.compile(r"[0-9a-fA-F]{4,64}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 LATEST = "latest"
 """``name:latest`` is ``name``: the newest version; it moves by itself, so nobody can set it."""
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".t7", ".bin", ".tar", ".safetensors", ".distcp")
-"""What the names of files of weights end in, and those of new models do not."""
+"""What the names of files of weights end in."""
 
 _SUFFIXES = {*CHECKPOINT_SUFFIXES, ".index", ".json"}
-
+_OF_FILES = (*sorted(_SUFFIXES), ".bundle")
+"""What no new model's name ends in: it would be taken for a path."""
 
 _BEGINNINGS_OF_A_PATH = ("/", "./", "../", "~")
 
@@ -47,6 +55,8 @@ class Reference:
     alias: str | None = None
     digest: str | None = None
     """The first hexadecimal digits of the weights' digest, in lower case."""
+    day: date | None = None
+    """With an alias: where it pointed at the end of that day, in UTC."""
 
     @property
     def is_name(self) -> bool:
@@ -57,60 +67,85 @@ class Reference:
         if self.version is not None:
             return f"{self.name}:v{self.version}"
         if self.alias is not None:
-            return f"{self.name}:{self.alias}"
+            return f"{self.name}:{self.alias}" + (f"@{self.day.isoformat()}" if self.day is not None else "")
         if self.digest is not None:
             return f"{self.name}@{self.digest}"
         return self.name
 
 
 def parse(text: str) -> Reference:
-    """Read ``name``, ``name:v3``, ``name:alias``, ``name:latest`` or ``name@digest-prefix``.
+    """Read ``name``, ``name:v3``, ``name:alias``, ``name:alias@2026-11-01``, ``name:latest`` or ``name@digest-prefix``.
 
     Raises:
         InvalidReference: it is none of these.
         InvalidModelName, InvalidAlias: a part breaks the grammar.
     """
     if not isinstance(text, str):
-        raise InvalidReference(text, "it is no text")
-    marks = [mark for mark in text if mark in ":@"]
-    if len(marks) > 1:
+        raise InvalidReference(text, "it is not a text")
+    marks = "".join(mark for mark in text if mark in ":@")
+    if marks not in ("", ":", "@", ":@"):
         raise InvalidReference(text, "it has more than one ':' or '@'")
-    if not marks:
-        return Reference(check_model_name(text))
-    name, mark, rest = text.partition(marks[0])
+    name, mark, rest = (text, "", "") if not marks else text.partition(marks[0])
     check_model_name(name)
+    if not mark:
+        return Reference(name)
     if mark == "@":
+        if _DAY.fullmatch(rest):
+            raise InvalidReference(text, f"a day follows an alias: {name}:best@{rest}")
         if not _DIGEST.fullmatch(rest):
             raise InvalidReference(text, "what follows '@' is not 4 to 64 hexadecimal digits")
         return Reference(name, digest=rest.lower())
-    if rest == LATEST:
+    word, dated, day = rest.partition("@")
+    if dated and (word == LATEST or _VERSION.fullmatch(word)):
+        raise InvalidReference(text, f"only an alias that is set has a history, and '{word}' is not one")
+    if word == LATEST:
         return Reference(name)
-    if version := _VERSION.fullmatch(rest):
+    if version := _VERSION.fullmatch(word):
         return Reference(name, version=int(version[1]))
-    return Reference(name, alias=check_alias(rest))
+    return Reference(name, alias=check_alias(word), day=_day(text, day) if dated else None)
+
+
+def _day(text: str, day: str) -> date:
+    try:
+        if _DAY.fullmatch(day):
+            return date.fromisoformat(day)
+    except ValueError:
+        pass
+    raise InvalidReference(text, "what follows '@' is not a day such as 2026-11-01")
 
 
 def check_model_name(text: str) -> str:
-    """Return a legal name of a model unchanged.
+    """Return a name that a model may have unchanged: one that a new model may bear, or that one could bear before.
 
     Raises:
         InvalidModelName: with a legal name that is near.
     """
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise InvalidModelName(text, _legal(_stem(text)) if isinstance(text, str) else "model")
+    if not isinstance(text, str) or not (_is_regular(text) or _OLDER_NAME.fullmatch(text)):
+        raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
     return text
 
 
 def check_new_model_name(text: str) -> str:
-    """Return a name that a new model may bear. Models that were named like files before this rule keep their names.
+    """Return a name that a new model may bear. Models that were named before this rule keep their names.
+
+    ``[namespace/]model``, together at most 96 characters; of both the characters are ASCII letters, digits, ``.``,
+    ``_`` and ``-``; the first is no ``.`` or ``-``, neither is the last, and there are no two of one in a row.
 
     Raises:
         NamedLikeAFile: it ends in a checkpoint's suffix, as where a shell put a second file in the name's place.
-        InvalidModelName: it is no legal name at all.
+        InvalidModelName: it is not a legal name at all.
     """
-    if is_named_like_a_file(check_model_name(text)):
-        raise NamedLikeAFile(text, _legal(_stem(text)))
+    check_model_name(text)
+    if _ends_like_a_file(text):
+        raise NamedLikeAFile(text, _legal(text))
+    if not _is_regular(text):
+        raise InvalidModelName(text, _legal(text))
     return text
+
+
+def may_be_new(text: str) -> bool:
+    """Whether a new model may bear a name."""
+    return _is_regular(text) and not _ends_like_a_file(text)
 
 
 def check_alias(text: str) -> str:
@@ -119,7 +154,7 @@ def check_alias(text: str) -> str:
     Raises:
         InvalidAlias: it breaks the grammar, looks like a version, or is reserved.
     """
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
+    if not isinstance(text, str) or not _OLDER_NAME.fullmatch(text):
         raise InvalidAlias(text, "an alias is 1 to 128 ASCII letters, digits, '.', '_' or '-'")
     if _LIKE_A_VERSION.fullmatch(text):
         raise InvalidAlias(text, "it looks like a version number, which no alias may")
@@ -137,19 +172,49 @@ def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
     """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
 
     Raises:
-        InvalidModelName: the stem is no legal name; the error proposes one.
+        InvalidModelName, NamedLikeAFile: no new model may be called so; the error proposes a name.
     """
-    file = PurePath(path)
-    return check_model_name(_stem(file.name))
+    return check_new_model_name(file_stem(path))
+
+
+def file_stem(path: str | os.PathLike[str]) -> str:
+    """Return the name of a file or folder without the suffixes that checkpoints have: ``chgnet`` of ``chgnet.pth.tar``.
+
+    It may be no name of a model.
+    """
+    return _stem(PurePath(path).name)
 
 
 def _stem(name: str) -> str:
-    """Return a file's name without the suffixes that checkpoints have: ``chgnet`` of ``chgnet.pth.tar``."""
     while (suffix := PurePath(name).suffix).lower() in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name
 
 
+def _ends_like_a_file(text: str) -> bool:
+    return text.lower().endswith(_OF_FILES)
+
+
+def _is_regular(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
 def _legal(text: str) -> str:
-    """Return a legal name that looks like an illegal one."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text[:128]).lstrip(".-").rstrip("-") or "model"
+    """Return a name for a new model that looks like an illegal one."""
+    parts = [_legal_part(part) for part in text[:1000].split("/")]
+    found = [part for part in parts if part]
+    name = "/".join(found) if len(found) == 2 else "-".join(found)
+    while (cut := _trimmed(name)) != name:
+        name = cut
+    return name or "model"
+
+
+def _legal_part(text: str) -> str:
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+    return re.sub(r"([.-])\1+", r"\1", kept).strip(".-")
+
+
+def _trimmed(name: str) -> str:
+    """Return a name without what it may not end in."""
+    name = name[:_LONGEST_NAME].rstrip("./-")
+    return next((name[: -len(suffix)] for suffix in _OF_FILES if name.lower().endswith(suffix)), name)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, TypedDict, Unpack, cast, overload
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
-from registry.catalog.version import parse_condition
+from registry.catalog.grammar import parse as parse_query
+from registry.catalog.listing import ModelSummary
+from registry.catalog.moments import moment
+from registry.catalog.page import Page
+from registry.catalog.renaming import Renamed
+from registry.catalog.trail import Event, Only
+from registry.catalog.trash import Removed
+from registry.errors.catalog import CannotRollBack
 from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
@@ -28,17 +35,20 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
-    from registry.catalog.trail import Event
+    from registry.copying.report import CopyReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
     from registry.modules.fitting.report import LoadReport
     from registry.pushing.background import PendingEntry
     from registry.upkeep.audit import AuditReport
+    from registry.upkeep.blame import BlameReport
     from registry.upkeep.diff import Difference
     from registry.upkeep.doctor import Finding
+    from registry.upkeep.prune import PruneReport
 
     Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    Several = list[str | Entry] | list[str] | list[Entry] | tuple[str | Entry, ...]
 
     class PushOptions(TypedDict, total=False):
         """The arguments of a push that do not decide what it returns."""
@@ -61,7 +71,12 @@ if TYPE_CHECKING:
         scaler: Stateful | None
         step: SupportsIndex | None
         epoch: SupportsIndex | None
+        state: Mapping[str, Stateful] | None
+        run: str | None
         example: object
+        builder: str | None
+        base: str | Entry | None
+        with_base: bool
         timeout: timedelta | float
         progress: Progress | None
 
@@ -81,6 +96,8 @@ if TYPE_CHECKING:
         cast: torch.dtype | str | None
         verify: LoadVerify
         resident: bool
+        progress: Progress | None
+        base: str | Entry | None
 
 
 TIMEOUT = timedelta(minutes=10)
@@ -92,11 +109,15 @@ class Registry:
 
     Args:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
+        notify: called with what there is to say besides what a verb returns: that a model is called otherwise now than
+            the reference has it. ``get(ref).notices`` and the report of a ``load`` say it, too.
     """
 
     @checked
-    def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
-        self._home = Home(home_folder(home))
+    def __init__(
+        self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
+    ) -> None:
+        self._home = Home(home_folder(home), notify)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -156,7 +177,12 @@ class Registry:
         scaler: Stateful | None = None,
         step: int | None = None,
         epoch: int | None = None,
+        state: Mapping[str, Stateful] | None = None,
+        run: str | None = None,
         example: object = None,
+        builder: str | None = None,
+        base: str | None = None,
+        with_base: bool = False,
         blocking: bool = True,
         timeout: timedelta = TIMEOUT,
         progress: Progress | None = None,
@@ -191,6 +217,15 @@ class Registry:
                 stored with the outputs, which ``load(..., verify="outputs")`` compares.
             optimizer: of a live model; its state is stored beside the weights, keyed by parameter name, for ``resume``.
                 So are the states of ``scheduler`` and ``scaler``, and ``step`` and ``epoch``.
+            state: what else of the training loop has ``state_dict()`` and ``load_state_dict()``, by a name of yours:
+                ``{"loader": loader}``. Of a job's ranks it is kept as the one has it that writes.
+            run: id of the training run that pushes it; retention goes by it.
+            builder: the library that makes the model of its configuration: ``"transformers"``, ``"diffusers"``,
+                ``"timm"`` or ``"peft"``; by default the one that wrote the folder or made the model, where it makes
+                that very model. ``"none"`` stores the weights and the files beside them without one.
+            base: reference of the version that an adapter of PEFT is of; of a live one by default the version here that
+                has the weights of its base.
+            with_base: store the base of a live adapter, too, as ``NAME-base``, where it is not here.
             blocking: wait until it is stored; otherwise everything is copied to host memory and written in the
                 background, and what is returned has ``wait()``.
             timeout: how long the ranks of a job wait for each other; a number is one of seconds.
@@ -211,7 +246,7 @@ class Registry:
         request = PushRequest(
             source,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -220,8 +255,11 @@ class Registry:
             parent=parent,
             note=note,
             force_new=force_new,
-            loop=Job(optimizer, scheduler, scaler, step, epoch),
+            loop=Job(optimizer, scheduler, scaler, step, epoch, state or {}),
+            run=run,
             example=example,
+            base=base,
+            with_base=with_base,
             progress=progress,
         )
         return push(self._home, request) if blocking else push_later(self._home, request)
@@ -229,12 +267,13 @@ class Registry:
     @checked
     def resume(
         self,
-        ref: str,
+        ref: str | Entry,
         model: nn.Module,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Stateful | None = None,
         scaler: Stateful | None = None,
         *,
+        state: Mapping[str, Stateful] | None = None,
         verify: Verify = "always",
     ) -> Resumed:
         """Bring a job back to where a version was pushed: weights, optimizer, scheduler, scaler, random generators.
@@ -246,6 +285,7 @@ class Registry:
         Args:
             model: the caller's, which keeps its parameter objects.
             optimizer: over the parameters of this model; likewise ``scheduler`` and ``scaler``, as they were pushed.
+            state: what else to bring back, by the names under which it was pushed: ``{"loader": loader}``.
 
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
@@ -253,7 +293,7 @@ class Registry:
         from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
-        return resume(self._home, ref, model, Job(optimizer, scheduler, scaler), verify)
+        return resume(self._home, str(ref), model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
 
     @checked
     def inspect(
@@ -266,6 +306,7 @@ class Registry:
         init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
+        builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
 
@@ -275,13 +316,13 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file))[0]
+        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
 
     @checked
     def check(
         self,
-        module: nn.Module | str | os.PathLike[str],
-        ref_or_path: str | os.PathLike[str],
+        module: nn.Module | str | os.PathLike[str] | Entry,
+        ref_or_path: str | os.PathLike[str] | Entry,
         *,
         names: Sequence[str] | None = None,
         weights: str | None = None,
@@ -307,7 +348,8 @@ class Registry:
         """
         from registry.loading.counterparts import check
 
-        return check(self._home, module, ref_or_path, names, weights)
+        sides: tuple[Any, Any] = module, ref_or_path
+        return check(self._home, *sides, names, weights)
 
     # Taking out
 
@@ -337,6 +379,8 @@ class Registry:
         cast: torch.dtype | None = None,
         verify: LoadVerify = "always",
         resident: bool = False,
+        progress: Progress | None = None,
+        base: str | None = None,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -347,7 +391,8 @@ class Registry:
         in train mode, each rank reading only its own part.
 
         Args:
-            ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet@4be1"``.
+            ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet:best@2026-11-01"`` (what the alias
+                was when that day ended in UTC), ``"pointnet@4be1"``; or an entry.
             model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
                 class is built. That imports it, which is done only where the rule of trust allows it: naming the class
                 here does, and so does ``REGISTRY_TRUST``.
@@ -364,6 +409,9 @@ class Registry:
                 ``"outputs"`` hash every byte and run the version's example, too, and compare what the model computes.
             resident: read the weights into memory of this process, and check that memory. By default they stay mapped
                 from the store, which costs no memory until they are trained, but feels what somebody does to the files.
+            progress: called with (bytes done, bytes in all) while they are hashed.
+            base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
+                that it was pushed with.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -386,12 +434,16 @@ class Registry:
             cast=cast,
             verify=verify,
             resident=resident,
+            progress=progress,
+            base=base,
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
 
     @checked
-    def state_dict(self, ref: str, *, verify: Verify = "always", resident: bool = False) -> dict[str, torch.Tensor]:
+    def state_dict(
+        self, ref: str | Entry, *, verify: Verify = "always", resident: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
@@ -410,39 +462,96 @@ class Registry:
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
 
     @checked
-    def get(self, ref: str) -> Entry:
+    def get(self, ref: str | Entry) -> Entry:
         """Return a version's entry.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self._home.resolve(ref)
+        return self._home.resolve(str(ref))
+
+    @checked
+    def card(self, name: str, text: str | None = None) -> str | None:
+        """Return the card of a model: what its users should know, in Markdown; or None where it has none.
+
+        Args:
+            text: the card from now on; an empty text takes it away. What it was stays in the trail. A push of a folder
+                with a ``README.md`` sets it, too.
+
+        Raises:
+            RegistryError: there is no such name, or the text is too long.
+        """
+        if text is not None:
+            self.catalog.set_card(name, text)
+        return self.catalog.card(name)
 
     @checked
     def list(
-        self, name: str | None = None, *, trashed: bool = False, limit: int | None = None, metric: str | None = None
-    ) -> tuple[Entry, ...]:
-        """Return the versions, the newest first.
+        self, query: str | None = None, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the versions that a query asks for, the newest first or as it sorts them.
+
+        A notebook shows them as a table; ``to_frame()`` makes a data frame of them, where pandas is installed.
+        ``"pointnet"``, ``"team/* acc>=0.9 tag:task=seg sort:-acc"``: docs/search.md has the language.
 
         Args:
-            name: only this model.
+            query: what all of them have; by default all versions.
             trashed: those in the trash instead.
             limit: at most so many.
-            metric: only versions with such a figure: ``"acc>=0.9"``.
+            after: the ``next`` of the page before, to continue after it.
+
+        Returns:
+            A tuple of entries; its ``next`` is the token of the page that follows, or None.
 
         Raises:
-            RegistryError: there is no such name, or the condition cannot be read.
+            InvalidQuery, UnknownField: the query cannot be read; with the place in it.
+            UnknownModel: there is no such model; with the nearest names.
+            UnusablePageToken: ``after`` is not a token of this query.
         """
-        condition = parse_condition(metric) if metric is not None else None
-        return self.catalog.entries(name, trashed=trashed, limit=limit, metric=condition)
+        asked = parse_query(query or "")
+        if asked.name is not None:
+            asked = asked.of(self._home.current(asked.name))
+        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
 
     @checked
-    def log(self, ref: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
-        """Return the trail, the newest event first: of everything, or of one model."""
-        return self.catalog.events(parse(ref).name if ref is not None else None, limit)
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the models that have a version outside the trash, by name.
+
+        Args:
+            name: only this one, or those that fit a pattern: ``"team/*"``.
+
+        Raises:
+            UnknownModel: there is none of this name; with the nearest names.
+        """
+        return self.catalog.models(name)
 
     @checked
-    def replay(self, ref: str, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
+    def log(
+        self,
+        ref: str | Entry | None = None,
+        limit: int | None = None,
+        *,
+        verb: str | None = None,
+        by: str | None = None,
+        after: str | date | None = None,
+        before: str | date | None = None,
+    ) -> tuple[Event, ...]:
+        """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
+
+        Args:
+            verb: only events of this kind: ``"push"``, ``"alias"``, ``"tag"``, ``"rename"``.
+            by: only events of this actor: ``"user@host"``, or ``"user"`` on any host.
+            after: only from the beginning of this day on (``"2026-11-01"``), or from this moment on, in UTC.
+            before: only until the beginning of this day, or until this moment.
+
+        Raises:
+            RegistryError: there is no such name or verb, or what is given is no time.
+        """
+        only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
+        return self.catalog.events(self._home.current(parse(str(ref)).name) if ref is not None else None, limit, only)
+
+    @checked
+    def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
         """Run a version's example and compare what the model computes with what it computed when it was pushed.
 
         Args:
@@ -458,7 +567,7 @@ class Registry:
         return replay_version(self._home, self.get(ref), model, cast)
 
     @checked
-    def diff(self, a: str, b: str) -> Difference:
+    def diff(self, a: str | Entry, b: str | Entry) -> Difference:
         """Return what differs between two versions, tensor by tensor; equal tensors are not read.
 
         Raises:
@@ -466,29 +575,85 @@ class Registry:
         """
         from registry.upkeep.diff import diff
 
-        return diff(self._home, a, b)
+        return diff(self._home, str(a), str(b))
 
     @checked
-    def export(self, ref: str, out: str | os.PathLike[str], *, format: str | None = None) -> Path:
-        """Write a version to a new file that other programs read.
+    def export(
+        self,
+        ref: str | Entry,
+        out: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
 
         Args:
             format: by default what the suffix of ``out`` says: ``.safetensors``, or ``.pth`` and ``.pt`` for a file of
-                torch. ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
+                torch. ``"hf"`` is what ``from_pretrained`` loads: weights, configurations, tokenizer and card.
+                ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
+            progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the file exists, cannot be written, or the version's bytes are not what was stored.
         """
         from registry.loading.export import export
 
-        return export(self._home, ref, out, format)
+        return export(self._home, str(ref), out, format, progress)
+
+    @checked
+    def copy(
+        self,
+        refs: str | os.PathLike[str] | Entry | Sequence[str | os.PathLike[str] | Entry] | None,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        name: str | None = None,
+        update: bool = False,
+        without_base: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> CopyReport:
+        """Copy versions with everything that belongs to them to another home, into a bundle, or out of one.
+
+        A version is the same wherever it lies; where it is there already, nothing is written but the metrics, tags,
+        note and aliases that it lacks. It keeps its number where that is free and larger than all of the model there,
+        and gets the next one otherwise. What the trail here tells of it becomes its history there.
+
+        Args:
+            refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
+                everything that is live here.
+            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
+                bundles are taken into this home.
+            name: the model's name there, instead of its own.
+            update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
+            without_base: leave out the versions whose weights these are adapters of.
+            dry_run: only say what would be copied.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            DamagedBundle: a bundle is not as it was written; nothing was taken from it.
+            RegistryError: the copy stopped at a version; those before it are there, whole, and a second call goes on.
+        """
+        from registry.copying.copy import copy
+
+        given = cast("Sequence[str | os.PathLike[str]] | None", refs)
+        return copy(
+            self._home,
+            given,
+            to,
+            name=name,
+            update=update,
+            without_base=without_base,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
     # Keeping order
 
     @checked
-    def alias(self, ref: str, alias: str) -> Entry:
+    def alias(self, ref: str | Entry, alias: str) -> Entry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
         Raises:
@@ -499,38 +664,168 @@ class Registry:
         return self.get(entry.ref)
 
     @checked
+    def rollback(self, ref: str) -> Entry:
+        """Point an alias to where it pointed before, as the trail tells it, and return that version.
+
+        Called again, it goes one further back, as one undoes. An alias that was removed points where it pointed last.
+
+        Args:
+            ref: ``"pointnet:best"``.
+
+        Raises:
+            CannotRollBack: it pointed nowhere else before, or where it pointed is in the trash or gone.
+        """
+        reference = parse(ref)
+        if reference.alias is None or reference.day is not None:
+            raise CannotRollBack(ref, f"it is not an alias; write {reference.name}:ALIAS")
+        return self.catalog.roll_back(self._home.current(reference.name), reference.alias)
+
+    @checked
+    def tag(self, ref: str | Entry, tags: Mapping[str, str] | None = None, *, remove: Sequence[str] = ()) -> Entry:
+        """Set or remove tags of a version, and return it; ``notices`` say which were something else before.
+
+        Args:
+            tags: words by name: ``{"task": "seg"}``.
+            remove: names of tags to remove.
+
+        Raises:
+            RegistryError: there is no such version or tag, or one cannot be stored; nothing was changed.
+        """
+        return self.catalog.add_facts(self.get(ref), tags=tags, remove_tags=remove, verb="tag")
+
+    @checked
+    def annotate(
+        self,
+        ref: str | Entry,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        note: str = "",
+        remove: Sequence[str] = (),
+    ) -> Entry:
+        """Add to what is known of a version, and return it; ``notices`` say which metrics were something else before.
+
+        Args:
+            metrics: finite numbers by name.
+            note: free text, added below the note that is there.
+            remove: names of metrics to remove.
+
+        Raises:
+            RegistryError: there is no such version or metric, or one cannot be stored; nothing was changed.
+        """
+        entry = self.get(ref)
+        return self.catalog.add_facts(entry, metrics=metrics, note=note, remove_metrics=remove, verb="annotate")
+
+    @checked
+    def rename(self, old: str, new: str) -> Renamed:
+        """Give a model another name. Its versions, aliases and history stay as they are, and the old name finds them.
+
+        Nothing can be pushed to the old name from then on, and no other model is ever called so.
+
+        Raises:
+            RegistryError: there is no such model, or it cannot be called so.
+        """
+        return self.catalog.rename(old, new)
+
+    @checked
     def unalias(self, name: str, alias: str) -> None:
         """Remove an alias of a model.
 
         Raises:
             RegistryError: there is no such alias.
         """
-        self.catalog.drop_alias(name, alias)
+        self.catalog.drop_alias(self._home.current(name), alias)
 
     @checked
-    def rm(self, ref: str, *, force: bool = False) -> Entry:
-        """Put a version into the trash, from where ``restore`` takes it back until ``gc`` empties it.
+    def rm(self, ref: str | Entry | Several, *, force: bool = False) -> Removed:
+        """Put versions into the trash, all or none, from where ``restore`` takes them back until ``gc`` empties it.
 
         Args:
-            force: also if aliases point there; they are dropped.
+            ref: one reference, or several.
+            force: also if aliases point there, which are dropped, or if it is the base of adapters that stay.
+
+        Returns:
+            The entries, and how many bytes a ``gc`` frees that empties the trash of them.
 
         Raises:
-            RegistryError: there is no such version, or an alias points there.
+            RegistryError: one of them is not there, or is needed; nothing was removed.
         """
-        entry = self.get(ref)
-        self.catalog.trash(entry, force=force)
-        return self.catalog.resolve(parse(entry.ref), trashed=True)
+        entries = self._each(ref)
+        nbytes = self.catalog.trash(*entries, force=force)
+        return Removed(tuple(self.catalog.resolve(entry.ref, trashed=True) for entry in entries), nbytes)
+
+    @overload
+    def restore(self, ref: str | Entry) -> Entry: ...
+
+    @overload
+    def restore(self, ref: Several) -> tuple[Entry, ...]: ...
 
     @checked
-    def restore(self, ref: str) -> Entry:
-        """Take a version out of the trash.
+    def restore(self, ref: str | Entry | Several) -> Entry | tuple[Entry, ...]:
+        """Take versions out of the trash, all or none, and return the entry of one reference, or those of several.
 
         Raises:
-            RegistryError: it is not there, or was collected.
+            RegistryError: one of them is not there, or was collected; nothing was restored.
         """
-        entry = self.catalog.resolve(parse(ref), trashed=True)
-        self.catalog.restore(entry)
-        return self.get(entry.ref)
+        entries = self._each(ref, trashed=True)
+        self.catalog.restore(*entries)
+        found = tuple(self.catalog.resolve(entry.ref) for entry in entries)
+        return found[0] if isinstance(ref, str | Entry) else found
+
+    @checked
+    def prune(
+        self,
+        name: str,
+        *,
+        keep_last: int | None = None,
+        keep_best: Sequence[str] = (),
+        keep_aliased: bool = False,
+        keep_tags: Sequence[str] = (),
+        keep_within: timedelta | str | float | None = None,
+        dry_run: bool = True,
+    ) -> PruneReport:
+        """Say which versions of a model no rule keeps, and with ``dry_run=False`` put these into the trash.
+
+        A version stays if one of the rules keeps it. Whatever they say, the newest version stays, and so do those that
+        an alias points to, and the parents and bases of those that stay. Nothing is ever pruned by itself.
+
+        Args:
+            name: the model's.
+            keep_last: the newest so many.
+            keep_best: the best by a metric: ``"acc:3"`` for the three highest, ``"loss:3:min"`` for the three lowest.
+                The direction is never read out of the metric's name.
+            keep_aliased: those that an alias points to, and as the only rule nothing else.
+            keep_tags: those with a tag: ``"release"``, or ``"task=seg"``.
+            keep_within: those that were pushed in the last ``"30d"`` (``s``, ``m``, ``h``, ``d``, ``w``); or a
+                ``timedelta``, or a number of seconds.
+            dry_run: only say what would go.
+
+        Returns:
+            The report: what stays and why, what goes, and how many bytes ``gc`` frees then.
+
+        Raises:
+            RegistryError: there is no rule, or no version has its metric, or no such name; nothing was removed.
+        """
+        from registry.upkeep.prune import prune
+        from registry.upkeep.retention import Best, Rules
+
+        best = tuple(Best.of(rule) for rule in keep_best)
+        within: Any = keep_within
+        rules = Rules(keep_last, best, keep_aliased, tuple(keep_tags), within)
+        return prune(self._home, name, rules, dry_run=dry_run)
+
+    @checked
+    def blame(self, ref: str | Entry, pattern: str | None = None) -> BlameReport:
+        """Return for each tensor of a version which version introduced it, along the parents.
+
+        Args:
+            pattern: only tensors whose names match: ``"encoder.*"``.
+
+        Raises:
+            RegistryError: there is no such version, or it has no such tensor.
+        """
+        from registry.upkeep.blame import blame
+
+        return blame(self._home, str(ref), pattern)
 
     @checked
     def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
@@ -548,7 +843,7 @@ class Registry:
     @checked
     def audit(
         self,
-        ref: str | None = None,
+        ref: str | Entry | None = None,
         *,
         classes: bool = False,
         run: bool = False,
@@ -573,11 +868,18 @@ class Registry:
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
-        report = audit(self._home, ref, classes=classes, progress=progress)
+        asked = None if ref is None else str(ref)
+        report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
-            report = replace(audit(self._home, ref, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, ref)) if run else report
+            report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
+        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+
+    def _each(self, refs: str | Entry | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
+        """Return the versions that references name, each once."""
+        given = (refs,) if isinstance(refs, str | Entry) else refs
+        found = (self._home.resolve(str(ref), trashed=trashed) for ref in given)
+        return tuple({entry.identity: entry for entry in found}.values())
 
     @checked
     def doctor(self) -> tuple[Finding, ...]:

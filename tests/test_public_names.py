@@ -11,9 +11,12 @@ import registry
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, types
 import registry
+from registry.modules.builders.table import BUILDERS
 
 for found in pkgutil.walk_packages(registry.__path__, "registry."):
     if found.name.startswith(("registry.integrations", "registry.migrations", "registry.cli")):
+        continue
+    if found.name.rpartition(".")[2] in BUILDERS:  # which imports the library of that name
         continue
     importlib.import_module(found.name)
 public = {name: getattr(registry, name) for name in registry.__all__ if name != "errors"}

@@ -19,6 +19,7 @@ FACTS: dict[str, Any] = {
     **dict.fromkeys(("parent_number", "epoch", "step"), sa.BigInteger().with_variant(sa.Integer(), "sqlite")),
 }
 INDEXES = ("record", "weights", "parent_record", "base")
+LISTING = ["trashed_at", "model_id", "number", "created_at", "byte_count", "parameter_count", "epoch", "step"]
 
 
 def upgrade() -> None:
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_former_names")),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_former_names_model_id", "former_names", ["model_id"])
     op.create_table(
         "tags",
         sa.Column("version_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -47,6 +49,7 @@ def upgrade() -> None:
     op.create_index("ix_tags_key_value", "tags", ["key", "value"])
     for name in INDEXES:
         op.create_index(f"ix_versions_{name}", "versions", [name])
+    op.create_index("ix_versions_listing", "versions", LISTING)
     _name_what_is_there(op.get_bind())
     op.create_index("ix_models_uid", "models", ["uid"], unique=True)
 
@@ -63,6 +66,7 @@ def _name_what_is_there(connection: sa.Connection) -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_models_uid", "models")
+    op.drop_index("ix_versions_listing", "versions")
     for name in INDEXES:
         op.drop_index(f"ix_versions_{name}", "versions")
     op.drop_table("tags")

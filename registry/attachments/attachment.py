@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from registry.errors.training import InvalidStateName
 from registry.tensors.decoding import decode
 from registry.tensors.encoding import encode_all
 from registry.tensors.manifest import Manifest, StoredTensor
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
 
 
+OWN = "state."
+"""Before the user's names where they are stored: none of ours has a dot, be it one to come."""
+
+_OURS = ("optimizer", "scheduler", "scaler", "step", "epoch", "rng")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+
+
 @dataclass(frozen=True)
 class Job:
     """What surrounds the model in a training loop, as ``push`` and ``resume`` take it."""
@@ -26,12 +35,25 @@ class Job:
     scaler: Stateful | None = None
     step: int | None = None
     epoch: int | None = None
+    state: Mapping[str, Stateful] = field(default_factory=dict)
+    """What else there is, by the user's names."""
+
+    def __post_init__(self) -> None:
+        """Check the user's names.
+
+        Raises:
+            InvalidStateName
+        """
+        for name in self.state:
+            if name in _OURS or not re.fullmatch(_NAME, name):
+                raise InvalidStateName(name, name in _OURS)
 
     @property
     def parts(self) -> dict[str, Stateful]:
-        """The objects with a state, by what they are called."""
+        """The objects with a state, by what they are stored as: those with names of the user's apart from ours."""
         named = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.scaler}
-        return {part: owner for part, owner in named.items() if owner is not None}
+        ours = {part: owner for part, owner in named.items() if owner is not None}
+        return {**ours, **{f"{OWN}{name}": owner for name, owner in self.state.items()}}
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from registry.errors.blobs import DamagedBlob, StoreUnreadable
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+from registry.tensors.spec import check_digest, is_digest
 
 _AT_ONCE = 64 << 20
 """Bytes of one read; Linux reads less than 2 GiB at once."""
@@ -43,20 +41,9 @@ class StoreFolders:
         return self.stamps / self.blob(digest).with_suffix(".json").name
 
 
-def check_digest(digest: str) -> str:
-    """Return a digest.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise ValueError("a name that is no digest")
-    return digest
-
-
 def digest_of(path: Path) -> str | None:
     """Return the digest that a file in the blobs' folder is named by, or None."""
-    return path.stem if _DIGEST.fullmatch(path.stem) and path.suffix == ".safetensors" else None
+    return path.stem if is_digest(path.stem) and path.suffix == ".safetensors" else None
 
 
 def is_file(path: Path) -> bool:

@@ -42,8 +42,8 @@ class OpenedWeights:
 
     tensors: Mapping[str, torch.Tensor]
     """By canonical name; the names of a tie have one tensor."""
-    check: Callable[[], None]
-    """Wait until every byte is checked.
+    check: Callable[..., None]
+    """Wait until every byte is checked; called with a function of (bytes done, bytes in all), or with nothing.
 
     To be called before anybody writes to the tensors, since what is checked is the memory that they use.
 

@@ -144,11 +144,21 @@ class BlobStore(Protocol):
 class Transfer(Protocol):
     """One push while it stores its tensors."""
 
-    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(
+        self,
+        tensors: Mapping[str, TensorSource],
+        locate: Locate,
+        progress: Progress | None = None,
+        *,
+        expected: Mapping[str, str] | None = None,
+    ) -> Stored:
         """Store tensors by name; those that ``locate`` knows are not written again. Durable when it returns.
 
         What is stored is what is hashed only as long as nobody writes to the source meanwhile; the caller of a file
         compares its size and times afterwards.
+
+        Args:
+            expected: digests by name, of sources that verify what they give; what is stored of them is not read.
 
         Raises:
             StoreUnwritable: disk full, permission denied, folder gone: nothing was stored.

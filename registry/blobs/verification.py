@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from blake3 import blake3
@@ -19,6 +19,9 @@ from registry.tensors.manifest import StoredTensor
 from registry.tensors.spec import tensor_digest, tensor_hasher
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
+_SECONDS = 0.05
+"""Between two reports of progress."""
+
 _MOST_EXTENTS = 64
 """How many versions' checks of one file a stamp remembers."""
 
@@ -32,6 +35,8 @@ class Verification:
         self._left = deque(sorted(regions, key=lambda region: -region[0].spec.nbytes))
         self._corrupt: list[Region] = []
         self._failures: list[BaseException] = []
+        self._total = sum(region[0].spec.nbytes for region in self._left)
+        self._done: deque[int] = deque()
         self._threads = [
             threading.Thread(target=self._work, name=f"verify-{number}", daemon=True)
             for number in range(min(WORKERS, len(self._left)))
@@ -39,14 +44,22 @@ class Verification:
         for thread in self._threads:
             thread.start()
 
-    def wait(self) -> None:
+    def wait(self, progress: Callable[[int, int], object] | None = None) -> None:
         """Return when all is checked.
+
+        Args:
+            progress: called by this thread with (bytes done, bytes in all), at the end with both the same.
 
         Raises:
             CorruptTensors: naming the tensors of the first blob that is damaged.
         """
         for thread in self._threads:
+            while progress is not None and thread.is_alive():
+                progress(sum(self._done.copy()), self._total)
+                thread.join(_SECONDS)
             thread.join()
+        if progress is not None and not self._failures:
+            progress(self._total, self._total)
         if self._failures:
             raise self._failures[0]
         if self._corrupt:
@@ -63,6 +76,7 @@ class Verification:
                     return
                 if not is_intact(region[0], region[2]):
                     self._corrupt.append(region)
+                self._done.append(region[0].spec.nbytes)
         except BaseException as error:
             self._failures.append(error)
 

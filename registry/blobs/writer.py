@@ -89,6 +89,7 @@ def store_tensors(
     progress: Progress | None,
     *,
     hold: bool = False,
+    expected: Mapping[str, str] | None = None,
 ) -> Stored:
     """Store tensors by name; what may be shared is not written again.
 
@@ -97,6 +98,7 @@ def store_tensors(
         announce: called before the first byte is written, and with the blob's digest before it gets its name.
         progress: called with (bytes done, bytes in all).
         hold: hold all tensors from their hashing to their writing.
+        expected: digests by name, of sources that verify what they give; what is stored of them is not read.
 
     Raises:
         OSError: nothing was stored, and the temporary file is gone.
@@ -106,15 +108,20 @@ def store_tensors(
         first.setdefault(source.identity, name)
     names = list(first.values())
     names = [names[position] for position in ordered([tensors[name].spec for name in names])]
+    expected = expected or {}
+    digests: dict[str, str] = {}
+    known: dict[str, Location] = {}
+    if expected:
+        known.update(sharing.find([(expected[name], tensors[name].spec) for name in names]))
+        digests.update({name: expected[name] for name in names if expected[name] in known})
+        names = [name for name in names if name not in digests]
     total = sum(tensors[name].spec.nbytes for name in names)
     small = total <= SMALL
     room = None if small else reserve(names, [tensors[name].spec for name in names])
-    digests: dict[str, str] = {}
-    known: dict[str, Location] = {}
     blob = _NewBlob(temporary, room, total, announce)
     done = 0
     try:
-        for batch in _batches(_hashed(names, tensors, total, hold), whole=small):
+        for batch in _batches(_hashed(names, tensors, total, hold, expected), whole=small):
             known.update(sharing.find([(item.digest, item.spec) for item in batch]))
             changed: dict[str, str] = {}
             left = batch
@@ -132,7 +139,7 @@ def store_tensors(
         new = blob.finish(places)
     except _TooLate:
         blob.discard()
-        return store_tensors(places, temporary, tensors, sharing, announce, progress, hold=True)
+        return store_tensors(places, temporary, tensors, sharing, announce, progress, hold=True, expected=expected)
     except BaseException:
         blob.discard()
         raise
@@ -155,13 +162,18 @@ def _fresh(batch: Sequence[_Hashed], known: Mapping[str, Location], blob: _NewBl
     return list(fresh.values())
 
 
-def _hashed(names: Sequence[str], tensors: Mapping[str, TensorSource], total: int, hold: bool) -> Iterator[_Hashed]:
+def _hashed(
+    names: Sequence[str], tensors: Mapping[str, TensorSource], total: int, hold: bool, expected: Mapping[str, str]
+) -> Iterator[_Hashed]:
     """Yield tensors with their digests, in order."""
 
     def hashed(name: str) -> _Hashed:
         source = tensors[name]
+        is_held = hold or not source.is_streamed or source.spec.nbytes <= PIECE
+        if not is_held and name in expected:
+            return _Hashed(name, source.spec, expected[name], None, source)  # hashed while it is written
         hasher = tensor_hasher(source.spec)
-        content = None if not hold and source.is_streamed and source.spec.nbytes > PIECE else source.buffer()
+        content = source.buffer() if is_held else None
         for piece in source.pieces(own=False) if content is None else (content,):
             hasher.update(piece)
         return _Hashed(name, source.spec, hasher.hexdigest(), content, source)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from registry.catalog import statements, trail
+from typing import Any
+
+from registry.catalog import lookup, statements, trail
 from registry.catalog.change import Change, HeldVersion
-from registry.errors.catalog import TrashedVersion, UnknownVersion
+from registry.catalog.moves import before_the_last, moves
+from registry.errors.catalog import CannotRollBack, TrashedVersion, UnknownVersion
 
 
-def point(change: Change, version: HeldVersion, alias: str) -> None:
-    """Point an alias to a version, wherever it pointed before.
+def point(change: Change, version: HeldVersion, alias: str, *, is_back: bool = False) -> None:
+    """Point an alias to a version, wherever it pointed before; with ``is_back``, to where it did.
 
     Raises:
         TrashedVersion: the version is in the trash.
@@ -19,8 +22,32 @@ def point(change: Change, version: HeldVersion, alias: str) -> None:
     if was is not None and was.id == version.id:
         return
     change.connection.run(statements.POINT_ALIAS, model_id=version.model_id, name=alias, version_id=version.id)
-    details = {"alias": alias, "was": f"{version.name}:v{was.number}" if was else None}
+    details: dict[str, Any] = {"alias": alias, "was": f"{version.name}:v{was.number}" if was else None}
+    if is_back:
+        details["rollback"] = True
     trail.append(change, "alias", version, details)
+
+
+def roll_back(change: Change, name: str, alias: str) -> HeldVersion:
+    """Point an alias to where it pointed before, by the trail, and return that version.
+
+    Raises:
+        CannotRollBack: it pointed nowhere else, or where it pointed is in the trash or gone.
+    """
+    connection, reference = change.connection, f"{name}:{alias}"
+    number = before_the_last(moves(connection, lookup.names(connection, name), alias))
+    if number is None:
+        raise CannotRollBack(reference, "it pointed nowhere else before; `registry log` shows its moves")
+    row = connection.row(statements.NUMBERED, name=name, number=number)
+    where = f"it pointed to {name}:v{number} before"
+    if row is None or row.purged_at is not None:
+        raise CannotRollBack(reference, f"{where}, which is gone; point it elsewhere with `registry alias`")
+    if row.trashed_at is not None:
+        way = f"`registry restore {name}:v{number}` brings that back, and `registry alias` points it elsewhere"
+        raise CannotRollBack(reference, f"{where}, which is in the trash; {way}")
+    version = HeldVersion(row.id, row.model_id, name, number, row.weights)
+    point(change, version, alias, is_back=True)
+    return version
 
 
 def drop(change: Change, name: str, alias: str) -> None:

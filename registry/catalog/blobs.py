@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from registry.catalog import statements
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
+from registry.catalog.record import DECISIVE
 from registry.catalog.version import Vanished
 
 if TYPE_CHECKING:
@@ -27,6 +28,27 @@ def decode(body: bytes) -> Manifest:
     from registry.tensors.manifest import Manifest
 
     return Manifest.decode(body)
+
+
+PLACES = "places"
+"""The document that says where the tensors of a copied version's documents lie here: a manifest, by digest.
+
+What the documents say of it is under the record, and true where the version was pushed.
+"""
+
+
+def decode_documents(bodies: Mapping[str, bytes]) -> dict[str, Manifest]:
+    """Read the documents that belong to what a version is, by kind, with their tensors where they lie here.
+
+    Raises:
+        ValueError: one is no document.
+    """
+    places = (
+        {digest: stored.location for digest, stored in decode(bodies[PLACES]).tensors.items()}
+        if PLACES in bodies
+        else {}
+    )
+    return {kind: decode(bodies[kind]).relocated(places) for kind in DECISIVE if kind in bodies}
 
 
 def locate(database: Database, digests: Iterable[str]) -> dict[str, Location]:
@@ -102,9 +124,9 @@ def named(database: Database, before: str = "") -> frozenset[str]:
     return frozenset(found)
 
 
-def needed_by(database: Database, name: str, number: int) -> frozenset[str]:
+def needed_by(database: Database, uid: str, number: int) -> frozenset[str]:
     """Return the blobs that the table says a version needs."""
-    return frozenset(row.digest for row in database.rows(statements.BLOBS_OF_VERSION, name=name, number=number))
+    return frozenset(row.digest for row in database.rows(statements.BLOBS_OF_VERSION, uid=uid, number=number))
 
 
 def tensors_in(database: Database, blob: str) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from registry.catalog import row_digest, statements, trail
+from registry.catalog import lookup, name_statements, row_digest, statements, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
 from registry.catalog.rows import Version
@@ -31,12 +31,14 @@ def check(database: Database, name: str | None = None, number: int | None = None
     """Replay the trail and compare the tables with it, as they were at one moment.
 
     Args:
-        name: only this model, whose events are found by the index; of the others, only the trail's end is looked at.
+        name: only this model, by the name that it has now. Its events, under all names that the tables say that it had,
+            are found by the index; of the others, only the trail's end is looked at.
         number: only this version of it, and the aliases that point there.
     """
     with database.snapshot():
         history = History()
-        broken = tuple(trail.check(database, name, history.tell))
+        names = None if name is None else lookup.names(database, name)
+        broken = tuple(trail.check(database, names, history.tell))
         if broken:
             return Bookkeeping(broken)
         uncovered = 0
@@ -49,6 +51,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
             rows += _foreign_keys(database)
         if number is None:
             rows += _models(database, name, history)
+            rows += _former_names(database, name, history)
         wanted = None if number is None else f"{name}:v{number}"
         rows += _aliases(database, name, history, wanted)
         if name is None:
@@ -132,6 +135,20 @@ def _models(database: Database, name: str | None, history: History) -> Iterator[
         elif row.next_number != newest[row.name] + 1:
             what = f"its next number would be {row.next_number}, and {newest[row.name]} is the last that was given"
             yield Flaw(str(row.name), what)
+
+
+def _former_names(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
+    here: dict[str, set[str]] = {}
+    for row in database.rows(name_statements.former_names(name)):
+        here.setdefault(row.name, set()).add(row.former)
+    for model in sorted(here.keys() | history.former_names.keys(), key=str):
+        found, told = here.get(model, set()), history.former_names.get(model, set())
+        if found != told:
+            yield Flaw(str(model), f"it was {_called(found)} before, and by the trail it was {_called(told)}")
+
+
+def _called(names: Collection[str]) -> str:
+    return f"called {', '.join(sorted(map(str, names)))}" if names else "called nothing else"
 
 
 def _blobs(database: Database, history: History) -> Iterator[Flaw]:

@@ -5,83 +5,48 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import aliases, blobs, bookkeeping, listing, lookup, statements, trail, trash, versions
+from registry.catalog import (
+    blobs,
+    bookkeeping,
+    cards,
+    listing,
+    lookup,
+    name_statements,
+    statements,
+    trail,
+    trash,
+    versions,
+)
+from registry.catalog.access import text
+from registry.catalog.amendments import Amendments
 from registry.catalog.bookkeeping import Bookkeeping
-from registry.catalog.change import Change, hold
-from registry.catalog.database import Database
+from registry.catalog.change import hold
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
-from registry.catalog.facts import storable
+from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
-from registry.catalog.migration import HEAD, Migration
+from registry.catalog.page import Page
+from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
-from registry.catalog.sqlite import JOURNAL_MODE
-from registry.catalog.trail import Event
-from registry.catalog.version import Condition, NewVersion, check_metrics, check_note, check_tags
-from registry.disk.filesystem import FileSystem
-from registry.errors.catalog import ChangedVersion
-from registry.reference import Reference, check_alias, check_model_name, parse
+from registry.catalog.search import search
+from registry.catalog.trail import Event, Only
+from registry.catalog.version import NewVersion
+from registry.errors.catalog import ChangedVersion, FormerName
+from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
-class Catalog:
+class Catalog(Amendments):
     """What is known of every version. Threads and forked processes may share one; every change is one transaction.
 
     Every method may raise DatabaseBusy, DatabaseFull, DatabaseDamaged and HomeUnusable; those that change something,
     HomeReadOnly.
     """
-
-    def __init__(self, home: Path, *, actor: str | None = None, file_system: FileSystem | None = None) -> None:
-        """Open the catalog of a home; it is made, or brought to this program's revision, where it is not.
-
-        Args:
-            actor: who stands in the trail; by default ``user@host``.
-            file_system: what the home is on, where it is known better than the kernel tells.
-        """
-        self._database = Database(home, file_system)
-        self._actor = actor
-
-    @property
-    def path(self) -> Path:
-        return self._database.file.path
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the home is still the one that was opened; where it was deleted, a new catalog makes it again."""
-        return self._database.file.is_there
-
-    @property
-    def file_system(self) -> FileSystem:
-        return self._database.file.file_system
-
-    @property
-    def read_only(self) -> bool:
-        return self._database.file.read_only
-
-    @property
-    def journal_mode(self) -> str:
-        """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
-        return str(self._database.rows(JOURNAL_MODE)[0].journal_mode)
-
-    @property
-    def migration(self) -> Migration | None:
-        """What opening it did to the schema, with the path of the backup."""
-        return self._database.file.migration
-
-    @property
-    def revision(self) -> str:
-        """Of the schema; a catalog that is open has this program's."""
-        return HEAD
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._database.close()
 
     # Questions
 
@@ -96,33 +61,70 @@ class Catalog:
         """
         return lookup.resolve(self._database, parse(reference) if isinstance(reference, str) else reference, trashed)
 
-    def entries(
-        self,
-        name: str | None = None,
-        *,
-        trashed: bool = False,
-        limit: int | None = None,
-        metric: Condition | None = None,
-    ) -> tuple[Entry, ...]:
-        """Return entries, the newest first: outside the trash, or with ``trashed`` those in it.
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            InvalidModelName, UnknownModel
+        """
+        return lookup.current(self._database, check_model_name(name))
+
+    def entries(self, name: str | None = None, *, trashed: bool = False, limit: int | None = None) -> tuple[Entry, ...]:
+        """Return the entries of a model or of all, the newest first: outside the trash, or with ``trashed`` in it.
 
         Raises:
             UnknownModel: there is no such name.
         """
         if name is not None:
             check_model_name(name)
-        found = listing.entries(self._database, name, trashed, limit, metric)
-        if not found and name is not None:
-            lookup.check_known(self._database, name)
-        return found
+        return search(self._database, named(name), trashed=trashed, limit=limit)
+
+    def search(
+        self, query: Query, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    ) -> Page:
+        """Return the entries that a query asks for, and the token of those after ``limit`` of them.
+
+        Raises:
+            UnknownModel: it names a model that there is not.
+            UnusablePageToken: ``after`` is not a token of this query.
+        """
+        return search(self._database, query, trashed=trashed, limit=limit, after=after)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""
         return listing.count(self._database, name, trashed)
 
-    def models(self) -> tuple[ModelSummary, ...]:
-        """Return the names that have a live version."""
-        return listing.models(self._database)
+    def with_weights(self, digest: str) -> Entry | None:
+        """Return the newest live version of whatever name that has weights of this digest, or None."""
+        found = listing.read(self._database.rows(statements.WHOLE_WITH_WEIGHTS, weights=digest))
+        return found[0] if found else None
+
+    def card(self, name: str) -> str | None:
+        """Return what a model's users should know, in Markdown, or None.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        return cards.card(self._database, self.current(name))
+
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+        """Return the names that have a live version; of one name, or of a pattern in which ``*`` is any characters.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        found = listing.models(self._database, name)
+        if not found and name is not None and "*" not in name:
+            lookup.current(self._database, check_model_name(name))
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all models, in alphabetical order."""
+        return tuple(sorted(row.name for row in self._database.rows(statements.MODEL_NAMES)))
+
+    def aliases(self, name: str | None = None) -> tuple[str, ...]:
+        """Return the aliases of a model, or of all."""
+        return tuple(row.alias for row in self._database.rows(statements.aliases(name)))
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are.
@@ -135,33 +137,44 @@ class Catalog:
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
+        Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
+
         Raises:
             ChangedVersion: as ``manifest``.
         """
-        rows = self._database.rows(statements.DOCUMENTS_OF, name=entry.name, number=entry.version)
+        rows = self._database.rows(statements.DOCUMENTS_OF, uid=entry.uid, number=entry.version)
         bodies = {row.kind: row.body for row in rows}
         try:
             manifest = blobs.decode(bodies.get("manifest", b""))
         except ValueError as error:
             raise ChangedVersion(entry.ref) from error
-        return manifest, {kind: bodies[kind] for kind in DECISIVE if kind in bodies}
+        return manifest, {kind: bodies[kind] for kind in (*DECISIVE, blobs.PLACES) if kind in bodies}
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         """Return a document of an entry (``"training"``, ``"example"``), or None."""
-        rows = self._database.rows(statements.DOCUMENT, name=entry.name, number=entry.version, kind=kind)
+        rows = self._database.rows(statements.DOCUMENT, uid=entry.uid, number=entry.version, kind=kind)
         return rows[0].body if rows else None
 
     def locate(self, digests: Iterable[str]) -> dict[str, Location]:
         """Return where tensors are stored, those that are."""
         return blobs.locate(self._database, digests)
 
-    def events(self, name: str | None = None, limit: int | None = None) -> tuple[Event, ...]:
-        """Return the newest events first, of one model or of all."""
-        return trail.events(self._database, name, limit)
+    def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
+        """Return the newest events first, of one model by whatever name it has or had, or of all.
 
-    def pushes(self, entry: Entry) -> int:
-        """Return how often an entry was pushed: once, and each time that somebody pushed its weights again."""
-        return int(self._database.rows(statements.PUSHES, name=entry.name, reference=entry.ref)[0].total)
+        Where none are chosen, those are among them that came with copied versions.
+
+        Raises:
+            UnknownModel, UnknownVerb: there is no such name, or verb.
+        """
+        names = None if name is None else self._names(name)
+        found = trail.events(self._database, names, limit, only or Only())
+        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
+
+    @property
+    def lineage(self) -> Lineage:
+        """What comes from what: parents, bases, the versions of a run."""
+        return Lineage(self._database)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.
@@ -170,7 +183,8 @@ class Catalog:
             name: only what it tells of this model.
             number: only what it tells of this version of it.
         """
-        return bookkeeping.check(self._database, name, number)
+        now = None if name is None else lookup.current(self._database, name)
+        return bookkeeping.check(self._database, now, number)
 
     def places(self) -> Mapping[str, tuple[str, int]]:
         """Return blob and offset of every tensor that a push would find stored, by digest."""
@@ -182,7 +196,7 @@ class Catalog:
 
     def needed_by(self, entry: Entry) -> frozenset[str]:
         """Return the blobs that a version needs by the table alone; its manifest says it, too."""
-        return blobs.needed_by(self._database, entry.name, entry.version)
+        return blobs.needed_by(self._database, entry.uid, entry.version)
 
     def tensors_in(self, blob: str) -> Mapping[str, int]:
         """Return the tensors that a push would share of a blob: by digest, where each begins."""
@@ -192,11 +206,24 @@ class Catalog:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
 
+    @property
+    def copies(self) -> Copies:
+        """What leaves for other homes, and comes from them."""
+        return Copies(self._database, self._change)
+
     # Changes
 
     def knows(self, name: str) -> bool:
-        """Whether there has ever been a version of this name."""
-        return bool(self._database.rows(statements.MODEL, name=name))
+        """Whether there is a model of this name.
+
+        Raises:
+            FormerName: there was one, which is called otherwise now.
+        """
+        if self._database.rows(statements.MODEL, name=name):
+            return True
+        if rows := self._database.rows(name_statements.RENAMED, former=name):
+            raise FormerName(name, rows[0].name)
+        return False
 
     def holds(self, new: NewVersion, manifest: Manifest) -> bool:
         """Whether ``add_version``, which checks it, would find that the name has this version already."""
@@ -226,6 +253,7 @@ class Catalog:
         Raises:
             Vanished: what was found was collected or trashed meanwhile: look, write what is missing, and call again.
             InvalidModelName, InvalidAlias, InvalidMetric, InvalidTag, InvalidFact: naming the part.
+            FormerName: a model had the name before.
         """
         candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
@@ -233,76 +261,17 @@ class Catalog:
                 change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
             )
             confirm()
-        rows = self._database.rows(statements.BY_NUMBER, name=new.name, number=admitted.number)
-        entry = listing.read(rows)[0]
+        entry = self._entry(admitted.id)
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
-
-    def add_facts(
-        self,
-        entry: Entry,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        note: str = "",
-    ) -> None:
-        """Add metrics, tags and a note to a version.
-
-        Raises:
-            InvalidMetric, InvalidTag, InvalidFact
-        """
-        words = check_tags(tags or {})
-        checked = check_metrics(metrics or {})
-        check_note(note)
-        with self._change() as change:
-            version = hold(change, entry)
-            if details := versions.add_facts(change, version, checked, note, words):
-                trail.append(change, "note", version, details)
-
-    def set_alias(self, entry: Entry, alias: str) -> None:
-        """Point an alias to a version, wherever it pointed before.
-
-        Raises:
-            InvalidAlias, TrashedVersion, PurgedVersion
-        """
-        check_alias(alias)
-        with self._change() as change:
-            aliases.point(change, hold(change, entry), alias)
-
-    def drop_alias(self, name: str, alias: str) -> None:
-        """Remove an alias.
-
-        Raises:
-            UnknownVersion: there is none.
-        """
-        with self._change() as change:
-            aliases.drop(change, check_model_name(name), check_alias(alias))
-
-    def trash(self, entry: Entry, *, force: bool = False) -> None:
-        """Put a version into the trash; with ``force`` its aliases are dropped.
-
-        Raises:
-            AliasedVersion, TrashedVersion, PurgedVersion
-        """
-        with self._change() as change:
-            trash.trash(change, hold(change, entry), force)
-
-    def restore(self, entry: Entry) -> None:
-        """Take a version out of the trash.
-
-        Raises:
-            NotInTrash, PurgedVersion
-        """
-        with self._change() as change:
-            trash.restore(change, hold(change, entry))
 
     def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]:
         """Return the versions that ``purge`` would give up, and the blobs that would still be needed after it."""
-        return trash.due(self._database, _text(before))
+        return trash.due(self._database, text(before))
 
     def purge(self, before: datetime) -> tuple[str, ...]:
         """Give up the versions that were trashed before a time, and return their references."""
         with self._change() as change:
-            return trash.purge(change, _text(before))
+            return trash.purge(change, text(before))
 
     def forget_unneeded_blobs(self) -> frozenset[str]:
         """Forget the blobs that no version needs, and return which these were: their files may go."""
@@ -342,20 +311,3 @@ class Catalog:
         """Keep everybody else from changing the catalog; changes made inside are one transaction."""
         with self._database.write():
             yield
-
-    @contextlib.contextmanager
-    def _change(self) -> Iterator[Change]:
-        with self._database.write() as connection:
-            yield Change(connection, self._who, _text(datetime.now(UTC)))
-
-    @cached_property
-    def _who(self) -> str:
-        if self._actor is not None:
-            return storable(self._actor)
-        from registry.catalog.actor import creator
-
-        return storable(creator())
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

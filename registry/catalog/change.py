@@ -45,9 +45,9 @@ def hold(change: Change, entry: Entry) -> HeldVersion:
         ChangedVersion: its row has other weights, or is not there.
         PurgedVersion: it was collected meanwhile.
     """
-    row = change.connection.row(statements.VERSION, name=entry.name, number=entry.version)
+    row = change.connection.row(statements.VERSION, uid=entry.uid, number=entry.version)
     if row is None or row.weights != entry.digest:
         raise ChangedVersion(entry.ref)
     if row.purged_at is not None:
         raise PurgedVersion(entry.ref, row.purged_at[:10])
-    return HeldVersion(row.id, row.model_id, entry.name, entry.version, row.weights, row.trashed_at is not None)
+    return HeldVersion(row.id, row.model_id, row.name, entry.version, row.weights, row.trashed_at is not None)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from registry.catalog.facts import Facts, Identity
+from registry.catalog.facts import Facts, Identity, Origin
+from registry.notebook import called, figures, html_facts, words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,8 @@ class Entry(Facts):
     """Of the model: what it is in every home, whatever it is called there."""
     sealed_as: str
     """The model's name when the version was made."""
+    former_names: tuple[str, ...] = ()
+    """What the model was called before; by these it is found still."""
     metrics: Mapping[str, float]
     tags: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[str, ...] = ()
@@ -36,8 +39,35 @@ class Entry(Facts):
     reused: bool = False
     """Set on what ``push`` returns when the name already had these weights."""
     notices: tuple[str, ...] = ()
-    """Set on what ``push`` returns: what it has to say of the file, such as objects in it that were not read, and of a
-    version that was there already, whose metrics it changed."""
+    """What there is to say besides: on what ``push`` returns of the file, such as objects in it that were not read; of
+    a version that was there already, which metrics and tags were changed; and that its model has another name now."""
+
+    def __repr__(self) -> str:
+        aliases = f"({', '.join(self.aliases)})" if self.aliases else ""
+        state = "in the trash" if self.trashed_at is not None else ""
+        return called(self, self.ref, self.digest[:12], figures(self.metrics), aliases, state)
+
+    def __str__(self) -> str:
+        return self.ref
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "digest": self.digest,
+            "aliases": ", ".join(self.aliases),
+            "metrics": figures(self.metrics),
+            "tags": words(self.tags),
+            "class": self.model_class or "",
+            "wrapper": self.wrapper,
+            "tensors": f"{self.tensor_count:,}, {self.parameter_count:,} elements, {self.byte_count:,} bytes",
+            "kept with it": ", ".join(self.attachments),
+            "epoch": self.epoch,
+            "step": self.step,
+            "parent": self.parent,
+            "source": self.source_name,
+            "pushed": f"{self.created_at:%Y-%m-%d %H:%M} UTC by {self.creator}",
+            "note": self.note,
+        }
+        return html_facts(self.ref, facts)
 
     @property
     def source_sha256(self) -> str | None:
@@ -51,5 +81,6 @@ class Entry(Facts):
 
     @property
     def identity(self) -> Identity:
-        """Which version it is, in every home."""
-        return Identity(self.uid, self.version, self.record_digest)
+        """Which version it is, in every home: of a copied one, what its first home called it."""
+        origin = Origin.decode(self.origin)
+        return origin.identity if origin is not None else Identity(self.uid, self.version, self.record_digest)

@@ -62,6 +62,27 @@ class Identity(NamedTuple):
     """The digest of the record."""
 
 
+class Origin(NamedTuple):
+    """Where a version was copied from, and which version it is wherever it lies: what its first home called it."""
+
+    place: str
+    """The home's folder, or the bundle's name."""
+    identity: Identity
+
+    def encode(self) -> str:
+        """Return it as a column holds it."""
+        return canonical_json({"from": self.place, **self.identity._asdict()})
+
+    @classmethod
+    def decode(cls, text: str | None) -> Origin | None:
+        """Read it back; None of a version that was pushed, and of an edited one that says nothing legible."""
+        try:
+            raw = _object(text or "")
+            return cls(str(raw["from"]), Identity(str(raw["uid"]), int(raw["number"]), str(raw["record"])))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a version is, but for its name and number."""
@@ -116,6 +137,12 @@ class Facts:
     creator: str = field(default="", metadata=_FROM_THE_SYSTEM)
     origin: str | None = None
     """Where it was copied from, as JSON; None for a version that was pushed here. No part of the record."""
+
+    @property
+    def copied_from(self) -> str | None:
+        """The home or the bundle that it was copied from; None for a version that was pushed here."""
+        origin = Origin.decode(self.origin)
+        return origin.place if origin is not None else self.origin
 
     def columns(self) -> dict[str, Any]:
         """Return the facts as a row of the table holds them.

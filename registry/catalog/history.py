@@ -26,9 +26,11 @@ class Told:
     weights: str | None
     record: str
     created_at: str
+    sealed_as: str
+    """The model's name at its first event."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    """None where one was taken out; so with tags."""
     tags: dict[str, Any] = field(default_factory=dict)
-    """None where one was taken out."""
     note: str = ""
     trashed_at: str | None = None
     purged_at: str | None = None
@@ -39,7 +41,7 @@ class Told:
 
     def contradictions(self, row: Version, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> Iterator[str]:
         """Yield what a version's row, metrics and tags say against its events."""
-        for column in ("weights", "record", "created_at", "note"):
+        for column in ("weights", "record", "created_at", "sealed_as", "note"):
             if getattr(row, column) != getattr(self, column):
                 yield f"its {column.replace('_', ' ')} is {_brief(getattr(row, column))}, and {self._trail(column)}"
         for key in sorted(metrics.keys() | self.metrics.keys(), key=str):
@@ -64,13 +66,15 @@ class History:
     """The catalog as the trail tells it."""
 
     versions: dict[str, Told] = field(default_factory=dict)
-    """By reference."""
+    """By reference, as all here by the names that models have now."""
     aliases: dict[tuple[str | None, str], str] = field(default_factory=dict)
     """References, by model and alias; an edited event may name no model."""
     uids: dict[str, str] = field(default_factory=dict)
     """What models are, by name."""
     cards: dict[str, Any] = field(default_factory=dict)
     """What models' users should know, by name."""
+    former_names: dict[str, set[str]] = field(default_factory=dict)
+    """What models were called before, by name."""
     times: set[str] = field(default_factory=set)
     """When something happened."""
     covered_from: int | None = None
@@ -84,13 +88,17 @@ class History:
         details = _details(event.details)
         if event.verb == "card":
             self.cards[event.name] = details.get("card")
+        elif event.verb == "rename":
+            self._rename(str(details.get("was")), event.name)
         if event.reference is None:
             return
         if event.name not in self.uids:
             self.uids[event.name] = str(details.get("uid") or _uid(event.hash))
         told = self.versions.get(event.reference)
         if told is None:
-            told = Told(event.id, event.digest, str(details.get("record")), event.at)
+            # A copied version was made when it was pushed, wherever that was.
+            made = str(details.get("created_at", event.at)) if event.verb == "copy" else event.at
+            told = Told(event.id, event.digest, str(details.get("record")), made, event.name)
             self.versions[event.reference] = told
         told.last, told.facts = event.id, event.facts
         if event.facts is not None and self.covered_from is None:
@@ -114,8 +122,27 @@ class History:
             told.metrics = {**told.metrics, **metrics}
         if isinstance(tags := details.get("tags"), dict):
             told.tags = {**told.tags, **tags}
-        if isinstance(note, str) and note:
+        if isinstance(note, str) and note and event.verb == "copy":
+            told.note = note
+        elif isinstance(note, str) and note:
             told.note = f"{told.note}\n\n{note}" if told.note else note
+
+    def _rename(self, old: str, new: str) -> None:
+        """Tell by its new name all that was told of a model."""
+        if old == new:
+            return
+        # In an event that was edited, which its hash shows, there may be bytes.
+        own = [reference for reference in self.versions if str(reference).rpartition(":v")[0] == old]
+        now = {reference: f"{new}:v{str(reference).rpartition(':v')[2]}" for reference in own}
+        for reference in own:
+            self.versions[now[reference]] = self.versions.pop(reference)
+        for model, alias in [key for key in self.aliases if key[0] == old]:
+            target = self.aliases.pop((model, alias))
+            self.aliases[new, alias] = now.get(target, target)
+        for told in (self.uids, self.cards):
+            if old in told:
+                told[new] = told.pop(old)
+        self.former_names[new] = (self.former_names.pop(old, set()) | {old}) - {new}
 
 
 def _uid(event: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,6 @@ from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in
 from registry.catalog.rows import Version
-from registry.catalog.version import Condition
 
 _NEVER = "1970-01-01T00:00:00+00:00"
 
@@ -25,14 +25,16 @@ class ModelSummary:
     """A name and how much is behind it."""
 
     name: str
+    uid: str
+    """What the model is in every home, whatever it is called there."""
     live: int
     """Versions outside the trash."""
     newest: int
     """Number of the newest of them; 0 where there is none."""
     changed_at: datetime
     """When the newest was pushed, in UTC."""
-    aliases: tuple[tuple[str, int], ...]
-    """Each with the version that it points to."""
+    aliases: Mapping[str, int]
+    """Each with the number of the version that it points to."""
 
 
 def read(rows: Iterable[Version]) -> tuple[Entry, ...]:
@@ -69,6 +71,7 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         seal=row["seal"],
         uid=row["uid"],
         sealed_as=row["sealed_as"],
+        former_names=tuple(sorted(row["former_names"].split(","))) if row["former_names"] else (),
         metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
         tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
         attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),
@@ -85,27 +88,26 @@ def _parent(row: Mapping[str, Any]) -> str | None:
     return row["parent"] if name is None else f"{name}:v{number}"
 
 
-def entries(
-    database: Database, name: str | None, trashed: bool, limit: int | None, metric: Condition | None
-) -> tuple[Entry, ...]:
-    """Return the newest entries first."""
-    return read(database.rows(statements.listing(name, trashed, limit, metric), name=name))
-
-
 def count(database: Database, name: str | None, trashed: bool) -> int:
     """Return how many versions there are."""
     return int(database.rows(statements.count(name, trashed), name=name)[0].total)
 
 
-def models(database: Database) -> tuple[ModelSummary, ...]:
-    """Return every name that has a live version, in alphabetical order."""
-    aliases: dict[str, list[tuple[str, int]]] = {}
+def models(database: Database, name: str | None) -> tuple[ModelSummary, ...]:
+    """Return every name that has a live version, or those that fit a pattern, in alphabetical order."""
+    aliases: dict[str, dict[str, int]] = {}
     for row in database.rows(statements.aliases()):
-        aliases.setdefault(row.name, []).append((row.alias, row.number))
-    rows = database.rows(statements.MODELS)
+        aliases.setdefault(row.name, {})[row.alias] = row.number
+    fits = re.compile(".*".join(map(re.escape, (name or "*").split("*")))).fullmatch
     return tuple(
         ModelSummary(
-            row.name, row.live, row.newest, datetime.fromisoformat(row.changed_at), tuple(aliases.get(row.name, ()))
+            row.name,
+            row.uid,
+            row.live,
+            row.newest,
+            datetime.fromisoformat(row.changed_at),
+            aliases.get(row.name, {}),
         )
-        for row in rows
+        for row in database.rows(statements.MODELS)
+        if fits(row.name)
     )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from registry.catalog import statements
+from registry.catalog import name_statements, statements
+from registry.catalog.connection import Connection
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
+from registry.catalog.moves import end_of, moves
 from registry.errors.catalog import (
     AmbiguousDigest,
     NoLiveVersion,
+    NothingThatDay,
     PurgedVersion,
     TrashedVersion,
     UnknownModel,
@@ -21,7 +26,12 @@ from registry.reference import Reference
 
 
 def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
-    """Return the entry that a reference names, outside the trash or inside it."""
+    """Return the entry that a reference names, outside the trash or inside it.
+
+    By a name that its model had before, it says so in a notice.
+    """
+    if reference.day is not None:
+        reference = _dated(database, reference)
     parameters: dict[str, Any] = {"name": reference.name}
     if reference.version is not None:
         statement = statements.BY_NUMBER
@@ -37,6 +47,9 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     rows = database.rows(statement, **parameters)
     found = read(rows)
     if not found:
+        if (now := _renamed(database, reference.name)) is not None:
+            entry = resolve(database, replace(reference, name=now), trashed)
+            return replace(entry, notices=(*entry.notices, notice(reference.name, now)))
         _refuse(database, reference, trashed)
     if len(found) > 1 and len({entry.digest for entry in found}) > 1:
         raise AmbiguousDigest(str(reference), [entry.ref for entry in found])
@@ -47,21 +60,69 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     return found[0]
 
 
-def check_known(database: Database, name: str) -> None:
-    """Refuse a name that no model has.
+def current(database: Connection | Database, name: str) -> str:
+    """Return what the model is called now that has a name, or had it before.
+
+    Raises:
+        UnknownModel: none has it, and none had.
+    """
+    if database.rows(statements.MODEL, name=name):
+        return name
+    now = _renamed(database, name)
+    if now is None:
+        refuse_unknown(database, name)
+    return now
+
+
+def names(database: Connection | Database, name: str) -> tuple[str, ...]:
+    """Return all names of the model that is called so now: this one, then those that it had before."""
+    return (name, *(row.name for row in database.rows(name_statements.FORMER_NAMES, name=name)))
+
+
+def refuse_unknown(database: Connection | Database, name: str) -> NoReturn:
+    """Say that no model has a name, and which are near.
 
     Raises:
         UnknownModel
     """
-    names = [row.name for row in database.rows(statements.MODEL_NAMES)]
-    if name not in names:
-        raise UnknownModel(name, get_close_matches(name, names, n=3))
+    known = [str(row.name) for row in database.rows(statements.MODEL_NAMES)]
+    # The name without its namespace is what one remembers.
+    spellings = {**{each.rpartition("/")[2]: each for each in known}, **{each: each for each in known}}
+    near = [spellings[spelling] for spelling in get_close_matches(name, spellings, n=3)]
+    raise UnknownModel(name, list(dict.fromkeys(near)))
+
+
+def notice(name: str, now: str) -> str:
+    """Word that a model is not called so any more."""
+    return f"'{name}' is called '{now}' now"
+
+
+def _renamed(database: Connection | Database, name: str) -> str | None:
+    """Return what the model is called now that had a name before."""
+    rows = database.rows(name_statements.RENAMED, former=name)
+    return str(rows[0].name) if rows else None
+
+
+def _dated(database: Database, reference: Reference) -> Reference:
+    """Return the version to which an alias pointed at the end of a day, by the name of the reference."""
+    assert reference.alias is not None and reference.day is not None
+    alias, day = f"{reference.name}:{reference.alias}", reference.day
+    known = names(database, current(database, reference.name))
+    if day > datetime.now(UTC).date():
+        raise NothingThatDay(str(reference), f"{day} is in the future", alias)
+    until_then = next(moves(database, known, reference.alias, end=end_of(day)), None)
+    if until_then is None or until_then.number is None:
+        first = next(moves(database, known, reference.alias, oldest_first=True), None)
+        if first is None:
+            _refuse(database, reference, trashed=False)
+        near = f"{alias}@{first.at[:10]}" if until_then is None else alias
+        raise NothingThatDay(str(reference), f"{alias} pointed nowhere at the end of {day} (UTC)", near)
+    return Reference(reference.name, version=until_then.number)
 
 
 def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn:
     """Say why a reference names nothing, and what is near."""
-    name = reference.name
-    check_known(database, name)
+    name = current(database, reference.name)
     if trashed and reference.version is None and reference.alias is None:
         raise UnknownVersion(str(reference), f"no such version of {name} is in the trash", ())
     versions = database.rows(statements.VERSIONS_OF_MODEL, name=name)

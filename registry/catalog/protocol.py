@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from registry.catalog.bookkeeping import Bookkeeping
+from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
-from registry.catalog.version import Condition, NewVersion
+from registry.catalog.lineage import Lineage
+from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
 if TYPE_CHECKING:
@@ -23,17 +25,19 @@ class Versions(Protocol):
     """Which versions there are, and what each is: what a load asks."""
 
     def resolve(self, reference: Reference | str, *, trashed: bool = False) -> Entry: ...
+    def current(self, name: str) -> str: ...
     def entries(
         self,
         name: str | None = None,
         *,
         trashed: bool = False,
         limit: int | None = None,
-        metric: Condition | None = None,
     ) -> tuple[Entry, ...]: ...
     def count(self, name: str | None = None, *, trashed: bool = False) -> int: ...
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]: ...
     def document(self, entry: Entry, kind: str) -> bytes | None: ...
+    def with_weights(self, digest: str) -> Entry | None: ...
+    def card(self, name: str) -> str | None: ...
 
 
 class Additions(Protocol):
@@ -68,6 +72,14 @@ class Collections(Protocol):
     def write_lock(self) -> AbstractContextManager[None]: ...
 
 
+class Descents(Protocol):
+    """What comes from what, and what goes together."""
+
+    @property
+    def lineage(self) -> Lineage: ...
+    def trash(self, *entries: Entry, force: bool = False) -> int: ...
+
+
 class Audits(Protocol):
     """Whether the tables say what the trail, the manifests and the files say; and how they are put right."""
 
@@ -80,5 +92,12 @@ class Audits(Protocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Audits, Protocol):
+class Exchange(Protocol):
+    """What leaves for other homes, and comes from them."""
+
+    @property
+    def copies(self) -> Copies: ...
+
+
+class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Exchange, Protocol):
     """One registry's catalog."""

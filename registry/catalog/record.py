@@ -53,6 +53,8 @@ def row_fault(entry: Entry, manifest: Manifest, documents: Mapping[str, bytes]) 
         return "its manifest lists other weights than its digest says"
     if record_digest(entry, manifest, documents) != entry.record_digest:
         return "its row was edited: the record does not have its digest"
+    if entry.sealed_as not in (entry.name, *entry.former_names):
+        return f"its row was edited: it was sealed as {entry.sealed_as!r:.80}, which its model was never called"
     if seal(entry.sealed_as, entry.version, entry.record_digest) != entry.seal:
         return "its row was edited: the number is not the one that was given to it"
     return None

@@ -44,10 +44,53 @@ class Version(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
 
+class WholeVersion(Version, Protocol):
+    """A version's columns, and what its model is."""
+
+    model_id: int
+    uid: str
+    card: str | None
+    origin: str | None
+
+
 class Name(NamedTuple):
     """Of a model or an alias."""
 
     name: str
+
+
+class Named(NamedTuple):
+    """A model and what it is called."""
+
+    id: int
+    name: str
+
+
+class Former(NamedTuple):
+    """What a model was called before."""
+
+    name: str
+    former: str
+
+
+class Numbered(NamedTuple):
+    """A version by what its model is called."""
+
+    name: str
+    number: int
+
+
+class SizedBlob(NamedTuple):
+    """A blob and its bytes, wherever it came from."""
+
+    digest: str
+    nbytes: int
+
+
+class Verb(NamedTuple):
+    """Of an event."""
+
+    verb: str
 
 
 class Digest(NamedTuple):
@@ -85,10 +128,21 @@ class ModelItself(NamedTuple):
     card: str | None
 
 
+class ModelHere(NamedTuple):
+    """One that a version is copied to."""
+
+    id: int
+    name: str
+    uid: str
+    next_number: int
+    card: str | None
+
+
 class LiveModel(NamedTuple):
     """A model with versions outside the trash."""
 
     name: str
+    uid: str
     live: int
     newest: int
     changed_at: str
@@ -116,6 +170,7 @@ class Held(NamedTuple):
 
     id: int
     model_id: int
+    name: str
     trashed_at: str | None
     purged_at: str | None
     weights: str
@@ -150,6 +205,15 @@ class Twin(NamedTuple):
     init: str
     init_as: str
     unwrapping: str
+    builder: str | None
+    base: str | None
+
+
+class Card(NamedTuple):
+    """What a model's users should know."""
+
+    id: int
+    card: str | None
 
 
 class Document(NamedTuple):
@@ -249,6 +313,32 @@ class TrailEnd(NamedTuple):
 
     length: int
     hash: str
+
+
+class Descent(NamedTuple):
+    """A version and what it was made from."""
+
+    uid: str
+    name: str
+    number: int
+    parent: str | None
+    parent_uid: str | None
+    parent_number: int | None
+    parent_record: str | None
+    base: str | None
+
+
+class Details(NamedTuple):
+    """Of an event, as JSON."""
+
+    details: str
+
+
+class Bytes(NamedTuple):
+    """A blob and how large it is."""
+
+    digest: str
+    nbytes: int
 
 
 class JournalMode(NamedTuple):

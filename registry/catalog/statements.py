@@ -6,7 +6,6 @@ conditions that there are.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,7 +30,6 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import R, Reading, select
-from registry.catalog.version import Condition
 
 _MODELS, _VERSIONS, _DOCUMENTS, _METRICS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.METRICS
 _TAGS, _FORMER_NAMES = schema.TAGS, schema.FORMER_NAMES
@@ -91,8 +89,8 @@ def _same(name: str, of: ColumnElement[Any]) -> ColumnElement[bool]:
 
 # Whole entries
 
-_IS_LIVE = _VERSIONS.c.trashed_at.is_(None)
-_IN_TRASH = _VERSIONS.c.trashed_at.is_not(None) & _VERSIONS.c.purged_at.is_(None)
+IS_LIVE = _VERSIONS.c.trashed_at.is_(None)
+IN_TRASH = _VERSIONS.c.trashed_at.is_not(None) & _VERSIONS.c.purged_at.is_(None)
 
 
 # As a parameter it would be written into the text anew whenever the statement runs.
@@ -102,20 +100,30 @@ _EQUALS: Any = literal_column("'='")
 _PARENT, _MODEL_OF_PARENT = _VERSIONS.alias("parent"), _MODELS.alias("model_of_parent")
 
 
-def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
+def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Version]:
     """Return the statement for the entries whose version ids another one selects, newest first.
 
     One row a metric, so that one statement is enough and the floats come as the database has them.
+
+    Args:
+        by_place: sort by what is selected as ``place`` beside the id: the largest first (True), or the smallest.
     """
     ids = chosen.subquery("chosen")
     aliases = select(func.aggregate_strings(_ALIASES.c.name, _COMMA)).where(_ALIASES.c.version_id == _VERSIONS.c.id)
     tag = _TAGS.c.key.concat(_EQUALS).concat(_TAGS.c.value)
     tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
     kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
-        _DOCUMENTS.c.version_id == _VERSIONS.c.id, _DOCUMENTS.c.kind != "manifest", _DOCUMENTS.c.kind != "build"
+        _DOCUMENTS.c.version_id == _VERSIONS.c.id,
+        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
+    )
+    place = [] if by_place is None else [ids.c.place]
+    order = [each.desc() if by_place else each for each in place]
+    former = select(func.aggregate_strings(_FORMER_NAMES.c.name, _COMMA)).where(
+        _FORMER_NAMES.c.model_id == _VERSIONS.c.model_id
     )
     return (
         select(
+            *place,
             _MODELS.c.name,
             _MODELS.c.uid,
             *_VERSIONS.c,
@@ -123,6 +131,7 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
             aliases.scalar_subquery().label("aliases"),
             tags.scalar_subquery().label("tags"),
             kinds.scalar_subquery().label("attachments"),
+            former.scalar_subquery().label("former_names"),
             _METRICS.c.key.label("metric"),
             _METRICS.c.value.label("figure"),
         )
@@ -137,39 +146,31 @@ def _whole(chosen: Select[Any]) -> Reading[rows.Version]:
             & (_PARENT.c.record == _VERSIONS.c.parent_record),
         )
         .outerjoin(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id)
-        .order_by(_VERSIONS.c.id.desc(), _METRICS.c.key)
+        .order_by(*order, _VERSIONS.c.id.desc(), _METRICS.c.key)
     )
 
 
 _MODEL_ID = select(_MODELS.c.id).where(_same("name", _MODELS.c.name)).scalar_subquery()
 _IS_OF_MODEL = _VERSIONS.c.model_id == _MODEL_ID
+# Whatever it is called by the time that this is asked.
+_IS_OF_ENTRY = _VERSIONS.c.model_id == select(_MODELS.c.id).where(_same("uid", _MODELS.c.uid)).scalar_subquery()
 _OF_MODEL = select(_VERSIONS.c.id).where(_IS_OF_MODEL)
 # 'g' sorts after every hexadecimal digit, so from `prefix` to `prefixg` is the prefix, by the index.
 _HAS_DIGEST = (_VERSIONS.c.weights >= bindparam("low")) & (_VERSIONS.c.weights < bindparam("high"))
 _NEWEST = _OF_MODEL.order_by(_VERSIONS.c.number.desc()).limit(1)
 
-BY_NUMBER = _whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
-BY_ALIAS = _whole(
+BY_ID = whole(select(_VERSIONS.c.id).where(_same("version", _VERSIONS.c.id)))
+BY_NUMBER = whole(_OF_MODEL.where(_same("number", _VERSIONS.c.number)))
+BY_ALIAS = whole(
     select(_ALIASES.c.version_id.label("id")).where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
-NEWEST, NEWEST_IN_TRASH = (_whole(_NEWEST.where(state)) for state in (_IS_LIVE, _IN_TRASH))
-BY_DIGEST, BY_DIGEST_IN_TRASH = (_whole(_OF_MODEL.where(state, _HAS_DIGEST)) for state in (_IS_LIVE, _IN_TRASH))
+NEWEST, NEWEST_IN_TRASH = (whole(_NEWEST.where(state)) for state in (IS_LIVE, IN_TRASH))
+BY_DIGEST, BY_DIGEST_IN_TRASH = (whole(_OF_MODEL.where(state, _HAS_DIGEST)) for state in (IS_LIVE, IN_TRASH))
 
 
 def _are(name: str | None, trashed: bool) -> list[ColumnElement[bool]]:
     """Return the conditions of versions in the trash or out of it, of a model (the parameter ``name``) or of all."""
-    return [_IN_TRASH if trashed else _IS_LIVE, *([] if name is None else [_IS_OF_MODEL])]
-
-
-@lru_cache(maxsize=64)
-def listing(name: str | None, trashed: bool, limit: int | None, metric: Condition | None) -> Reading[rows.Version]:
-    """Return the statement for the newest entries; of a model it goes by the index of its numbers."""
-    newest = _VERSIONS.c.id if name is None else _VERSIONS.c.number
-    chosen = select(_VERSIONS.c.id).where(*_are(name, trashed)).order_by(newest.desc()).limit(limit)
-    if metric is not None:
-        has_figure = (_METRICS.c.key == metric.key) & _METRICS.c.value.between(*metric.bounds)
-        chosen = chosen.join(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id).where(has_figure)
-    return _whole(chosen)
+    return [IN_TRASH if trashed else IS_LIVE, *([] if name is None else [_IS_OF_MODEL])]
 
 
 def count(name: str | None, trashed: bool) -> Reading[rows.Total]:
@@ -180,16 +181,20 @@ def count(name: str | None, trashed: bool) -> Reading[rows.Total]:
 # Names
 
 MODEL_NAMES: Reading[rows.Name] = select(_MODELS.c.name)
-MODELS: Reading[rows.LiveModel] = (
+_LIVE = (
     select(
-        _MODELS.c.name,
+        _VERSIONS.c.model_id,
         func.count().label("live"),
         func.max(_VERSIONS.c.number).label("newest"),
         func.max(_VERSIONS.c.created_at).label("changed_at"),
     )
-    .join(_VERSIONS, _VERSIONS.c.model_id == _MODELS.c.id)
-    .where(_IS_LIVE)
-    .group_by(_MODELS.c.id)
+    .where(IS_LIVE)
+    .group_by(_VERSIONS.c.model_id)
+    .subquery("live")
+)
+MODELS: Reading[rows.LiveModel] = (
+    select(_MODELS.c.name, _MODELS.c.uid, _LIVE.c.live, _LIVE.c.newest, _LIVE.c.changed_at)
+    .join(_LIVE, _LIVE.c.model_id == _MODELS.c.id)
     .order_by(_MODELS.c.name)
 )
 ALIAS_NAMES: Reading[rows.Name] = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
@@ -198,13 +203,23 @@ VERSIONS_OF_MODEL: Reading[rows.State] = (
     .where(_IS_OF_MODEL)
     .order_by(_VERSIONS.c.number)
 )
-VERSION: Reading[rows.Held] = select(
-    _VERSIONS.c.id, _VERSIONS.c.model_id, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at, _VERSIONS.c.weights
-).where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+_HELD: Reading[rows.Held] = (
+    select(
+        _VERSIONS.c.id,
+        _VERSIONS.c.model_id,
+        _MODELS.c.name,
+        _VERSIONS.c.trashed_at,
+        _VERSIONS.c.purged_at,
+        _VERSIONS.c.weights,
+    )
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("number", _VERSIONS.c.number))
+)
+VERSION, NUMBERED = _HELD.where(_same("uid", _MODELS.c.uid)), _HELD.where(_same("name", _MODELS.c.name))
 DOCUMENTS_OF: Reading[rows.Document] = (
     select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
     .join(_VERSIONS, _VERSIONS.c.id == _DOCUMENTS.c.version_id)
-    .where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+    .where(_IS_OF_ENTRY, _same("number", _VERSIONS.c.number))
 )
 DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 
@@ -213,6 +228,8 @@ DOCUMENT = DOCUMENTS_OF.where(_same("kind", _DOCUMENTS.c.kind))
 MODEL: Reading[rows.Model] = select(_MODELS.c.id, _MODELS.c.next_number, _MODELS.c.uid).where(
     _same("name", _MODELS.c.name)
 )
+CARD: Reading[rows.Card] = select(_MODELS.c.id, _MODELS.c.card).where(_same("name", _MODELS.c.name))
+SET_CARD = update(_MODELS).where(_same("model", _MODELS.c.id))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS: Reading[rows.Twin] = (
@@ -224,8 +241,10 @@ SAME_WEIGHTS: Reading[rows.Twin] = (
         _VERSIONS.c.init,
         _VERSIONS.c.init_as,
         _VERSIONS.c.unwrapping,
+        _VERSIONS.c.builder,
+        _VERSIONS.c.base,
     )
-    .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), _IS_LIVE)
+    .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())
 )
 ADD_VERSION = insert(_VERSIONS)
@@ -239,6 +258,7 @@ DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
 REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
 METRICS: Reading[rows.Metric] = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
 SET_METRIC = _AddOrReplace(_METRICS).inline()
+DROP_METRIC = delete(_METRICS).where(_same("version", _METRICS.c.version_id), _same("metric", _METRICS.c.key))
 TAGS: Reading[rows.Tag] = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
 SET_TAG = _AddOrReplace(_TAGS).inline()
 DROP_TAG = delete(_TAGS).where(_same("version", _TAGS.c.version_id), _same("tag", _TAGS.c.key))
@@ -250,8 +270,9 @@ WITH_RECORD: Reading[rows.Identified] = (
 )
 """Few: versions that are in everything the same."""
 WITH_WEIGHTS: Reading[rows.Id] = (
-    select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), _IS_LIVE).order_by(_VERSIONS.c.id.desc())
+    select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), IS_LIVE).order_by(_VERSIONS.c.id.desc())
 )
+WHOLE_WITH_WEIGHTS: Reading[rows.Version] = whole(WITH_WEIGHTS.limit(1))
 
 # Aliases
 
@@ -271,7 +292,7 @@ ALIASES_OF_VERSION: Reading[rows.Name] = (
 TRASHED_BEFORE: Reading[rows.Trashed] = (
     select(_VERSIONS.c.id, _VERSIONS.c.model_id, _MODELS.c.name, _VERSIONS.c.number, _VERSIONS.c.weights)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-    .where(_IN_TRASH, _VERSIONS.c.trashed_at < bindparam("before"))
+    .where(IN_TRASH, _VERSIONS.c.trashed_at < bindparam("before"))
     .order_by(_VERSIONS.c.id)
 )
 _BLOBS_OF_VERSIONS: Reading[rows.Digest] = (
@@ -281,6 +302,25 @@ _BLOBS_OF_VERSIONS: Reading[rows.Digest] = (
 )
 NEEDED_BY_OTHERS = _BLOBS_OF_VERSIONS.distinct().where(
     _VERSIONS.c.trashed_at.is_(None) | (_VERSIONS.c.trashed_at >= bindparam("before"))
+)
+_LIVE_NEEDS, _LIVE_VERSIONS = _NEEDS.alias("live_needs"), _VERSIONS.alias("live_versions")
+NEEDED_BY_TRASH_ALONE: Reading[rows.SizedBlob] = (
+    select(_BLOBS.c.digest, _BLOBS.c.nbytes)
+    .join(_NEEDS, _NEEDS.c.blob_id == _BLOBS.c.id)
+    .where(
+        _same("version", _NEEDS.c.version_id),
+        ~exists()
+        .where(_LIVE_NEEDS.c.blob_id == _BLOBS.c.id)
+        .where(_LIVE_VERSIONS.c.id == _LIVE_NEEDS.c.version_id)
+        .where(_LIVE_VERSIONS.c.trashed_at.is_(None)),
+    )
+)
+"""Of the blobs of one version in the trash those that no live version needs."""
+LIVE_ADAPTERS: Reading[rows.Numbered] = (
+    select(_MODELS.c.name, _VERSIONS.c.number)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(_same("base", _VERSIONS.c.base), IS_LIVE)
+    .order_by(_MODELS.c.name, _VERSIONS.c.number)
 )
 
 
@@ -305,7 +345,7 @@ BLOB_IDS: Reading[rows.Blob] = select(
 UNNEEDED_BLOB_IDS = BLOB_IDS.where(_BLOBS.c.id.not_in(select(_NEEDS.c.blob_id)))
 NEEDED_BLOBS: Reading[rows.Digest] = select(_BLOBS.c.digest).where(_BLOBS.c.id.in_(select(_NEEDS.c.blob_id)))
 KNOWN_BLOBS: Reading[rows.KnownBlob] = select(_BLOBS.c.digest, _BLOBS.c.nbytes, _BLOBS.c.created_at)
-BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_MODEL, _same("number", _VERSIONS.c.number))
+BLOBS_OF_VERSION = _BLOBS_OF_VERSIONS.where(_IS_OF_ENTRY, _same("number", _VERSIONS.c.number))
 # Not by ranges of ids: where a hand made one of them a billion, millions of these would be empty.
 _NEXT = select(_DOCUMENTS.c.version_id).distinct().where(_DOCUMENTS.c.version_id > bindparam("after"))
 DOCUMENTS_AFTER: Reading[rows.DocumentOfVersion] = (
@@ -332,33 +372,10 @@ NEEDS: Reading[rows.Digest] = (
     .where(_same("version", _NEEDS.c.version_id))
     .order_by(_BLOBS.c.digest)
 )
-TRAIL_END: Reading[rows.TrailEnd] = select(_TRAIL.c.length, _TRAIL.c.hash)
-LOCKED_TRAIL_END = TRAIL_END.with_for_update()
-"""The lock row of a database whose transactions do not lock it whole."""
-MOVE_TRAIL_END = update(_TRAIL)
-ADD_EVENT = insert(_EVENTS)
-PUSHES: Reading[rows.Total] = (
-    select(func.count().label("total"))
-    .select_from(_EVENTS)
-    .where(_same("name", _EVENTS.c.name), _same("reference", _EVENTS.c.reference), _EVENTS.c.verb == "push")
-)
-EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
-LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
 
 def _of_name(statement: Reading[R], of: ColumnElement[Any], name: str | None) -> Reading[R]:
     return statement if name is None else statement.where(of == name)
-
-
-def events(name: str | None, limit: int | None) -> Reading[rows.Event]:
-    """Return the statement for the newest events."""
-    return _of_name(select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit), _EVENTS.c.name, name)
-
-
-def events_after(name: str | None) -> Reading[rows.Event]:
-    """Return the statement for the next events after one (the parameter ``after``)."""
-    some = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(5000)
-    return _of_name(some, _EVENTS.c.name, name)
 
 
 def facts_after(name: str | None) -> Reading[rows.Version]:

@@ -7,18 +7,18 @@ of it by hand; to prove more, keep the newest event's hash elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from blake3 import blake3
 
-from registry.catalog import row_digest, rows, statements
+from registry.catalog import event_statements, row_digest, rows
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
-from registry.catalog.facts import canonical_json
-from registry.errors.catalog import DatabaseDamaged
+from registry.catalog.facts import canonical_json, storable
+from registry.errors.catalog import DatabaseDamaged, UnknownVerb
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Event:
     """Of the version's weights."""
     details: Mapping[str, Any] = field(default_factory=dict)
     hash: str = ""
+    origin: str | None = None
+    """The home in whose trail it stands, of an event that came with a copied version; None in this home's own."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,33 @@ class Flaw:
         return f"{self.reference}: {self.what}"
 
 
+VERBS = (
+    *("push", "tag", "annotate", "note", "alias", "unalias", "rename", "card", "copy", "rm", "restore", "gc"),
+    "repair",
+)
+"""What events tell of."""
+
+
 def append(
-    change: Change, verb: str, version: HeldVersion | None = None, details: Mapping[str, Any] | None = None
+    change: Change,
+    verb: str,
+    version: HeldVersion | None = None,
+    details: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
 ) -> None:
-    """Add an event, in the transaction of what it tells and after that: it carries what the version then is."""
+    """Add an event, in the transaction of what it tells and after that: it carries what the version then is.
+
+    Args:
+        name: of the model, where it is about none of its versions.
+    """
     told = None
     if version is not None:
         # An alias belongs to the model: to move it leaves the facts as they were.
         if verb not in ("alias", "unalias") or version.id not in change.told:
             change.told[version.id] = row_digest.of(change.connection, version.id)
         told = change.told[version.id]
-    end = change.connection.row(statements.LOCKED_TRAIL_END)
+    end = change.connection.row(event_statements.LOCKED_TRAIL_END)
     if end is None:
         raise DatabaseDamaged("the catalog", "somebody took the end of its trail out", "backups in the home")
     length, previous = end
@@ -70,21 +88,43 @@ def append(
         "at": change.at,
         "actor": change.actor,
         "verb": verb,
-        "name": version.name if version else None,
+        "name": version.name if version else name,
         "reference": version.ref if version else None,
         "digest": version.weights if version else None,
         "details": canonical_json(details or {}),
         "previous": previous,
         "facts": told,
     }
-    row["hash"] = _hash(row)
-    change.connection.run(statements.ADD_EVENT, **row)
-    change.connection.run(statements.MOVE_TRAIL_END, length=row["id"], hash=row["hash"])
+    row["hash"] = event_hash(row)
+    change.connection.run(event_statements.ADD_EVENT, **row)
+    change.connection.run(event_statements.MOVE_TRAIL_END, length=row["id"], hash=row["hash"])
 
 
-def events(database: Database, name: str | None, limit: int | None) -> tuple[Event, ...]:
-    """Return the newest events first, of one model or of all."""
-    rows = database.rows(statements.events(name, limit))
+@dataclass(frozen=True)
+class Only:
+    """Which events are asked for; of all of them by default."""
+
+    verb: str | None = None
+    actor: str | None = None
+    """``user@host``, or ``user`` on any host."""
+    after: str | None = None
+    """ISO 8601, in UTC: from then on."""
+    before: str | None = None
+    """Until then, that moment excluded."""
+
+
+def events(database: Database, names: Sequence[str] | None, limit: int | None, only: Only) -> tuple[Event, ...]:
+    """Return the newest events first, of one model by all its names, or of all models.
+
+    Raises:
+        UnknownVerb: there are no such events.
+    """
+    if only.verb is not None and only.verb not in VERBS:
+        there = {row.verb for row in database.rows(event_statements.VERBS)}
+        if only.verb not in there:
+            raise UnknownVerb(only.verb, VERBS)
+    actor = None if only.actor is None else storable(only.actor)
+    rows = database.rows(event_statements.events(names, limit, only.verb, actor, only.after, only.before))
     return tuple(
         Event(
             row.id,
@@ -117,29 +157,29 @@ def _details(text: str) -> dict[str, Any]:
 
 
 def check(
-    database: Database, name: str | None = None, tell: Callable[[rows.Event], None] = lambda event: None
+    database: Database, names: Sequence[str] | None = None, tell: Callable[[rows.Event], None] = lambda event: None
 ) -> Iterator[Flaw]:
     """Yield what was edited, taken out of the middle, added by hand, or cut off at the end. Inside a snapshot.
 
     Args:
-        name: only the events of one model, each by itself, and how many there are of all.
+        names: only the events of one model by all its names, each by itself, and how many there are of all.
         tell: called with every event's row, in their order.
     """
     number, previous = 0, ""
-    statement = statements.events_after(name)
+    statement = event_statements.events_after(names)
     while rows := database.rows(statement, after=number):
         for row in rows:
-            if name is None and row.id != number + 1:
+            if names is None and row.id != number + 1:
                 yield Flaw(f"event {row.id}", f"the events after {number} and before it are missing from the trail")
-            elif name is None and row.previous != previous:
+            elif names is None and row.previous != previous:
                 yield Flaw(f"event {row.id}", "it does not follow from the event before it, which was changed")
-            if _hash(row._asdict()) != row.hash:
+            if event_hash(row._asdict()) != row.hash:
                 yield Flaw(f"event {row.id}", "it was changed after it was written")
             number, previous = row.id, row.hash
             tell(row)
-    last = database.rows(statements.LAST_EVENT)
+    last = database.rows(event_statements.LAST_EVENT)
     number, previous = (last[0].id, last[0].hash) if last else (0, "")
-    length = database.rows(statements.EVENT_COUNT)[0].total
+    length = database.rows(event_statements.EVENT_COUNT)[0].total
     expected = end(database)
     if (number, previous) != expected:
         what = f"it ends with event {number}, where the catalog's last is {expected[0]}: it was cut or extended"
@@ -150,14 +190,14 @@ def check(
 
 def end(database: Database) -> tuple[int, str]:
     """Return the number and the hash of the last event, as the catalog notes them."""
-    rows = database.rows(statements.TRAIL_END)
+    rows = database.rows(event_statements.TRAIL_END)
     return (rows[0].length, rows[0].hash) if rows else (0, "")
 
 
 _COVERED = ("id", "at", "actor", "verb", "name", "reference", "digest", "details", "previous")
 
 
-def _hash(row: Mapping[str, Any]) -> str:
+def event_hash(row: Mapping[str, Any]) -> str:
     """Digest an event; its facts count where it has some, so that events of before they were kept have their hash."""
     covered = [row[column] for column in _COVERED] + ([] if row["facts"] is None else [row["facts"]])
     # Bytes where an edit put them into a text's place have a text, too.

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from registry.catalog import aliases, blobs, statements, trail
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
-from registry.errors.catalog import AliasedVersion, NotInTrash, TrashedVersion
+from registry.catalog.entry import Entry
+from registry.errors.catalog import AliasedVersion, NeededBase, NotInTrash, TrashedVersion
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Versions that were put into the trash."""
+
+    versions: tuple[Entry, ...]
+    nbytes: int
+    """Bytes that no version outside the trash needs any more: what a collection frees that empties it of these."""
+
 
 _PURGED = (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS, statements.PURGE_TAGS)
 
@@ -25,6 +39,28 @@ def trash(change: Change, version: HeldVersion, force: bool) -> None:
     aliases.drop_all(change, version)
     change.connection.run(statements.CHANGE_VERSION, version=version.id, trashed_at=change.at)
     trail.append(change, "rm", version)
+
+
+def check_bases(change: Change, removed: Sequence[HeldVersion]) -> None:
+    """Refuse that live adapters lose their base: no live version has its weights any more.
+
+    Raises:
+        NeededBase
+    """
+    for version in removed:
+        if change.connection.row(statements.WITH_WEIGHTS, weights=version.weights) is None:
+            adapters = change.connection.rows(statements.LIVE_ADAPTERS, base=version.weights)
+            if adapters:
+                raise NeededBase(version.ref, [f"{row.name}:v{row.number}" for row in adapters])
+
+
+def freed(change: Change, removed: Sequence[HeldVersion]) -> int:
+    """Return the bytes of the blobs that these versions in the trash need and no live one: what a collection frees."""
+    needs: dict[str, int] = {}
+    for version in removed:
+        rows = change.connection.rows(statements.NEEDED_BY_TRASH_ALONE, version=version.id)
+        needs |= {row.digest: row.nbytes for row in rows}
+    return sum(needs.values())
 
 
 def restore(change: Change, version: HeldVersion) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.catalog.facts import Facts, encode_init
-from registry.errors.catalog import InvalidCondition, InvalidFact, InvalidMetric, InvalidTag
+from registry.errors.catalog import ContradictoryChange, InvalidFact, InvalidMetric, InvalidTag
 from registry.reference import check_alias, check_model_name
 
 MOST_NOTE_BYTES = 10_000
@@ -16,7 +16,7 @@ _MOST_INIT_BYTES = 1_000_000
 _METRIC_KEY = r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}"
 _TAG_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 _LONGEST_TAG = 256
-_CONDITION = re.compile(rf"\s*({_METRIC_KEY})\s*(>=|<=|>|<|==?)\s*(\S+)\s*")
+_RUN = _METRIC_KEY
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class NewVersion:
     aliases: Sequence[str] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """Bodies by kind: ``"training"``, ``"example"``."""
+    card: str | None = None
+    """The model's card from now on; None leaves the one that it has."""
 
     def check(self) -> None:
         """Refuse what the catalog could not keep as it is.
@@ -90,6 +92,17 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return dict(tags)
 
 
+def check_apart(kind: str, new: Mapping[str, object], removed: Collection[str]) -> None:
+    """Refuse to set and to remove one thing at once.
+
+    Raises:
+        ContradictoryChange
+    """
+    for key in removed:
+        if key in new:
+            raise ContradictoryChange(kind, key)
+
+
 def check_note(note: str) -> str:
     """Return a note that can be stored.
 
@@ -107,37 +120,11 @@ def check_note(note: str) -> str:
     return note
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What a metric must be for a version to be listed."""
-
-    key: str
-    operator: str
-    """One of ``>=``, ``<=``, ``>``, ``<``, ``=``."""
-    value: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The least and the greatest value that fit."""
-        low = high = self.value
-        if self.operator in (">", ">="):
-            low, high = (low if "=" in self.operator else math.nextafter(low, math.inf)), math.inf
-        elif self.operator in ("<", "<="):
-            low, high = -math.inf, (high if "=" in self.operator else math.nextafter(high, -math.inf))
-        return low, high
-
-
-def parse_condition(text: str) -> Condition:
-    """Read ``acc>=0.9``.
+def check_run(run: str | None) -> None:
+    """Refuse an id of a training run that could not be searched for.
 
     Raises:
-        InvalidCondition: it is no key, operator and finite number.
+        InvalidFact: it breaks the grammar.
     """
-    match = _CONDITION.fullmatch(text)
-    try:
-        value = float(match[3]) if match else math.nan
-    except ValueError:
-        value = math.nan
-    if match is None or not math.isfinite(value):
-        raise InvalidCondition(text)
-    return Condition(match[1], "=" if match[2] == "==" else match[2], value)
+    if run is not None and not re.fullmatch(_RUN, run):
+        raise InvalidFact("run", "an id is 1 to 128 ASCII letters, digits or _./@%:+- and begins with none of ./@%:+-")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
-from registry.catalog import aliases, blobs, statements, trail
+from registry.catalog import aliases, blobs, cards, renaming, statements, trail
 from registry.catalog.blobs import decode
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
@@ -19,7 +19,7 @@ from registry.catalog.facts import canonical_json, encode_init
 from registry.catalog.record import DECISIVE, record_digest, seal
 from registry.catalog.rows import Twin
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
-from registry.errors.catalog import ChangedVersion
+from registry.errors.catalog import AbsentFact, ChangedVersion
 from registry.tensors.arguments import UNKNOWN
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Candidate:
 class Admitted:
     """What became of a candidate."""
 
-    number: int
+    id: int
+    """Of its row."""
     reused: bool = False
     """The name had it already."""
     notices: tuple[str, ...] = ()
@@ -92,8 +93,12 @@ def admit(
         same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
         if same is not None:
             notices = _add_facts(change, same, candidate)
+            if new.card is not None:
+                cards.set_card(change, new.name, new.card)
             _put_right(change, same, candidate.manifest, new_blobs)
-            return Admitted(same.number, True, notices)
+            return Admitted(same.id, True, notices)
+    if model is None:
+        renaming.refuse_former(change, new.name)
     if is_there:
         raise Vanished(f"the version of '{new.name}' with these weights is no longer there")
     ids = blobs.store(connection, (candidate.manifest, *candidate.beside), new_blobs, change.at)
@@ -124,7 +129,9 @@ def admit(
     trail.append(change, "push", version, details)
     for alias in new.aliases:
         aliases.point(change, version, alias)
-    return Admitted(number)
+    if new.card is not None:
+        cards.set_card(change, new.name, new.card)
+    return Admitted(version_id)
 
 
 def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
@@ -134,21 +141,23 @@ def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
 
 
 def add_facts(
-    change: Change, version: HeldVersion, metrics: Mapping[str, float], note: str, tags: Mapping[str, str]
+    change: Change,
+    version: HeldVersion,
+    metrics: Mapping[str, float | None],
+    note: str,
+    tags: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Add metrics, tags and a note to a version that is there, and return what was new, and what it was before."""
-    figures = {row.key: row.value for row in change.connection.rows(statements.METRICS, version=version.id)}
-    new = {key: value for key, value in metrics.items() if figures.get(key) != value}
-    _set_metrics(change.connection, version.id, new)
-    details: dict[str, Any] = {"metrics": new} if new else {}
-    if old := {key: figures[key] for key in new if key in figures}:
-        details["were"] = old
-    words = {row.key: row.value for row in change.connection.rows(statements.TAGS, version=version.id)}
-    if changed := {key: value for key, value in tags.items() if words.get(key) != value}:
-        _set_tags(change.connection, version.id, changed)
-        details["tags"] = changed
-        if old_tags := {key: words[key] for key in changed if key in words}:
-            details["tags_were"] = old_tags
+    """Add metrics, tags and a note to a version that is there, and return what was new, and what it was before.
+
+    A metric or a tag that is None is taken away.
+
+    Raises:
+        AbsentFact: what is to be taken away is not there.
+    """
+    details: dict[str, Any] = {
+        **_set_facts(change, version, "metric", metrics, ("metrics", "were")),
+        **_set_facts(change, version, "tag", tags, ("tags", "tags_were")),
+    }
     old_note = change.connection.rows(statements.NOTE, version=version.id)[0].note
     if note and note not in old_note.split("\n\n"):
         text = check_note(f"{old_note}\n\n{note}" if old_note else note)
@@ -157,22 +166,49 @@ def add_facts(
     return details
 
 
-def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
-    """Add to a version what came with a push of its weights, and say which metrics had another value."""
-    details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
-    trail.append(change, "push", version, {"reused": True, **details})
-    for alias in candidate.new.aliases:
-        aliases.point(change, version, alias)
+def _set_facts(
+    change: Change, version: HeldVersion, kind: str, wanted: Mapping[str, Any], keys: tuple[str, str]
+) -> dict[str, dict[str, Any]]:
+    read, put, drop = _STATEMENTS[kind]
+    connection = change.connection
+    were = {row.key: row.value for row in connection.rows(read, version=version.id)}
+    new = {key: value for key, value in wanted.items() if value is None or were.get(key) != value}
+    for key in (key for key, value in new.items() if value is None):
+        if key not in were:
+            raise AbsentFact(version.ref, kind, key, sorted(were))
+        connection.run(drop, version=version.id, **{kind: key})
+    rows = [{"version_id": version.id, "key": key, "value": value} for key, value in new.items() if value is not None]
+    connection.run_all(put, rows)
+    old = {key: were[key] for key in new if key in were}
+    return {name: said for name, said in zip(keys, (new, old), strict=True) if said}
+
+
+def changed(version: HeldVersion, details: Mapping[str, Any]) -> tuple[str, ...]:
+    """Word which metrics and tags had another value."""
     return (
         *(
-            f"{key} of {version.ref} was {old:.12g}, and is now {candidate.metrics[key]:.12g}"
+            f"{key} of {version.ref} was {old:.12g}, and is now {_figure(details['metrics'][key])}"
             for key, old in details.get("were", {}).items()
         ),
         *(
-            f"the tag {key} of {version.ref} was {old}, and is now {candidate.new.tags[key]}"
+            f"the tag {key} of {version.ref} was {old}, and is now {details['tags'][key] or 'removed'}"
             for key, old in details.get("tags_were", {}).items()
         ),
     )
+
+
+def _figure(value: float | None) -> str:
+    return "removed" if value is None else f"{value:.12g}"
+
+
+def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
+    """Add to a version what came with a push of its weights, and say which metrics had another value."""
+    details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
+    run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
+    trail.append(change, "push", version, {"reused": True, **run, **details})
+    for alias in candidate.new.aliases:
+        aliases.point(change, version, alias)
+    return changed(version, details)
 
 
 def _same(
@@ -197,6 +233,10 @@ def _same(
             init = json.loads(encode_init(new.facts.init)), new.facts.init_as
             if (
                 (new.facts.model_class is not None and new.facts.model_class != row.model_class)
+                or any(
+                    fact is not None and fact != held
+                    for fact, held in ((new.facts.builder, row.builder), (new.facts.base, row.base))
+                )
                 or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(new.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(pushed)
@@ -232,6 +272,13 @@ def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
     return frozenset(frozenset(group) for group in manifest.ties)
 
 
+_STATEMENTS: Mapping[str, tuple[Any, Any, Any]] = {
+    "metric": (statements.METRICS, statements.SET_METRIC, statements.DROP_METRIC),
+    "tag": (statements.TAGS, statements.SET_TAG, statements.DROP_TAG),
+}
+"""How each kind of facts is read, set and taken away."""
+
+
 def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
     rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
     connection.run_all(statements.SET_METRIC, rows)
@@ -253,8 +300,8 @@ def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Se
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
     change.connection.run(statements.REPLACE_MANIFEST, version=version.id, body=manifest.encode())
-    documents = _documents(change, version)
-    beside = {blob for kind in DECISIVE if kind in documents for blob in decode(documents[kind]).blobs}
+    documents = blobs.decode_documents(_documents(change, version))
+    beside = {blob for document in documents.values() for blob in document.blobs}
     change.connection.run(statements.PURGE_NEEDS, version=version.id)
     blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})
     trail.append(change, "repair", version)

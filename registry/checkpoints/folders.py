@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from registry.checkpoints.documents import Documents, read_documents, said_of
 from registry.checkpoints.formats.distributed import open_distributed, read_distributed
 from registry.checkpoints.formats.sharded import open_index
+from registry.checkpoints.inventory import bears_tensors
 from registry.checkpoints.mapping import is_regular, unopenable
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards
+from registry.errors.libraries import PipelineFolder
 from registry.errors.models import first_line
 from registry.errors.root import RegistryError
 
@@ -24,7 +27,12 @@ INDEXES = (
     "pytorch_model.bin.index.json",
     "diffusion_pytorch_model.safetensors.index.json",
 )
-SINGLE = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors", "adapter_model.safetensors")
+SINGLE = (
+    *("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+    *("adapter_model.safetensors", "adapter_model.bin"),
+)
+PIPELINE = "model_index.json"
+"""Where diffusers says of which models a pipeline is made, each in a folder of its own."""
 FSDP_FOLDER = "pytorch_model_fsdp_0"
 """Where Accelerate puts the torch.distributed.checkpoint of an FSDP model."""
 LATEST = "latest"
@@ -56,6 +64,7 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         UnknownFolder: it is none of these.
         ZeroShards: DeepSpeed spread its weights over ranks.
         PartOfModel: it has shards and not their index.
+        PipelineFolder: it is a pipeline of several models.
         UnpackedCheckpoint: it is a file of torch that something unpacked.
     """
     try:
@@ -80,6 +89,8 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         raise UnpackedCheckpoint(str(path), str(unpacked.parent), unpacked.name)
     elif shards := [name for name in names if is_shard(name)]:
         raise PartOfModel(str(path), f"{shards[0]} is a shard, without an index beside it", "get its *.index.json, too")
+    elif PIPELINE in names:
+        raise PipelineFolder(str(path), [name for name in names if _has_one_model(path / name)])
     else:
         files = [name for name in names if name.endswith(_SUFFIXES)]
         for name in files:
@@ -99,7 +110,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, read_file: ReadFile) -> 
     used = {checkpoint.path, *(file.path for file in checkpoint.files)}
     beside: dict[str, Any] = {}
     training = dict(checkpoint.training)
-    notes = []
+    notes, unreadable = [], []
     for number, place in enumerate(_files(path, used)):
         if number == MOST_FILES:
             notes.append(f"only {MOST_FILES} files of the folder were looked at for tensors that are not stored")
@@ -109,6 +120,7 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, read_file: ReadFile) -> 
             value = read_distributed(place)[0] if place.is_dir() else read_file(place)
         except RegistryError as error:
             notes.append(f"not stored: '{name}', which cannot be read: {first_line(error)}")
+            unreadable.append(name)
             continue
         if value is not None:
             beside[name] = value
@@ -116,7 +128,38 @@ def _with_neighbors(checkpoint: Checkpoint, path: Path, read_file: ReadFile) -> 
                 training[name] = value
     if is_regular(path / _TRAINER):
         training.update(_progress(path / _TRAINER))
-    return replace(checkpoint, training=training, beside=beside, notes=(*checkpoint.notes, *notes))
+    documents = read_documents(path)
+    aside = {*unreadable, *training, _TRAINER, LATEST}
+    aside.update(name for name, value in beside.items() if bears_tensors(value))
+    others = _others(documents, path, used, aside)
+    return replace(
+        checkpoint,
+        training=training,
+        beside=beside,
+        documents=replace(documents, others=others),
+        files=(*checkpoint.files, *documents.files),
+        notes=(*checkpoint.notes, *notes, *filter(None, [said_of(others)])),
+    )
+
+
+def _others(documents: Documents, path: Path, used: Collection[Path | None], aside: Collection[str]) -> tuple[str, ...]:
+    """Return what is not kept of a folder, without what is used or named already."""
+    own = {place.relative_to(path).as_posix() for place in used if place is not None and path in place.parents}
+    named = {*own, *aside}
+
+    def is_new(name: str) -> bool:
+        if name.endswith("/"):  # a folder is new as long as nothing in it is
+            return not any(f"{other}/".startswith(name) for other in named)
+        return name not in named and not name.endswith((".index.json", METADATA, ".distcp"))
+
+    return tuple(name for name in documents.others if is_new(name))
+
+
+def _has_one_model(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and any(entry.name in (*SINGLE, *INDEXES) for entry in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _files(path: Path, used: Collection[Path | None]) -> Iterator[Path]:

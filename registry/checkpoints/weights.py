@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met
+from registry.checkpoints.documents import Documents
 from registry.checkpoints.mapping import OpenedFile
 from registry.errors.root import RegistryError
 from registry.tensors.foreign import TENSOR
@@ -80,6 +81,8 @@ class Checkpoint:
     """For a live module: the wrappers in it, outermost first, known from the types of the objects."""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """What the other files of its folder hold, by their path in it."""
+    documents: Documents = field(default_factory=Documents)
+    """Of a folder: the plain files beside its weights."""
     files: tuple[OpenedFile, ...] = ()
     """What its tensors are read from; where ``path`` is a file, that is the first."""
     notes: tuple[str, ...] = ()

@@ -24,31 +24,40 @@ from registry.errors.canonical import (
     WrongDeclaration as WrongDeclaration,
 )
 from registry.errors.catalog import (
+    AbsentFact as AbsentFact,
     AliasedVersion as AliasedVersion,
     AmbiguousDigest as AmbiguousDigest,
+    CannotRollBack as CannotRollBack,
     ChangedVersion as ChangedVersion,
+    ContradictoryChange as ContradictoryChange,
     DatabaseBusy as DatabaseBusy,
     DatabaseChanged as DatabaseChanged,
     DatabaseDamaged as DatabaseDamaged,
     DatabaseFull as DatabaseFull,
+    FormerName as FormerName,
     HomeReadOnly as HomeReadOnly,
     HomeUnusable as HomeUnusable,
     InvalidAlias as InvalidAlias,
-    InvalidCondition as InvalidCondition,
     InvalidFact as InvalidFact,
     InvalidMetric as InvalidMetric,
     InvalidModelName as InvalidModelName,
     InvalidReference as InvalidReference,
     InvalidTag as InvalidTag,
+    InvalidTime as InvalidTime,
     NamedLikeAFile as NamedLikeAFile,
+    NameTaken as NameTaken,
+    NeededBase as NeededBase,
     NewerDatabase as NewerDatabase,
     NoLiveVersion as NoLiveVersion,
     NotARegistry as NotARegistry,
+    NothingThatDay as NothingThatDay,
     NotInTrash as NotInTrash,
     OlderDatabase as OlderDatabase,
     PurgedVersion as PurgedVersion,
+    SameName as SameName,
     TrashedVersion as TrashedVersion,
     UnknownModel as UnknownModel,
+    UnknownVerb as UnknownVerb,
     UnknownVersion as UnknownVersion,
 )
 from registry.errors.checkpoints import (
@@ -76,6 +85,17 @@ from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,
 )
+from registry.errors.copying import (
+    DamagedBundle as DamagedBundle,
+    NewerBundle as NewerBundle,
+    NoSuchBundle as NoSuchBundle,
+    NotABundleName as NotABundleName,
+    NotAPlace as NotAPlace,
+    NothingToCopy as NothingToCopy,
+    NotServed as NotServed,
+    SameHome as SameHome,
+    SeveralModels as SeveralModels,
+)
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
 )
@@ -98,6 +118,23 @@ from registry.errors.intake import (
     UnstorableInit as UnstorableInit,
     UnusableInit as UnusableInit,
     UnusableModel as UnusableModel,
+)
+from registry.errors.libraries import (
+    AttachmentTooLarge as AttachmentTooLarge,
+    BaseAltered as BaseAltered,
+    BaseMissing as BaseMissing,
+    BaseNeeded as BaseNeeded,
+    BaseNotHere as BaseNotHere,
+    BuilderMismatch as BuilderMismatch,
+    BuilderNotApplicable as BuilderNotApplicable,
+    LibraryMissing as LibraryMissing,
+    LibraryRefused as LibraryRefused,
+    NotAnAdapter as NotAnAdapter,
+    OtherBase as OtherBase,
+    PipelineFolder as PipelineFolder,
+    ScalesMissing as ScalesMissing,
+    UnknownBuilder as UnknownBuilder,
+    UnsafePath as UnsafePath,
 )
 from registry.errors.models import (
     BadTarget as BadTarget,
@@ -145,12 +182,20 @@ from registry.errors.outputs import (
     UnusableExample as UnusableExample,
 )
 from registry.errors.root import RegistryError as RegistryError
+from registry.errors.search import (
+    InvalidQuery as InvalidQuery,
+    UnknownField as UnknownField,
+    UnusablePageToken as UnusablePageToken,
+)
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
+    InvalidStateName as InvalidStateName,
     JobNeedsModel as JobNeedsModel,
+    NoTrainerState as NoTrainerState,
     NoTrainingState as NoTrainingState,
     OptimizerMismatch as OptimizerMismatch,
     StateRefused as StateRefused,
+    UnknownState as UnknownState,
     UnprovedOrder as UnprovedOrder,
 )
 from registry.errors.trust import (
@@ -158,4 +203,15 @@ from registry.errors.trust import (
     StandardLibraryTarget as StandardLibraryTarget,
     UnreadableConfiguration as UnreadableConfiguration,
     UntrustedClass as UntrustedClass,
+)
+from registry.errors.upkeep import (
+    InvalidRule as InvalidRule,
+    MonitorNeedsMode as MonitorNeedsMode,
+    NoRule as NoRule,
+    NothingKept as NothingKept,
+    NothingToBlame as NothingToBlame,
+    PandasMissing as PandasMissing,
+    TopNeedsMetric as TopNeedsMetric,
+    TwoSettings as TwoSettings,
+    UnknownMetric as UnknownMetric,
 )

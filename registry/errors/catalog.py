@@ -18,7 +18,8 @@ class InvalidReference(RegistryError):
 
     def __init__(self, given: object, why: str) -> None:
         super().__init__(
-            f"{quoted(given)} is no reference: {why}; write name, name:v3, name:alias or name@digest-prefix"
+            f"{quoted(given)} is not a valid reference: {why}; write name, name:v3, name:alias, "
+            "name:alias@2026-11-01 or name@digest-prefix"
         )
 
 
@@ -27,8 +28,9 @@ class InvalidModelName(RegistryError):
 
     def __init__(self, given: object, proposal: str) -> None:
         super().__init__(
-            f"{quoted(given)} cannot be a model's name, which is 1 to 128 ASCII letters, digits, '.', '_' or '-' and "
-            f"begins with none of '.' and '-'; '{proposal}' would do"
+            f"{quoted(given)} cannot be a model's name, which is MODEL or NAMESPACE/MODEL, at most 96 ASCII letters, "
+            "digits, '.', '_' or '-', where each part begins and ends with none of '.' and '-' and repeats neither; "
+            f"'{proposal}' would do"
         )
         self.proposal = proposal
 
@@ -64,20 +66,39 @@ class InvalidTag(RegistryError):
         super().__init__(f"the tag {quoted(key)} cannot be stored: {why}")
 
 
-class InvalidCondition(RegistryError):
-    """A text is no condition on a metric."""
-
-    def __init__(self, given: str) -> None:
-        super().__init__(
-            f"{quoted(given)} is no condition on a metric; write a key, one of >= <= > < =, and a number: acc>=0.9"
-        )
-
-
 class InvalidFact(RegistryError):
     """Something that was said of a version cannot be stored."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(f"the {what} cannot be stored: {why}")
+
+
+class FormerName(RegistryError):
+    """A model is to be changed by a name that it had before."""
+
+    def __init__(self, name: str, now: str) -> None:
+        super().__init__(
+            f"'{name}' is called '{now}' now, and nothing can be stored under the name it had; use '{now}'"
+        )
+
+
+class NameTaken(RegistryError):
+    """A model is to be given a name that another model has, or had."""
+
+    def __init__(self, name: str, now: str) -> None:
+        had = (
+            "there is a model of that name"
+            if name == now
+            else f"the model '{now}' was called so, and is still found so"
+        )
+        super().__init__(f"nothing can be renamed to '{name}': {had}; choose another name")
+
+
+class SameName(RegistryError):
+    """A model is to be given the name that it has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"'{name}' is called that already; give the name that it shall have")
 
 
 class UnknownModel(RegistryError):
@@ -94,6 +115,64 @@ class UnknownVersion(RegistryError):
     def __init__(self, reference: str, what: str, near: Sequence[str]) -> None:
         hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
         super().__init__(f"'{reference}' names nothing: {what}; {hint}")
+
+
+class NothingThatDay(RegistryError):
+    """An alias pointed nowhere at the end of the day that a reference names."""
+
+    def __init__(self, reference: str, why: str, near: str) -> None:
+        super().__init__(f"'{reference}' names nothing: {why}; did you mean {near}?")
+
+
+class CannotRollBack(RegistryError):
+    """An alias cannot be pointed to where it pointed before."""
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"'{reference}' cannot be rolled back: {why}")
+
+
+class AbsentFact(RegistryError):
+    """A metric or a tag is to be removed from a version that does not have it."""
+
+    def __init__(self, reference: str, kind: str, key: str, there: Sequence[str]) -> None:
+        has = f"it has {', '.join(there)}" if there else "it has none"
+        super().__init__(f"{reference} has no {kind} {quoted(key)} to remove; {has}")
+
+
+class ContradictoryChange(RegistryError):
+    """One metric or tag is to be set and to be removed."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__(f"the {kind} {quoted(key)} is to be set and to be removed; say one of them")
+
+
+class InvalidTime(RegistryError):
+    """A text is neither a day nor a moment."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(
+            f"{quoted(given)} is not a valid time; write a day such as 2026-11-01, or a moment such as "
+            "2026-11-01T09:30:00+00:00, in UTC unless it says otherwise"
+        )
+
+
+class UnknownVerb(RegistryError):
+    """The trail has no events of that kind."""
+
+    def __init__(self, given: str, verbs: Sequence[str]) -> None:
+        super().__init__(f"{quoted(given)} is not a verb of the trail; there are {', '.join(verbs)}")
+
+
+class NeededBase(RegistryError):
+    """The version that is to be removed is the only one that holds the base of live adapters."""
+
+    def __init__(self, reference: str, adapters: Sequence[str]) -> None:
+        few = " and ".join(adapters[:2]) if len(adapters) < 3 else f"{adapters[0]} and {len(adapters) - 1} more"
+        needs = "needs" if len(adapters) == 1 else "need"
+        super().__init__(
+            f"{reference} is not removed because {few} {needs} it as base; remove the adapters first, "
+            "or remove it with --force"
+        )
 
 
 class AmbiguousDigest(RegistryError):

@@ -50,6 +50,36 @@ class NoTrainingState(RegistryError):
         )
 
 
+class NoTrainerState(RegistryError):
+    """A version does not say where a trainer stood."""
+
+    def __init__(self, ref: str, lacks: str, callback: str) -> None:
+        super().__init__(
+            f"{ref} was pushed without {lacks}, so that a trainer cannot go on from it; push with {callback}, and its "
+            "training state"
+        )
+
+
+class UnknownState(RegistryError):
+    """A version keeps no state under a name."""
+
+    def __init__(self, ref: str, name: str, known: Sequence[str]) -> None:
+        has = f"it keeps {some(known)}" if known else f"push it with registry.push(model, ..., state={{'{name}': ...}})"
+        super().__init__(f"{ref} was pushed without the state of '{name}', so that cannot be resumed; {has}")
+
+
+class InvalidStateName(RegistryError, ValueError):
+    """A name for a state of the user's is not one."""
+
+    def __init__(self, name: str, is_ours: bool) -> None:
+        super().__init__(
+            f"'{name}' has an argument of its own: {name}=...; give it there"
+            if is_ours
+            else f"'{name}' cannot be the name of a state: 1 to 64 ASCII letters, digits or _.- that begin with none "
+            "of .-; 'loader' would do"
+        )
+
+
 class StateRefused(RegistryError):
     """An optimizer, scheduler or scaler does not take the stored state."""
 

@@ -17,18 +17,25 @@ from registry.home.readers import (
     dtype,
     duration,
     function,
+    listener,
     metrics,
     module,
     module_or_stored,
     path,
+    path_as_spelled,
     paths,
+    period,
     reference,
     reference_or_path,
+    reference_or_several,
+    references_or_paths,
     registry_itself,
     stateful,
+    states,
     tags,
     text,
     texts,
+    time,
     truth,
     whole,
     word,
@@ -47,7 +54,7 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
         WrongCall: one is unknown, missing, or given twice.
     """
     signature = inspect.signature(verb)
-    parameters = list(signature.parameters)
+    parameters = [name for name in signature.parameters if name != "self"]
     verb_name = verb.__qualname__.partition(".")[0] if verb.__name__ == "__init__" else verb.__name__
 
     @functools.wraps(verb)
@@ -58,7 +65,7 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
             unknown = next((keyword for keyword in kwargs if keyword not in signature.parameters), None)
             if unknown is not None:
                 raise WrongCall(verb_name, f"has no argument {quoted(unknown)}", _way(unknown, parameters)) from None
-            takes = ", ".join(parameters[1:])
+            takes = ", ".join(parameters)
             raise WrongCall(verb_name, f"was called with {error}", f"it takes ({takes})") from None
         for name, value in given.arguments.items():
             read = OF_VERB.get((verb_name, name)) or ARGUMENTS.get(name)
@@ -82,13 +89,18 @@ PATTERNS = texts("head.*")
 
 ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "a": reference,
+    "after": time,
     "alias": text("best"),
     "aliases": texts("best"),
     "allow_missing": PATTERNS,
     "allow_shape": PATTERNS,
     "allow_unexpected": PATTERNS,
     "b": reference,
+    "base": reference,
+    "before": time,
     "blocking": truth,
+    "builder": text("transformers"),
+    "by": text("user@host"),
     "cast": dtype,
     "classes": truth,
     "ddp": truth,
@@ -104,19 +116,30 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "home": path,
     "init_as": word("kwargs", "namespace", "dict"),
     "init_from_file": truth,
+    "keep_aliased": truth,
+    "keep_best": texts("acc:3"),
+    "keep_last": whole(1),
+    "keep_tags": texts("release"),
+    "keep_within": period,
     "limit": whole(0),
-    "metric": text("acc>=0.9"),
     "metrics": metrics,
     "name": text("pointnet"),
     "names": PATTERNS,
+    "new": text("team/pointnet"),
     "note": text("frozen backbone", most=MOST_NOTE_BYTES),
+    "notify": listener,
+    "old": text("pointnet"),
     "optimizer": stateful("optimizer", "param_groups"),
     "out": path,
     "parent": reference,
+    "pattern": text("encoder.*"),
     "progress": function,
+    "query": text("pointnet acc>=0.9"),
     "rank": whole(0),
     "ref": reference,
     "ref_or_path": reference_or_path,
+    "refs": references_or_paths,
+    "remove": texts("task"),
     "repair": truth,
     "report": truth,
     "resident": truth,
@@ -125,12 +148,18 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "scheduler": stateful("scheduler"),
     "source": checkpoint,
     "sources": paths,
+    "state": states,
     "step": whole(0),
     "tags": tags,
+    "to": path_as_spelled,
     "timeout": duration(1e-3, "600"),
     "trashed": truth,
+    "update": truth,
+    "verb": text("push"),
     "verify": word("always", "once", "never"),
+    "with_base": truth,
     "weights": text("state_dict"),
+    "without_base": truth,
     "world_size": whole(1),
 }
 """What each argument takes, by its name; what is not here is judged where the class is built or the model run."""
@@ -138,12 +167,21 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
 OF_VERB: Mapping[tuple[str, str], Callable[[Any], Any]] = {
     ("Keeper", "best_by"): text("val_acc"),
     ("Keeper", "hub"): registry_itself,
-    ("Keeper", "keep_last"): whole(1),
     ("Keeper", "mode"): word("max", "min"),
+    ("Keeper", "monitor"): text("val_acc"),
+    ("Keeper", "run"): text("5f1c0d2e"),
+    ("Keeper", "save_top_k"): whole(-1),
+    ("checkpoint", "hub"): registry_itself,
+    ("checkpoint", "path"): path,
+    ("card", "text"): text("# PointNet", most=1 << 20),
     ("check", "module"): module_or_stored,
+    ("push", "run"): text("5f1c0d2e"),
+    ("list", "after"): text("the page's `next`"),
     ("load", "verify"): word("always", "once", "never", "outputs"),
     ("replay", "model"): module,
+    ("restore", "ref"): reference_or_several,
     ("resume", "model"): module,
+    ("rm", "ref"): reference_or_several,
 }
 """Where one verb takes something else, and what the callbacks take."""
 
@@ -152,6 +190,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "dtype": ("cast", "give cast=torch.bfloat16"),
     "map_location": ("device", "give device='cuda:0'"),
     "metadata": ("metrics", "give metrics={'acc': 0.92}, note='...' and aliases=['best']"),
+    "metric": ("query", "it is a part of the query: list('pointnet acc>=0.9')"),
+    "name": ("query", "it is a part of the query: list('pointnet acc>=0.9')"),
     "strict": ("allow_missing", "name what may differ: allow_missing=['head.*'], allow_unexpected=['head.*']"),
     "torch_dtype": ("cast", "give cast=torch.bfloat16"),
     "version": ("ref", "the version is part of the reference: 'pointnet:v3'"),
@@ -166,5 +206,5 @@ def _way(unknown: str, parameters: list[str]) -> str:
         return way
     import difflib
 
-    near = difflib.get_close_matches(unknown, parameters[1:], 1)
-    return f"did you mean {near[0]}?" if near else f"it takes ({', '.join(parameters[1:])})"
+    near = difflib.get_close_matches(unknown, parameters, 1)
+    return f"did you mean {near[0]}?" if near else f"it takes ({', '.join(parameters)})"

@@ -11,13 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from registry.catalog.blobs import decode
+from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
+from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion, HomeUnusable
 from registry.modules.building.trust import Recorded
+from registry.reference import Reference
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from registry.attachments.attachment import StoredAttachment
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
+    from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
 
@@ -41,12 +45,17 @@ class OpenedVersion:
     entry: Entry
     manifest: Manifest
     tensors: Mapping[str, torch.Tensor]
-    check: Callable[[], None]
-    """Waits until every byte is checked, and raises if one is not as it was stored."""
+    check: Callable[..., None]
+    """Waits until every byte is checked, and raises if one is not as it was stored; it may be given a function of
+    (bytes done, bytes in all)."""
     verified: bool
     """Whether ``check`` checks anything."""
     recorded: Recorded | None
     """The class that the entry names."""
+    spec: Constructs | None = None
+    """What a library makes of what is kept beside the weights, where the entry names a builder."""
+    base: OpenedVersion | None = None
+    """Of an adapter: the version that it is put on."""
 
 
 def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
@@ -77,10 +86,13 @@ class Home:
 
     Args:
         folder: where it is.
+        notify: called, once each, with what there is to say of references, such as that a model has another name now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
         self.folder = folder
+        self._notify = notify
+        self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
@@ -112,13 +124,27 @@ class Home:
             self._catalog.close()
         self._catalog = None
 
-    def resolve(self, ref: str) -> Entry:
-        """Return a version's entry.
+    def resolve(self, ref: Reference | str, *, trashed: bool = False) -> Entry:
+        """Return a version's entry; with ``trashed``, of one in the trash too.
 
         Raises:
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        return self.catalog.resolve(ref)
+        entry = self.catalog.resolve(ref, trashed=trashed)
+        for what in entry.notices:
+            self._say(what)
+        return entry
+
+    def current(self, name: str) -> str:
+        """Return what the model is called now that has a name, or had it before.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        now = self.catalog.current(name)
+        if now != name:
+            self._say(notice(name, now))
+        return now
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
@@ -132,7 +158,13 @@ class Home:
         return manifest
 
     def tensors(
-        self, entry: Entry, manifest: Manifest, verify: Verify = "always", *, resident: bool = False
+        self,
+        entry: Entry,
+        manifest: Manifest,
+        verify: Verify = "always",
+        *,
+        resident: bool = False,
+        progress: Progress | None = None,
     ) -> Mapping[str, torch.Tensor]:
         """Return the tensors of one of an entry's manifests, or of a part of it; with ``resident``, copied.
 
@@ -141,7 +173,7 @@ class Home:
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
         opened = self._opened(entry, manifest, verify, resident)
-        opened.check()
+        opened.check(progress)
         return opened.tensors
 
     def pieces(self, entry: Entry, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
@@ -161,11 +193,15 @@ class Home:
         """
         from registry.attachments.attachment import StoredAttachment, values_of
 
-        body = self.catalog.document(entry, kind)
-        if body is None:
+        manifest = self.document(entry, kind)
+        if manifest is None:
             return None
-        manifest = decode(body)
         return StoredAttachment(self.tensors(entry, manifest, verify), values_of(manifest))
+
+    def document(self, entry: Entry, kind: str) -> Manifest | None:
+        """Return the manifest of what an entry keeps beside its weights, its tensors where they lie here, or None."""
+        found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
+        return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
     def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
@@ -185,7 +221,12 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.origin, self.folder, was_named)
+        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
+
+    def _say(self, what: str) -> None:
+        if self._notify is not None and what not in self._notices:
+            self._notices.add(what)
+            self._notify(what)
 
     def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
         with self._unless_removed(entry):

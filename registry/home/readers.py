@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from registry.catalog.entry import Entry
@@ -14,6 +15,8 @@ from registry.errors.catalog import quoted
 
 LARGEST = 2**63 - 1
 """The largest whole number that the database has room for."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _LONGEST_PATH = 4096
 """Linux's limit; a longer one would stand in whole in the system's refusal."""
@@ -75,6 +78,21 @@ def reference(value: object) -> str:
     return text("pointnet:v3")(value.ref if isinstance(value, Entry) else value)
 
 
+def reference_or_several(value: object) -> str | tuple[str, ...]:
+    """Take a reference, or several, and leave whether it is one."""
+    if isinstance(value, (str, os.PathLike, Entry)):
+        return reference(value)
+    found = tuple(reference(each) for each in _each(value, (str, Entry), "give references such as ['pointnet:v3']"))
+    if not found:
+        raise Refused("give at least one reference, such as 'pointnet:v3'")
+    return found
+
+
+def time(value: object) -> str | date:
+    """Take a day or a moment, as a text or an object; the grammar of a text is the catalog's to say."""
+    return value if isinstance(value, date) else text("2026-11-01")(value)
+
+
 def path(value: object) -> str:
     """Take a path."""
     if not isinstance(value, (str, os.PathLike)) or isinstance(value, type):
@@ -102,6 +120,20 @@ def reference_or_path(value: object) -> str | os.PathLike[str]:
     if isinstance(value, Entry):
         return value.ref
     raise Refused("give a reference such as 'pointnet:v3' or a path such as './best.pth'")
+
+
+def references_or_paths(value: object) -> tuple[str | os.PathLike[str], ...] | None:
+    """Take references and paths, each as it is spelled; one by itself is one, and None is everything."""
+    if value is None:
+        return None
+    wanted = "give references such as ['pointnet:v3'], or bundles such as ['pointnet.bundle']"
+    return tuple(reference_or_path(each) for each in _each(value, (str, os.PathLike, Entry), wanted))
+
+
+def path_as_spelled(value: object) -> str | os.PathLike[str]:
+    """Take a path, and leave it as it is spelled, which decides what it is."""
+    found = path(value)
+    return value if isinstance(value, os.PathLike) else found
 
 
 def truth(value: object) -> bool:
@@ -170,10 +202,41 @@ def duration(least: float, example: str) -> Callable[[object], timedelta]:
     return read
 
 
+def period(value: object) -> timedelta:
+    """Take a time back from now: ``"30d"``, a ``timedelta``, or a number of seconds."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    try:
+        return duration(0, "604800")(value)
+    except Refused:
+        raise Refused("give a time such as '30d', '12h' or '2w', a timedelta or a number of seconds") from None
+
+
+def states(value: object) -> dict[str, Any]:
+    """Take objects with a state by name; what names may be is the training state's to say."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise Refused("give objects by name such as {'loader': loader}")
+    found = {}
+    for name, owner in value.items():
+        try:
+            found[name] = stateful(name)(owner)
+        except Refused as refusal:
+            raise Refused(f"its {worded(name)} is {worded(owner)}; {refusal}") from None
+    return found
+
+
 def function(value: object) -> Callable[..., Any]:
     """Take something that can be called."""
     if not callable(value):
         raise Refused("give a function of (bytes done, bytes in all)")
+    return value
+
+
+def listener(value: object) -> Callable[..., Any]:
+    """Take something that can be called with a text."""
+    if not callable(value):
+        raise Refused("give a function of one text, such as print")
     return value
 
 

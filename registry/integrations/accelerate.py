@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ class RegistrySaver:
     def __init__(self, accelerator: Accelerator, name: str, *, check_weights: bool = True, **retention: Any) -> None:
         self.accelerator = accelerator
         self.keeper = Keeper(name, **retention)
+        if accelerator.is_main_process:
+            weakref.finalize(self, self.keeper.finish)
         if check_weights:
             for model in accelerator._models:
                 self.begin(model)
@@ -53,3 +56,8 @@ class RegistrySaver:
         entry = self.keeper.push(model, metrics or {}, world_size=self.accelerator.num_processes, **facts)
         self.accelerator.wait_for_everyone()
         return entry
+
+    def finish(self) -> None:
+        """Warn if the metric never came that decides which is best; without it, this is said when the process ends."""
+        if self.accelerator.is_main_process:
+            self.keeper.finish()

@@ -14,6 +14,7 @@ from registry.canonical.expectation import Expectation
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.confirmation import NothingToCheck, WeightsDiffer
 from registry.loading.bits import ComparedTensor, is_zero, same
+from registry.notebook import called, few, html_table
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.encoding import encode, plain
 from registry.tensors.inlined import source_of
@@ -110,6 +111,13 @@ class CheckReport:
             (self.wrappers_differ, "value", "of a wrapper differ{s}"),
         )
         return [(_counted(names, noun, clause), names) for names, noun, clause in kinds if names]
+
+    def __repr__(self) -> str:
+        return called(self, str(self))
+
+    def _repr_html_(self) -> str:
+        rows = [(clause, few(names, 20)) for clause, names in self.faults()]
+        return html_table(str(self), ("", "names"), rows)
 
     def __str__(self) -> str:
         cast = f", {len(self.cast)} cast to the module's dtype" if self.cast else ""

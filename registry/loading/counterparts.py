@@ -21,12 +21,16 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
+from registry.errors.libraries import BuilderMismatch
 from registry.home.home import Home
-from registry.inspection import Question, choose, examine
+from registry.inspection import Inspection, Question, choose, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
+from registry.modules.builders.table import NONE, of_class, of_config
 from registry.reference import is_path
 from registry.tensors.manifest import Manifest
 from registry.tensors.wrapper_value import Owner
+
+ADAPTER = "peft"
 
 if TYPE_CHECKING:
     import torch
@@ -100,12 +104,19 @@ class StoredFile:
             RegistryError: it holds several sets of weights, or without a judge allows no reading.
         """
         if judge is None:
-            inspection = examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
+            inspection = self._examined()
             return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned, None)
         weights = self._chosen(judge)
         names = _structural(weights)
         reading = nearest(names, judge, weights.metadata or ())
         return self._side(weights, reading, owners(reading, names), judge)
+
+    def _examined(self) -> Inspection:
+        """Return it as a push would store it; where no library makes the model, its names are compared as they are."""
+        try:
+            return examine(self.checkpoint.source, Question(weights=self.key), self.checkpoint)
+        except BuilderMismatch:
+            return examine(self.checkpoint.source, Question(weights=self.key, builder=NONE), self.checkpoint)
 
     def confirm(self) -> None:
         """Raise if it was written to since it was opened.
@@ -162,7 +173,40 @@ class StoredFile:
         )
 
 
-Stored = StoredVersion | StoredFile
+@dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter and the version that it is put on."""
+
+    adapter: StoredVersion
+    base: StoredVersion
+
+    knows_its_names = True
+
+    def side(self, judge: Expectation | None) -> Side:
+        """Return both, each under its own names, none of which the other has."""
+        one, other = self.adapter.side(None), self.base.side(None)
+
+        def opened(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
+            read = [
+                (part, part.open([name for name in wanted if name in part.tensors]))
+                for part in (one, other)
+                if part.open is not None
+            ]
+            return lambda name: next(values for part, values in read if name in part.tensors)(name)
+
+        return Side(
+            one.title,
+            {**other.tensors, **one.tensors},
+            {**other.values, **one.values},
+            [*one.ties, *other.ties],
+            open=opened,
+        )
+
+    def confirm(self) -> None:
+        """Versions do not change."""
+
+
+Stored = StoredVersion | StoredFile | StoredAdapter
 
 
 def open_file(path: str | os.PathLike[str], key: str | None) -> StoredFile:
@@ -245,6 +289,8 @@ def _check_module(
     from registry.ranks import collective as ranks
 
     doing = f"checking {model_class(module).__name__}"
+    if of_class(model_class(module)) == ADAPTER and not is_sharded(module):
+        return _check_adapter(home, module, against, names, weights)
     if not (is_sharded(module) and ranks.in_job()):
         here = _gathered(module, open_live(module)) if must_be_gathered(module) else holdings(module)
         return _compared(here, _open(home, against, _find(home, against), weights), names)
@@ -255,6 +301,33 @@ def _check_module(
         return ranks.from_rank_zero(doing, lambda: _compared(_gathered(module, whole), stored, names))
     part = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
     return merged(ranks.gathered(doing, part))
+
+
+def _check_adapter(
+    home: Home,
+    module: nn.Module,
+    against: str | os.PathLike[str],
+    names: Sequence[str] | None,
+    weights: str | None,
+) -> CheckReport:
+    """Compare a live adapter with a stored one, together with its base where that is here; or its base with another."""
+    from registry.modules.builders.adapters import only
+    from registry.modules.holding import holdings
+
+    entry = _find(home, against)
+    stored = _open(home, against, entry, weights)
+    base = None
+    if entry is not None and entry.builder == ADAPTER and entry.base is not None:
+        base = home.catalog.with_weights(entry.base)
+    is_adapter = entry.builder == ADAPTER if entry is not None else _is_adapter(stored)
+    here = only(holdings(module), module, adapter=is_adapter, base=base is not None or not is_adapter)
+    if base is not None and isinstance(stored, StoredVersion):
+        stored = StoredAdapter(stored, StoredVersion(home, base, home.manifest(base)))
+    return _compared(here, stored, names)
+
+
+def _is_adapter(stored: Stored) -> bool:
+    return isinstance(stored, StoredFile) and of_config(stored.checkpoint.documents.config) == ADAPTER
 
 
 def _compared(here: Holdings, stored: Stored, names: Sequence[str] | None) -> CheckReport:

@@ -22,10 +22,15 @@ from registry.tensors.manifest import Manifest
 if TYPE_CHECKING:
     import torch
 
+    from registry.blobs.writer import Progress
+
 PREFIXES = {"pth": (), "ddp": ("module",), "compile": ("_orig_mod",)}
 """Formats that torch reads, with the components that go in front of every name."""
 
-FORMATS = ("safetensors", *PREFIXES, "as-saved")
+FOLDER = "hf"
+"""The format that is a folder."""
+
+FORMATS = ("safetensors", *PREFIXES, "as-saved", FOLDER)
 
 _REMEDIES = {
     errno.ENAMETOOLONG: "give a shorter name",
@@ -49,6 +54,10 @@ def format_of(out: str | os.PathLike[str], format: str | None) -> str:
     """
     suffix = Path(out).suffix.lower()
     meant = SUFFIXES.get(suffix)
+    if format == FOLDER:
+        if meant is not None:
+            raise CannotExport(str(out), f"--format {FOLDER} writes a folder; give a name without '{suffix}'")
+        return format
     if format is None and suffix and meant is None:
         raise CannotExport(str(out), f"the suffix '{suffix}' is of no format written here; use .safetensors or .pth")
     format = format or meant or "safetensors"
@@ -72,7 +81,7 @@ def check_export(out: str | os.PathLike[str]) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
-        raise CannotExport(str(path), _way_out(error)) from error
+        raise CannotExport(str(path), way_out(error)) from error
     else:
         raise CannotExport(str(path), "it exists already; remove it or give another name")
     if not path.parent.is_dir():
@@ -80,17 +89,25 @@ def check_export(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None) -> Path:
+def export(
+    home: Home, ref: str, out: str | os.PathLike[str], format: str | None, progress: Progress | None = None
+) -> Path:
     """Write a version's weights to a new file, whole or not at all.
 
     ``safetensors`` holds the canonical names, ``pth`` the same for ``torch.load``, ``ddp`` and ``compile`` the names of
-    the wrapped model, and ``as-saved`` the names that the pushed file had, its wrappers' own tensors included.
+    the wrapped model, and ``as-saved`` the names that the pushed file had, its wrappers' own tensors included. ``hf``
+    is a folder.
 
     Raises:
         UnknownFormat, CannotExport: as ``format_of`` and ``check_export``; nothing is read then.
         RegistryError: there is no such version, or its bytes are not what was stored.
     """
-    format, path = format_of(out, format), check_export(out)
+    format = format_of(out, format)
+    if format == FOLDER:
+        from registry.loading.hub_folder import export_folder
+
+        return export_folder(home, ref, out, progress)
+    path = check_export(out)
     entry = home.resolve(ref)
     manifest = home.manifest(entry)
     if format == "safetensors":
@@ -99,19 +116,19 @@ def export(home: Home, ref: str, out: str | os.PathLike[str], format: str | None
             raise CannotExport(
                 str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
             )
-        with _new_file(path) as file:
-            _stream(file, home, entry, plan(manifest))
+        with new_file(path) as file:
+            write_planned(file, home, entry, plan(manifest), progress)
     else:
         import torch
 
-        state = _renamed(format, home.tensors(entry, manifest), manifest, entry.unwrapping)
-        with _new_file(path) as file:
+        state = _renamed(format, home.tensors(entry, manifest, progress=progress), manifest, entry.unwrapping)
+        with new_file(path) as file:
             torch.save(state, file)
     return path
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
+def new_file(path: Path) -> Iterator[Path]:
     """Give a file to write to, which has the name when all is written, and is gone if that fails.
 
     Raises:
@@ -127,27 +144,31 @@ def _new_file(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.rename(path)
     except (OSError, RuntimeError) as error:
-        raise CannotExport(str(path), _way_out(error)) from error
+        raise CannotExport(str(path), way_out(error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _stream(file: Path, home: Home, entry: Entry, planned: ExportPlan) -> None:
+def write_planned(file: Path, home: Home, entry: Entry, planned: ExportPlan, progress: Progress | None = None) -> None:
     """Write what is planned, and check every byte of it on its way."""
     from registry.blobs.writer import STRETCH, write_pieces
 
+    done, total = 0, sum(stored.spec.nbytes for stored in planned.tensors.values())
     handle = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
         write_pieces(handle, memoryview(planned.header))
         for name, stored in planned.tensors.items():
             for piece in home.pieces(entry, name, stored, STRETCH):
                 write_pieces(handle, piece)
+                done += len(piece)
+                if progress is not None:
+                    progress(done, total)
     finally:
         os.close(handle)
 
 
-def _way_out(error: Exception) -> str:
+def way_out(error: Exception) -> str:
     """Return what the system said and what to do; torch only says that its file is too short."""
     if isinstance(error, ValueError):
         return "its name holds a character that no file's name can have; give another name"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
 from registry.home.home import Home, LoadVerify, OpenedVersion
+from registry.loading.libraries import ADAPTER, combined, with_library
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
 from registry.modules.building.build import Built, build
@@ -39,6 +41,7 @@ from registry.tensors.wrapper_value import Owner
 
 if TYPE_CHECKING:
     from registry.attachments.examples.replay import Replay
+    from registry.blobs.writer import Progress
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class LoadRequest:
     cast: torch.dtype | None = None
     verify: LoadVerify = "always"
     resident: bool = False
+    progress: Progress | None = None
+    base: str | None = None
+    """Reference of the version that an adapter is put on."""
+
+    @property
+    def is_as_recorded(self) -> bool:
+        """Whether the model is to be made as the version says."""
+        return self.model is None and self.named is None and self.init is None and self.init_as is None
 
     @classmethod
     def of(
@@ -99,7 +110,7 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadRep
         if request.ddp or request.fsdp:
             module, report = _load_on_ranks(home, ref, request)
         else:
-            module, report = load_here(_opened(home, home.resolve(ref), request), request)
+            module, report = load_here(opened(home, home.resolve(ref), request), request)
             if request.model is None:
                 set_mode(module, training=False)
         if checks_outputs:
@@ -108,9 +119,19 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadRep
     return module, report
 
 
-def _opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
+def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
+    """Return an entry with its weights, and, where a library makes its model, with what it makes it of.
+
+    Raises:
+        RegistryError: as ``Home.open`` and ``with_library`` do.
+    """
     verify = "always" if request.verify == "outputs" else request.verify
-    return home.open(entry, verify, resident=request.resident)
+    version = home.open(entry, verify, resident=request.resident)
+    if request.progress is not None:
+        version = replace(version, check=partial(version.check, request.progress))
+    if entry.builder is None and request.base is None:
+        return version
+    return with_library(home, version, request, lambda base: home.open(base, verify, resident=request.resident))
 
 
 def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest) -> None:
@@ -186,8 +207,8 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
         device = ranks.usable_device(request.device) if request.device is not None else ranks.rank_device(own)
-        opened = _opened(home, entry, request)
-        return device, *load_here(opened, replace(request, device=None), device if request.fsdp else None)
+        version = opened(home, entry, request)
+        return device, *load_here(version, replace(request, device=None), device if request.fsdp else None)
 
     with undone_on_failure(request.model):  # around the ranks: another's failure undoes this one
         device, module, report = ranks.together(f"loading {entry.ref}", here)
@@ -223,7 +244,7 @@ def load_here(
     device = ranks.usable_device(request.device) if request.device is not None else None
     built: Built | None = None
     if request.model is None:
-        built = build(specification(entry, request, version.recorded))
+        built = build(version.spec or specification(entry, request, version.recorded))
         if shard_on is not None:
             parallel.shard(built, shard_on, cast=request.cast)
     else:
@@ -234,6 +255,8 @@ def load_here(
     assert target is not None
     module = target.module if isinstance(target, Built) else target
     found = built.found if built is not None and built.found is not None else layout(module)
+    if entry.builder == ADAPTER:
+        version = combined(version, module)
     # Asking such a class for its state dict runs code of its own already.
     with undone_on_failure(request.model if found.custom else None):
         correction, notices = _corrected(version, module, found)
@@ -261,7 +284,11 @@ def load_here(
             check=version.check,
         )
     return target.module if isinstance(target, Built) else target, replace(
-        report, ref=entry.ref, digest=entry.digest, notices=(*notices, *report.notices), verified=version.verified
+        report,
+        ref=entry.ref,
+        digest=entry.digest,
+        notices=(*entry.notices, *notices, *report.notices),
+        verified=version.verified,
     )
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import Job, StoredAttachment
+from registry.attachments.attachment import OWN, Job, StoredAttachment
 from registry.attachments.training.job import kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
 from registry.attachments.training.optimizer import by_position
 from registry.catalog.entry import Entry
 from registry.errors.models import first_line
-from registry.errors.training import NoTrainingState, StateRefused
+from registry.errors.training import NoTrainingState, StateRefused, UnknownState
 from registry.home.home import Home
-from registry.loading.load import LoadRequest, load_here, require_unflattened
+from registry.loading.load import LoadRequest, load_here, opened, require_unflattened
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
@@ -43,7 +43,7 @@ class Resumed:
     report: LoadReport
     """What went into the model."""
     restored: tuple[str, ...] = field(default=())
-    """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``."""
+    """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``, and the names of ``state``."""
 
 
 def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "always") -> Resumed:
@@ -60,7 +60,8 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
         state = _stored(job, home.attachment(entry, "training", verify), entry.ref)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)
-        _, report = load_here(home.open(entry, verify), LoadRequest(model=model))
+        request = LoadRequest(model=model, verify=verify)
+        _, report = load_here(opened(home, entry, request), request)
         # The generators of one process: ranks that all went on with them would draw the same numbers.
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])
@@ -71,12 +72,12 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
         entry = home.resolve(ref)
         with undone_on_failure(model), _undone_on_failure(job):
             resumed = here(entry)
-        set_origin(model, entry.ref, entry.digest)
+        set_origin(model, entry.ref, entry.digest, resumed=True)
         return resumed
     entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
         resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
-    set_origin(model, entry.ref, entry.digest)
+    set_origin(model, entry.ref, entry.digest, resumed=True)
     return resumed
 
 
@@ -86,11 +87,14 @@ def _stored(job: Job, attached: StoredAttachment | None, ref: str) -> dict[str, 
         {key: unflatten(value, attached.tensors) for key, value in attached.values.items()} if attached else {}
     )
     for part, owner in job.parts.items():
+        name = part.removeprefix(OWN)
+        if part not in state and name != part:
+            raise UnknownState(ref, name, sorted(key.removeprefix(OWN) for key in state if key.startswith(OWN)))
         if part not in state:
             raise NoTrainingState(ref, part)
         kind = state["kinds"].get(part)  # of a file it is not known
         if kind is not None and kind != kind_of(owner):
-            raise StateRefused(ref, f"it holds the state of a {kind}, and the {part} at hand is a {kind_of(owner)}")
+            raise StateRefused(ref, f"it holds the state of a {kind}, and the {name} at hand is a {kind_of(owner)}")
     return state
 
 
@@ -122,10 +126,10 @@ def _put_back(job: Job, state: Mapping[str, Any], positional: dict[str, Any], re
             owner.load_state_dict(positional if part == "optimizer" else as_in(owner.state_dict(), state[part]))
         except Exception as error:
             raised = f"raised {type(error).__name__} ({first_line(error)})"
-            raise StateRefused(ref, f"the {part} at hand ({kind_of(owner)}) {raised}") from error
+            raise StateRefused(ref, f"the {part.removeprefix(OWN)} at hand ({kind_of(owner)}) {raised}") from error
     if job.optimizer is not None:
         _keep_dtypes(job.optimizer, positional)
-    return tuple(job.parts)
+    return tuple(part.removeprefix(OWN) for part in job.parts)
 
 
 def _keep_dtypes(optimizer: torch.optim.Optimizer, positional: Mapping[str, Any]) -> None:

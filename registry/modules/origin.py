@@ -19,8 +19,8 @@ class Origin(NamedTuple):
     """Of the version's weights."""
 
 
-_origins: dict[int, tuple[weakref.ref[nn.Module], Origin]] = {}
-"""By id: a class may say that its modules are equal, or cannot be hashed."""
+_origins: dict[int, tuple[weakref.ref[nn.Module], Origin, bool]] = {}
+"""By id, since a class may say that its modules are equal, or cannot be hashed; with whether a job was resumed."""
 
 
 def loaded_from(module: nn.Module) -> Origin | None:
@@ -35,8 +35,15 @@ def loaded_from(module: nn.Module) -> Origin | None:
     return known[1] if known is not None and known[0]() is inner else None
 
 
-def set_origin(module: nn.Module, ref: str, digest: str) -> None:
-    """Note that a module, or the model inside of its wrappers, was loaded from a version."""
+def resumed_from(module: nn.Module) -> Origin | None:
+    """Return the version whose job goes on with a module, or None where the last thing put there was a ``load``."""
+    inner = bare(module)
+    known = _origins.get(id(inner))
+    return known[1] if known is not None and known[0]() is inner and known[2] else None
+
+
+def set_origin(module: nn.Module, ref: str, digest: str, *, resumed: bool = False) -> None:
+    """Note that a module, or the model inside of its wrappers, was loaded from a version, or its job resumed."""
     inner = bare(module)
     number = id(inner)
 
@@ -44,4 +51,4 @@ def set_origin(module: nn.Module, ref: str, digest: str) -> None:
         if (known := _origins.get(number)) is not None and known[0] is dead:
             del _origins[number]
 
-    _origins[number] = (weakref.ref(inner, forget), Origin(ref, digest))
+    _origins[number] = (weakref.ref(inner, forget), Origin(ref, digest), resumed)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment
+from registry.attachments.files import attach_files
 from registry.catalog.entry import Entry
 from registry.home.home import Home
 from registry.inspection import Inspection, Question, examine
+from registry.pushing.adapters import base_of
 from registry.pushing.background import PendingEntry, follow, settle_last
 from registry.pushing.request import Prepared, PushRequest, name_of
 from registry.pushing.storing import store
@@ -149,6 +151,9 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
     inspection, found = inspect(request.source, request.question, gathered.checkpoint)
     attachments = {"training": found} if found is not None else {}
     attachments |= gathered.attachments if gathered.checkpoint is not None else _attached(request, inspection)
+    attachments |= attach_files(inspection.documents)
+    base, notes = base_of(home, request, inspection, name)
+    inspection = replace(inspection, notes=(*inspection.notes, *notes))
     if inspection.checkpoint.format == "live" and request.question.model is not None:
         from registry.modules.building.target import resolve_target
 
@@ -156,7 +161,7 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
             # A live model's own class is read off it; that this was named instead is what a load has to know.
             attachments["factory"] = Attachment(values={"target": request.question.model})
     parent = home.resolve(request.parent) if request.parent is not None else None
-    return Prepared(name, inspection, attachments, parent, _world_size(request, inspection))
+    return Prepared(name, inspection, attachments, parent, _world_size(request, inspection), base)
 
 
 def _world_size(request: PushRequest, inspection: Inspection) -> int | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
 from registry.catalog.entry import Entry
-from registry.catalog.version import check_metrics, check_note, check_tags
+from registry.catalog.version import check_metrics, check_note, check_run, check_tags
 from registry.errors.intake import NameNeeded
 from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
@@ -21,8 +21,8 @@ from registry.reference import (
     check_alias,
     check_model_name,
     check_new_model_name,
-    is_named_like_a_file,
-    same_name_as_file_stem,
+    file_stem,
+    may_be_new,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,13 @@ class PushRequest:
     force_new: bool = False
     loop: Job = field(default_factory=Job)
     """What surrounds the model in its training."""
+    run: str | None = None
+    """Id of the training run."""
     example: object = None
+    base: str | None = None
+    """Reference of the version that an adapter is of."""
+    with_base: bool = False
+    """Whether the base of a live adapter is stored, too, where it is not here."""
     progress: Callable[[int, int], object] | None = None
 
     @property
@@ -70,6 +76,7 @@ class PushRequest:
         check_metrics(self.metrics)
         check_tags(self.tags)
         check_note(self.note)
+        check_run(self.run)
 
     def job(self) -> Job | None:
         """Return what surrounds the model in its training loop, where that is given.
@@ -77,7 +84,7 @@ class PushRequest:
         Raises:
             JobNeedsModel: with something else than a live model.
         """
-        if all(part is None for part in vars(self.loop).values()):
+        if all(part in (None, {}) for part in vars(self.loop).values()):
             return None
         if not self.is_live:
             raise JobNeedsModel(str(self.name))
@@ -93,6 +100,8 @@ class Prepared:
     attachments: Mapping[str, Attachment]
     parent: Entry | None
     world_size: int | None
+    base: str | None = None
+    """Digest of the weights that an adapter is of."""
 
     def copied(self) -> Prepared:
         """Return the same in memory that the training does not write to."""
@@ -108,13 +117,15 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     """Return the model's name: the given one, else the file's stem.
 
     Raises:
-        InvalidModelName: it is no legal name, or a new model may not bear it.
+        InvalidModelName, NamedLikeAFile: it is not a legal name, or a new model may not bear it.
+        FormerName: a model had it before.
         NameNeeded: none was given for an object in memory.
     """
-    if name is not None:
-        check_model_name(name)
-    elif isinstance(source, (str, os.PathLike)):
-        name = same_name_as_file_stem(source)
-    else:
-        raise NameNeeded("an object in memory")
-    return name if is_named_like_a_file(name) and home.catalog.knows(name) else check_new_model_name(name)
+    if name is None:
+        if not isinstance(source, (str, os.PathLike)):
+            raise NameNeeded("an object in memory")
+        name = file_stem(source)
+    if may_be_new(name):
+        return name
+    # A model that was named before this rule keeps its name.
+    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)

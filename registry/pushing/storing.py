@@ -38,8 +38,9 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
     """
     catalog, inspection, attachments = home.catalog, prepared.inspection, prepared.attachments
     files, force_new = inspection.checkpoint.files, request.force_new
+    is_known = catalog.knows(prepared.name)  # refuses a former name before anything is written
     source_digest = FileDigest(files[0] if files and _is_one_file(inspection) else None)
-    if source_digest.is_of_a_file and (force_new or not catalog.knows(prepared.name)):
+    if source_digest.is_of_a_file and (force_new or not is_known):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
@@ -129,8 +130,11 @@ def _new_version(
         parent_uid=parent.uid if parent else None,
         parent_number=parent.version if parent else None,
         parent_record=parent.record_digest if parent else None,
+        base=prepared.base,
+        builder=recipe.builder,
         epoch=request.loop.epoch,
         step=request.loop.step,
+        run=request.run,
         note=request.note,
         torch_version=_torch_version(),
         git_commit=git_commit(),
@@ -138,7 +142,9 @@ def _new_version(
         **manifest.counts(),
     )
     documents = {kind: document.encode() for kind, document in beside.items()}
-    return NewVersion(prepared.name, facts, request.metrics, request.tags, request.aliases, documents)
+    return NewVersion(
+        prepared.name, facts, request.metrics, request.tags, request.aliases, documents, inspection.documents.card
+    )
 
 
 @cache

@@ -6,11 +6,11 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from registry.tensors.spec import TensorSpec, weights_digest
+from registry.tensors.spec import TensorSpec, digest_of_named, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 
 
@@ -91,11 +91,19 @@ class Manifest:
         wanted = set(names)
         return Manifest({name: tensor for name, tensor in self.tensors.items() if name in wanted})
 
-    def encode(self) -> bytes:
-        """Return the stored form: deflated JSON with sorted keys at each level but the tensors' own order."""
+    def relocated(self, places: Mapping[str, Location]) -> Manifest:
+        """Return it with the tensors where they now lie, by digest; of one that is not among these, where it lay."""
+        moved = {
+            name: replace(stored, location=places.get(stored.digest, stored.location))
+            for name, stored in self.tensors.items()
+        }
+        return replace(self, tensors=moved)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it, the blobs that it names first."""
         blobs = sorted(self.blobs)
         number = {blob: i for i, blob in enumerate(blobs)}
-        body = {
+        return {
             "blobs": blobs,
             "tensors": [
                 [name, t.spec.dtype, list(t.spec.shape), t.digest, number[t.location.blob], t.location.offset]
@@ -106,7 +114,10 @@ class Manifest:
             "metadata": self.metadata,
             **({"wrappers": [value.to_json() for value in self.wrappers]} if self.wrappers else {}),
         }
-        return zlib.compress(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+
+    def encode(self) -> bytes:
+        """Return the stored form: deflated JSON with sorted keys at each level but the tensors' own order."""
+        return zlib.compress(json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False).encode(), 1)
 
     @classmethod
     def decode(cls, body: bytes) -> Manifest:
@@ -116,7 +127,18 @@ class Manifest:
             ValueError: the bytes are no manifest.
         """
         try:
-            raw = json.loads(zlib.decompress(body))
+            return cls.from_json(json.loads(zlib.decompress(body)))
+        except zlib.error as error:
+            raise ValueError(f"not a manifest: {error}") from error
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Manifest:
+        """Read it back from what JSON has of it.
+
+        Raises:
+            ValueError: that is no manifest.
+        """
+        try:
             blobs: list[str] = raw["blobs"]
             if any(offset < 0 for *_, offset in raw["tensors"]):
                 raise ValueError("not a manifest: a tensor lies before its file")
@@ -130,8 +152,22 @@ class Manifest:
                 metadata=raw["metadata"],
                 wrappers=tuple(WrapperValue.from_json(value) for value in raw.get("wrappers", ())),
             )
-        except (zlib.error, KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def digests_of(body: bytes) -> tuple[dict[str, str], str]:
+    """Return the digests of a stored manifest's tensors by name, and of the weights: all that two are compared by.
+
+    Raises:
+        ValueError: the bytes are no manifest.
+    """
+    try:
+        tensors = json.loads(zlib.decompress(body))["tensors"]
+        digests = {name: digest for name, _, _, digest, _, _ in tensors}
+        return digests, digest_of_named((name, f"{dtype}{shape}", digest) for name, dtype, shape, digest, *_ in tensors)
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"not a manifest: {error}") from error
 
 
 def blobs_named(body: bytes) -> frozenset[str]:

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 
 from blake3 import blake3
 
 from registry.tensors.dtypes import ITEM_SIZES
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def is_digest(text: object) -> bool:
+    """Whether something is a digest: 64 hexadecimal digits, in lower case."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def check_digest(text: str) -> str:
+    """Return a digest.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not is_digest(text):
+        raise ValueError("a name that is no digest")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +75,12 @@ def weights_digest(tensors: Iterable[tuple[str, TensorSpec, str]]) -> str:
 
     It is taken over the sorted names, so it does not depend on how or in which order the weights were saved.
     """
-    digest = blake3()
-    for name, spec, tensor in sorted(tensors, key=lambda item: item[0]):
-        digest.update(f"{len(name.encode())}:{name}:{spec.dtype}{list(spec.shape)}:{tensor}\n".encode())
-    return digest.hexdigest()
+    return digest_of_named((name, str(spec), tensor) for name, spec, tensor in tensors)
+
+
+def digest_of_named(tensors: Iterable[tuple[str, str, str]]) -> str:
+    """Digest a whole set of weights, from (name, spec as a text, hexadecimal tensor digest)."""
+    lines = [
+        f"{len(name.encode())}:{name}:{spec}:{tensor}\n" for name, spec, tensor in sorted(tensors, key=itemgetter(0))
+    ]
+    return blake3("".join(lines).encode()).hexdigest()

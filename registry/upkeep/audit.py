@@ -9,8 +9,10 @@ from typing import Any
 
 from registry.attachments.training.nesting import unflatten
 from registry.blobs.store import BlobStore, Examined, Known
+from registry.catalog.blobs import decode_documents
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
+from registry.catalog.facts import Facts
 from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
@@ -18,6 +20,7 @@ from registry.errors.models import first_line
 from registry.errors.outputs import ExampleFailed, NoExample, NothingToCompare, OutputsVary
 from registry.errors.root import RegistryError
 from registry.home.home import Home
+from registry.notebook import called, few, html_table
 from registry.reference import parse
 from registry.tensors.decoding import decode, decode_metadata
 from registry.tensors.manifest import Manifest, StoredTensor
@@ -57,6 +60,16 @@ class AuditReport:
     """``ref: why`` of versions whose example could not be run here."""
     notes: tuple[str, ...] = ()
     """What could not be compared, which is no fault."""
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title(), ("version", "kind", "fault"), [(f.ref, f.kind, f.what) for f in self.faults])
+
+    def _title(self) -> str:
+        found = f"{len(self.faults)} faults in {few(self.bad_references)}" if self.faults else "no damage found"
+        return f"{self.versions} versions, {self.tensors} tensors, {self.nbytes:,} bytes checked: {found}"
 
     @property
     def is_clean(self) -> bool:
@@ -127,7 +140,7 @@ def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:
     if ref is None:
         return (*home.catalog.entries(), *home.catalog.entries(trashed=True))
     reference = parse(ref)
-    return home.catalog.entries(reference.name) if reference.is_name else (home.catalog.resolve(reference),)
+    return home.catalog.entries(home.current(reference.name)) if reference.is_name else (home.resolve(reference),)
 
 
 def audit_outputs(home: Home, report: AuditReport, entries: Sequence[Entry]) -> AuditReport:
@@ -164,14 +177,14 @@ def manifests(catalog: CatalogProtocol, entry: Entry) -> tuple[Manifest, ...] | 
         manifest, documents = catalog.manifest_and_documents(entry)
         if wrong := row_fault(entry, manifest, documents):
             return wrong
-        return (manifest, *(Manifest.decode(body) for body in documents.values()))
+        return (manifest, *decode_documents(documents).values())
     except RegistryError as error:
         return str(error)
     except ValueError:
         return "what it keeps beside its weights cannot be read"
 
 
-def undecodable(entry: Entry, manifests: Sequence[Manifest]) -> list[str]:
+def undecodable(entry: Facts, manifests: Sequence[Manifest]) -> list[str]:
     """Return which values of a version a load could not read: each is decoded, which makes plain data and runs nothing.
 
     Their digests say that they are as they were written, and not that what was written is sound.
@@ -232,7 +245,7 @@ class _Files:
     def misplaced(self, damaged: Set[str]) -> list[Fault]:
         """Return what the catalog says, and is not so, of files that no version at hand needs and a push may share."""
         left = {blob for blob, _ in self._catalog.places().values()} | self._catalog.referenced_blobs()
-        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged)}
+        found = {blob: self._said_of(blob, missing=True) for blob in sorted(left - self._compared - damaged, key=str)}
         # Not of a file that was collected meanwhile.
         known = self._catalog.known_blobs() if any(found.values()) else {}
         return [Fault("catalog", "table", what) for blob, faults in found.items() if blob in known for what in faults]
@@ -277,15 +290,15 @@ def _was_collected(catalog: CatalogProtocol, entry: Entry) -> bool:
 
 def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
     """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
-    if entry.model_class is None:
+    if entry.model_class is None or entry.builder == "peft":
         return
     from registry.canonical.match import unmet
-    from registry.loading.load import LoadRequest, specification
+    from registry.loading.libraries import recorded_spec
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 
     try:
-        spec = specification(entry, LoadRequest(), home.recorded_class(entry))
+        spec = recorded_spec(home, entry)
         wanted = expect(build(spec).module)
     except RegistryError as error:
         unchecked.append(f"{entry.ref}: {error}")

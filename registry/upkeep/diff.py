@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from registry.catalog.entry import Entry
 from registry.home.home import Home
+from registry.notebook import called, html_table
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
@@ -41,6 +42,25 @@ class Difference:
     changed: tuple[TensorChange, ...]
     equal: int
     """Tensors that are the same in both, bit for bit."""
+
+    def __repr__(self) -> str:
+        return called(self, self._title())
+
+    def _repr_html_(self) -> str:
+        lone = {self.a: self.only_a, self.b: self.only_b}
+        rows = [(name, f"only in {ref}", "", "", "") for ref, names in lone.items() for name in names]
+        for each in self.changed:
+            kind = str(each.before) if each.before == each.after else f"{each.before} -> {each.after}"
+            norm, relative, largest = (
+                "" if figure is None else f"{figure:.4g}" for figure in (each.norm, each.relative, each.largest)
+            )
+            rows.append((each.name, kind, norm, relative, largest))
+        return html_table(self._title(), ("tensor", "type", "norm", "relative", "largest"), rows)
+
+    def _title(self) -> str:
+        lone = len(self.only_a) + len(self.only_b)
+        apart = f", {lone} in one alone" if lone else ""
+        return f"{self.a} to {self.b}: {len(self.changed)} different, {self.equal} equal{apart}"
 
 
 def diff(home: Home, a: str, b: str) -> Difference:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from registry.home.home import Home
+from registry.notebook import called
 
 GRACE = timedelta(days=7)
 """How long a version stays in the trash before a collection may take it."""
@@ -24,6 +25,10 @@ class Collected:
     """Blobs that no version needs, and what killed pushes left behind; by path in the home."""
     nbytes: int
     dry_run: bool
+
+    def __repr__(self) -> str:
+        verb = "would free" if self.dry_run else "freed"
+        return called(self, f"{verb} {self.nbytes:,} bytes, {len(self.files)} files, {len(self.versions)} versions")
 
 
 def gc(

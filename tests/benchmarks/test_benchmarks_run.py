@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+FAMILIES = ("pushing", "deduplication", "search")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("benchmarks")
-    families = ("pushing", "deduplication")
+    families = FAMILIES
     subprocess.run(
         [sys.executable, "-m", "benchmarks", "--toy", "--json", str(folder / "report.json"), "--folder", str(folder)]
         + [word for family in families for word in ("--only", family)],
@@ -24,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=120,
     )
     found: dict[str, object] = json.loads((folder / "report.json").read_text())
     found["left behind"] = [path.name for path in folder.iterdir() if path.name != "report.json"]
@@ -32,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 def test_every_row_has_both_sides_and_their_ratio(report: dict[str, list[dict[str, object]]]) -> None:
-    assert {row["family"] for row in report["rows"]} == {"pushing", "deduplication"}
+    assert {row["family"] for row in report["rows"]} == set(FAMILIES)
     assert all(row["ours"] and row["theirs"] and row["ratio"] for row in report["rows"])
 
 

@@ -37,8 +37,8 @@ def push(catalog: Catalog, name: str, seed: object, *, force_new: bool = False, 
 
 
 def new_version(name: str, manifest: Manifest, **said: Any) -> NewVersion:
-    """Return a version of some weights, of which facts, metrics, aliases and documents are said."""
-    beside = {key: said.pop(key) for key in ("metrics", "aliases", "documents") if key in said}
+    """Return a version of some weights, of which facts, metrics, tags, aliases and documents are said."""
+    beside = {key: said.pop(key) for key in ("metrics", "tags", "aliases", "documents") if key in said}
     return NewVersion(name, Facts(**said, **manifest.counts()), **beside)
 
 

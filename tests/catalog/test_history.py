@@ -25,7 +25,8 @@ PUSH = ("push", {"record": "r", "metrics": {"a": 1}, "tags": {"of": "x"}, "note"
 
 
 def row(**changed: Any) -> Any:
-    facts = {"weights": "w", "record": "r", "created_at": "1", "note": "good", "trashed_at": None, "purged_at": None}
+    facts: dict[str, Any] = {"weights": "w", "record": "r", "created_at": "1", "sealed_as": "net", "note": "good"}
+    facts |= {"trashed_at": None, "purged_at": None}
     return SimpleNamespace(**{**facts, **changed})
 
 

@@ -20,15 +20,27 @@ PINNED = Path(__file__).with_name("documents.json")
 
 COMMANDS = (
     "list",
+    "list acc>=0.5 sort:-acc",
+    "models",
     "show net:v1",
     "log",
     "audit",
     "diff net:v1 net:v2",
     "inspect a.pth",
     "check net:v1 net:v2",
+    "prune net --keep-last 1",
+    "blame net:v2",
+    "copy net ./copy --dry-run",
     "gc --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
+    "tag net:v1 task=seg",
+    "annotate net:v1 --metric acc=0.6",
+    "alias net:v2 best",
+    "alias --rollback net:best",
+    "rm net:v2",
+    "restore net:v2",
+    "rename net team/net",
 )
 
 

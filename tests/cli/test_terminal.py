@@ -16,6 +16,8 @@ import pytest
 import torch
 from invocation import COMMAND, run
 
+from registry import Registry
+
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
@@ -97,17 +99,17 @@ def test_an_interrupted_push_stores_nothing_and_is_exit_code_130(
 
 BAR = """
 import time
-from registry.cli.progress import {bar}
-with progress_bar({doing!r}) as progress, moving_bar("moving"):
+from registry.cli.progress import progress_bar
+with progress_bar({doing!r}) as progress:
     progress(1, 100)
     time.sleep(1.2)
     progress(50, 100)
     time.sleep(0.3)
-""".replace("{bar}", "moving_bar, progress_bar")
+"""
 
 
 def drawn(doing: str) -> str:
-    """Return what two bars draw on a terminal."""
+    """Return what a bar draws on a terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", BAR.format(doing=doing)], stderr=theirs)
     os.close(theirs)
@@ -133,9 +135,12 @@ def test_no_bar_is_drawn_into_a_pipe() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_log_of_a_name_without_events_says_so(home: Path) -> None:
+def test_a_log_of_nothing_says_so_and_one_of_an_unknown_name_fails_and_names_what_is_near(home: Path) -> None:
     assert run("log", home=home).stdout == "nothing has happened yet\n"
-    assert run("log", "net", home=home).stdout == "nothing has happened to net\n"
+    Registry(home).push({"a": torch.ones(1)}, "team/pointnet")
+    assert run("log", "--verb", "gc", home=home).stdout == "no event matches\n"
+    said = run("log", "pointnett", home=home, expect=1)
+    assert said.stderr == "registry: there is no model 'pointnett'; did you mean team/pointnet?\n"
 
 
 def test_an_export_that_cannot_be_written_is_one_sentence(net: Path, home: Path) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push
+from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push, weights
+from safetensors.torch import save_file
 from stepping import arm_calls, arm_system_calls, build_library, environment, survives
 
 from registry import Registry
@@ -24,10 +25,25 @@ def _versions(hub: Registry) -> None:
     push(hub, 3)
 
 
+def _several(hub: Registry) -> None:
+    for seed in (1, 2, 3, 4):
+        push(hub, seed)
+
+
 def _trashed(hub: Registry) -> None:
     _versions(hub)
     hub.rm("net:v3")
     hub.rm("net:v2")
+
+
+def _renamed(hub: Registry) -> None:
+    _versions(hub)
+    hub.rename("net", "team/net")
+
+
+def _moved(hub: Registry) -> None:
+    _versions(hub)
+    hub.alias("net:v2", "best")
 
 
 def _damaged(hub: Registry) -> None:
@@ -45,6 +61,63 @@ def _damaged(hub: Registry) -> None:
     path.write_bytes(content)
 
 
+def _push_folder(hub: Registry) -> None:
+    """Push a folder with a card, a configuration and a tokenizer beside its weights."""
+    folder = hub.home.with_name(f"{hub.home.name}-folder")
+    folder.mkdir(exist_ok=True)
+    save_file(weights(4), folder / "model.safetensors")
+    for name, text in {"config.json": "{}", "vocab.txt": "a b c", "README.md": "# Net"}.items():
+        (folder / name).write_text(text)
+    hub.push(folder, "net", from_="ddp", note="seed 4", metrics={"seed": 4})
+
+
+def _beside(hub: Registry) -> Registry:
+    """Give the home of a colleague: some of the same versions, some others, one kept with its training state."""
+    return Registry(hub.home.parent / "colleague")
+
+
+def _colleague(hub: Registry) -> None:
+    shutil.rmtree(hub.home.parent / "colleague", ignore_errors=True)
+    theirs = _beside(hub)
+    push(theirs, 1, aliases=["best"])
+    theirs.copy(None, hub.home)
+    push(theirs, 2, parent="net:v1", tags={"task": "seg"})
+    push(theirs, 3, name="other", aliases=["last"])
+    push(hub, 4)
+    theirs.copy(None, _bundle(hub))
+    theirs.close()
+
+
+def _bundle(hub: Registry) -> Path:
+    return hub.home.parent / "theirs.bundle"
+
+
+def _pack(hub: Registry) -> None:
+    path = hub.home.parent / "ours.bundle"
+    path.unlink(missing_ok=True)
+    hub.copy(None, path)
+
+
+def _is_all_there(hub: Registry) -> None:
+    """What was killed and begun again is done; both sides are whole."""
+    theirs = _beside(hub)
+    check_whole(theirs)
+    assert {entry.identity for entry in theirs.list()} <= {entry.identity for entry in hub.list()}
+    assert hub.get("other:last").note == "seed 3"
+    theirs.close()
+
+
+def _is_whole_or_none(hub: Registry) -> None:
+    """A bundle that has its name is one."""
+    path, there = hub.home.parent / "ours.bundle", hub.home.parent / "there"
+    if path.exists():
+        shutil.rmtree(there, ignore_errors=True)
+        taken = Registry(there)
+        assert len(taken.copy(path).of("copied")) == 3
+        check_whole(taken)
+        taken.close()
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A verb to be killed, in a home prepared for it, or in none yet."""
@@ -53,10 +126,16 @@ class Scenario:
     act: Callable[[Registry], object]
     is_damaged: bool = False
     """Whether the home needs a repair before it is whole."""
+    left: tuple[int, ...] = ()
+    """How many versions may be in the trash afterwards; empty where that is not asked."""
+    begun_again: bool = False
+    """Whether it is done again after the kill, before what is beside the home is looked at."""
+    check: Callable[[Registry], object] = lambda hub: None
 
 
 SCENARIOS = {
     "first push": Scenario(None, lambda hub: push(hub, 1)),
+    "push of a folder": Scenario(_versions, _push_folder),
     "push": Scenario(_versions, lambda hub: push(hub, 4)),
     "push with aliases": Scenario(_versions, lambda hub: push(hub, 4, aliases=["best", "last"], parent="net:v1")),
     "push of another name": Scenario(_versions, lambda hub: push(hub, 4, name="other")),
@@ -64,9 +143,23 @@ SCENARIOS = {
     "alias": Scenario(_versions, lambda hub: hub.alias("net:v3", "best")),
     "unalias": Scenario(_versions, lambda hub: hub.unalias("net", "best")),
     "rm": Scenario(_versions, lambda hub: hub.rm("net:v1", force=True)),
+    "rm of several": Scenario(_versions, lambda hub: hub.rm(["net:v1", "net:v2"], force=True)),
+    "rename": Scenario(_versions, lambda hub: hub.rename("net", "team/net")),
+    "rename back": Scenario(_renamed, lambda hub: hub.rename("team/net", "net")),
+    "rollback": Scenario(_moved, lambda hub: hub.rollback("net:best")),
+    "tag": Scenario(_versions, lambda hub: hub.tag("net:v1", {"task": "seg"})),
     "restore": Scenario(_trashed, lambda hub: hub.restore("net:v2")),
+    "prune": Scenario(_versions, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 1)),
+    "prune of several": Scenario(_several, lambda hub: hub.prune("net", keep_last=1, dry_run=False), left=(0, 3)),
     "gc": Scenario(_trashed, lambda hub: hub.gc(grace=AT_ONCE)),
     "load once": Scenario(_versions, lambda hub: hub.state_dict("net:v1", verify="once")),
+    "copy to a home": Scenario(
+        _colleague, lambda hub: _beside(hub).copy(None, hub.home), begun_again=True, check=_is_all_there
+    ),
+    "copy from a bundle": Scenario(
+        _colleague, lambda hub: hub.copy(_bundle(hub)), begun_again=True, check=_is_all_there
+    ),
+    "copy into a bundle": Scenario(_versions, _pack, check=_is_whole_or_none),
     "audit --repair": Scenario(_damaged, lambda hub: hub.audit(repair=True), is_damaged=True),
 }
 
@@ -98,8 +191,14 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         assert hub.audit(repair=True).is_clean
         left = files(home)
     check_whole(hub)
+    assert not scenario.left or len(hub.list("net", trashed=True)) in scenario.left, "all of them went, or none"
     assert files(home) == left, "reading and auditing remove nothing"
-    after = push(hub, 99)
+    if scenario.begun_again:
+        scenario.act(hub)
+        left = files(home)
+    scenario.check(hub)
+    # Whether a rename was done before the kill or not, the name of now is the one that is pushed to.
+    after = push(hub, 99, name=hub.catalog.current("net") if hub.log() else "net")
     check_weights(hub, after.ref, 99)
     assert files(home) >= left, "a push removes nothing of another"
     check_collected(hub)

@@ -15,15 +15,16 @@ import freeze
 import pytest
 import torch
 from homes import check_weights, push
+from safetensors.torch import save_file
 from sqlalchemy.dialects import sqlite
 
 from registry import Registry
-from registry.catalog import statements
-from registry.errors import RegistryError
+from registry.catalog import event_statements
+from registry.errors import ChangedVersion, RegistryError
 
 TABLES = (
     *("models", "versions", "metrics", "tags", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
-    *("events", "trail", "alembic_version"),
+    *("former_names", "events", "trail", "alembic_version"),
 )
 
 
@@ -39,9 +40,40 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     push(hub, 7, aliases=["next"])
     push(hub, 7)
     hub.push(torch.nn.Linear(2, 2), "net", example=(torch.ones(1, 2),), metrics={"loss": 0.5}, tags=TAGS)
+    push_folder(hub, home.with_name("folder"))
+    hub.tag("net:v6", {"split": "a"}, remove=["task"])
+    hub.annotate("net:v6", metrics={"loss": 0.4, "f1": 0.5})
+    hub.annotate("net:v6", remove=["f1"])
+    for seed, name in enumerate(("first", "second")):
+        push(hub, seed, name=f"{name}-draft", aliases=["best"])
+        hub.rename(f"{name}-draft", f"team/{name}")
+    hub.rename("team/first", "first-draft")
+    hub.rename("first-draft", "team/final")
+    push(hub, 8, name="team/final", aliases=["best"])
+    # A copied job, some of whose tensors lie here elsewhere than where it was pushed.
+    colleague = Registry(home.parent / "colleague")
+    model, optimizer, _ = freeze.job()
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    colleague.push(model, "job", optimizer=optimizer, metrics={"loss": 0.25}, tags=TAGS)
+    [first, *_] = optimizer.state_dict()["state"].values()
+    hub.push({"buffer": first["momentum_buffer"]}, "net")
+    colleague.copy("job", home)
+    assert hub.catalog.document(hub.get("job"), "places") is not None
+    colleague.close()
     hub.catalog.close()
     assert Registry(home).audit().is_clean
     return home
+
+
+def push_folder(hub: Registry, folder: Path) -> None:
+    """Push what has a card, files and a builder, whose library is not asked."""
+    folder.mkdir()
+    save_file({"weight": torch.ones(2)}, folder / "adapter_model.safetensors")
+    files = {"adapter_config.json": '{"peft_type": "LORA"}', "vocab.txt": "a", "README.md": "# An adapter"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    assert hub.push(folder, "adapter").builder == "peft"
 
 
 def tables(path: Path) -> dict[str, list[str]]:
@@ -252,9 +284,50 @@ def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(kep
     home = tmp_path / "home"
     shutil.copytree(kept, home)
     change(home, "UPDATE models SET name = 'wrong' WHERE name = 'other'")
-    found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
-    assert found["wrong:v1"] == "it is other:v1 by the trail: it was renamed by hand"
-    assert "other:v1" not in found
+    found = [(fault.ref, fault.what) for fault in Registry(home).audit().faults]
+    assert ("wrong:v1", "it is other:v1 by the trail: it was renamed by hand") in found
+    assert "other:v1" not in dict(found)
+
+
+def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the_index(
+    kept: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    hub = Registry(home)
+    for name in ("team/final", "first-draft", "team/first", "team/final:v1"):
+        assert hub.audit(name).is_clean
+    assert {entry.sealed_as for entry in hub.list("team/final")} == {"first-draft", "team/final"}
+    change(home, "UPDATE former_names SET name = 'nothing' WHERE name = 'team/first'")
+    (fault,) = hub.audit("team/final").faults
+    assert fault.ref == "team/final" and "by the trail it was called first-draft, team/first" in fault.what
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        found = event_statements.events_after(("team/final", "first-draft")).params(after=0)
+        dialect = sqlite.dialect(paramstyle="named")
+        compiled = found.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}")
+        assert "USING INDEX ix_events_name" in str(plan.fetchall())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE models SET name = 'other-name' WHERE name = 'team/final'",
+        "UPDATE versions SET sealed_as = 'other-name' WHERE sealed_as = 'team/final'",
+        "UPDATE versions SET sealed_as = 'first-draft' WHERE sealed_as = 'team/final'",
+    ],
+)
+def test_a_version_that_was_sealed_under_a_name_that_its_model_never_had_is_not_loaded(
+    kept: Path, tmp_path: Path, statement: str
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    uid = Registry(home).get("team/final").uid
+    change(home, statement)
+    hub = Registry(home)
+    ref = next(entry.ref for entry in hub.list() if entry.uid == uid and entry.version == 2)
+    with pytest.raises(ChangedVersion):
+        hub.state_dict(ref)
 
 
 def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(
@@ -277,7 +350,7 @@ def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_t
     assert [fault.ref for fault in hub.audit("net:v2").faults] == ["net:v2"]
     assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
     with closing(sqlite3.connect(home / "registry.db")) as connection:
-        compiled = statements.events_after("net").compile(dialect=sqlite.dialect(paramstyle="named"))
+        compiled = event_statements.events_after(("net",)).compile(dialect=sqlite.dialect(paramstyle="named"))
         plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "after": 0})
         assert "USING INDEX ix_events_name" in str(plan.fetchall())
 

@@ -18,7 +18,7 @@ from homes import AT_ONCE, check_collected, check_weights, check_whole, push, we
 from registry import Registry
 from registry.blobs import writer
 from registry.blobs.backends.local import LocalStore
-from registry.errors import PurgedVersion, RegistryError, TrashedVersion
+from registry.errors import FormerName, PurgedVersion, RegistryError, TrashedVersion
 
 PUSHERS = 8
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "6"))
@@ -101,6 +101,39 @@ def test_everything_at_once_on_a_fresh_home(tmp_path: Path) -> None:
     pushed = [event for event in hub.log("net") if event.verb == "push"]
     assert len(pushed) == PUSHERS * ROUNDS and {event.digest for event in pushed} == {e.digest for e in pushed}
     assert len({event.digest for event in pushed}) == PUSHERS * ROUNDS
+    check_whole(hub)
+    check_collected(hub)
+
+
+def test_renames_and_pushes_at_once_lose_no_version_and_make_no_second_model(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    names = ("net", "team/net", "prod/net")
+    push(Registry(home), 0, aliases=["best"])
+
+    def pushes(who: int) -> Callable[[], None]:
+        def job() -> None:
+            hub = Registry(home)
+            for number in range(ROUNDS):
+                while True:
+                    with contextlib.suppress(FormerName):  # it was renamed meanwhile
+                        entry = push(hub, 1 + 100 * who + number, name=hub.get("net").name, aliases=["last"])
+                        break
+                check_weights(hub, entry.ref, 1 + 100 * who + number)
+
+        return job
+
+    def renames() -> None:
+        hub = Registry(home)
+        for number in range(4 * ROUNDS):
+            now = hub.get("net").name
+            hub.rename(now, names[(names.index(now) + 1 + number % 2) % 3])
+
+    side_by_side(*(pushes(who) for who in range(4)), renames)
+    hub = Registry(home)
+    name = hub.get("net").name
+    assert [entry.ref for entry in hub.list()] == [f"{name}:v{4 * ROUNDS + 1 - n}" for n in range(4 * ROUNDS + 1)]
+    assert len([event for event in hub.log("net") if event.verb == "rename"]) == 4 * ROUNDS
+    assert hub.get("team/net:best").version == 1
     check_whole(hub)
     check_collected(hub)
 

@@ -119,7 +119,7 @@ class Overtaken(Registry):
 
     other: threading.Thread | None = None
 
-    def alias(self, ref: str, alias: str) -> Entry:
+    def alias(self, ref: str | Entry, alias: str) -> Entry:
         if alias == BEST and self.other is None:
             better = Keeper("net", hub=Registry(self.home), best_by="acc")
             self.other = threading.Thread(target=better.push, args=(weights(2), {"acc": 0.9}))

@@ -54,6 +54,15 @@ def attach_job(model: nn.Module, job: Job, *, keep: bool = True) -> Attachment:
     return flatten(state, _source)
 
 
+def attachable(name: str, state: Any) -> None:
+    """Refuse a state that could not be stored.
+
+    Raises:
+        UnstorableTensor, UnencodableValue: it is no plain data.
+    """
+    flatten({name: state}, _source)
+
+
 def parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[list[str]]:
     """Return the canonical names of an optimizer's parameters, by group; of a tied one the first.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset, IterableDataset
 
 MOST_OBJECTS = 200_000
 """Objects that are looked at; a loop hangs together with far fewer, and a callback may know half of the process."""
@@ -41,6 +42,8 @@ class Memory:
             value, of_optimizer = left.pop()
             if id(value) in self._seen or isinstance(value, (str, bytes, int, float, complex, *_NOT_ENTERED)):
                 continue
+            if isinstance(value, Dataset) and not isinstance(value, IterableDataset):
+                continue  # a loader's: it has no place where it stands, and may fill the memory
             self._seen[id(value)] = value
             inside = of_optimizer or isinstance(value, torch.optim.Optimizer)
             left.extend((part, inside) for part in self._remembered(value, inside))

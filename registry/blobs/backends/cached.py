@@ -244,8 +244,15 @@ class CachedTransfer(Transfer):
         self._lacking: dict[str, bool] = {}
         """Whether a blob that may be shared has no object."""
 
-    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
-        stored = self._transfer.write(tensors, partial(self._at_hand, locate), progress)
+    def write(
+        self,
+        tensors: Mapping[str, TensorSource],
+        locate: Locate,
+        progress: Progress | None = None,
+        *,
+        expected: Mapping[str, str] | None = None,
+    ) -> Stored:
+        stored = self._transfer.write(tensors, partial(self._at_hand, locate), progress, expected=expected)
         for blob in stored.new_blobs:
             self._store.put(blob.digest)
         return replace(stored, unsound=stored.unsound.union(b for b, is_lacking in self._lacking.items() if is_lacking))

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.blobs.files import StoreFolders, blob_files, check_digest, digest_of, is_file, open_below
+from registry.blobs.files import StoreFolders, blob_files, digest_of, is_file, open_below
 from registry.blobs.objects import ObjectBackend, StoredObject
 from registry.disk.folders import make_folder, sync_folder
+from registry.tensors.spec import check_digest
 
 _ABANDONED_SECONDS = 24 * 3600.0
 """After which an unfinished put is taken for a killed one."""

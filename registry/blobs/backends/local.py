@@ -80,8 +80,8 @@ class LocalStore(BlobStore):
         }
         verification = Verification(regions(manifest, content, status.keys() - trusted))
 
-        def check() -> None:
-            verification.wait()
+        def check(progress: Progress | None = None) -> None:
+            verification.wait(progress)
             for blob in extents.keys() - trusted:
                 stamp(self.places, blob, status[blob], extents[blob])
 
@@ -204,10 +204,19 @@ class LocalTransfer(Transfer):
         self._temporary = places.temporary / f"{lease.id}.part"
         self._began = began
 
-    def write(self, tensors: Mapping[str, TensorSource], locate: Locate, progress: Progress | None = None) -> Stored:
+    def write(
+        self,
+        tensors: Mapping[str, TensorSource],
+        locate: Locate,
+        progress: Progress | None = None,
+        *,
+        expected: Mapping[str, str] | None = None,
+    ) -> Stored:
         with worded(self._places.home):
             sharing = Sharing(self._places, locate)
-            return store_tensors(self._places, self._temporary, tensors, sharing, self._announce, progress)
+            return store_tensors(
+                self._places, self._temporary, tensors, sharing, self._announce, progress, expected=expected
+            )
 
     def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         with worded(self._places.home):

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from registry.blobs.files import check_digest
 from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.tensors.spec import check_digest
 
 
 class MemoryBackend(ObjectBackend):

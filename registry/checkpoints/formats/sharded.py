@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import DamagedCheckpoint, MissingShard, NoSuchCheckpoint
 from registry.tensors.safetensors import BadHeader, read_table
 from registry.tensors.source import TensorSource
+
+_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 
 LARGEST_INDEX = 100_000_000
 
@@ -41,6 +44,8 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
             status_of(path.parent / shard)
         except NoSuchCheckpoint as error:
             raise MissingShard(source, shard, len(names)) from error
+    if (unnamed := _unnamed(by_shard)) is not None:
+        raise DamagedCheckpoint(source, f"it names no tensor of {unnamed}, so it is not the index of the whole model")
     parts = {shard: open_file(path.parent / shard) for shard in by_shard}
     tensors: dict[str, TensorSource] = {}
     values: dict[str, Any] = {}
@@ -63,6 +68,17 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     files = (index, *(file for part in parts.values() for file in part.files))
     whole = WeightSet("", tensors, values, aliases=aliases)
     return Checkpoint(source, path, form, (whole,), contents={**tensors, **rest}, files=files, notes=notes)
+
+
+def _unnamed(shards: Iterable[str]) -> str | None:
+    """Return a shard that must be there by the numbers of the others, and that an index does not name."""
+    numbered = [found for shard in shards if (found := _NUMBERED.fullmatch(shard)) is not None]
+    for stem, _, total, suffix in {found.groups() for found in numbered}:
+        have = {int(found[2]) for found in numbered if found[1] == stem and found[3] == total}
+        missing = next((number for number in range(1, int(total) + 1) if number not in have), None)
+        if missing is not None:
+            return f"{stem}-{missing:05}-of-{total}{suffix}"
+    return None
 
 
 def _weight_map(content: Span, source: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from registry.modules.building.constructor import note_tensors
 from registry.modules.building.deferral import Aftermath, Deferral, Stopped, current, is_possible
 from registry.modules.building.outside import drawn, outside
 from registry.modules.building.shortcuts import deferring
-from registry.modules.building.specification import ModelSpec
+from registry.modules.building.specification import Constructs
 from registry.modules.layout import Layout, layout
 from registry.tensors.memory import swap_contents
 
@@ -26,7 +26,7 @@ from registry.tensors.memory import swap_contents
 class Built:
     """A module fresh from its class. Built fast, its parameters have no values until the weights are installed."""
 
-    spec: ModelSpec
+    spec: Constructs
     module: nn.Module
     fast: bool
     reason: str
@@ -77,7 +77,7 @@ class Built:
         return self._random or ()
 
 
-def build(spec: ModelSpec, *, fast: bool = True, reason: str = "it was to be built plainly") -> Built:
+def build(spec: Constructs, *, fast: bool = True, reason: str = "it was to be built plainly") -> Built:
     """Make a module of a class, and leave no trace in the process's random generators and defaults.
 
     Built fast, parameters are without values, for `fit` to install weights, and everything else is what a plain build
@@ -119,7 +119,7 @@ class _Attempt:
     deferral: Deferral | None = None
 
 
-def _plainly(spec: ModelSpec, given_up: Deferral | None) -> nn.Module:
+def _plainly(spec: Constructs, given_up: Deferral | None) -> nn.Module:
     """Construct a module, and refuse one in which there is something that an attempt left in a cache or a global."""
     if given_up is None or not given_up.spoil():
         return spec.construct()
@@ -131,7 +131,7 @@ def _plainly(spec: ModelSpec, given_up: Deferral | None) -> nn.Module:
     return module
 
 
-def _attempt(spec: ModelSpec, before: Mapping[str, Any]) -> _Attempt:
+def _attempt(spec: Constructs, before: Mapping[str, Any]) -> _Attempt:
     if not is_possible():
         return _Attempt(obstacle=f"torch {torch.__version__} cannot leave out the values of parameters")
     with deferring() as deferral:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
+from registry.errors.libraries import BuilderNotApplicable
 from registry.errors.models import UnknownInitStyle, described
+from registry.modules.builders.table import NONE, of_config
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
 from registry.tensors.arguments import STYLES, UNKNOWN, Arguments
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry.checkpoints.weights import Checkpoint
     from registry.modules.building.constructor import Constructed
-    from registry.modules.building.specification import ModelSpec
+    from registry.modules.building.specification import Constructs, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class Recipe:
     """``"package.module:Class"``, or a function in the place of the class."""
     init: Arguments = field(default_factory=Arguments)
     init_as: str = "kwargs"
-    spec: ModelSpec | None = None
+    spec: Constructs | None = None
     """What the push builds, to ask the class for its names; with what looks like a secret, too."""
     notes: tuple[str, ...] = ()
     offered: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that a file says it was made with, and that were not asked for."""
     constructed: Constructed | None = None
     """What these arguments made of the class, where a live model remembers it."""
+    builder: str | None = None
+    """The library's builder that makes it of the configurations beside the weights, in the place of a class."""
 
 
 def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -125,6 +129,26 @@ def of_file(
     taken = dict(Arguments.of(offered, model))
     note = f"constructor arguments taken from the file: {', '.join(sorted(taken))}"
     return _known(replace(spec, init={**taken, **spec.init}), (note,))
+
+
+def of_folder(checkpoint: Checkpoint, builder: str | None) -> Recipe:
+    """Return how the model of a folder is made by the library that wrote its configurations; else nothing is known.
+
+    Raises:
+        BuilderNotApplicable: a builder was named, and nothing of its library is there.
+    """
+    if builder == NONE:
+        return Recipe()
+    found = of_config(checkpoint.documents.config)
+    if builder is not None and found != builder:
+        raise BuilderNotApplicable(builder, checkpoint.source, "it has no configuration that the library wrote")
+    if found is None or found == "peft":  # which is built on its base
+        return Recipe(builder=found, init_as=UNKNOWN) if found else Recipe()
+    from registry.modules.builders.specification import LibrarySpec
+
+    dtypes = {name: tensor.spec.dtype for name, tensor in checkpoint.weight_sets[0].tensors.items()}
+    spec = LibrarySpec(found, checkpoint.documents.config, dtypes, checkpoint.source)
+    return Recipe(init_as=UNKNOWN, spec=spec, builder=found)
 
 
 def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None, init_as: str | None) -> Recipe:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -28,6 +28,21 @@ from registry.modules.building.constructor import (
 )
 from registry.modules.building.target import check_target, current_directory_importable, resolve_target
 from registry.tensors.arguments import STYLES, UNKNOWN
+
+
+class Constructs(Protocol):
+    """What makes a model: a class with its arguments, or a library with a configuration."""
+
+    @property
+    def target(self) -> str:
+        """How it is called in an error."""
+
+    def construct(self) -> nn.Module:
+        """Make the model, in the ordinary way.
+
+        Raises:
+            ModelError, LibraryMissing, LibraryRefused: it cannot be made here.
+        """
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from registry.errors.root import few, shown
+from registry.notebook import called, html_table
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,14 @@ class LoadReport:
     """What the verbs found worth saying, such as names that the class corrected."""
     verified: bool = False
     """Whether every byte was checked against its digest."""
+
+    def __repr__(self) -> str:
+        what = f"{self.ref or 'entry'} into {self.model or 'module'}:"
+        return called(self, what, f"{self.loaded} tensors, {'checked' if self.verified else 'not checked'}")
+
+    def _repr_html_(self) -> str:
+        first, *rest = str(self).splitlines()
+        return html_table(first, ("notices",), [(line,) for line in rest])
 
     def __str__(self) -> str:
         what = f"{self.ref or 'the entry'} into {self.model or 'the module'}"

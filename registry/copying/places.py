@@ -1,0 +1,69 @@
+"""What the words of a copy mean. Their spelling decides, never the disk. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors.copying import NotABundleName, NotAPlace, NotServed
+
+SUFFIX = ".bundle"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where versions go."""
+
+    path: Path
+    is_bundle: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be copied."""
+
+    references: tuple[str, ...] = ()
+    bundles: tuple[Path, ...] = ()
+
+
+def place_of(given: str | os.PathLike[str]) -> Place:
+    """Return the folder or the bundle that a word names.
+
+    Raises:
+        NotServed: it is a URL.
+        NotAPlace: it is a bare word, which could as well be a reference.
+    """
+    text = os.fspath(given)
+    if isinstance(given, str) and _URL.match(text):
+        raise NotServed(text)
+    if text.endswith(SUFFIX):
+        return Place(Path(text).expanduser(), True)
+    if isinstance(given, str) and "/" not in text and text not in (".", "..", "~"):
+        raise NotAPlace(text)
+    return Place(Path(text).expanduser().absolute(), False)
+
+
+def wanted(given: Sequence[str | os.PathLike[str]]) -> Wanted:
+    """Tell the bundles among some words from the references.
+
+    Raises:
+        NotServed, NotABundleName: one is neither.
+    """
+    references: list[str] = []
+    bundles: list[Path] = []
+    for word in given:
+        text = os.fspath(word)
+        if isinstance(word, str) and _URL.match(text):
+            raise NotServed(text)
+        if text.endswith(SUFFIX):
+            bundles.append(Path(text).expanduser())
+        elif not isinstance(word, str):
+            raise NotABundleName(text)
+        else:
+            references.append(text)
+    return Wanted(tuple(references), tuple(bundles))

@@ -1,0 +1,44 @@
+"""Errors of searching: a query that cannot be read, and a page that cannot be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registry.errors.catalog import quoted
+from registry.errors.root import RegistryError
+
+
+class InvalidQuery(RegistryError):
+    """A query is malformed."""
+
+    def __init__(self, query: str, position: int, why: str) -> None:
+        """Word it.
+
+        Args:
+            position: index of the character in the query where reading stopped.
+            why: what stands there, and what to write.
+        """
+        rest = query[position : position + 40].split("\n")[0].rstrip()
+        place = f"at character {position + 1}, {quoted(rest, 30)}" if rest else "at its end"
+        super().__init__(f"the query cannot be read {place}: {why}")
+        self.position = position
+
+
+class UnknownField(RegistryError):
+    """A query asks for a field that versions do not have."""
+
+    def __init__(self, query: str, position: int, field: str, value: str, fields: Sequence[str]) -> None:
+        ways = f"the fields are {', '.join(fields)}; a metric is compared, as in 'acc>=0.9'"
+        if value:
+            ways += f", and one version is shown with `registry show {field}:{value}`"
+        super().__init__(
+            f"the query cannot be read at character {position + 1}: there is no field {quoted(field)}; {ways}"
+        )
+        self.position = position
+
+
+class UnusablePageToken(RegistryError):
+    """A text is not the token of a page of this query."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the page token cannot be used: {why}; give the one that the page before came with, or none")
