@@ -284,9 +284,9 @@ def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(kep
     home = tmp_path / "home"
     shutil.copytree(kept, home)
     change(home, "UPDATE models SET name = 'wrong' WHERE name = 'other'")
-    found = [(fault.ref, fault.what) for fault in Registry(home).audit().faults]
-    assert ("wrong:v1", "it is other:v1 by the trail: it was renamed by hand") in found
-    assert "other:v1" not in dict(found)
+    found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
+    assert found["wrong:v1"] == "its row was edited: it was sealed as 'other', which its model was never called"
+    assert "other:v1" not in found
 
 
 def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the_index(
