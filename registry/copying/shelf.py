@@ -125,8 +125,8 @@ def selected(home: Home, references: Sequence[str] | None, *, with_bases: bool) 
     Raises:
         RegistryError: a reference names nothing.
     """
-    for reference in references or ():
-        home.require(parse(reference).name)
+    for asked in references or ():
+        home.require(parse(asked).name)
     if references is None and home.is_vacant:
         return ()
     catalog = home.catalog
