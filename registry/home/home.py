@@ -128,9 +128,14 @@ class Home:
         return LocalStore(self.folder)
 
     @property
-    def is_vacant(self) -> bool:
+    def is_to_be_made(self) -> bool:
         """Whether nobody has pushed here yet, so that there is nothing to read, and no reason to make a folder."""
-        if self._catalog is not None or not is_vacant(self.folder):
+        return self._catalog is None and is_vacant(self.folder)
+
+    @property
+    def is_vacant(self) -> bool:
+        """The same, and it is told to who listens: nothing is an answer that a mistyped place gives, too."""
+        if not self.is_to_be_made:
             return False
         self._say(f"there is no registry at {self.folder} yet; the first push makes one ({ELSEWHERE})")
         return True
@@ -141,7 +146,7 @@ class Home:
         Raises:
             UnknownModel: saying that, and where it is.
         """
-        if self._catalog is None and is_vacant(self.folder):
+        if self.is_to_be_made:
             raise UnknownModel(name, (), str(self.folder))
 
     def close(self) -> None:

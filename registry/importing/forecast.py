@@ -58,11 +58,16 @@ class Forecast:
             except RegistryError as error:
                 yield line_of(replace(step, found=refused(step.found, error)))
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether nothing was ever pushed there: to look would make the home."""
+        return self._home.is_to_be_made
+
     def _line(self, step: Step) -> ImportLine:
         line, found, name = line_of(step), step.found, str(step.name)
         if (number := self._twin(found, name)) is not None:
             return replace(line, version=number, verdict="same weights")
-        number = self._numbers.get(name) or self._home.catalog.next_number(name)
+        number = self._numbers.get(name) or (1 if self._is_first else self._home.catalog.next_number(name))
         self._numbers[name] = number + 1
         self._alike.setdefault((name, found.likeness), []).append((found, number))
         return replace(line, version=number)
@@ -79,7 +84,7 @@ class Forecast:
 
     def _in_home(self, name: str) -> dict[str, int]:
         if name not in self._there:
-            entries = self._home.catalog.entries(name) if self._home.catalog.count(name) else ()
+            entries = () if self._is_first or not self._home.catalog.count(name) else self._home.catalog.entries(name)
             self._there[name] = {entry.digest: entry.version for entry in reversed(entries)}
         return self._there[name]
 

@@ -69,3 +69,10 @@ def test_the_first_push_makes_the_home_and_the_same_registry_reads_it(tmp_path: 
     torch.save({"a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "net.pth")
     registry.push(tmp_path / "net.pth")
     assert [entry.ref for entry in registry.list()] == ["net:v1"]
+
+
+def test_an_import_that_only_says_what_it_would_store_makes_no_home(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    torch.save({"a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "old" / "net.pth")
+    assert "new" in run("import", tmp_path / "old", "--dry-run", home=tmp_path / "home").stdout
+    assert not (tmp_path / "home").exists()
