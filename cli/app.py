@@ -12,6 +12,7 @@ from .grouping import GroupedCommand
 COMMANDS = (
     *(
         "push",
+        "import",
         "list",
         "models",
         "show",
@@ -34,8 +35,8 @@ COMMANDS = (
 )
 """Each is a function of the same name in the module of that name."""
 
-_ELSEWHERE = {"list": "list_versions"}
-"""But for a name that would hide a builtin from the other modules."""
+_ELSEWHERE = {"import": "import_folder", "list": "list_versions"}
+"""But for a name that would hide a builtin from the other modules, or is a keyword."""
 
 GROUPS = {"db": "database"}
 """The module of each group of commands, with an ``app`` of its own."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     export = _verbs.export
     gc = _verbs.gc
     get = _verbs.get
+    import_folder = _verbs.import_folder
     inspect = _verbs.inspect
     list = _verbs.list
     load = _verbs.load
@@ -67,6 +68,7 @@ VERBS = (
     "export",
     "gc",
     "get",
+    "import_folder",
     "inspect",
     "list",
     "load",

@@ -59,6 +59,8 @@ class Question:
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
+    builds: bool = True
+    """Whether the builder of a folder is asked; otherwise it is recorded, and the first load finds out."""
 
     @property
     def is_silent(self) -> bool:
@@ -280,6 +282,9 @@ def _asked(recipe: Recipe, question: Question) -> tuple[Recipe, tuple[Built | No
     if recipe.builder is None:
         with _offering(recipe.offered):
             return recipe, _ask_class(recipe.spec)
+    if not question.builds:
+        note = f"not checked: the model of {recipe.builder} was not built; a load checks it"
+        return replace(recipe, spec=None, notes=(*recipe.notes, note)), (None, None)
     try:
         probe, expectation = _ask_class(recipe.spec)
     except LibraryMissing as error:

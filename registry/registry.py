@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.copying.report import CopyReport
+    from registry.importing.report import ImportReport
     from registry.inspection import Inspection
     from registry.loading.check import CheckReport
     from registry.loading.resume import Resumed
@@ -263,6 +264,39 @@ class Registry:
             progress=progress,
         )
         return push(self._home, request) if blocking else push_later(self._home, request)
+
+    @checked
+    def import_folder(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Push every checkpoint in a folder and below it: each file, and each folder that is one checkpoint.
+
+        Files whose canonical names and shapes are equal become versions of one model, the oldest file first. It is
+        named after the folder that they share, else after the file. Metrics that a file says of itself (``best_acc``,
+        ``epoch``) come with it; nothing is built, and nothing of a file is run. What was pushed before is not pushed
+        again, so a run that was interrupted is resumed by another.
+
+        Args:
+            name: of the one model that everything becomes; otherwise each model gets a name of its own.
+            dry_run: only say what would come of it.
+            progress: called with (bytes done, bytes in all).
+
+        Returns:
+            An ``ImportReport`` with a line for each file. A file that cannot be taken stops nothing: its line says
+            why, and ``is_complete`` is then false.
+
+        Raises:
+            MixedModels, OtherModel: it cannot become one model called ``name``; nothing was pushed.
+            RegistryError: there is no such folder, or the home cannot be written.
+        """
+        from registry.importing.intake import import_folder
+
+        return import_folder(self._home, folder, name, dry_run=dry_run, progress=progress)
 
     @checked
     def resume(

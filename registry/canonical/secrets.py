@@ -49,7 +49,6 @@ def without_secrets(init: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
         if levels < 0 or not (isinstance(value, dict) or type(value) in (Namespace, SimpleNamespace, list, tuple)):
             return value
         if id(value) not in done:
-            done[id(value)] = value  # found by what it holds, if it holds itself
             done[id(value)] = visited(value, path, levels - 1)
         return done[id(value)]
 

@@ -73,9 +73,9 @@ def _versions(database: Database, name: str | None, history: History) -> Iterato
         else:
             found = _differences(database, row, told)
             # Listings go by the ids; rows are never deleted, so these grow as the events do.
-            if told.pushed_by < before and not found:
-                found = ["its row is not in the order of the pushes: its id was edited"]
-            before = max(before, told.pushed_by)
+            if told.pushed_by < before:
+                found.append("its row is not in the order of the pushes: its id was edited")
+            before = told.pushed_by
             yield reference, told, [Flaw(reference, what) for what in found]
     pushed = {(told.record, told.created_at): reference for reference, told in left.items()}
     for reference, row in strange:
@@ -122,9 +122,9 @@ def _points(reference: str | None) -> str:
 
 def _models(database: Database, name: str | None, history: History) -> Iterator[Flaw]:
     newest: dict[str, int] = {}
-    for reference in history.versions:
+    for reference in history.versions:  # in the order of their pushes
         model, _, number = reference.rpartition(":v")
-        newest[model] = max(newest.get(model, 0), int(number))
+        newest[model] = int(number)
     for row in database.rows(statements.models_themselves(name)):
         if row.name not in newest:
             yield Flaw(str(row.name), "the trail tells of no version of it: it was added, or renamed, by hand")

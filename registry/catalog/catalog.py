@@ -15,6 +15,7 @@ from registry.catalog import (
     listing,
     lookup,
     name_statements,
+    source_statements,
     statements,
     trail,
     trash,
@@ -31,6 +32,7 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
+from registry.catalog.rows import Source
 from registry.catalog.search import search
 from registry.catalog.trail import Event, Only
 from registry.catalog.version import NewVersion
@@ -135,6 +137,10 @@ class Catalog(Amendments):
         """Return the aliases of a model, or of all."""
         return tuple(row.alias for row in self._database.rows(statements.aliases(name)))
 
+    def sources(self) -> Sequence[Source]:
+        """Return what every version that is not purged was pushed from, where that was a file or a folder."""
+        return self._database.rows(source_statements.SOURCES)
+
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are.
 
@@ -233,6 +239,11 @@ class Catalog(Amendments):
         if rows := self._database.rows(name_statements.RENAMED, former=name):
             raise FormerName(name, rows[0].name)
         return False
+
+    def next_number(self, name: str) -> int:
+        """Return the number that the next new version of a name gets."""
+        rows = self._database.rows(statements.MODEL, name=name)
+        return rows[0].next_number if rows else 1
 
     def holds(self, new: NewVersion, manifest: Manifest) -> bool:
         """Whether ``add_version``, which checks it, would find that the name has this version already."""

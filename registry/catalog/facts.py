@@ -101,7 +101,8 @@ class Facts:
     it was constructed, which is not the same as with none."""
     source_name: str = field(default="", metadata=_FROM_THE_SYSTEM)
     source_digest: str | None = None
-    """Of the file: ``"blake3:…"``; ``"sha256:…"`` of one that was pushed before the schema's third revision."""
+    """Of the file: ``"blake3:…"``; of a folder, from its files: ``"blake3-files:…"``; ``"sha256:…"`` of a file that was
+    pushed before the schema's third revision."""
     source_format: str = ""
     weights_key: str = field(default="", metadata=_FROM_THE_SYSTEM)
     """Where in the file the weights were: ``""``, ``"state_dict"``."""

@@ -29,6 +29,7 @@ class Told:
     sealed_as: str
     """The model's name at its first event."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    """None where one was taken out; so with tags."""
     tags: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     trashed_at: str | None = None
@@ -118,9 +119,9 @@ class History:
             told.metrics, told.tags = {}, {}
         metrics, note = details.get("metrics"), details.get("note")
         if isinstance(metrics, dict) and metrics:
-            told.metrics = {key: value for key, value in {**told.metrics, **metrics}.items() if value is not None}
+            told.metrics = {**told.metrics, **metrics}
         if isinstance(tags := details.get("tags"), dict):
-            told.tags = {key: value for key, value in {**told.tags, **tags}.items() if value is not None}
+            told.tags = {**told.tags, **tags}
         if isinstance(note, str) and note and event.verb == "copy":
             told.note = note
         elif isinstance(note, str) and note:

@@ -14,6 +14,7 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
+from registry.catalog.rows import Source
 from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
@@ -44,6 +45,8 @@ class Additions(Protocol):
     """How a version comes in: a push finds what is stored, writes the rest, and adds it in one transaction."""
 
     def knows(self, name: str) -> bool: ...
+    def next_number(self, name: str) -> int: ...
+    def sources(self) -> Sequence[Source]: ...
     def locate(self, digests: Iterable[str]) -> dict[str, Location]: ...
     def holds(self, new: NewVersion, manifest: Manifest) -> bool: ...
     def add_version(

@@ -216,6 +216,16 @@ class Card(NamedTuple):
     card: str | None
 
 
+class Source(NamedTuple):
+    """What a version was pushed from."""
+
+    name: str
+    number: int
+    source_digest: str
+    tensor_count: int
+    trashed_at: str | None
+
+
 class Document(NamedTuple):
     """What is stored of a version beside its row."""
 

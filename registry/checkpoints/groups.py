@@ -86,6 +86,7 @@ def is_extra_state(name: str) -> bool:
 
 
 def can_be_weight(tensor: Any) -> bool:
+    """Whether a tensor has more than one number, and fractions or an own kind."""
     if isinstance(tensor, Unstorable):
         return True
     return tensor.spec.numel > 1 and not tensor.spec.dtype.startswith(("int", "uint", "bool"))

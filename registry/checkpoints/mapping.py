@@ -64,7 +64,7 @@ class OpenedFile:
                 kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "no regular file")
                 raise NotACheckpoint(str(path), kind, "copy it into a file first")
             if status.st_size == 0:
-                raise NotACheckpoint(str(path), "an empty file of 0 bytes", "copy or save it again")
+                raise NotACheckpoint(str(path), "an empty file of 0 bytes", "copy or save it again", False)
         except BaseException:
             os.close(descriptor)
             raise
@@ -116,6 +116,11 @@ class OpenedFile:
                     raise ChangedCheckpoint(str(self.path))
             content = b"".join(parts)
         return content
+
+    @property
+    def modified(self) -> int:
+        """When it was last written to, in nanoseconds since 1970, as it was when it was opened."""
+        return self._stamp[3]
 
     def is_changed(self) -> bool:
         """Whether somebody wrote to it since it was opened; another file that took its path is no change of it."""

@@ -138,7 +138,8 @@ def _unknown(head: bytes, source: str) -> NotACheckpoint:
             "unpack it, or load it with torch.load and save its state dict again",
         )
     if not head.strip(b"\0"):
-        return NotACheckpoint(source, "not a valid file, it begins with nothing but zeros", "copy or save it again")
+        what = "not a valid file, it begins with nothing but zeros"
+        return NotACheckpoint(source, what, "copy or save it again", False)
     if head.lstrip()[:1] == b"<":
         return NotACheckpoint(source, "a web page or XML", "download the file itself, perhaps after logging in")
     if _PICKLE.match(head):
@@ -146,12 +147,13 @@ def _unknown(head: bytes, source: str) -> NotACheckpoint:
             source,
             "a plain Python pickle that torch.save did not write, or the damaged beginning of a file that it did",
             "if you trust it, load it with pickle and torch.save the state dict",
+            False,
         )
     if _ONNX.match(head) or b"onnx" in head[:64].lower():
         return NotACheckpoint(source, "an ONNX model", "give the PyTorch checkpoint that it was made from")
     if _is_text(head):
         return NotACheckpoint(source, "a text file, not a valid checkpoint", _READABLE)
-    return NotACheckpoint(source, "of no format that is known, or its beginning is damaged", _READABLE)
+    return NotACheckpoint(source, "of no format that is known, or its beginning is damaged", _READABLE, False)
 
 
 def _is_text(head: bytes) -> bool:

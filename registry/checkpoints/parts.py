@@ -29,8 +29,7 @@ _WORLD_SIZE = re.compile(r"model_world_size_(\d+)_rank_\d+")
 """Names that say over how many processes a model was spread."""
 
 _ONE_OF = re.compile(
-    r"(?:(?<![a-z])(?P<counted>[a-z]+)[-_. ]?)?(?<!\d)(?P<number>\d+)[-_. ]?of[-_. ]?(?P<all>\d+)(?![a-z\d])",
-    re.IGNORECASE,
+    r"(?:(?P<counted>[a-z]+)[-_. ]?)?(?P<number>\d+)[-_. ]?of[-_. ]?(?P<all>\d+)(?![a-z\d])", re.IGNORECASE
 )
 """Names that say that a file is one of several, and perhaps of what: ``model_0-of-2``, ``part-1-of-3``."""
 
@@ -139,8 +138,8 @@ def _others(path: Path, pattern: re.Pattern[str]) -> list[str]:
             like = re.compile(rf"{before}(\d+){after}")
             try:
                 names = sorted(entry.name for entry in place.parent.iterdir())
-            except OSError:
-                return []
+            except OSError:  # it may be entered and not be listed
+                continue
             others = [name for name in names if (same := like.fullmatch(name)) and int(same[1]) != int(found[1])]
             if others:
                 return others

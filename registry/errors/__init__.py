@@ -103,6 +103,11 @@ from registry.errors.exports import (
     CannotExport as CannotExport,
     UnknownFormat as UnknownFormat,
 )
+from registry.errors.importing import (
+    MixedModels as MixedModels,
+    NotAFolder as NotAFolder,
+    OtherModel as OtherModel,
+)
 from registry.errors.intake import (
     ChangedCheckpoint as ChangedCheckpoint,
     InitForInstance as InitForInstance,

@@ -26,8 +26,14 @@ class UnopenableCheckpoint(RegistryError):
 class NotACheckpoint(RegistryError):
     """The file is something else than a checkpoint."""
 
-    def __init__(self, source: str, what: str, remedy: str = "") -> None:
+    def __init__(self, source: str, what: str, remedy: str = "", is_something: bool = True) -> None:
+        """Word it.
+
+        Args:
+            is_something: whether its bytes say what it is; empty, zeros or of no known format, it may have been one.
+        """
         super().__init__(f"{source} is not a checkpoint: it is {what}" + (f"; {remedy}" if remedy else ""))
+        self.what, self.is_something = what, is_something
 
 
 class DamagedCheckpoint(RegistryError):
@@ -51,6 +57,7 @@ class EmptyCheckpoint(RegistryError):
         super().__init__(
             f"{source} holds no tensors under names, so there is nothing to store: it is {found}; {remedy}"
         )
+        self.found = found
 
 
 class PickledModule(RegistryError):

@@ -107,6 +107,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "device": device,
     "dry_run": truth,
     "epoch": whole(0),
+    "folder": path,
     "force": truth,
     "force_new": truth,
     "format": text("safetensors"),

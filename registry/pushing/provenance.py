@@ -1,4 +1,4 @@
-"""Where a push comes from: the file's digest, and the commit of the working directory."""
+"""Where a push comes from: the files' digest, date and publisher, and the commit of the working directory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from blake3 import blake3
 
-from registry.checkpoints.mapping import OpenedFile
+from registry.checkpoints.mapping import OpenedFile, is_regular
+from registry.checkpoints.weights import Checkpoint
 
 PIECE = 1 << 20
 """Bytes hashed at a time, which a cache of the processor holds."""
@@ -18,44 +21,101 @@ PIECE = 1 << 20
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class FileDigest:
-    """The digest of a file, by BLAKE3, computed in a thread of its own while the file is stored.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HUB_FOLDER = "models--"
+"""What the cache of huggingface_hub calls the folder of a repository begins with."""
 
-    It is of the file that is being read, also where another one has taken its path. What is stored already needs
+
+def source_files(checkpoint: Checkpoint) -> tuple[OpenedFile, ...]:
+    """Return the files that a checkpoint is: those of its weights, and what is kept with them of its folder.
+
+    Raises:
+        UnopenableCheckpoint: one of them cannot be opened any more.
+    """
+    folder = Path(checkpoint.source)
+    beside = [folder / name for name in checkpoint.training if name in checkpoint.beside]
+    beside += [folder / name for name in (*checkpoint.documents.config, *checkpoint.documents.tokenizer)]
+    places = [inner for place in beside for inner in (sorted(place.glob("*")) if place.is_dir() else [place])]
+    known = {file.path for file in checkpoint.files}
+    return (*checkpoint.files, *(OpenedFile(place) for place in places if place not in known and is_regular(place)))
+
+
+def saved_at(files: Iterable[OpenedFile]) -> str | None:
+    """Return when the newest of some files was written, ISO 8601 in UTC; None where there is none."""
+    newest = max((file.modified for file in files), default=None)
+    try:
+        moment = None if newest is None else _EPOCH + timedelta(microseconds=newest // 1000)
+    except OverflowError:  # a date that no calendar has
+        return None
+    return moment.isoformat(timespec="seconds") if moment is not None else None
+
+
+def published_at(path: str | os.PathLike[str]) -> str | None:
+    """Return where a file or folder in the cache of huggingface_hub was published: ``"hf:owner/name@revision"``.
+
+    The cache has ``models--owner--name/snapshots/REVISION/file``, a link to the bytes; links that lead there count.
+    """
+    place = Path(path).absolute()
+    for _ in range(20):
+        parts = place.parts
+        for repository, word, revision in zip(parts, parts[1:], parts[2:], strict=False):
+            if word == "snapshots" and repository.startswith(_HUB_FOLDER) and repository != _HUB_FOLDER:
+                return f"hf:{repository.removeprefix(_HUB_FOLDER).replace('--', '/')}@{revision}"
+        if not place.is_symlink():
+            return None
+        place = place.parent / place.readlink()
+    return None
+
+
+class SourceDigest:
+    """The digest of what is pushed, by BLAKE3, computed in a thread of its own while it is stored.
+
+    It is of the files that are being read, also where others have taken their paths. What is stored already needs
     none, and hashing takes longer than finding that out; so it starts only when asked.
     """
 
-    def __init__(self, file: OpenedFile | None) -> None:
-        self._file = file
+    def __init__(self, files: Sequence[OpenedFile]) -> None:
+        """Take the files.
+
+        Args:
+            files: one, whose digest it is then, ``"blake3:…"``; or several, each with its path from the first's folder,
+                ``"blake3-files:…"``; or none.
+        """
+        self._files = files
         self._result: str | None = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     @property
-    def is_of_a_file(self) -> bool:
-        """Whether there is one; a folder or an object in memory has none."""
-        return self._file is not None
+    def is_of_files(self) -> bool:
+        """Whether there are any; an object in memory has none."""
+        return bool(self._files)
 
     def start(self) -> None:
         """Begin, unless it was begun."""
-        if self._file is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(self._file,), name="source digest", daemon=True)
+        if self._files and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="source digest", daemon=True)
             self._thread.start()
 
-    def _run(self, file: OpenedFile) -> None:
-        digest = blake3()
+    def _run(self) -> None:
         try:
-            for begin in range(0, file.size, PIECE):
-                digest.update(file.read(begin, min(PIECE, file.size - begin)))
+            digests = [_digest(file) for file in self._files]
         except BaseException as error:
             self._error = error
-        self._result = f"blake3:{digest.hexdigest()}"
+            return
+        if len(digests) == 1:
+            self._result = f"blake3:{digests[0]}"
+            return
+        base = self._files[0].path.absolute().parent
+        names = [os.path.relpath(file.path.absolute(), base) for file in self._files]
+        lines = sorted(f"{digest} {os.fsencode(name).hex()}\n" for name, digest in zip(names, digests, strict=True))
+        self._result = f"blake3-files:{blake3(''.join(lines).encode()).hexdigest()}"
 
     def result(self) -> str | None:
-        """Wait for it; None for what is no single file.
+        """Wait for it; None for what is in no file.
 
         Raises:
-            ChangedCheckpoint, UnopenableCheckpoint: the file could not be read to its end.
+            ChangedCheckpoint, UnopenableCheckpoint: a file could not be read to its end.
         """
         self.start()
         if self._thread is None:
@@ -64,6 +124,13 @@ class FileDigest:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def _digest(file: OpenedFile) -> str:
+    digest = blake3()
+    for begin in range(0, file.size, PIECE):
+        digest.update(file.read(begin, min(PIECE, file.size - begin)))
+    return digest.hexdigest()
 
 
 def git_commit(folder: Path | None = None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -16,7 +17,7 @@ from registry.catalog.version import NewVersion, Vanished
 from registry.errors.intake import ChangedCheckpoint
 from registry.home.home import Home
 from registry.inspection import Inspection
-from registry.pushing.provenance import FileDigest, git_commit
+from registry.pushing.provenance import SourceDigest, git_commit, published_at, saved_at, source_files
 from registry.pushing.request import Prepared, PushRequest
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.encoding import encode, encode_all, encode_metadata
@@ -37,10 +38,10 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
     catalog, inspection, attachments = home.catalog, prepared.inspection, prepared.attachments
-    files, force_new = inspection.checkpoint.files, request.force_new
+    files, force_new = source_files(inspection.checkpoint), request.force_new
     is_known = catalog.knows(prepared.name)  # refuses a former name before anything is written
-    source_digest = FileDigest(files[0] if files and _is_one_file(inspection) else None)
-    if source_digest.is_of_a_file and (force_new or not is_known):
+    source_digest = SourceDigest(files)
+    if source_digest.is_of_files and (force_new or not is_known):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write
     tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
@@ -50,8 +51,8 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
             beside = {kind: transfer.write(e.tensors, locate=catalog.locate) for kind, e in attachments.items()}
             manifest = _manifest(inspection, stored.tensors)
             manifests = {kind: e.manifest(beside[kind].tensors) for kind, e in attachments.items()}
-            new = _new_version(request, prepared, manifest, manifests)
-            is_there = source_digest.is_of_a_file and not force_new and catalog.holds(new, manifest)
+            new = _new_version(request, prepared, manifest, manifests, saved_at(inspection.checkpoint.files))
+            is_there = source_digest.is_of_files and not force_new and catalog.holds(new, manifest)
             if not is_there:
                 new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
             if any(file.is_changed() for file in files):
@@ -110,7 +111,11 @@ def _has_types(name: str) -> bool:
 
 
 def _new_version(
-    request: PushRequest, prepared: Prepared, manifest: Manifest, beside: Mapping[str, Manifest]
+    request: PushRequest,
+    prepared: Prepared,
+    manifest: Manifest,
+    beside: Mapping[str, Manifest],
+    file_date: str | None,
 ) -> NewVersion:
     """Return everything that the push, the checkpoint and its reading say of the version."""
     inspection, parent = prepared.inspection, prepared.parent
@@ -135,6 +140,8 @@ def _new_version(
         epoch=request.loop.epoch,
         step=request.loop.step,
         run=request.run,
+        saved_at=file_date,
+        source_uri=published_at(request.source) if isinstance(request.source, (str, os.PathLike)) else None,
         note=request.note,
         torch_version=_torch_version(),
         git_commit=git_commit(),
@@ -154,9 +161,3 @@ def _torch_version() -> str | None:
         return version("torch")
     except PackageNotFoundError:
         return None
-
-
-def _is_one_file(inspection: Inspection) -> bool:
-    """Whether a file was named, be it an index, and not a folder."""
-    checkpoint = inspection.checkpoint
-    return checkpoint.path is not None and checkpoint.path == checkpoint.files[0].path

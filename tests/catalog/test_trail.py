@@ -117,6 +117,13 @@ def test_a_version_with_an_alias_goes_to_the_trash_only_by_force(catalog):
         catalog.restore(entry)
 
 
+def test_the_last_event_of_a_change_tells_what_the_whole_of_it_left(catalog):
+    entry = push(catalog, "net", 1, aliases=["best"])
+    catalog.trash(entry, force=True)
+    assert [event.verb for event in catalog.events()] == ["rm", "unalias", "alias", "push"]
+    assert catalog.check_books().rows == ()
+
+
 def test_a_purged_version_keeps_its_number_and_frees_its_blobs(catalog):
     first, second = push(catalog, "net", 1), push(catalog, "net", 2)
     needed = catalog.manifest(first).blobs

@@ -32,6 +32,7 @@ COMMANDS = (
     "blame net:v2",
     "copy net ./copy --dry-run",
     "gc --dry-run",
+    "import folder --dry-run",
     "doctor",
     "load net:v1 --init in_features=3 --init out_features=2",
     "tag net:v1 task=seg",
@@ -51,13 +52,15 @@ def documents(folder: Path) -> dict[str, Any]:
     hub, model = Registry(folder / "home"), nn.Linear(3, 2)
     hub.push(model, "net", example=torch.ones(1, 3), metrics={"acc": 0.5}, aliases=["best"])
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, folder / "a.pth")
+    (folder / "folder").mkdir()
+    torch.save({"state_dict": model.state_dict(), "best_acc": 0.9}, folder / "folder" / "b.pth")
     with torch.no_grad():
         model.bias.add_(1)
     hub.push(model, "net", parent="net:v1", note="longer")
     hub.close()
     forms = {}
     for command in COMMANDS:
-        words = [str(folder / word) if word == "a.pth" else word for word in command.split()]
+        words = [str(folder / word) if word in ("a.pth", "folder") else word for word in command.split()]
         said = run(*words, "--json", home=folder / "home", expect=1 if command.startswith("check") else 0)
         forms[command] = form(json.loads(said.stdout))
     return forms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import sqlite3
@@ -87,6 +88,8 @@ def others(value: object) -> Iterator[object]:
         yield value[:-1] + bytes([value[-1] ^ 1])
         yield value + b"\0"
         yield b""
+        with contextlib.suppress(UnicodeDecodeError):
+            yield value.decode()
     elif isinstance(value, str):
         yield value + "x"
         yield ""
@@ -277,6 +280,15 @@ def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
     assert len(found) == 6
 
 
+def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(kept: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(kept, home)
+    change(home, "UPDATE models SET name = 'wrong' WHERE name = 'other'")
+    found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
+    assert found["wrong:v1"] == "its row was edited: it was sealed as 'other', which its model was never called"
+    assert "other:v1" not in found
+
+
 def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the_index(
     kept: Path, tmp_path: Path
 ) -> None:
@@ -332,6 +344,10 @@ def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_t
     assert [fault.ref for fault in hub.audit("other").faults] == ["other:v1"]
     assert [fault.ref for fault in hub.audit("net").faults] == ["net:next"]
     assert [fault.ref for fault in hub.audit("net:v2").faults] == []
+    assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
+    assert [fault.ref for fault in hub.audit("net:v5").faults] == ["net:next"]
+    change(home, "UPDATE versions SET note = 'good' WHERE id = 2")
+    assert [fault.ref for fault in hub.audit("net:v2").faults] == ["net:v2"]
     assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
     with closing(sqlite3.connect(home / "registry.db")) as connection:
         compiled = event_statements.events_after(("net",)).compile(dialect=sqlite.dialect(paramstyle="named"))

@@ -240,6 +240,24 @@ def test_a_blob_that_may_not_be_read_is_reported_so(folder: Path, home: Path) ->
 
 
 @as_root
+def test_a_file_in_a_folder_that_may_not_be_listed_is_pushed(folder: Path) -> None:
+    """By its name it could be a part beside others, which nobody can see."""
+    inner = folder / "inner"
+    inner.mkdir()
+    shutil.copy(folder / "small.pth", inner / "consolidated.00.pth")
+    inner.chmod(0o711)
+    home = folder / "of nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    child = os.fork()
+    if child == 0:
+        become_nobody()
+        os._exit(exit_code(home, "push", str(inner / "consolidated.00.pth"), "net"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [entry.ref for entry in Registry(home).list()] == ["net:v1"]
+
+
+@as_root
 @pytest.mark.parametrize("part", ["blobs", "tmp", "running"])
 def test_a_folder_that_may_not_be_written(folder: Path, home: Path, part: str) -> None:
     """Everything else belongs to the user who pushes."""

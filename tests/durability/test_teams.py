@@ -8,12 +8,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import freeze
 import pytest
 import torch
 from homes import AT_ONCE, push, weights
@@ -94,7 +96,8 @@ def test_members_of_a_team_work_in_any_order(place: Path, order: str, umasks: tu
     modes = {path: path.stat() for path in [home, *home.rglob("*")]}
     assert {status.st_gid for status in modes.values()} == {GROUP}
     assert all(status.st_mode & stat.S_IWGRP for path, status in modes.items() if path.is_dir())
-    assert (home / "registry.db").stat().st_mode & stat.S_IWGRP
+    for name in ("registry.db", "registry.db.lock"):
+        assert (home / name).stat().st_mode & stat.S_IWGRP
 
 
 @needs_root
@@ -116,6 +119,23 @@ def test_a_member_whose_connection_is_open_locks_nobody_out(place: Path) -> None
     os.waitpid(child, 0)
     act(ALICE, lambda: push(Registry(home), 3))
     act(BOB, lambda: push(Registry(home), 4))
+
+
+@needs_root
+def test_a_member_upgrades_a_home_whose_lock_file_is_another_s(place: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, place):  # the first, so that what an upgrade imports is in memory
+        with tarfile.open(freeze.FIXTURES / "home-0001.tar.gz") as packed:
+            packed.extractall(folder)
+    assert Registry(tmp_path / "home").list()
+    home = place / "home"
+    lock = home / "registry.db.lock"
+    lock.touch()
+    for path in (home, *home.rglob("*")):
+        os.chown(path, BOB, GROUP)
+    os.chown(lock, ALICE, GROUP)
+    lock.chmod(0o644)
+    act(BOB, lambda: push(Registry(home), 9))
+    assert Registry(home).audit().is_clean
 
 
 @needs_root

@@ -54,16 +54,19 @@ def rewrite(hub: Registry, kind: str, change: Callable[[Any], Any]) -> None:
     if kind == "init":
         init = Arguments(change(dict(init.raw)))
         entry = replace(entry, init=init)
+    elif kind == "unwrapping":
+        entry = replace(entry, unwrapping=change(entry.unwrapping))
     elif kind == "manifest":
         manifest = change(manifest)
     else:
         documents[kind] = change(Manifest.decode(documents[kind])).encode()
     record = record_digest(entry, manifest, documents)
-    row = (canonical_json(init.raw), record, seal(entry.name, entry.version, record))
+    texts = canonical_json(init.raw), canonical_json(entry.unwrapping.to_json())
+    row = (*texts, record, seal(entry.name, entry.version, record))
     bodies = {**documents, "manifest": manifest.encode()}
     hub.catalog.close()
     with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
-        connection.execute("UPDATE versions SET init = ?, record = ?, seal = ?", row)
+        connection.execute("UPDATE versions SET init = ?, unwrapping = ?, record = ?, seal = ?", row)
         connection.executemany("UPDATE documents SET body = ? WHERE kind = ?", [(b, k) for k, b in bodies.items()])
 
 
@@ -84,6 +87,9 @@ DAMAGES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         "manifest", lambda m: replace(m, values={"_extra_state": {"$": "complex", "v": ["x"]}}), "'_extra_state'",
     ),
     "a wrapper's value": ("manifest", owned, "'n_averaged'"),
+    "what the first schema set aside": (
+        "unwrapping", lambda u: replace(u, own={"n_averaged": {"$": "complex", "v": ["x"]}}), "aside as 'n_averaged'",
+    ),
     "metadata": ("manifest", lambda m: replace(m, metadata={"": {"$": "set"}}), "metadata"),
     "a training state": ("training", training({"a": {"$": "float"}}), "'scheduler'"),
     "a tensor of a training state": ("training", training({"a": {"$": "place", "v": "gone"}}), "'scheduler'"),

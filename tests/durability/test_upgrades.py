@@ -91,7 +91,8 @@ def test_nothing_of_it_is_damaged_and_what_is_not_covered_is_a_note(home: Path, 
     if "0001" in archive.name:
         events = len(hub.log())
         assert [note.partition(":")[0] for note in report.notes] == [f"not covered before event {events + 1}"]
-        hub.catalog.add_facts(hub.get("tied"), note="seen")
+        for note in ("seen", "seen again"):
+            hub.catalog.add_facts(hub.get("tied"), note=note)
         report = hub.audit()
         assert report.is_clean and f"before event {events + 1}: what the catalog says of 7 versions" in report.notes[0]
     else:

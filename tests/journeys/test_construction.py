@@ -281,9 +281,10 @@ def test_arguments_for_a_model_that_is_constructed_already_are_refused(hub: regi
 
 def test_what_looks_like_a_secret_is_not_stored_and_said(hub: registry.Registry, tmp_path: Path) -> None:
     init = {"width": 2, "hf_token": "hf_sesame", "mask_token": "[X]", "options": {"api_key": "sesame", "n": 1}}
-    sources: tuple[nn.Module | Path, ...] = (Client(), saved(Client(), tmp_path))
-    for number, source in enumerate(sources):
-        entry = hub.push(source, f"net{number}", model=Client, init=init)
+    sources: list[tuple[nn.Module | Path, Any]] = [(Client(), Client), (saved(Client(), tmp_path), Client)]
+    sources.append((Client(), None))
+    for number, (source, model) in enumerate(sources):
+        entry = hub.push(source, f"net{number}", model=model, init=init)
         assert entry.init == {"width": 2, "mask_token": "[X]", "options": {"n": 1}}
         assert any("'hf_token', 'options.api_key'" in notice for notice in entry.notices)
         loaded: Any = hub.load(entry.ref, init={"hf_token": "hf_sesame"})

@@ -186,9 +186,13 @@ PARTS = [
     (("iter_9/mp_rank_00/model.pt", "iter_9/mp_rank_01/model.pt"), None, "mp_rank_01"),
     (("iter_9/mp_rank_00_001/model.pt", "iter_9/mp_rank_00_000/model.pt"), None, "mp_rank_00_000"),
     (("mp_rank_00_model_states.pt", "mp_rank_03_model_states.pt"), None, "mp_rank_03_model_states.pt"),
+    (("net(1).mp_rank_00.pt", "net(1).mp_rank_01.pt"), None, "mp_rank_01"),
     (("last-model_part-1.pt", "last-model_part-0.pt"), None, "last-model_part-0.pt"),
     (("one.pt",), {"net": small(), "args": argparse.Namespace(tensor_model_parallel_size=4)}, "model_parallel_size=4"),
     (("one.pt",), {"net": small(), "cfg": {"m": {"pipeline_model_parallel_size": 2}}}, "pipeline_.*size=2"),
+    (("one.pt",), {"net": small(), "args": {"expert_model_parallel_size": 2}}, "expert_model_.*size=2"),
+    (("one.pt",), {"net": small(), "args": {"expert_tensor_parallel_size": 8}}, "expert_tensor_.*size=8"),
+    (("one.pt",), {"net": small(), "args": {"model_parallel_size": 2}}, "say model_parallel_size=2"),
 ]  # fmt: skip
 
 
@@ -211,6 +215,13 @@ def test_one_rank_s_part_of_a_model_is_not_a_model(
         ("model_world_size_4_rank_0.pt", errors.PartOfModel),
         ("model-tp0-of-2.pt", errors.PartOfModel),
         ("part-1-of-3.pth", errors.PartOfModel),
+        ("net_pp1-of-4.pt", errors.PartOfModel),
+        ("net.tp_rank_02.pt", errors.PartOfModel),
+        ("pp_rank_1.pt", errors.PartOfModel),
+        ("ep_rank_3_model.pt", errors.PartOfModel),
+        ("NET.SHARD1OF4.pt", errors.PartOfModel),
+        ("2of1_shard1of4.pt", errors.PartOfModel),
+        ("mp_0_of_8.pt", errors.PartOfModel),
         ("weights.shard0of8.pt", errors.PartOfModel),
         ("zero_pp_rank_0_mp_rank_00_optim_states.pt", errors.ZeroShards),
         ("bf16_zero_pp_rank_3_mp_rank_00_model_states.pt", errors.ZeroShards),
@@ -232,7 +243,8 @@ def test_a_flat_parameter_of_fsdp_is_a_part(hub: registry.Registry, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "name", ["model_0-of-2.pt", "pytorch_model_1_of_4.bin", "net-02of04.pth", "rank0_of_8.pt", "step_3_of_10.pth",
-             "epoch-3-of-10.pth", "ep3-of-10.pth", "fold1of5.pt", "4 of 4.pth"],
+             "epoch-3-of-10.pth", "ep3-of-10.pth", "fold1of5.pt", "4 of 4.pth", "net-00003-of-10.pt",
+             "net-3-of-00010.pt"],
 )  # fmt: skip
 def test_a_file_whose_name_counts_it_is_marked_where_nothing_says_what_is_counted(
     name: str, hub: registry.Registry, tmp_path: Path
@@ -243,16 +255,37 @@ def test_a_file_whose_name_counts_it_is_marked_where_nothing_says_what_is_counte
 
 @pytest.mark.parametrize("name", [
     "consolidated.00.pth", "mp_rank_00/model.pt", "net_ep10.pth", "resnet_1-of-a-kind.pth", "rank0_best.pth",
-    "model-1-of-1.pth", "10-of-3.pth", "best_of_5.pth", "2of3d.pth", "proof7.pth", "turn3off5.pth", "v0of.pth",
+    "model-1-of-1.pth", "model-00001-of-00001.bin", "10-of-3.pth", "best_of_5.pth", "2of3d.pth", "proof7.pth",
+    "turn3off5.pth", "v0of.pth",
 ])  # fmt: skip
 def test_a_file_that_lies_alone_is_whole(name: str, hub: registry.Registry, tmp_path: Path) -> None:
     part(tmp_path, "net_ep20.pth")
     assert hub.push(part(tmp_path, name), "net").notices == ()
 
 
-def test_files_of_other_ranks_are_told(hub: registry.Registry, tmp_path: Path) -> None:
-    part(tmp_path, "ckpt_rank1.pt")
-    assert "ckpt_rank1.pt" in hub.push(part(tmp_path, "ckpt_rank0.pt"), "net").notices[0]
+@pytest.mark.parametrize("degree", [1, 0, None, True, "auto", 2.5, [2]], ids=str)
+def test_what_was_not_spread_or_does_not_say_over_how_many_is_whole(
+    degree: object, hub: registry.Registry, tmp_path: Path
+) -> None:
+    value = {"net": small(), "args": {"tensor_model_parallel_size": degree}}
+    assert hub.push(saved(tmp_path / "one.pt", value), "net").ref == "net:v1"
+
+
+def test_a_file_is_not_beside_itself(hub: registry.Registry, tmp_path: Path) -> None:
+    """The same number in other digits is no other rank."""
+    part(tmp_path, "consolidated.0.pth", {"note": "an index"})
+    assert hub.push(part(tmp_path, "consolidated.00.pth"), "net").notices == ()
+
+
+@pytest.mark.parametrize("of", ["_rank", "-shard_", ".rank-"])
+def test_files_of_other_ranks_are_told(of: str, hub: registry.Registry, tmp_path: Path) -> None:
+    part(tmp_path, f"ckpt{of}1.pt")
+    assert f"ckpt{of}1.pt" in hub.push(part(tmp_path, f"ckpt{of}0.pt"), "net").notices[0]
+
+
+def test_a_word_that_only_ends_in_rank_tells_of_no_job(hub: registry.Registry, tmp_path: Path) -> None:
+    part(tmp_path, "lowrank4.pt")
+    assert hub.push(part(tmp_path, "lowrank8.pt"), "net").notices == ()
 
 
 def test_a_folder_s_optimizer_comes_back_with_its_weights(hub: registry.Registry, tmp_path: Path) -> None:
@@ -294,6 +327,13 @@ def test_shards_without_their_index_are_not_a_model(hub: registry.Registry, tmp_
     save_file(small(), tmp_path / "model-00001-of-00002.safetensors")
     with pytest.raises(errors.PartOfModel, match="index"):
         hub.push(tmp_path, "net")
+
+
+def test_one_shard_that_is_all_of_them_is_a_file_like_any_other(hub: registry.Registry, tmp_path: Path) -> None:
+    save_file(small(), tmp_path / "net-00001-of-00001.safetensors")
+    with pytest.raises(errors.UnknownFolder, match="net-00001-of-00001"):
+        hub.push(tmp_path, "net")
+    assert hub.push(tmp_path / "net-00001-of-00001.safetensors", "net").notices == ()
 
 
 def test_a_part_that_fits_the_class_is_offered(hub: registry.Registry, tmp_path: Path) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import array
+import atexit
 import collections
+import contextvars
 import copy
 import ctypes
 import functools
 import io
 import itertools
+import mmap
 import operator
 import os
 import random
 import secrets
 import tempfile
 import time
+import types
 import uuid
+import weakref
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +66,27 @@ class Masked(Base):
 class InMemoryFile(Base):
     def more(self):
         self.content = io.BytesIO(torch.rand(4).numpy().tobytes())
+
+
+@draws("empty")
+class AsAShape(Base):
+    def more(self):
+        self.empty = np.zeros((int(torch.randint(1000, ())), 0))
+
+
+@draws("content*")
+class InMappedMemory(Base):
+    def more(self):
+        self.content = mmap.mmap(-1, 16)
+        self.content[:] = torch.rand(4).numpy().tobytes()
+
+
+@draws("noise")
+class StateOfTheDefaultGenerator(Base):
+    def more(self):
+        generator = torch.Generator()
+        generator.set_state(torch.default_generator.get_state())
+        self.noise = torch.randn(4, generator=generator)
 
 
 @draws("failure*")
@@ -229,8 +255,9 @@ class OnAFunction(Base):
         def shift(x: Any) -> Any:
             return x
 
-        vars(shift)["order"] = torch.randperm(50).tolist()
-        self.shift = shift
+        noted: Any = shift
+        self.shift = noted
+        noted.order = torch.randperm(50).tolist()
 
 
 @draws("probe.grad")
@@ -291,16 +318,126 @@ class InAnObject(Base):
         self.table = collections.UserDict(order=torch.randperm(50).tolist())
 
 
+@draws("failure.order")
+class OnAnError(Base):
+    def more(self):
+        failure: Any = ValueError("nothing")
+        failure.order = torch.randperm(50).tolist()
+        self.failure = failure
+
+
+@draws("pick*")
+class InThePartialsFunction(Base):
+    def more(self):
+        self.pick = functools.partial(torch.randperm(50).tolist().__getitem__, 3)
+
+
+class Picking:
+    def __init__(self, order):
+        self.order = order
+
+    def pick(self):
+        return self.order
+
+
+@draws("pick*")
+class InAMethodsObject(Base):
+    def more(self):
+        self.pick = Picking(torch.randperm(50).tolist()).pick
+
+
+@draws("pick*")
+class InAMethodsFunction(Base):
+    def more(self):
+        drawn = torch.randperm(50).tolist()
+        self.pick = types.MethodType(lambda self, order=drawn: order, "object")
+
+
+class Naming:
+    """A hook of somebody else's, that computes nothing."""
+
+    name = "order"
+
+    def __call__(self, module, args):
+        return None
+
+
+@draws("order")
+class BesideAHook(Base):
+    def more(self):
+        self.order = torch.randperm(50).tolist()
+        self.register_forward_pre_hook(Naming())
+
+
+@draws("pick*")
+class InACache(Base):
+    def more(self):
+        self.pick = functools.lru_cache(random.random)
+        self.pick()
+
+
+@draws("pick*")
+class InAnUnboundedCache(Base):
+    def more(self):
+        self.pick = functools.lru_cache(maxsize=None)(random.random)
+        self.pick()
+
+
+SCALE: contextvars.ContextVar[torch.Tensor] = contextvars.ContextVar("scale")
+
+
+@draws("scale*")
+class InAContext(Base):
+    def more(self):
+        self.scale = SCALE
+        self.scale.set(torch.rand(3))
+
+
+class Held:
+    def __init__(self, value):
+        self.value = value
+
+
+def elsewhere(value):
+    """Hold a value where no name of a model's class leads to."""
+    atexit.register(id, value)
+    return value
+
+
+@draws("held*")
+class InAWeakReference(Base):
+    def more(self):
+        self.held = weakref.ref(elsewhere(Held(torch.randperm(50).tolist())))
+
+
+@draws("held*")
+class InAWeakTable(Base):
+    def more(self):
+        self.held = weakref.WeakValueDictionary(a=elsewhere(Held(torch.randperm(50).tolist())))
+
+
 class Slotted:
     __slots__ = ("order",)
     order: list[int]
 
 
-@draws("held*")
+class SlottedByText(Slotted):
+    __slots__ = "noise"
+    noise: list[int]
+
+
+@draws("held.order")
 class InSlots(Base):
     def more(self):
-        self.held = Slotted()
+        self.held = SlottedByText()
         self.held.order = torch.randperm(50).tolist()
+
+
+@draws("held.noise")
+class InASlotOfItsOwn(Base):
+    def more(self):
+        self.held = SlottedByText()
+        self.held.noise = torch.randperm(50).tolist()
 
 
 @draws("act")
@@ -317,6 +454,24 @@ DRAWN["ChosenLayer"] = (ChosenLayer, "[ao]*")
 class ChosenFunctions(Base):
     def more(self):
         self.fs = [[torch.relu, torch.tanh, lambda x: x, lambda x: -x][n % 4] for n in torch.randperm(24).tolist()]
+
+
+@draws("fs*")
+class ChosenByCode(Base):
+    def more(self):
+        self.fs = [[lambda x: x, lambda x: -x][n % 2] for n in torch.randperm(24).tolist()]
+
+
+@draws("fs*")
+class ChosenByAConstant(Base):
+    def more(self):
+        self.fs = [[lambda x: x * 2, lambda x: x * 3][n % 2] for n in torch.randperm(24).tolist()]
+
+
+@draws("fs*")
+class ChosenByAName(Base):
+    def more(self):
+        self.fs = [[lambda x: x.sin(), lambda x: x.cos()][n % 2] for n in torch.randperm(24).tolist()]
 
 
 @draws("shift*")
@@ -355,6 +510,46 @@ class TensorOnTheClass(Base):
         type(self).table = torch.randn(3)
 
 
+class Parent(Base):
+    scale: ClassVar[list[int]]
+
+
+@draws("*.scale")
+class OnAParentsClass(Parent):
+    def more(self):
+        parent: Any = type(self).__mro__[1]  # by no name of this module
+        parent.scale = torch.randperm(50).tolist()
+
+
+CALLED: list[int] = []
+
+
+class Shifting:
+    def __call__(self, x):
+        return x[CALLED]
+
+
+@draws("*CALLED")
+class InAGlobalThatACallNames(Base):
+    def more(self):
+        CALLED[:] = torch.randperm(50).tolist()
+        self.shift = Shifting()
+
+
+@draws("noise")
+class SeededByTheClock(Base):
+    def more(self):
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+        self.noise = torch.randn(4, generator=torch.Generator().manual_seed(time.time_ns() % (1 << 31)))
+
+
+@draws("noise")
+class AnArraySeededByTheClock(Base):
+    def more(self):
+        self.width = nn.init.ones_(self.fc.bias).sum().item()
+        self.noise = torch.randn(4, generator=torch.Generator().manual_seed(time.time_ns() % (1 << 31))).numpy()
+
+
 ORDER: list[int] = []
 
 
@@ -375,6 +570,19 @@ class InAGlobal(Base):
 class Sparse(Base):
     def more(self):
         self.mask = torch.randn(4, 4).to_sparse()
+
+
+@draws("mask")
+class PlacesAlone(Base):
+    def more(self):
+        self.mask = torch.sparse_coo_tensor(torch.randperm(50)[None], torch.ones(50), (50,))
+
+
+@draws("mask")
+class CompressedPlacesAlone(Base):
+    def more(self):
+        self.mask = torch.sparse_csr_tensor(torch.tensor([0, 50]), torch.randperm(50).sort().values, torch.ones(50))
+        self.mask.col_indices().copy_(torch.randperm(50))
 
 
 @draws("mask")
@@ -400,6 +608,28 @@ class QuantizedByChannel(Base):
     def more(self):
         scales = torch.tensor([0.1, 0.2])
         self.mask = torch.quantize_per_channel(torch.randn(2, 40), scales, torch.zeros(2), 0, torch.qint8)
+
+
+@draws("mask")
+class ScaleAlone(Base):
+    def more(self):
+        whole = torch.ones(4, dtype=torch.int8)
+        self.mask = torch._make_per_tensor_quantized_tensor(whole, torch.rand(()).item() + 0.1, 0)
+
+
+@draws("mask")
+class ScalesAlone(Base):
+    def more(self):
+        whole = torch.ones(2, 4, dtype=torch.int8)
+        scales = torch.rand(2, dtype=torch.float64) + 0.1
+        self.mask = torch._make_per_channel_quantized_tensor(whole, scales, torch.zeros(2, dtype=torch.long), 0)
+
+
+@draws("mask")
+class OfAnotherLibrary(Base):
+    def more(self):
+        mask = torch.randn(4, 4)
+        self.mask = mask.to_mkldnn() if torch.backends.mkldnn.is_available() else mask
 
 
 @draws("mask")
@@ -489,6 +719,24 @@ class Secrets(Base):
 
 
 @draws("noise")
+class AskedOfTheKernel(Base):
+    def more(self):
+        self.noise = list(os.getrandom(8)) if hasattr(os, "getrandom") else list(os.urandom(8))
+
+
+@draws("noise")
+class SeededByAState(Base):
+    def more(self):
+        self.noise = random.Random(sum(torch.get_rng_state()[:500].tolist())).sample(range(1000), 9)
+
+
+@draws("noise")
+class SeededByAStateInAnotherWord(Base):
+    def more(self):
+        self.noise = random.Random(sum(torch.random.get_rng_state()[:500].tolist())).sample(range(1000), 9)
+
+
+@draws("noise")
 class SecretBytes(Base):
     def more(self):
         self.noise = torch.frombuffer(bytearray(os.urandom(16)), dtype=torch.uint8)
@@ -520,6 +768,13 @@ class InitializedAfresh(Base):
         self.noise = self.fc.weight.argsort().flatten().tolist()
 
 
+class HowMany(Base):
+    def more(self):
+        count = int(torch.randint(1000, ()))
+        self.few = [nn.Identity() for _ in range(count)]
+        self.many = [nn.Identity() for _ in range(1000 - count)]
+
+
 # What differs from one construction to the next without having been drawn
 
 
@@ -539,6 +794,8 @@ class Counting(Reading):
     made = 0
 
     def more(self):
+        torch.initial_seed()
+        torch.randn(1, generator=torch.default_generator)
         Counting.made += 1
         self.number, self.made_at = Counting.made, time.time()
         self.others = {next(_numbers): "x", f"layer{next(_numbers)}": [next(_numbers)]}
@@ -575,9 +832,50 @@ class Fixed(Reading):
         self.order = generator.permutation(9).tolist() + random.Random(3).sample(range(9), 3)
         self.generator, self.own, self.torchs = generator, random.Random(4), torch.Generator().manual_seed(5)
         self.noise = torch.randn(3, generator=self.torchs).to_sparse()
-        self.objects = np.array([None, "x", 3], dtype=object)
+        self.objects = np.array([None, "x", 3, [1, 2]], dtype=object)
         self.begun = iter([1, 2, 3])
         next(self.begun)
+
+
+@constant
+class KeptGenerators(Reading):
+    """They make values some later day, and are none."""
+
+    def more(self):
+        self.generator, self.own, self.torchs = np.random.default_rng(), random.Random(), torch.Generator()
+        self.torchs.seed()
+
+
+@constant
+class CountingTensor(Reading):
+    made = torch.zeros(1)
+
+    def more(self):
+        CountingTensor.made = CountingTensor.made + 1
+
+
+@constant
+class InAnyOrder(Reading):
+    def more(self):
+        self.members = set(torch.randperm(4).mul(8).tolist())  # that collide
+        self.texts = ["\udc80"] * 100
+
+
+@constant
+class Lazy(Reading):
+    def more(self):
+        self.layers = [nn.LazyLinear(3)]
+
+
+@constant
+class Unfilled(Reading):
+    def more(self):
+        def later():
+            return table  # noqa: F821
+
+        self.later = later
+        table = torch.zeros(1)
+        del table
 
 
 @constant
@@ -600,6 +898,8 @@ class FastWithGenerators(Base):
         self.order = np.random.default_rng(3).permutation(9).tolist() + self.own.sample(range(9), 3)
         self.default = torch.Generator()
         self.noise = torch.randn(3, generator=self.default)
+        self.other = torch.randn(3, generator=torch.Generator().manual_seed(5))
+        nn.init.normal_(self.fc.weight, generator=torch.default_generator)
         self.name = uuid.uuid4().hex
         with tempfile.NamedTemporaryFile() as file:
             self.place = file.name

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import drawing
@@ -72,8 +73,54 @@ except errors.RandomOutside as error:
     assert ended.stdout.split() == ["scale"], ended.stderr
 
 
+SHIFTING = "SHIFT = [0]\ndef shift(x): return x[SHIFT]"
+PACKAGE = {
+    "__init__": "",
+    "one": SHIFTING,
+    "two": SHIFTING,
+    "three": SHIFTING,
+    "nets": """
+from torch import nn
+import torch
+from kinds import one, three, two
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        vars(two).update(SHIFT=torch.randperm(50).tolist())
+""",
+}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "    def forward(self, x): return x[two.SHIFT]",
+        "        self.shifts = lambda x: x[two.SHIFT]",
+        "        self.one, self.two, self.three = one.shift, two.shift, three.shift",
+    ],
+)
+def test_globals_of_the_package_that_functions_name_are_looked_at(use, tmp_path, monkeypatch):
+    (tmp_path / "kinds").mkdir()
+    for name, text in {**PACKAGE, "nets": PACKAGE["nets"] + use}.items():
+        (tmp_path / "kinds" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kinds"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(RandomOutside) as refused:
+        fit(build(ModelSpec("kinds.nets:Net")), STATE)
+    assert {name.rpartition(".")[2] for name in refused.value.names} == {"SHIFT"}
+
+
+def test_a_list_that_is_longer_another_time_is_named_beside_one_that_is_shorter():
+    with pytest.raises(RandomOutside) as refused:
+        fit(build(ModelSpec("drawing:HowMany")), STATE)
+    assert {name.partition(".")[0] for name in refused.value.names} == {"few", "many"}
+
+
 @pytest.mark.parametrize("name", CONSTANT)
-def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process):
+def test_what_a_counter_a_clock_or_an_address_gave_is_not_taken_for_random(name, process, monkeypatch):
+    monkeypatch.setattr(tempfile, "_name_sequence", None)  # it asks for names as in a process that had none yet
     report = fit(build(ModelSpec(f"drawing:{name}")), {**STATE})
 
     assert (report.built, report.missing) == ("plain", ())

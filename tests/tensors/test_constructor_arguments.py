@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from argparse import Namespace
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, namedtuple
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +77,9 @@ def test_an_argument_that_could_not_be_given_back_is_named(value):
          ("token", "hf_token", "push_to_hub_token")),
         ({"args": Namespace(k=1, wandb_api_key="x")}, {"args": Namespace(k=1)}, ("args.wandb_api_key",)),
         ({"layers": [{"secret": "x", "n": 1}]}, {"layers": [{"n": 1}]}, ("layers.0.secret",)),
+        ({"pwd": {"x"}, "token": bytearray(b"x"), "cookie": frozenset("x")}, {}, ("pwd", "token", "cookie")),
+        ({"net": {1: {"pwd": "x"}, 2: "x"}}, {"net": {1: {}, 2: "x"}}, ("net.pwd",)),
+        ({"layers": (1, {"secret": "x", "n": 1})}, {"layers": (1, {"n": 1})}, ("layers.1.secret",)),
     ],
 )  # fmt: skip
 def test_what_looks_like_a_secret_is_left_out(init, kept, secrets):
@@ -88,7 +91,8 @@ def test_what_looks_like_a_secret_is_left_out(init, kept, secrets):
 @pytest.mark.parametrize(
     "name",
     ["pwd", "passwd", "dbPasswd", "Authorization", "Proxy-Authorization", "passphrase", "user.password",
-     "aws_secret_access_key", "X-Api-Key", "cookie", "credentials", "SSH_PRIVATE_KEY"],
+     "aws_secret_access_key", "X-Api-Key", "cookie", "credentials", "SSH_PRIVATE_KEY", "passwords",
+     "client secrets", "api_keys"],
 )  # fmt: skip
 def test_the_last_words_of_a_name_tell_a_secret(name):
     assert without_secrets({"net": {name: "sesame", "width": 2}}) == ({"net": {"width": 2}}, (f"net.{name}",))
@@ -128,6 +132,50 @@ def test_secrets_are_found_in_everything_that_has_names():
     }  # fmt: skip
     assert all(type(kept[name]) is type(init[name]) and "pwd" in (getattr(init[name], "__dict__", None) or init[name])
                for name in init)  # fmt: skip
+
+
+def test_names_that_no_attribute_could_have_stay():
+    odd = Namespace(pwd="x", n=1)
+    attributes: dict[Any, Any] = vars(odd)
+    attributes[3] = attributes["a b"] = 2
+    kept, found = without_secrets({"odd": odd})
+    assert (vars(kept["odd"]), found) == ({"n": 1, 3: 2, "a b": 2}, ("odd.pwd",))
+
+
+Point = namedtuple("Point", ["x", "pwd"])
+
+
+class Config(Namespace):
+    """Takes arguments of its own, as a tuple with names does."""
+
+    def __init__(self, width):
+        super().__init__(width=width, pwd="x")
+
+
+def test_what_cannot_be_stored_comes_back_as_it_is():
+    point = Point(1, "x")
+    init = {"config": Config(2), "point": point, "list": type("Own", (list,), {})([{"pwd": "x"}])}
+    kept, found = without_secrets(init)
+    assert found == () and all(kept[name] is init[name] for name in init)
+
+
+def test_an_object_is_visited_once_however_often_it_is_there():
+    texts: list[Any] = ["x"]
+    value: Any = {"pwd": "x", "n": 1}
+    for _ in range(60):
+        texts, value = [texts, texts], [value, value]
+    itself: list[Any] = [{"pwd": "x"}]
+    itself.append(itself)
+    kept, found = without_secrets({"texts": texts, "value": value, "itself": itself})
+    assert found == (f"value{'.0' * 60}.pwd", "itself.0.pwd")
+    assert kept["value"][0] is kept["value"][1]
+
+
+def test_what_is_nested_too_deeply_to_be_stored_is_left_to_the_refusal():
+    nested: list[Any] = ["x"]
+    for _ in range(5000):
+        nested = [nested]
+    assert without_secrets({"value": nested, "pwd": nested})[1] == ()
 
 
 HARMLESS = {

@@ -17,7 +17,7 @@ from strangers import STRANGE, TELLTALE, edited, estrange, forget, traces
 
 import registry
 from registry import Registry, errors
-from registry.modules.building.trust import Access, User, exposure
+from registry.modules.building.trust import Access, Recorded, User, exposure, require_trusted
 
 
 @pytest.fixture
@@ -103,6 +103,21 @@ def test_whatever_such_a_version_names_stays_out_of_the_process(pushed, how, tar
     for verb in VERBS.values():
         verb(pushed, tmp_path / f"{verb.__code__.co_firstlineno}.safetensors")
     assert module not in sys.modules and not (tmp_path / "trained").exists()
+
+
+@pytest.mark.parametrize("target", ["os:system", "antigravity:X"])
+def test_no_way_out_is_named_where_none_leads_out(pushed, target):
+    edited(pushed, "net:v1", model_class=target)
+    estrange(pushed, "with copied versions")
+    with pytest.raises(errors.StandardLibraryTarget):
+        pushed.load("net:v1")
+
+
+def test_a_home_that_cannot_be_examined_speaks_for_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    for home, why in ((tmp_path / "gone", "is not there"), (tmp_path, "is not there"), (tmp_path / "file", "examined")):
+        with pytest.raises(errors.UntrustedClass, match=why):
+            require_trusted(Recorded("net:v1", "telltale:Net", None, home, named_by_push=False))
 
 
 @pytest.mark.parametrize("how", STRANGE)

@@ -126,7 +126,7 @@ def _plainly(spec: Constructs, given_up: Deferral | None) -> nn.Module:
     with Aftermath(given_up) as aftermath:
         module = spec.construct()
     tensors = [*(s.tensor for s in layout(module).slots.values()), *outside(module).values()]
-    if aftermath.was_used or any(isinstance(t, torch.Tensor) and given_up.is_void(t) for t in tensors):
+    if aftermath.was_used or any(map(given_up.is_void, tensors)):
         raise KeptConstruction(spec.target)
     return module
 

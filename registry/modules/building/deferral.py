@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode_temporarily
 from torch.utils._pytree import tree_map
 
-from registry.modules.building.entropy import OWN, is_unrepeatable
+from registry.modules.building.entropy import OWN, is_the_default, is_unrepeatable
 from registry.modules.building.operators import Operator, Watch, operator
 from registry.modules.fitting.memory import may_overlap_itself
 
@@ -245,7 +245,7 @@ class Deferral(Watch):  # type: ignore[no-untyped-call]
         tensors = list(_tensors(args, kwargs))
         is_void = any(map(self.is_void, tensors))
         generator = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)), None)
-        is_default = generator is None or generator is torch.default_generator
+        is_default = generator is None or is_the_default(generator)
         device = kwargs.get("device")
         if generator is not None and not is_default and is_unrepeatable(generator):
             self.stop(OWN)

@@ -47,6 +47,11 @@ def sources(notice: Callable[[str], None]) -> Iterator[_Replacement]:
         yield owner, name, _noticing(getattr(owner, name), STATE, notice, lambda *args, **kwargs: True)
 
 
+def is_the_default(generator: torch.Generator) -> bool:
+    """Whether a generator is the process's own; the dispatcher hands on another object for the same one."""
+    return bool(generator._cdata == torch.default_generator._cdata)  # type: ignore[attr-defined]
+
+
 def is_unrepeatable(generator: torch.Generator) -> bool:
     """Whether the operating system, or the process's own generator, seems to have seeded a generator of torch."""
     seed = generator.initial_seed()
@@ -98,7 +103,7 @@ class _OwnGenerators(Watch):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if operator(func).draws:
             given = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)]
-            if any(g is not torch.default_generator and is_unrepeatable(g) for g in given):
+            if any(not is_the_default(g) and is_unrepeatable(g) for g in given):
                 self._reasons.append(OWN)
         return func(*args, **kwargs)
 

@@ -11,24 +11,19 @@ from torch import nn
 
 from registry.modules.building import process_state as generators
 from registry.modules.building.entropy import noticed
-from registry.modules.building.prints import fingerprint, is_array, is_flat
+from registry.modules.building.prints import fingerprint, is_array
 from registry.modules.building.reachable import reachable
 from registry.modules.layout import Layout, layout
 
 
-def outside(module: nn.Module) -> dict[str, Any]:
-    """Return tensors, arrays and numbers by path, through modules in lists, containers, closures and objects.
+def outside(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return tensors by path, through modules in lists, containers, closures and objects.
 
     Returns:
-        ``{"rope.inverse": tensor, "target.0.weight": tensor, "scale": 0.5}``; what stands there twice, once.
+        ``{"rope.inverse": tensor, "target.0.weight": tensor}``; what stands there twice, once.
     """
-    found: dict[str, Any] = {}
-    for path, value, is_leaf, _ in reachable(module, layout(module)):
-        if is_leaf and is_flat(value):
-            found.update((f"{path}.{i}", v) for i, v in enumerate(value) if isinstance(v, (float, complex)))
-        elif isinstance(value, (torch.Tensor, float, complex)) or is_array(value):
-            found[path] = value
-    return found
+    found = reachable(module, layout(module))
+    return {path: value for path, value, _, _ in found if isinstance(value, torch.Tensor)}
 
 
 def on_meta(module: nn.Module, found: Layout) -> tuple[str, ...]:
@@ -36,7 +31,7 @@ def on_meta(module: nn.Module, found: Layout) -> tuple[str, ...]:
     parts = found.parts
     if not any(b is not None and b.is_meta for _, part in parts for b in part.__dict__["_buffers"].values()):
         return ()
-    return tuple(path for path, value in outside(module).items() if isinstance(value, torch.Tensor) and value.is_meta)
+    return tuple(path for path, value in outside(module).items() if value.is_meta)
 
 
 def drawn(module: nn.Module, construct: Callable[[], nn.Module], before: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,14 +49,12 @@ def drawn(module: nn.Module, construct: Callable[[], nn.Module], before: Mapping
     first = _noted(module)
     generators.restore(generators.elsewhere(before))
     with noticed() as sources:
-        other = construct()
-    second = _noted(other)
+        second = _noted(construct())
     differing = [path for path in {**first, **second} if first.get(path) != second.get(path)]
     if not differing:
         return ()
     generators.restore(before)
-    third = _noted(construct())  # while the two others live, so that their addresses are not given out again
-    del other
+    third = _noted(construct())  # while the first lives, so that its addresses are not given out again
     return tuple(_random(differing, first, second, third, bool(sources)))
 
 

@@ -49,13 +49,11 @@ def is_flat(value: Any) -> bool:
 def fingerprint(value: Any, *, is_leaf: bool) -> str:
     """Return a text of a leaf's value; of anything else, whose members are values of their own, what it is."""
     text = "\0".join(_parts(value)) if is_leaf else _kind(value)
-    return text if len(text) < 100 else blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text if len(text) < 100 else blake3(text.encode()).hexdigest()
 
 
 def _bytes_of(value: Any) -> bytes:
-    if isinstance(value, io.BytesIO):
-        return value.getvalue()
-    return value[:] if isinstance(value, mmap.mmap) else bytes(value)
+    return value.getvalue() if isinstance(value, io.BytesIO) else bytes(value)
 
 
 def _parts(value: Any) -> Iterator[str]:
@@ -124,7 +122,11 @@ def _digest(tensor: torch.Tensor) -> str:
 
 def _kind(value: Any) -> str:
     if isinstance(value, types.FunctionType):
-        code = value.__code__
-        return f"{value.__module__} {value.__qualname__} {code.co_firstlineno} {code.co_code.hex()}"
+        return f"{value.__module__} {value.__qualname__} {_code(value.__code__)}"
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{getattr(named, '__module__', '')} {named.__qualname__}"
+
+
+def _code(code: types.CodeType) -> str:
+    constants = [_code(value) if isinstance(value, types.CodeType) else repr(value) for value in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"

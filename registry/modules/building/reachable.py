@@ -8,8 +8,10 @@ import random
 import sys
 import types
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -78,29 +80,24 @@ def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
         yield from (pair for pair in vars(value).items() if pair[0] not in _REGISTRIES and pair[0] not in recomputed)
     elif isinstance(value, type):
         if _package(value) in packages:
-            yield from ((name, member) for name, member in vars(value).items() if not name.startswith("__"))
+            yield from vars(value).items()
     elif isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
         yield from _numbered([*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells])
         yield from vars(value).items()
-    elif isinstance(value, types.MethodType):
-        yield from (("__self__", value.__self__), ("__func__", value.__func__))
-    elif isinstance(value, (staticmethod, classmethod)):
-        yield "__func__", value.__func__
-    elif isinstance(value, BaseException):
-        yield from _numbered(value.args)
-        yield from _attributes(value)
-    elif isinstance(value, functools.partial):
-        yield from _numbered([value.func, *value.args, *value.keywords.values()])
     elif isinstance(value, types.GeneratorType):
         yield from value.gi_frame.f_locals.items() if value.gi_frame is not None else ()
+    elif isinstance(value, weakref.ReferenceType):
+        yield "()", value()
+    elif isinstance(value, ContextVar):
+        yield "get()", value.get(None)
     else:
         yield from _contents(value)
         yield from _attributes(value)
 
 
 def _contents(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a container, an iterator or another object of Python's own holds."""
+    """Yield what a container holds, and any other object beside its attributes, as the garbage collector sees it."""
     if isinstance(value, _MAPPINGS):
         for index, (key, member) in enumerate(value.items()):
             # Not by other keys, such as those of hooks, which are numbered through the process.
@@ -110,8 +107,13 @@ def _contents(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _numbered(sorted(value, key=_alike) if isinstance(value, (set, frozenset)) else value)
     elif type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         yield from _numbered(value.reshape(-1).tolist())
-    elif type(value).__module__.partition(".")[0] in sys.stdlib_module_names and not hasattr(value, "__dict__"):
-        yield from _numbered([*_reduced(value), *gc.get_referents(value)])
+    else:
+        known = {id(member) for _, member in _attributes(value)} | {
+            id(getattr(value, "__dict__", None)),
+            id(type(value)),
+        }
+        reduced = [] if hasattr(value, "__dict__") else _reduced(value)
+        yield from _numbered([*reduced, *(held for held in gc.get_referents(value) if id(held) not in known)])
 
 
 def _alike(value: Any) -> str:
