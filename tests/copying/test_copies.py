@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forging import forged
+from forging import Forgery
 from invocation import run
 from samples import account, files, many, push, told, trained, weights
 
@@ -454,7 +454,10 @@ def test_a_version_from_the_end_of_the_calendar_is_shown_in_any_zone(
     time.tzset()
     for moment in ("0001-01-01T00:00:00.000000+00:00", "9999-12-31T23:59:59.999999+00:00"):
         there = Registry(tmp_path / moment[:4])
-        there.copy(forged(tmp_path / "good.bundle", lambda parts, at=moment: parts.versions[0].update(created_at=at)))
+        parts = Forgery.of(tmp_path / "good.bundle")
+        parts.versions[0]["created_at"] = moment
+        (tmp_path / "forged.bundle").write_bytes(parts.bytes())
+        there.copy(tmp_path / "forged.bundle")
         for command in (("show", "net"), ("list", "net"), ("models",), ("log",)):
             assert run(*command, home=there.home).stdout
     monkeypatch.undo()
