@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -165,8 +166,10 @@ def ago(moment: datetime) -> str:
 
 
 def local(moment: datetime) -> str:
-    """Word a time in the local zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    """Word a time in the local zone; at the ends of the calendar there may be none."""
+    with contextlib.suppress(OverflowError, ValueError):
+        moment = moment.astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def beside(entry: Entry, parts: Sequence[str] = ()) -> str:

@@ -543,9 +543,8 @@ class Registry:
             UnusablePageToken: ``after`` is not a token of this query.
         """
         asked = parse_query(query or "")
-        if asked.name is not None:
-            asked = asked.of(self._home.current(asked.name))
-        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
+        now = asked if asked.name is None else asked.of(self._home.current(asked.name))
+        return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
