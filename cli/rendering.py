@@ -189,11 +189,12 @@ def pairs(tags: Mapping[str, str]) -> str:
 
 
 def figures(metrics: Any) -> str:
-    """Word metrics and what events say of them and of tags: ``acc=0.92 loss=0.3``; None is what was removed."""
-    return " ".join(f"{key}={_figure(value)}" for key, value in metrics.items())
+    """Word metrics: ``acc=0.92 loss=0.3``."""
+    return " ".join(f"{key}={figure(value)}" for key, value in metrics.items())
 
 
-def _figure(value: Any) -> str:
+def figure(value: Any) -> str:
+    """Word a metric or a tag as an event has it; None is one that was removed."""
     return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
