@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import completion, options
-from .rendering import local, print_json, say, table
+from .rendering import figure, local, print_json, say, table
 
 _FOR_THE_AUDIT = ("record", "uid", "created_at")
 
@@ -76,8 +76,6 @@ def _worded(details: object) -> str:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ",".join(
-            f"{key}={each:g}" if isinstance(each, float) else f"{key}={each}" for key, each in value.items()
-        )
-    return str(value)
+    return (
+        ",".join(f"{key}={figure(each)}" for key, each in value.items()) if isinstance(value, Mapping) else str(value)
+    )

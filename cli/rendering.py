@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -165,8 +166,10 @@ def ago(moment: datetime) -> str:
 
 
 def local(moment: datetime) -> str:
-    """Word a time in the local zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    """Word a time in the local zone; at the ends of the calendar there may be none."""
+    with contextlib.suppress(OverflowError, ValueError):
+        moment = moment.astimezone()
+    return moment.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
@@ -186,11 +189,12 @@ def pairs(tags: Mapping[str, str]) -> str:
 
 
 def figures(metrics: Any) -> str:
-    """Word metrics and what events say of them and of tags: ``acc=0.92 loss=0.3``; None is what was removed."""
-    return " ".join(f"{key}={_figure(value)}" for key, value in metrics.items())
+    """Word metrics: ``acc=0.92 loss=0.3``."""
+    return " ".join(f"{key}={figure(value)}" for key, value in metrics.items())
 
 
-def _figure(value: Any) -> str:
+def figure(value: Any) -> str:
+    """Word a metric or a tag as an event has it; None is one that was removed."""
     return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 

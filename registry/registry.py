@@ -544,11 +544,10 @@ class Registry:
             UnusablePageToken: ``after`` is not a token of this query.
         """
         asked = parse_query(query or "")
-        if asked.name is not None:
-            asked = asked.of(self._home.current(asked.name))
+        now = asked if asked.name is None else asked.of(self._home.current(asked.name))
         if after is None and self._home.is_vacant:
             return Page(())
-        return self.catalog.search(asked, trashed=trashed, limit=limit, after=after)
+        return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:

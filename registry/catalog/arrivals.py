@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.catalog import aliases, blobs, copy_statements as copies, past, statements, trail
 from registry.catalog.blobs import PLACES
+from registry.catalog.cards import check_card
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
@@ -111,6 +112,8 @@ def check(parcel: Parcel) -> None:
     check_metrics(parcel.metrics)
     check_tags(parcel.tags)
     check_note(parcel.note)
+    if parcel.card is not None:
+        check_card(parcel.card)
     if not 1 <= parcel.number <= MOST_NUMBER:
         raise ValueError(f"a version has the number {parcel.number}")
 

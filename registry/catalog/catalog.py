@@ -82,15 +82,24 @@ class Catalog(Amendments):
         return search(self._database, named(name), trashed=trashed, limit=limit)
 
     def search(
-        self, query: Query, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+        self,
+        query: Query,
+        *,
+        trashed: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+        asked: Query | None = None,
     ) -> Page:
         """Return the entries that a query asks for, and the token of those after ``limit`` of them.
+
+        Args:
+            asked: the query as the user gave it, by a name that the model may have had before.
 
         Raises:
             UnknownModel: it names a model that there is not.
             UnusablePageToken: ``after`` is not a token of this query.
         """
-        return search(self._database, query, trashed=trashed, limit=limit, after=after)
+        return search(self._database, query, trashed=trashed, limit=limit, after=after, asked=asked)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
         """Return the number of versions, outside the trash or in it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -44,8 +45,11 @@ class Place:
         return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
     @classmethod
-    def of(cls, token: str, search: str) -> Place:
+    def of(cls, token: str, search: str, kind: type | None) -> Place:
         """Read one.
+
+        Args:
+            kind: ``float``, ``int`` or ``str``, of what the search is sorted by; None if it is not sorted.
 
         Raises:
             UnusablePageToken: it is not a token, or one of another search.
@@ -54,16 +58,22 @@ class Place:
             mark, value, row = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         except (ValueError, TypeError, RecursionError, binascii.Error):
             raise UnusablePageToken("it is not one") from None
-        is_plain = value is None or type(value) in (int, float, str)
-        if not is_plain or type(row) is not int or not 0 <= row < 2**63 or not _fits(value):
-            raise UnusablePageToken("it is not one")
-        if mark != _mark(search):
+        if isinstance(mark, str) and mark != _mark(search):
             raise UnusablePageToken("it belongs to another query")
+        if type(mark) is not str or type(row) is not int or not 0 <= row < 2**63 or not _fits(value, kind):
+            raise UnusablePageToken("it is not one")
         return cls(value, row)
 
 
-def _fits(value: object) -> bool:
-    return not isinstance(value, int) or abs(value) < 2**63
+def _fits(value: object, kind: type | None) -> bool:
+    """Whether a value is one that a search could have come to."""
+    if value is None:
+        return True
+    if type(value) is int:
+        return kind in (int, float) and abs(value) < 2**63
+    if type(value) is float:
+        return kind is float and math.isfinite(value)
+    return type(value) is str and kind is str and value.isascii() and value.isprintable()
 
 
 def _mark(search: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from registry.catalog.facts import canonical_json
@@ -108,7 +108,8 @@ def _details(text: str) -> dict[str, Any]:
 
 
 def _is_time(text: str) -> bool:
+    """Whether a text is a time as the trail writes it: in UTC, so that it can be compared and shown anywhere."""
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        return datetime.fromisoformat(text).utcoffset() == timedelta(0)
     except ValueError:
         return False

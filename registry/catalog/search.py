@@ -22,29 +22,48 @@ _ALL = 2**62
 
 
 def search(
-    database: Database, query: Query, *, trashed: bool = False, limit: int | None = None, after: str | None = None
+    database: Database,
+    query: Query,
+    *,
+    trashed: bool = False,
+    limit: int | None = None,
+    after: str | None = None,
+    asked: Query | None = None,
 ) -> Page:
     """Return the entries that a query asks for, from the beginning or after a page.
+
+    Args:
+        asked: the query by the name that the user gave, to which a page's token belongs: a model that is renamed
+            between two pages is still found by it.
 
     Raises:
         UnknownModel: it names a model that there is not.
         UnusablePageToken: ``after`` is not what the page before came with.
     """
-    mark = f"{query} in the {'trash' if trashed else 'registry'}"
-    place = None if after is None else Place.of(after, mark)
-    wanted = _ALL if limit is None else limit + 1
+    mark = f"{asked or query} in the {'trash' if trashed else 'registry'}"
+    place = None if after is None else Place.of(after, mark, _sorted_by(query))
+    wanted = _ALL if limit is None else min(limit, _ALL) + 1
     # Several statements, which have to see the same.
     with contextlib.nullcontext() if query.order is None else database.snapshot():
         groups = _found(database, query, trashed, wanted, place)
     if not groups and place is None and query.name is not None:
         now = lookup.current(database, query.name)
         if now != query.name:
-            return search(database, query.of(now), trashed=trashed, limit=limit)
+            return search(database, query.of(now), trashed=trashed, limit=limit, asked=asked or query)
     if limit is None or len(groups) <= limit:
         return Page(read(chain.from_iterable(groups)))
     last = groups[limit - 1][0] if limit else None
     token = None if last is None else Place(getattr(last, "place", None), last.id).token(mark)
     return Page(read(chain.from_iterable(groups[:limit])), token)
+
+
+def _sorted_by(query: Query) -> type | None:
+    """Return of what kind the values are that a query sorts by."""
+    if query.order is None:
+        return None
+    if query.order.is_metric:
+        return float
+    return str if query.order.by == "created" else int
 
 
 def _found(database: Database, query: Query, trashed: bool, wanted: int, place: Place | None) -> list[list[Any]]:

@@ -152,7 +152,9 @@ def selected(home: Home, references: Sequence[str] | None, *, with_bases: bool) 
 
 def parents_first(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return versions in the order in which they were made, but none before its parent or its base."""
-    own = {(entry.uid, entry.version, entry.record_digest): entry for entry in entries}
+    # A parent that came later than its child is named as its first home called it.
+    own = {tuple(entry.identity): entry for entry in entries}
+    own |= {(entry.uid, entry.version, entry.record_digest): entry for entry in entries}
     by_weights = {entry.digest: entry for entry in entries}
     done: dict[str, Entry] = {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from registry.checkpoints.mapping import OpenedFile, is_regular
+from registry.checkpoints.mapping import OpenedFile, is_regular, status_of
 from registry.checkpoints.weights import Checkpoint
 
 PIECE = 1 << 20
@@ -37,7 +37,8 @@ def source_files(checkpoint: Checkpoint) -> tuple[OpenedFile, ...]:
     beside += [folder / name for name in (*checkpoint.documents.config, *checkpoint.documents.tokenizer)]
     places = [inner for place in beside for inner in (sorted(place.glob("*")) if place.is_dir() else [place])]
     known = {file.path for file in checkpoint.files}
-    return (*checkpoint.files, *(OpenedFile(place) for place in places if place not in known and is_regular(place)))
+    others = [place for place in places if place not in known and is_regular(place) and status_of(place).st_size]
+    return (*checkpoint.files, *map(OpenedFile, others))
 
 
 def saved_at(files: Iterable[OpenedFile]) -> str | None:

@@ -127,9 +127,10 @@ class Manifest:
             ValueError: the bytes are no manifest.
         """
         try:
-            return cls.from_json(json.loads(zlib.decompress(body)))
-        except zlib.error as error:
+            plain = zlib.decompress(body)
+        except (zlib.error, TypeError) as error:  # in an edited row there may be a text
             raise ValueError(f"not a manifest: {error}") from error
+        return cls.from_json(json.loads(plain))
 
     @classmethod
     def from_json(cls, raw: Any) -> Manifest:

@@ -163,8 +163,16 @@ class _Family:
         self._entries = entries
 
     @cached_property
-    def _by_identity(self) -> dict[tuple[str, int, str], Entry]:
-        return {tuple(entry.identity): entry for entry in self._entries}  # type: ignore[misc]
+    def _by_identity(self) -> dict[tuple[str, int, str], list[Entry]]:
+        """By what they are called here, as versions name their parents, and by what their first home called them.
+
+        By the latter they are named where the parent came later than the version.
+        """
+        found: dict[tuple[str, int, str], list[Entry]] = {}
+        for entry in self._entries:
+            for identity in {(entry.uid, entry.version, entry.record_digest), tuple(entry.identity)}:
+                found.setdefault(identity, []).append(entry)  # type: ignore[arg-type]
+        return found
 
     @cached_property
     def _by_text(self) -> dict[str, Entry]:
@@ -180,9 +188,8 @@ class _Family:
     def parents(self, descent: Descent) -> list[Entry]:
         if descent.parent_uid is not None and descent.parent_number is not None:
             key = (descent.parent_uid, descent.parent_number, descent.parent_record or "")
-            found = self._by_identity.get(key)
-        else:
-            found = self._by_text.get(descent.parent or "")
+            return self._by_identity.get(key, [])
+        found = self._by_text.get(descent.parent or "")
         return [found] if found is not None else []
 
     def bases(self, descent: Descent) -> list[Entry]:

@@ -19,7 +19,7 @@ from registry.catalog import search
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.grammar import parse
-from registry.catalog.page import Page
+from registry.catalog.page import Page, Place
 
 CLASSES = ("nets:PointNet", "lib.nets:PointNet", "nets:PointNetPlus", None)
 WRAPPERS = ("none", "ddp", "compile(ddp)", "ddp(compile)", "ddpx")
@@ -307,3 +307,23 @@ def test_models_are_listed_by_name_and_by_pattern(catalog: Catalog) -> None:
     assert [model.name for model in catalog.models("o_*")] == ["o_her"]
     with pytest.raises(errors.UnknownModel):
         catalog.models("nett")
+
+
+@pytest.mark.parametrize("by", ["acc", "created", "epoch"])
+@pytest.mark.parametrize("value", ["\ud800", "nine", "\0", 1.5, float("nan"), float("inf"), True, 2**63])
+def test_a_token_with_a_value_that_no_page_ends_at_is_none(catalog: Catalog, by: str, value: Any) -> None:
+    query = parse(f"sort:{by}")
+    token = Place(value, 7).token(f"{query} in the registry")
+    if (by, value) in {("acc", 1.5), ("created", "nine")}:  # a user could have had it
+        assert catalog.search(query, limit=1, after=token) is not None
+        return
+    with pytest.raises(errors.UnusablePageToken):
+        catalog.search(query, limit=1, after=token)
+
+
+def test_a_limit_may_be_as_large_as_a_number(tmp_path: Path) -> None:
+    import torch
+
+    hub = Registry(tmp_path / "home")
+    hub.push({"w": torch.ones(2)}, "net", from_="single")
+    assert [len(hub.list("net", limit=limit)) for limit in (2**62, 2**63 - 1)] == [1, 1]

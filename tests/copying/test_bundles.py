@@ -21,6 +21,7 @@ from hypothesis import given, strategies as st
 from samples import files, push, trained, weights
 
 from registry import Registry, errors
+from registry.catalog.trail import event_hash
 from registry.copying.bundles.archive import END, head, layout
 
 
@@ -156,6 +157,16 @@ def _event(**parts: Any) -> Callable[[Forgery], object]:
     return lambda forgery: forgery.versions[0]["events"][0].update(parts)
 
 
+def _told(**parts: Any) -> Callable[[Forgery], object]:
+    """Tell of one event, whose hash is right."""
+
+    def lie(forgery: Forgery) -> None:
+        event = {**forgery.versions[0]["events"][0], **parts}
+        forgery.versions[0]["events"] = [{**event, "hash": event_hash(event)}]
+
+    return lie
+
+
 def _document(body: bytes) -> Callable[[Forgery], object]:
     return lambda forgery: forgery.versions[2]["documents"].update(training=base64.b64encode(body).decode())
 
@@ -224,6 +235,10 @@ LIES: dict[str, Callable[[Forgery], object]] = {
     "an event that was edited": _event(actor="somebody@else"),
     "an event with another chain": _event(previous="0" * 64),
     "an event whose time is none": _event(at="yesterday"),
+    "an event before the calendar begins": _told(at="0001-01-01T00:00:00+14:00"),
+    "an event after the calendar ends": _told(at="9999-12-31T23:59:59-14:00"),
+    "a card that is too long": _version(0, card="x" * ((1 << 20) + 1)),
+    "a card that no terminal shows": _version(0, card="a\0b"),
     "another class": _fact(model_class="os:system"),
     "other arguments": _fact(init='{"path": "/etc/passwd"}'),
     "arguments that are no JSON": _fact(init="{"),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from forging import Forgery
+from invocation import run
 from samples import account, files, many, push, told, trained, weights
 
 import registry
@@ -407,3 +411,54 @@ def test_two_copies_of_the_same_versions_at_once_make_each_once(hub: Registry, t
     assert len(copies) == len(set(copies)) == 13
     assert there.audit().is_clean
     assert there.gc().files == ()
+
+
+def _parted(hub: Registry, there: Registry) -> None:
+    """Let two homes have the same model, and other versions of it: one was made of the other's files."""
+    push(hub, 1)
+    push(hub, 2, parent="net:v1")
+    hub.close()
+    shutil.copytree(hub.home, there.home)
+    push(hub, 3, parent="net:v2")
+    push(hub, 4, parent="net:v3")
+    push(there, 5)
+    push(there, 6)
+
+
+def test_prune_keeps_the_parents_of_what_has_another_number_here(hub: Registry, there: Registry) -> None:
+    _parted(hub, there)
+    hub.copy(None, there.home)
+    assert there.get("net").parent == "net:v5"
+    report = there.prune("net", keep_last=1, dry_run=False)
+    assert report.removed == ("net:v4", "net:v3")
+    assert {kept.ref: kept.reasons for kept in report.kept}["net:v5"] == ("parent of net:v6",)
+    assert there.audit().is_clean
+
+
+def test_prune_keeps_a_parent_that_came_later_under_another_number(hub: Registry, there: Registry) -> None:
+    _parted(hub, there)
+    hub.copy("net:v4", there.home)
+    hub.copy("net:v3", there.home)
+    push(there, 7)
+    there.alias("net:v5", "best")
+    assert "net:v6" not in there.prune("net", keep_last=1).removed
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_version_from_the_end_of_the_calendar_is_shown_in_any_zone(
+    hub: Registry, tmp_path: Path, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(hub, 1)
+    hub.copy("net", tmp_path / "good.bundle")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    for moment in ("0001-01-01T00:00:00.000000+00:00", "9999-12-31T23:59:59.999999+00:00"):
+        there = Registry(tmp_path / moment[:4])
+        parts = Forgery.of(tmp_path / "good.bundle")
+        parts.versions[0]["created_at"] = moment
+        (tmp_path / "forged.bundle").write_bytes(parts.bytes())
+        there.copy(tmp_path / "forged.bundle")
+        for command in (("show", "net"), ("list", "net"), ("models",), ("log",)):
+            assert run(*command, home=there.home).stdout
+    monkeypatch.undo()
+    time.tzset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,38 @@ def test_an_exported_adapter_is_what_peft_reads(stocked: registry.Registry, tmp_
     folder = stocked.export("chat", tmp_path / "out", format="hf")
     read = PeftModel.from_pretrained(stocked.load("base"), folder).eval()
     assert torch.equal(logits(read), logits(model))
+
+
+def _edited(folder: Path, **changes: Any) -> Path:
+    place = folder / "adapter_config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+    return folder
+
+
+def test_an_adapter_that_would_have_a_module_imported_has_none(
+    stocked: registry.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "megatron_of_a_stranger.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = adapted(stocked.load("base"))
+    model.save_pretrained(tmp_path / "saved")
+    named = {"megatron_config": {"a": 1}, "megatron_core": "megatron_of_a_stranger"}
+    stocked.push(_edited(tmp_path / "saved", **named), "chat", base="base")
+    assert torch.equal(logits(stocked.load("chat")), logits(model)) and not (tmp_path / "ran").exists()
+
+
+def test_an_adapter_that_would_read_what_lies_elsewhere_is_refused(stocked: registry.Registry, tmp_path: Path) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+
+    settings = {"num_virtual_tokens": 4, "task_type": "CAUSAL_LM"}
+    get_peft_model(stocked.load("base"), PromptTuningConfig(**settings)).save_pretrained(tmp_path / "saved")
+    elsewhere = str(tmp_path / "elsewhere")
+    for change in (
+        {"prompt_tuning_init": "TEXT", "prompt_tuning_init_text": "a", "tokenizer_name_or_path": elsewhere},
+        {"peft_type": "XLORA", "adapters": {"a": elsewhere}},
+        {"peft_type": "MULTITASK_PROMPT_TUNING", "prompt_tuning_init_state_dict_path": elsewhere},
+        {"peft_type": ["LORA"]},
+    ):
+        stocked.push(_edited(tmp_path / "saved", **change), "chat", base="base", force_new=True)
+        with pytest.raises(errors.LibraryRefused, match="not made of plain data alone"):
+            stocked.load("chat")

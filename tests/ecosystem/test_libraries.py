@@ -181,7 +181,13 @@ def test_a_number_in_a_configuration_has_no_endless_model_made(
     tiny.llama().save_pretrained(tmp_path / "saved")
     place = tmp_path / "saved" / "config.json"
     config = json.loads(place.read_text())
-    for change in ({"num_hidden_layers": 10**9}, {"num_hidden_layers": 90_000}, {"vocab_size": 10**15}):
+    for change in (
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": 90_000},
+        {"vocab_size": 10**15},
+        {"num_labels": 10**12},
+        {"text_config": {"num_labels": 10**4000}},
+    ):
         place.write_text(json.dumps({**config, **change}))
         entry = hub.push(tmp_path / "saved", "net")
         assert entry.builder is None and "no builder is recorded" in str(entry.notices)
@@ -233,3 +239,13 @@ def test_a_model_of_torchvision_is_built_by_its_function(hub: registry.Registry)
     entry = hub.push(model, "resnet", model="torchvision.models:resnet18", init={"num_classes": 3})
     assert entry.builder is None and entry.model_class == "torchvision.models:resnet18"
     assert_equal(model, hub.load("resnet"), lambda m: m(tiny.picture(3, 64)))
+
+
+def test_a_list_that_a_configuration_makes_a_library_write_is_not_endless(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    config = {"architecture": "vit_tiny_patch16_224", "model_args": {"depth": 10**12}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    entry = hub.push(tmp_path, "net")
+    assert entry.builder is None and "its depth is 1,000,000,000,000" in str(entry.notices)

@@ -100,7 +100,7 @@ def test_the_commands_say_what_changed_and_print_one_document(three: Registry) -
     refused = run("tag", "net:v1", "task=cls", "--remove", "task", home=home, expect=1)
     assert "to be set and to be removed" in refused.stderr
     said = run("tag", "net:v1", "task=cls", "who=me", home=home).stdout
-    assert said == "the tag task of net:v1 was seg, and is now cls\nnet:v1 has the tags task=cls, who=me\n"
+    assert said == "the tag task of net:v1 was seg, and is now cls\nnet:v1 has the tags task=cls who=me\n"
     document = json.loads(run("tag", "net:v1", "--remove", "who", "--json", home=home).stdout)
     assert document["tags"] == {"task": "cls"}
     document = json.loads(run("annotate", "net:v1", "--metric", "acc=0.5", "--json", home=home).stdout)

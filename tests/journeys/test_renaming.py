@@ -213,3 +213,16 @@ def test_the_events_of_every_name_come_by_the_index(renamed: Registry) -> None:
             "EXPLAIN QUERY PLAN SELECT * FROM events WHERE name IN ('a', 'b') ORDER BY id DESC LIMIT 5"
         )
         assert "ix_events_name" in str(plan.fetchall())
+
+
+@pytest.mark.parametrize("query", ["net", "net sort:-acc", "net sort:created"])
+def test_pages_go_on_while_the_model_is_renamed(hub: Registry, query: str) -> None:
+    for seed in range(5):
+        hub.push(weights(seed), "net", metrics={"acc": seed / 10} if seed else {})
+    whole = [entry.version for entry in hub.list(query)]
+    first = hub.list(query, limit=2)
+    hub.rename("net", "team/net")
+    second = hub.list(query, limit=2, after=first.next)
+    hub.rename("team/net", "net")
+    third = hub.list(query, limit=2, after=second.next)
+    assert [entry.version for entry in (*first, *second, *third)] == whole and third.next is None

@@ -13,7 +13,7 @@ from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.libraries import LibraryRefused
 from registry.errors.models import ConstructorFailed, first_line
 from registry.errors.root import RegistryError
-from registry.modules.builders.specification import bounded, give_dtypes
+from registry.modules.builders.specification import bounded, check_counts, give_dtypes
 from registry.modules.builders.table import ADAPTER, library, offline, parsed
 from registry.modules.building.specification import Constructs
 from registry.modules.holding import Holdings
@@ -46,6 +46,7 @@ class AdapterSpec:
         found = parsed(self.config.get(ADAPTER))
         if not isinstance(found, dict):
             raise LibraryRefused("peft", f"there is no {ADAPTER}")
+        check_counts("peft", found)
         base = self.base.construct()
         try:
             with offline(), bounded("peft"):

@@ -23,6 +23,16 @@ _HARMLESS = ("gaussian", "orthogonal", "eva")
 """Ways to initialize an adapter that leave the weights of its base alone."""
 
 
+_KINDS = (
+    *("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA", "HRA", "FOURIERFT", "LN_TUNING", "BONE"),
+    *("MISS", "RANDLORA", "C3A", "ROAD", "SHIRA", "TRAINABLE_TOKENS", "VBLORA", "WAVEFT", "DELORA", "GRALORA", "HIRA"),
+)
+"""Adapters that are layers in their base, made of plain data. Others have a tokenizer, weights or models loaded from
+where the configuration says, or are saved otherwise than they are held."""
+_NOT_DATA = ("auto_mapping", "runtime_config", "megatron_config", "megatron_core")
+"""What names modules that would be imported."""
+
+
 def build(config: Mapping[str, Any]) -> nn.Module:
     """Refuse: an adapter is made on its base, by ``wrap``."""
     raise LibraryRefused("peft", "an adapter is made on its base")
@@ -51,9 +61,12 @@ def wrap(base: nn.Module, config: Mapping[str, Any]) -> nn.Module:
     """Put an adapter, whose values are not set, on a model.
 
     Raises:
-        LibraryRefused: it is of no kind that the library knows.
+        LibraryRefused: it is of no kind that is made of plain data, or that the library knows.
     """
-    found = {key: value for key, value in config.items() if key not in ("auto_mapping", "runtime_config")}
+    kind = config.get("peft_type")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise LibraryRefused("peft", f"an adapter of the kind {kind!s:.60} is not made of plain data alone")
+    found = {key: value for key, value in config.items() if key not in _NOT_DATA}
     if isinstance(found.get("init_lora_weights"), str):
         found["init_lora_weights"] = True  # which weights it began with, its own say
     found["inference_mode"] = False

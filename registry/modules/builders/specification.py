@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,12 @@ from registry.modules.layout import layout
 
 MOST_PARTS = 500_000
 """Modules in a model; the largest that is published has a fifth of that."""
+
+MOST_COUNTED = 1 << 21
+"""Layers, labels and whatever else a configuration counts: of many things a library makes a list before any module."""
+_COUNT = re.compile(
+    r"(^|_)(num|n|layers?|depths?|blocks?|labels|classes|experts|heads|stages?|repeats?)(_|$)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,10 @@ class LibrarySpec:
         """Let the library make the model. Nothing is fetched and no code but the library's runs.
 
         Raises:
-            LibraryMissing, LibraryRefused: there is no such library here, or it has no such model.
+            LibraryMissing, LibraryRefused: there is no such library here, or it has no such model, or an endless one.
             ConstructorFailed, NotAModel: it raised, or made something else.
         """
+        check_counts(self.builder, self.values)
         makes = library(self.builder, self.what)
         try:
             with offline(), bounded(self.builder):
@@ -70,6 +78,26 @@ class LibrarySpec:
             raise NotAModel(self.builder, described(module))
         give_dtypes(module, self.dtypes)
         return module
+
+
+def check_counts(builder: str, value: Any, key: str = "") -> None:
+    """Refuse a configuration that counts more of anything than a model has.
+
+    Raises:
+        LibraryRefused
+    """
+    if isinstance(value, dict):
+        for name, part in value.items():
+            check_counts(builder, part, name)
+    elif isinstance(value, list):
+        for part in value:
+            check_counts(builder, part, key)
+    elif isinstance(value, int) and value > MOST_COUNTED and _COUNT.search(key):
+        raise LibraryRefused(builder, f"its {key:.60} is {_figure(value)}")
+
+
+def _figure(number: int) -> str:
+    return f"{number:,}" if number < 1 << 62 else "a number of more digits than any"
 
 
 @contextmanager

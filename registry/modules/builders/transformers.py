@@ -18,8 +18,6 @@ GENERATION = "generation_config.json"
 _NOT_DATA = ("auto_map", "attn_implementation", "experts_implementation", "custom_pipelines")
 """What would have code fetched and run, or chooses a kernel of this machine, in any part of a configuration."""
 
-MOST_LAYERS = 100_000
-
 
 def build(config: Mapping[str, Any]) -> nn.Module:
     """Make the model that ``architectures`` names; a class of the library itself, and never code beside the weights."""
@@ -120,9 +118,6 @@ def _data(value: Any) -> Any:
     """Return a configuration without what is no data, at any depth."""
     if isinstance(value, dict):
         kept = {k: _data(v) for k, v in value.items() if str(k).lstrip("_").removesuffix("_internal") not in _NOT_DATA}
-        for key, number in kept.items():
-            if "layer" in key and isinstance(number, int) and number > MOST_LAYERS:  # some list them before making any
-                raise LibraryRefused("transformers", f"its {key:.60} is {number:.3g}")
         if kept.get("use_pretrained_backbone"):
             kept["use_pretrained_backbone"] = False  # its weights are among those of the whole
         return kept
