@@ -72,7 +72,7 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
         RegistryError: the folder cannot be used.
     """
     registry = Registry(folder)
-    registry.list()  # A folder that cannot be written is refused before the training and not after it.
+    registry.catalog.count()  # A folder that cannot be written is refused before the training and not after it.
     training.train(folder, report)
     entries = [
         registry.push(
