@@ -72,7 +72,7 @@ def _push(folder: Path, path: Path) -> Side:
 
     def empty() -> None:
         shutil.rmtree(home, ignore_errors=True)
-        Registry(home).list()
+        Registry(home).catalog.count()
 
     return timed(lambda: Registry(home).push(path, "pushed", from_="ddp"), before=empty)
 

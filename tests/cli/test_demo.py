@@ -48,7 +48,7 @@ def test_the_registry_gives_the_trained_model_back_everywhere(told: list[str]) -
         (first, second) = accuracies(told, way)
         assert first == second > 90
     assert sum(line.endswith("25 of 25") for line in told) == 5  # four loads, and the one recipe that has nothing to do
-    assert any("one digest" in line for line in told)
+    assert any("the digest is the same" in line for line in told)
 
 
 def test_it_fits_a_terminal_of_80_columns(told: list[str]) -> None:
