@@ -5,7 +5,7 @@ from __future__ import annotations
 from registry.catalog import statements, trail
 from registry.catalog.change import Change
 from registry.catalog.database import Database
-from registry.errors.catalog import InvalidFact
+from registry.catalog.version import check_text
 
 MOST_CARD_BYTES = 1 << 20
 
@@ -16,15 +16,7 @@ def check_card(text: str) -> str:
     Raises:
         InvalidFact: it is too long, or is no text.
     """
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidFact("card", "it is not valid Unicode; write it again") from error
-    if size > MOST_CARD_BYTES:
-        raise InvalidFact("card", f"it has {size:,} bytes and {MOST_CARD_BYTES:,} are the most; shorten it")
-    if "\0" in text:
-        raise InvalidFact("card", "it contains a NUL character; take it out")
-    return text
+    return check_text("card", text, MOST_CARD_BYTES, "shorten it")
 
 
 def card(database: Database, name: str) -> str | None:

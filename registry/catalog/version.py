@@ -109,15 +109,28 @@ def check_note(note: str) -> str:
     Raises:
         InvalidFact: it is too long, or is no text.
     """
+    return check_text("note", note, MOST_NOTE_BYTES, "put it into a file")
+
+
+def check_text(what: str, text: str, most: int, way: str) -> str:
+    """Return a text that can be stored.
+
+    Args:
+        most: bytes.
+        way: what to do with a longer one.
+
+    Raises:
+        InvalidFact: it is too long, or is no text.
+    """
     try:
-        size = len(note.encode())
+        size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise InvalidFact("note", "it is not valid Unicode; write it again") from error
-    if size > MOST_NOTE_BYTES:
-        raise InvalidFact("note", f"it has {size:,} bytes and {MOST_NOTE_BYTES:,} are the most; put it into a file")
-    if "\0" in note:
-        raise InvalidFact("note", "it contains a NUL character; take it out")
-    return note
+        raise InvalidFact(what, "it is not valid Unicode; write it again") from error
+    if size > most:
+        raise InvalidFact(what, f"it has {size:,} bytes and {most:,} are the most; {way}")
+    if "\0" in text:
+        raise InvalidFact(what, "it contains a NUL character; take it out")
+    return text
 
 
 def check_run(run: str | None) -> None:

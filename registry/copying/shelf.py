@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from registry.catalog.entry import Entry
@@ -82,20 +83,19 @@ class HomeShelf(Shelf):
         return self._copies.parcel(listed.key, self.place)
 
     def tensor(self, listed: Listed, name: str, stored: StoredTensor) -> TensorSource:
-        return _HomeTensor(self._home, listed.key, name, stored)
+        return ShelvedTensor(stored, partial(self._home.pieces, listed.key, name, stored, PIECE))
 
     def verify(self, listed: Collection[Listed]) -> None:
         """Nothing: a home's bytes were verified when they came, and are again when they are read."""
 
 
 @dataclass(frozen=True, eq=False)
-class _HomeTensor:
-    """A tensor in a home's store, verified as it is read."""
+class ShelvedTensor:
+    """A tensor on a shelf, verified as it is read."""
 
-    home: Home
-    entry: Entry
-    name: str
     stored: StoredTensor
+    read: Callable[[], Iterator[memoryview]]
+    """Gives its bytes, piece by piece."""
 
     @property
     def spec(self) -> TensorSpec:
@@ -113,7 +113,7 @@ class _HomeTensor:
         return memoryview(b"".join(bytes(piece) for piece in self.pieces()))
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        yield from self.home.pieces(self.entry, self.name, self.stored, PIECE)
+        yield from self.read()
 
 
 def selected(home: Home, references: Sequence[str] | None, *, with_bases: bool) -> tuple[Entry, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ from registry.copying.bundles import document
 from registry.copying.bundles.archive import BLOCK, END, Member, blob_name, index_size, layout, version_name
 from registry.copying.bundles.document import Newer
 from registry.copying.bundles.writing import FORMAT, members_of
-from registry.copying.shelf import Listed, Shelf
+from registry.copying.shelf import Listed, Shelf, ShelvedTensor
 from registry.errors.copying import DamagedBundle, NewerBundle, NoSuchBundle
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import StoredTensor
@@ -78,7 +78,7 @@ class BundleShelf(Shelf):
             return self._parcel(listed.key)
 
     def tensor(self, listed: Listed, name: str, stored: StoredTensor) -> TensorSource:
-        return _BundleTensor(self, name, stored)
+        return ShelvedTensor(stored, partial(self.pieces, name, stored))
 
     def verify(self, listed: Collection[Listed]) -> None:
         seen: set[str] = set()
@@ -203,33 +203,6 @@ class BundleShelf(Shelf):
             raise DamagedBundle(str(self._path), str(error)) from error
         except OSError as error:
             raise NoSuchBundle(str(self._path), error.strerror or str(error)) from error
-
-
-@dataclass(frozen=True, eq=False)
-class _BundleTensor:
-    """A tensor in a bundle, verified as it is read."""
-
-    shelf: BundleShelf
-    name: str
-    stored: StoredTensor
-
-    @property
-    def spec(self) -> TensorSpec:
-        return self.stored.spec
-
-    @property
-    def identity(self) -> Hashable:
-        return self.stored.digest
-
-    @property
-    def is_streamed(self) -> bool:
-        return True
-
-    def buffer(self) -> memoryview:
-        return memoryview(b"".join(self.pieces()))
-
-    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        yield from self.shelf.pieces(self.name, self.stored)
 
 
 def _index(raw: Any) -> tuple[list[tuple[int, str]], dict[str, int]]:
