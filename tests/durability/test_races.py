@@ -269,19 +269,21 @@ def test_the_first_record_of_a_push_is_no_leftover(tmp_path: Path, monkeypatch: 
 def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Path) -> None:
     """And a killed one does not, even before its parent has waited for it."""
     hub = Registry(tmp_path / "home")
-    hub.list()
+    hub.catalog.count()
     store = LocalStore(hub.home)
     inside, leave = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(leave[1])  # so that it ends with its parent, should that fail before it kills it
-        with store.transfer() as transfer:
-            from registry.inspection import Question, examine
+        try:
+            os.close(leave[1])  # so that it ends with its parent, should that fail before it kills it
+            with store.transfer() as transfer:
+                from registry.inspection import Question, examine
 
-            transfer.write(examine(weights(3), Question("ddp")).tensors, locate=lambda digests: {})
-            os.write(inside[1], b".")
-            os.read(leave[0], 1)
-        os._exit(0)
+                transfer.write(examine(weights(3), Question("ddp")).tensors, locate=lambda digests: {})
+                os.write(inside[1], b".")
+                os.read(leave[0], 1)
+        finally:
+            os._exit(0)  # never on to the tests that follow
     os.read(inside[0], 1)
     assert hub.gc(grace=timedelta(0)).files == ()
     assert len(list(hub.home.glob("blobs/*/*"))) == 1
