@@ -40,6 +40,6 @@ class GroupedCommand(TyperCommand):
 
 def _worded(message: str) -> str:
     """Word what the reader of numbers reports."""
-    if least := re.search(r"greater than or equal to (\d+)", message):
+    if least := re.search(r"(?:greater than or equal to |x>=)(\d+)", message):
         return f"give a whole number of at least {least[1]}"
     return "give a whole number, such as 4" if "valid integer" in message else message
