@@ -73,7 +73,9 @@ FULL = _scale({"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 10
 """1.3 GB, 100 MB, 10,000 tensors."""
 QUICK = _scale({"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=3)
 """120 MB, 100 MB, 1,000 tensors, 10,000 versions; three rounds say whether something is far off, and no more."""
-TOY = _scale({"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3)
+TOY = _scale(
+    {"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3, pairs=1
+)
 """Only to see that the programs run."""
 
 
