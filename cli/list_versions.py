@@ -8,7 +8,7 @@ import typer
 
 from . import completion, options
 from .models import models_table
-from .rendering import ago, beside, count, entry_document, figures, pairs, print_json, say, size, table, warn
+from .rendering import ago, beside, count, entry_document, figures, print_json, say, size, table, warn, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _table(entries: Sequence[Entry]) -> None:
             ago(entry.created_at),
             ",".join(entry.aliases),
             figures(entry.metrics),
-            pairs(entry.tags),
+            words(entry.tags),
             beside(entry),
         )
         for entry in entries

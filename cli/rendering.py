@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.errors.root import few as few, shown as shown, size as size
+from registry.notebook import figures as figures, words as words
 from registry.tensors.arguments import Arguments
 
 from . import layout
@@ -181,16 +182,6 @@ def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
     counted = [f"{name} {value}" for name, value in (("epoch", entry.epoch), ("step", entry.step)) if value is not None]
     kinds = [part for kind in entry.attachments for part in ((parts or (kind,)) if kind == "training" else (kind,))]
     return ", ".join([*counted, *kinds])
-
-
-def pairs(tags: Mapping[str, str]) -> str:
-    """Word tags: ``task=seg data=v2``."""
-    return " ".join(f"{key}={value}" for key, value in tags.items())
-
-
-def figures(metrics: Any) -> str:
-    """Word metrics: ``acc=0.92 loss=0.3``."""
-    return " ".join(f"{key}={figure(value)}" for key, value in metrics.items())
 
 
 def figure(value: Any) -> str:

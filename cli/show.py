@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import options
-from .rendering import beside, decision, entry_document, figures, local, pairs, print_json, say, size
+from .rendering import beside, decision, entry_document, figures, local, print_json, say, size, words
 
 if TYPE_CHECKING:
     from registry.catalog.entry import Entry
@@ -29,7 +29,7 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "former names": ", ".join(entry.former_names),
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
-        "tags": pairs(entry.tags),
+        "tags": words(entry.tags),
         "beside": beside(entry, _training(registry, entry)),
         "class": _construction(entry),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import options
-from .rendering import entry_document, pairs, print_json, say
+from .rendering import entry_document, print_json, say, words
 
 
 def tag(
@@ -31,4 +31,4 @@ def tag(
         return
     for notice in entry.notices:
         say(notice)
-    say(f"{entry.ref} has the tags {pairs(entry.tags)}" if entry.tags else f"{entry.ref} has no tags")
+    say(f"{entry.ref} has the tags {words(entry.tags)}" if entry.tags else f"{entry.ref} has no tags")

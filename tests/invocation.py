@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import pty
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from registry.cli import main
@@ -42,3 +47,20 @@ def run(*arguments: object, home: Path, expect: int | None = 0) -> Said:
             code = end.code or 0
     assert expect is None or code == expect, out.getvalue() + err.getvalue()
     return Said(out.getvalue(), err.getvalue(), code)
+
+
+def on_a_terminal(command: Sequence[str], *streams: str, **options: Any) -> str:
+    """Return what a process draws that has a terminal in the place of its ``stdout``, its ``stderr``, or both."""
+    ours, theirs = pty.openpty()
+    given: dict[str, Any] = {**options, **dict.fromkeys(streams, theirs)}
+    process = subprocess.Popen(command, **given)
+    os.close(theirs)
+    parts = []
+    try:
+        while part := os.read(ours, 4096):
+            parts.append(part)
+    except OSError:  # Linux says so when the other side is closed.
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return b"".join(parts).decode()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
+import invocation as terminal
 import pytest
 import torch
 from deliberate import wrong
@@ -67,23 +66,9 @@ def stocked(home: Path) -> Path:
 
 def on_a_terminal(*arguments: str, columns: int = 80, **environment: str) -> list[str]:
     """Return the lines that a command prints on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **environment},
-    )
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 4096):
-            parts.append(part)
-    except OSError:  # Linux says so when the other side is closed.
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    return b"".join(parts).decode().replace("\r\n", "\n").splitlines()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **environment}
+    drawn = terminal.on_a_terminal([*COMMAND, *arguments], "stdout", "stderr", env=environment)
+    return drawn.replace("\r\n", "\n").splitlines()
 
 
 def bare(line: str) -> str:

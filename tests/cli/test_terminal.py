@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from invocation import COMMAND, run
+from invocation import COMMAND, on_a_terminal, run
 
 from registry import Registry
 
@@ -110,18 +109,7 @@ with progress_bar({doing!r}) as progress:
 
 def drawn(doing: str) -> str:
     """Return what a bar draws on a terminal."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", BAR.format(doing=doing)], stderr=theirs)
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 4096):
-            parts.append(part)
-    except OSError:  # Linux says so when the other side is closed.
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    return b"".join(parts).decode()
+    return on_a_terminal([sys.executable, "-c", BAR.format(doing=doing)], "stderr")
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_acts_out_no_file_name() -> None:
