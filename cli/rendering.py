@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -18,6 +17,7 @@ from registry.notebook import figures as figures, words as words
 from registry.tensors.arguments import Arguments
 
 from . import layout
+from .document import write
 
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
@@ -45,8 +45,8 @@ def warn(text: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document: ASCII, so that no terminal acts on what is in it."""
-    print(json.dumps(_plain(document), indent=2, allow_nan=False))
+    """Print the one JSON document of a command."""
+    write(_plain(document))
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:

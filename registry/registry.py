@@ -19,9 +19,10 @@ from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
 from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
-from registry.errors.catalog import CannotRollBack
+from registry.errors.catalog import CannotRollBack, NameIsNoVersion
 from registry.home.arguments import checked, widely
-from registry.home.home import Home, LoadVerify, home_folder
+from registry.home.home import Home, LoadVerify
+from registry.home.place import HomePlace, home_place
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -106,7 +107,9 @@ TIMEOUT = timedelta(minutes=10)
 
 
 class Registry:
-    """A registry in one folder, created on first use. Its methods are the verbs.
+    """A registry in one folder. Its methods are the verbs.
+
+    The first version that is stored creates it. Until then, every verb that reads raises ``NoRegistry``.
 
     Args:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
@@ -118,7 +121,8 @@ class Registry:
     def __init__(
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
-        self._home = Home(home_folder(home), notify)
+        place = home_place(home)
+        self._home = Home(place.folder, notify, place.source)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -130,7 +134,11 @@ class Registry:
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the versions."""
+        """What is known of the versions.
+
+        Raises:
+            NoRegistry: there is none.
+        """
         return self._home.database
 
     @property
@@ -515,7 +523,6 @@ class Registry:
         Raises:
             RegistryError: there is no such name, or the text is too long.
         """
-        self._home.require(name)
         if text is not None:
             self.catalog.set_card(name, text)
         return self.catalog.card(name)
@@ -545,8 +552,6 @@ class Registry:
         """
         asked = parse_query(query or "")
         now = asked if asked.name is None else asked.of(self._home.current(asked.name))
-        if after is None and self._home.is_vacant:
-            return Page(())
         return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
@@ -559,10 +564,6 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
-        if name is not None and "*" not in name:
-            self._home.require(name)
-        if self._home.is_vacant:
-            return ()
         return self.catalog.models(name)
 
     @checked
@@ -589,7 +590,7 @@ class Registry:
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
-        return () if verb is None and self._home.is_vacant else self.catalog.events(name, limit, only)
+        return self.catalog.events(name, limit, only)
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -767,7 +768,6 @@ class Registry:
         Raises:
             RegistryError: there is no such model, or it cannot be called so.
         """
-        self._home.require(old)
         return self.catalog.rename(old, new)
 
     @checked
@@ -781,22 +781,35 @@ class Registry:
         self.catalog.drop_alias(current, alias)
 
     @checked
-    def rm(self, ref: str | Entry | Several, *, force: bool = False) -> Removed:
+    def rm(self, ref: str | Entry | Several, *, force: bool = False, all_versions: bool = False) -> Removed:
         """Put versions into the trash, all or none, from where ``restore`` takes them back until ``gc`` empties it.
 
         Args:
             ref: one reference, or several.
-            force: also if aliases point there, which are dropped, or if it is the base of adapters that stay.
+            force: also if aliases point there, which are dropped until a ``restore``, or if it is the base of adapters
+                that stay.
+            all_versions: the references are names of models, of which every version goes.
 
         Returns:
-            The entries, and how many bytes a ``gc`` frees that empties the trash of them.
+            The entries, whose ``notices`` say which aliases were dropped, and how many bytes a ``gc`` frees that
+            empties the trash of them.
 
         Raises:
+            NameIsNoVersion: a bare name was given without ``all_versions``, or something else with it.
             RegistryError: one of them is not there, or is needed; nothing was removed.
         """
-        entries = self._each(ref)
-        nbytes = self.catalog.trash(*entries, force=force)
-        return Removed(tuple(self.catalog.resolve(entry.ref, trashed=True) for entry in entries), nbytes)
+        given = (str(ref),) if isinstance(ref, str | Entry) else tuple(map(str, ref))
+        for each in given:
+            if (parse(each).is_name and ":" not in each) != all_versions:
+                raise NameIsNoVersion(each, all_versions)
+        entries = tuple(each for name in given for each in self._live(name)) if all_versions else self._each(given)
+        trashed = self.catalog.trash(*entries, force=force)
+        gone = [self.catalog.resolve(entry.ref, trashed=True) for entry in entries]
+        dropped = [[f"{entry.name}:{alias} was dropped" for alias in trashed.aliases[entry.ref]] for entry in gone]
+        return Removed(
+            tuple(replace(entry, notices=(*entry.notices, *said)) for entry, said in zip(gone, dropped, strict=True)),
+            trashed.nbytes,
+        )
 
     @overload
     def restore(self, ref: str | Entry) -> Entry: ...
@@ -808,12 +821,13 @@ class Registry:
     def restore(self, ref: str | Entry | Several) -> Entry | tuple[Entry, ...]:
         """Take versions out of the trash, all or none, and return the entry of one reference, or those of several.
 
+        The aliases that ``rm`` dropped point to them again, but for those that point elsewhere by now; ``notices`` say
+        which.
+
         Raises:
             RegistryError: one of them is not there, or was collected; nothing was restored.
         """
-        entries = self._each(ref, trashed=True)
-        self.catalog.restore(*entries)
-        found = tuple(self.catalog.resolve(entry.ref) for entry in entries)
+        found = self.catalog.restore(*self._each(ref, trashed=True))
         return found[0] if isinstance(ref, str | Entry) else found
 
     @checked
@@ -883,8 +897,6 @@ class Registry:
         Raises:
             RegistryError: the home cannot be written.
         """
-        if self._home.is_vacant:
-            return Collected((), (), 0, dry_run)
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
@@ -911,15 +923,11 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited
+        from registry.upkeep.audit import audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         asked = None if ref is None else str(ref)
-        if asked is not None:
-            self._home.require(parse(asked).name)
-        elif self._home.is_vacant:
-            return AuditReport((), 0, 0, 0)
         report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
@@ -932,6 +940,10 @@ class Registry:
         found = (self._home.resolve(str(ref), trashed=trashed) for ref in given)
         return tuple({entry.identity: entry for entry in found}.values())
 
+    def _live(self, name: str) -> tuple[Entry, ...]:
+        """Return the versions of a model, of which there is one."""
+        return self.catalog.entries(self._home.current(name)) or (self._home.resolve(name),)
+
     @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
@@ -941,10 +953,10 @@ class Registry:
 
 
 @cache
-def _registry_at(home: Path) -> Registry:
+def _registry_at(home: HomePlace) -> Registry:
     return Registry(home)
 
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(home_folder())
+    return _registry_at(home_place())

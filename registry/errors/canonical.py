@@ -79,7 +79,10 @@ class NoTensors(RegistryError):
     """There is nothing to store."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"{source} is empty: no tensors are in its state dict, so there is nothing to store")
+        super().__init__(
+            f"{source} is empty: its state dict has no tensors, so there is nothing to store; save it "
+            "from the model that was trained"
+        )
 
 
 class ClassMismatch(RegistryError):
@@ -120,7 +123,7 @@ class ShapesDiffer(RegistryError):
         more = f", and {len(differences) - 1} more shapes differ" if len(differences) > 1 else ""
         super().__init__(
             f"{source} does not fit {target}: '{name}' has shape {tuple(got)} in the file and {tuple(want)} in the "
-            f"class{more}; check the constructor arguments"
+            f"class{more}; check the constructor arguments (--init, init=)"
         )
         self.differences = tuple(differences)
 

@@ -13,7 +13,7 @@ class NoSuchCheckpoint(RegistryError):
     """The path leads nowhere."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"no such file: {source} does not exist; check the path")
+        super().__init__(f"no such file: {source}; check the path")
 
 
 class UnopenableCheckpoint(RegistryError):
@@ -47,7 +47,9 @@ class OversizedCheckpoint(RegistryError):
     """What the file claims to hold is out of proportion to its bytes."""
 
     def __init__(self, source: str, reason: str) -> None:
-        super().__init__(f"{source} is refused: {reason}; no model is saved like this")
+        super().__init__(
+            f"{source} is refused: {reason}, which no training writes; save model.state_dict() again where it is from"
+        )
 
 
 class EmptyCheckpoint(RegistryError):

@@ -128,4 +128,5 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     if may_be_new(name):
         return name
     # A model that was named before this rule keeps its name.
-    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)
+    is_known = home.is_made and home.catalog.knows(check_model_name(name))
+    return name if is_known else check_new_model_name(name)

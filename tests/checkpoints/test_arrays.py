@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from contents import is_empty
 from deliberate import wrong
 from written import saved
 
@@ -51,7 +52,7 @@ def test_a_set_of_arrays_that_bears_more_is_offered(
 ) -> None:
     with pytest.raises(errors.SeveralWeightSets, match=rf"'{named}[^']*' \(\d+ arrays? of numpy\)") as refused:
         hub.push(form(contents, tmp_path), "net")
-    assert hub.list() == ()
+    assert is_empty(hub)
     assert named in "".join(refused.value.counts)
 
 

@@ -18,6 +18,7 @@ from homes import AT_ONCE, check_collected, check_weights, check_whole, push, we
 from registry import Registry
 from registry.blobs import writer
 from registry.blobs.backends.local import LocalStore
+from registry.catalog.catalog import Catalog
 from registry.errors import FormerName, PurgedVersion, RegistryError, TrashedVersion
 
 PUSHERS = 8
@@ -226,7 +227,7 @@ def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:
             lambda: Registry(hub.home).gc(grace=AT_ONCE),
         )
         check_whole(hub)
-        hub.rm("net")
+        hub.rm("net:latest")
 
 
 def test_what_is_pushed_while_a_collection_deletes_stays(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_the_first_record_of_a_push_is_no_leftover(tmp_path: Path, monkeypatch: 
 def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Path) -> None:
     """And a killed one does not, even before its parent has waited for it."""
     hub = Registry(tmp_path / "home")
-    hub.catalog.count()
+    Catalog(hub.home).close()
     store = LocalStore(hub.home)
     inside, leave = os.pipe(), os.pipe()
     child = os.fork()

@@ -169,7 +169,7 @@ def test_removing_a_version_does_not_hurt_who_uses_it(hub: registry.Registry, tm
     hub.push(PointNet(), "net", model="nets:PointNet")
     model = hub.load("net")
     before = snapshot(model)
-    hub.rm("net")
+    hub.rm("net:latest")
     hub.gc(grace=timedelta(0))
     assert not list((hub.home / "blobs").rglob("*.safetensors"))
     assert unchanged(model, before)
