@@ -186,7 +186,9 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
         try:
             metrics[key] = float(value)
         except ValueError as error:
-            raise typer.BadParameter(f"--metric {key}: '{value}' is not a valid number") from error
+            raise typer.BadParameter(
+                f"--metric {key}: '{value}' is not a valid number; write for example {key}=0.92"
+            ) from error
     return metrics
 
 
@@ -235,7 +237,7 @@ def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, s
     for item in given:
         key, separator, value = item.partition("=")
         if not separator or not key:
-            raise typer.BadParameter(f"{option} '{item}' is not of the form {example}")
+            raise typer.BadParameter(f"{option} '{item}' is not of the form K=V; write for example {example}")
         pairs.append((key.strip(), value))
     return pairs
 

@@ -15,6 +15,7 @@ from registry.catalog.listing import read
 from registry.catalog.moves import end_of, moves
 from registry.errors.catalog import (
     AmbiguousDigest,
+    FileAsReference,
     NoLiveVersion,
     NothingThatDay,
     PurgedVersion,
@@ -22,7 +23,7 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.reference import Reference, with_colon
+from registry.reference import Reference, is_named_like_a_file, with_colon
 
 
 def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
@@ -88,6 +89,8 @@ def refuse_unknown(database: Connection | Database, name: str) -> NoReturn:
     known = [str(row.name) for row in database.rows(statements.MODEL_NAMES)]
     # The name without its namespace is what one remembers.
     spellings = {**{each.rpartition("/")[2]: each for each in known}, **{each: each for each in known}}
+    if is_named_like_a_file(name) and name not in known:
+        raise FileAsReference(name, database.place)
     near = [spellings[spelling] for spelling in get_close_matches(name, spellings, n=3)]
     model, _, word = name.rpartition("/")
     if model in known:

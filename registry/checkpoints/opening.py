@@ -138,7 +138,7 @@ def _unknown(head: bytes, source: str) -> NotACheckpoint:
             "unpack it, or load it with torch.load and save its state dict again",
         )
     if not head.strip(b"\0"):
-        what = "not a valid file, it begins with nothing but zeros"
+        what = "nothing but zeros, as far as it was looked at"
         return NotACheckpoint(source, what, "copy or save it again", False)
     if head.lstrip()[:1] == b"<":
         return NotACheckpoint(source, "a web page or XML", "download the file itself, perhaps after logging in")
@@ -152,7 +152,7 @@ def _unknown(head: bytes, source: str) -> NotACheckpoint:
     if _ONNX.match(head) or b"onnx" in head[:64].lower():
         return NotACheckpoint(source, "an ONNX model", "give the PyTorch checkpoint that it was made from")
     if _is_text(head):
-        return NotACheckpoint(source, "a text file, not a valid checkpoint", _READABLE)
+        return NotACheckpoint(source, "a text file", _READABLE)
     return NotACheckpoint(source, "of no format that is known, or its beginning is damaged", _READABLE, False)
 
 

@@ -164,6 +164,17 @@ class UnknownModel(RegistryError):
         super().__init__(f"there is no model '{name}'{where}; {hint}")
 
 
+class FileAsReference(UnknownModel):
+    """No model has that name, which is that of a file."""
+
+    def __init__(self, name: str, home: str) -> None:
+        RegistryError.__init__(
+            self,
+            f"there is no model '{name}' in {home}; a file is pushed first (`registry push {name}`), or compared as "
+            f"./{name} with `registry check`",
+        )
+
+
 class UnknownVersion(RegistryError):
     """The model has no such version, alias or digest."""
 

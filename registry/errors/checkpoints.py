@@ -20,7 +20,7 @@ class UnopenableCheckpoint(RegistryError):
     """The operating system refuses to open or read the path."""
 
     def __init__(self, source: str, reason: str) -> None:
-        super().__init__(f"{source} cannot be opened: {reason}")
+        super().__init__(f"{source} cannot be opened: {reason}; check the path and its permissions")
 
 
 class NotACheckpoint(RegistryError):
@@ -156,10 +156,10 @@ class UnknownFolder(RegistryError):
     """A folder is no checkpoint of a known kind."""
 
     def __init__(self, source: str, files: Sequence[str]) -> None:
-        choice = f"; give one of its files: {some(files)}" if files else ""
+        choice = f"give one of its files: {some(files)}" if files else "give the file or folder that has the weights"
         super().__init__(
-            f"{source} is a folder and not a checkpoint that is known: it has no index of shards, no .metadata of "
-            f"torch.distributed.checkpoint and no 'latest' of DeepSpeed{choice}"
+            f"{source} is a folder, and not a checkpoint of a known kind: it has no index of shards, no .metadata of "
+            f"torch.distributed.checkpoint and no 'latest' of DeepSpeed; {choice}"
         )
 
 

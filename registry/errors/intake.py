@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from registry.errors.canonical import some
+from registry.errors.catalog import quoted
 from registry.errors.root import RegistryError
 
 _MOST_SETS, _LONGEST = 20, 200
@@ -43,7 +44,7 @@ class UnknownWeightSet(RegistryError):
         if several:
             super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
         else:
-            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}")
+            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}: give one of these")
 
 
 class SecondFile(RegistryError):
@@ -53,6 +54,13 @@ class SecondFile(RegistryError):
         super().__init__(
             f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
         )
+
+
+class NotDownloaded(RegistryError):
+    """A URL was given where a file is read."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"{quoted(given)} is a URL, and only files are read; download it, then give the file")
 
 
 class NameNeeded(RegistryError):

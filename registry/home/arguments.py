@@ -190,6 +190,8 @@ OF_VERB: Mapping[tuple[str, str], Callable[[Any], Any]] = {
 ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "alias": ("aliases", "give aliases='best'"),
     "dtype": ("cast", "give cast=torch.bfloat16"),
+    "from_ddp": ("from_", "give from_='ddp'"),
+    "from_single": ("from_", "give from_='single'"),
     "map_location": ("device", "give device='cuda:0'"),
     "metadata": ("metrics", "give metrics={'acc': 0.92}, note='...' and aliases=['best']"),
     "metric": ("query", "it is a part of the query: list('pointnet acc>=0.9')"),

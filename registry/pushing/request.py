@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
@@ -124,7 +125,9 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     if name is None:
         if not isinstance(source, (str, os.PathLike)):
             raise NameNeeded("an object in memory")
-        name = file_stem(source)
+        # '.' and '..' have no name of their own.
+        is_named = Path(source).name not in ("", "..")
+        name = file_stem(source if is_named else Path(source).resolve())
     if may_be_new(name):
         return name
     # A model that was named before this rule keeps its name.

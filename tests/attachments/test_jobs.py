@@ -170,8 +170,7 @@ def test_a_rank_that_dies_makes_the_others_raise_within_the_limit(hub: registry.
         process.join(60)
         assert not process.is_alive()
     assert int((tmp_path / "said").read_text().split()[0]) <= 30
-    assert is_empty(hub)
-    assert hub.audit().is_clean
+    assert not hub.home.exists()
 
 
 def load_shards(rank: int, ref: str) -> None:

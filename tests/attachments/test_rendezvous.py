@@ -141,7 +141,7 @@ def push_later_what_fails(rank: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("work", "error"), [(push_what_diverged, "InvalidMetric"), (push_later_what_fails, "UnknownModel")]
+    ("work", "error"), [(push_what_diverged, "InvalidMetric"), (push_later_what_fails, "NoRegistry")]
 )
 def test_what_fails_on_the_writer_is_told_to_all(work: Work, error: str, ranks: Ranks, hub: registry.Registry) -> None:
     told = ranks.run(said, work)

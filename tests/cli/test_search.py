@@ -78,7 +78,8 @@ def test_models_are_listed(stocked: Path) -> None:
     ("words", "says"),
     [
         (["pointnet", "acc>>1"], "cannot be read at character 13, '>>1': '>>' is not a comparison"),
-        (["klass:Net"], "there is no field 'klass'; the fields are class"),
+        (["klass:Net"], "there is no field 'klass'; did you mean class:Net?"),
+        (["net:v1"], "`registry show net:v1`; the fields are class"),
         (["pointnet:v3"], "`registry show pointnet:v3`"),
         (["pointnett"], "did you mean pointnet?"),
         (["--after", "nonsense"], "page token cannot be used"),
