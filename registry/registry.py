@@ -291,7 +291,7 @@ class Registry:
 
         Args:
             name: of the one model that everything becomes; otherwise each model gets a name of its own.
-            dry_run: only say what would come of it.
+            dry_run: report what would come of it, and push nothing.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -539,7 +539,7 @@ class Registry:
         Args:
             query: what all of them have; by default all versions.
             trashed: those in the trash instead.
-            limit: at most so many.
+            limit: at most this many.
             after: the ``next`` of the page before, to continue after it.
 
         Returns:
@@ -586,7 +586,7 @@ class Registry:
             before: only until the beginning of this day, or until this moment.
 
         Raises:
-            RegistryError: there is no such name or verb, or what is given is no time.
+            RegistryError: there is no such name or verb, or what is given is not a time.
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
@@ -671,7 +671,7 @@ class Registry:
             name: the model's name there, instead of its own.
             update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
             without_base: leave out the versions whose weights these are adapters of.
-            dry_run: only say what would be copied.
+            dry_run: report what would be copied, and copy nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -699,7 +699,7 @@ class Registry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
         Raises:
-            RegistryError: there is no such version, or the alias is no legal one.
+            RegistryError: there is no such version, or the alias is not a legal one.
         """
         entry = self.get(ref)
         self.catalog.set_alias(entry, alias)
@@ -849,14 +849,14 @@ class Registry:
 
         Args:
             name: the model's.
-            keep_last: the newest so many.
+            keep_last: this many of the newest.
             keep_best: the best by a metric: ``"acc:3"`` for the three highest, ``"loss:3:min"`` for the three lowest.
                 The direction is never read out of the metric's name.
             keep_aliased: those that an alias points to, and as the only rule nothing else.
             keep_tags: those with a tag: ``"release"``, or ``"task=seg"``.
             keep_within: those that were pushed in the last ``"30d"`` (``s``, ``m``, ``h``, ``d``, ``w``); or a
                 ``timedelta``, or a number of seconds.
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
 
         Returns:
             The report: what stays and why, what goes, and how many bytes ``gc`` frees then.
@@ -891,7 +891,7 @@ class Registry:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -916,7 +916,7 @@ class Registry:
             ref: only this version, or all versions of this name; by default everything.
             classes: also import and build the classes, under the rule of trust, and compare names, shapes and dtypes.
             run: also run every example, under the same rule, and compare what the models compute with what they did.
-            repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
+            repair: restore what another stored copy or a source has, and quarantine the other damaged files.
             sources: files that were pushed once.
             progress: called with (bytes done, bytes in all).
 
@@ -946,7 +946,7 @@ class Registry:
 
     @checked
     def doctor(self) -> tuple[Finding, ...]:
-        """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
+        """Check the file system, database, versions and leftovers of the registry, and return each with a fix."""
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)

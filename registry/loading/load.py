@@ -303,7 +303,7 @@ def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tupl
     if not changed:
         return correction, ()
     first, new = next(iter(changed.items()))
-    notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
+    notice = f"{len(changed)} names corrected by the class, which contradicts the stored reading: {first} is {new}"
     return correction, (notice,)
 
 

@@ -241,6 +241,13 @@ def test_a_blob_that_may_not_be_read_is_reported_so(folder: Path, home: Path) ->
 
 
 @as_root
+def test_an_export_to_where_one_may_not_write_does_not_ask_for_space(folder: Path, home: Path) -> None:
+    (folder / "closed").mkdir()
+    sentence = refused(home, "export", "net", str(folder / "closed" / "out.pth"), before=become_nobody)
+    assert sentence.endswith("Permission denied; choose another folder")
+
+
+@as_root
 def test_a_file_in_a_folder_that_may_not_be_listed_is_pushed(folder: Path) -> None:
     """By its name it could be a part beside others, which nobody can see."""
     inner = folder / "inner"

@@ -116,7 +116,7 @@ class _Directory:
         def read() -> FileTensor:
             tensor = read_torch_zip(content, self._source)
             if not isinstance(tensor, FileTensor):
-                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is no tensor")
+                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is not a tensor")
             return tensor
 
         return Chunk(offsets, sizes, read)
@@ -133,7 +133,7 @@ class _Directory:
             raise OversizedCheckpoint(self._source, f"'{name[:60]}' is compressed ({str(kinds)[:40]})")
         file, offset, length = place.get("relative_path"), place.get("offset"), place.get("length")
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
-            raise _Faulty(f"a piece of '{name[:60]}' lies in {str(file)[:60]!r}, which is no file beside it")
+            raise _Faulty(f"a piece of '{name[:60]}' lies in {str(file)[:60]!r}, which is not a file beside it")
         content = self._file(file)
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(content):
             raise _Faulty(f"a piece of '{name[:60]}' lies beyond the end of {file}")
