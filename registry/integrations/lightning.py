@@ -27,8 +27,9 @@ STATE = "lightning"
 class RegistryCheckpoint(Checkpoint):
     """Pushes the LightningModule at the end of training epochs, after the validation that belongs to them.
 
-    Its class is the LightningModule's, its constructor arguments are what ``save_hyperparameters`` kept, and the wrapper of
-    the strategy (DDP, FSDP) is known from the objects. As a ``Checkpoint`` it takes the place of Lightning's own.
+    Its class is the LightningModule's, its constructor arguments are what ``save_hyperparameters`` kept, and the
+    wrapper of the strategy (DDP, FSDP) is known from the objects. As a ``Checkpoint`` it takes the place of Lightning's
+    own.
 
     Args:
         name: the model's name in the registry.

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from invocation import run
-from torch import nn
 
 from registry import Registry
 from registry.errors import RegistryError
@@ -166,22 +165,24 @@ def test_a_mistake_ends_in_one_sentence_with_the_next_step(mistake: Mistake, ins
     assert Registry(inside / "home").list() == before
 
 
-Act = Callable[[Registry, nn.Module], object]
+Act = Callable[[Any, Any], object]
+"""What is done with a registry and a live model."""
+
 IN_PYTHON: dict[str, tuple[Act, str]] = {
-    "strict=False": (lambda hub, net: hub.load("pointnet", **{"strict": False}), "allow_missing=['head.*']"),
-    "map_location": (lambda hub, net: hub.load("pointnet", **{"map_location": "cpu"}), "device='cuda:0'"),
-    "a version by itself": (lambda hub, net: hub.load("pointnet", **{"version": 1}), "'pointnet:v3'"),
-    "alias for aliases": (lambda hub, net: hub.push(net, "x", **{"alias": "best"}), "aliases='best'"),
-    "from_ddp for from_": (lambda hub, net: hub.push(net, "x", **{"from_ddp": True}), "from_='ddp'"),
-    "tags in a list": (lambda hub, net: hub.push(net, "x", tags=["seg"]), "{'task': 'seg'}"),  # type: ignore[arg-type]
-    "a metric without its name": (lambda hub, net: hub.push(net, "x", metrics=0.9), "{'acc': 0.92}"),  # type: ignore[arg-type]
+    "strict=False": (lambda hub, net: hub.load("pointnet", strict=False), "allow_missing=['head.*']"),
+    "map_location": (lambda hub, net: hub.load("pointnet", map_location="cpu"), "device='cuda:0'"),
+    "a version by itself": (lambda hub, net: hub.load("pointnet", version=1), "'pointnet:v3'"),
+    "alias for aliases": (lambda hub, net: hub.push(net, "x", alias="best"), "aliases='best'"),
+    "from_ddp for from_": (lambda hub, net: hub.push(net, "x", from_ddp=True), "from_='ddp'"),
+    "tags in a list": (lambda hub, net: hub.push(net, "x", tags=["seg"]), "{'task': 'seg'}"),
+    "a metric without its name": (lambda hub, net: hub.push(net, "x", metrics=0.9), "{'acc': 0.92}"),
     "no name": (lambda hub, net: hub.push(net), "registry.push(..., 'name')"),
-    "a list of weights": (lambda hub, net: hub.push([1], "x"), "give a path"),  # type: ignore[call-overload]
-    "a tensor": (lambda hub, net: hub.push(torch.ones(1), "x"), "or a state dict"),  # type: ignore[call-overload]
-    "the parameters": (lambda hub, net: hub.push(net.parameters(), "x"), "a torch.nn.Module"),  # type: ignore[call-overload]
-    "the class and not its instance": (lambda hub, net: hub.push(type(net), "x"), "of a class an instance"),  # type: ignore[call-overload]
+    "a list of weights": (lambda hub, net: hub.push([1], "x"), "give a path"),
+    "a tensor": (lambda hub, net: hub.push(torch.ones(1), "x"), "or a state dict"),
+    "the parameters": (lambda hub, net: hub.push(net.parameters(), "x"), "a torch.nn.Module"),
+    "the class and not its instance": (lambda hub, net: hub.push(type(net), "x"), "of a class an instance"),
     "the optimizer's state": (
-        lambda hub, net: hub.push(net, "x", optimizer=torch.optim.Adam(net.parameters()).state_dict()),  # type: ignore[arg-type]
+        lambda hub, net: hub.push(net, "x", optimizer=torch.optim.Adam(net.parameters()).state_dict()),
         "give the optimizer itself",
     ),
     "an optimizer beside a file": (
@@ -192,15 +193,15 @@ IN_PYTHON: dict[str, tuple[Act, str]] = {
         lambda hub, net: hub.push("best.pth", "x", model="beginner:DGCNN", init=Namespace(k=1)),
         "--init emb_dims=...",
     ),
-    "a dict for a model": (lambda hub, net: hub.load("pointnet", model={}), "give an instance"),  # type: ignore[call-overload]
-    "True for patterns": (lambda hub, net: hub.load("pointnet", allow_missing=True), "['head.*']"),  # type: ignore[call-overload]
+    "a dict for a model": (lambda hub, net: hub.load("pointnet", model={}), "give an instance"),
+    "True for patterns": (lambda hub, net: hub.load("pointnet", allow_missing=True), "['head.*']"),
     "a whole dtype": (lambda hub, net: hub.load("pointnet:v1", cast="int64"), "torch.bfloat16"),
     "no process group": (lambda hub, net: hub.load("pointnet:v1", ddp=True), "torchrun"),
     "no state to resume": (
         lambda hub, net: hub.resume("pointnet", net, torch.optim.Adam(net.parameters())),
         "optimizer=optimizer",
     ),
-    "a name in list": (lambda hub, net: hub.list(**{"name": "pointnet"}), "list('pointnet acc>=0.9')"),
+    "a name in list": (lambda hub, net: hub.list(name="pointnet"), "list('pointnet acc>=0.9')"),
     "a bare name in rm": (lambda hub, net: hub.rm("pointnet"), "all_versions=True"),
 }
 
@@ -218,7 +219,7 @@ def test_a_mistake_in_python_ends_in_one_sentence_with_the_next_step(act: Act, w
     assert hub.list() == before
 
 
-def test_what_is_a_mistake_elsewhere_is_taken_here(inside: Path, hub: Registry) -> None:
+def test_what_is_a_mistake_elsewhere_is_taken_here(inside: Path, hub: Any) -> None:
     """A Namespace for the constructor's arguments, a class for its name, a dtype by its name."""
     from importlib import import_module
 
