@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Clues, Form, canonicalize
+from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
 from registry.checkpoints.documents import Documents
@@ -185,7 +186,8 @@ def examine(
         _check_ties(inspection)
     if module is not None:
         inspection = _by_library(inspection, module, question)
-    notes = (*checkpoint.notes, *inspection.recipe.notes)
+    asked = spec.target if spec else "the class" if expectation is not None else None
+    notes = (*checkpoint.notes, *remarks(form, weights.aliases, asked), *inspection.recipe.notes)
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, counters, knows_counter
 from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
@@ -152,8 +153,9 @@ class StoredFile:
                 raise CollidingNames(self.checkpoint.source, in_file[canonical], name, canonical)
             tensors[canonical], in_file[canonical] = source, name
         for dropped, kept in weights.aliases.items():
-            if (source_of := tensors.get(reading.bare(kept))) is not None:
-                tensors.setdefault(reading.bare(dropped), source_of)
+            name, original = reading.bare(dropped), reading.bare(kept)
+            if original in tensors and is_tie(name, original, judge):
+                tensors.setdefault(name, tensors[original])
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
 
         def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
