@@ -50,6 +50,8 @@ class Clues:
     """How to name the class to the user."""
     key: str = ""
     """Where in the file the names stand."""
+    averages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the averages in it, and of the model that these are of, by where they stand."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,8 @@ def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expect
     _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
     worded = " and ".join(f"with `{cut.path}` cut" for cut in reading.cuts) or "as it is"
     fitting = [f"{facts.key}.{path}".lstrip(".") for path in _fitting(names, expectation)]
+    averages = [key.replace("/", ".") for key, inner in facts.averages.items() if not any(unmet(inner, expectation))]
+    fitting += [key for key in averages if key not in fitting]
     return ClassMismatch(source, facts.target, worded, missing, extra, fitting)
 
 

@@ -31,6 +31,11 @@ def match(names: Iterable[str], expectation: Expectation, declared: Sequence[str
     return cuts_of(plan, "class")
 
 
+def fits(names: Iterable[str], expectation: Expectation, declared: Sequence[str] | None = None) -> bool:
+    """Whether there are cuts that make the names those of the class."""
+    return match(names, expectation, declared or ()) is not None
+
+
 def cuts_of(plan: Iterable[tuple[Node, str]], evidence: Evidence) -> tuple[Cut, ...]:
     """Return the cuts at these nodes."""
     return tuple(Cut(node.dotted, wrapper, evidence, node.names) for node, wrapper in plan)

@@ -12,11 +12,13 @@ user's to decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from registry.checkpoints.arrays import array_sets, is_weight
 from registry.checkpoints.assembled import TENSORS
+from registry.checkpoints.averages import averaged, told_of
 from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank, values_in
 from registry.checkpoints.inventory import text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
@@ -83,12 +85,28 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
     foreign = sorted({item.name for item in settled.foreign})
     if foreign:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
-    sets = (*sets, *_arrays(root, found, source))
+    sets = (*_with_averages(sets), *_arrays(root, found, source))
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
     training = _without(root, apart)
     return Checkpoint(source, path, form, sets, training, init, _facts(root), root, notes=tuple(notes))
+
+
+def _with_averages(sets: Sequence[WeightSet]) -> Iterator[WeightSet]:
+    """Yield the sets with the averages that stand in them; last, a set that is a model and its average."""
+    around: list[WeightSet] = []
+    for weights in sets:
+        parts = averaged(weights)
+        if parts is None:
+            yield weights
+        elif parts.own is None:
+            yield from parts.sets
+            around.append(weights)
+        else:
+            yield replace(weights, own=parts.own, note=told_of(parts.sets))
+            yield from parts.sets
+    yield from around
 
 
 def _arrays_note(group: Group) -> str:
