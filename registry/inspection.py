@@ -176,8 +176,8 @@ def examine(
             weights.values.keys(),
             Clues(
                 declared=declared,
-                live=checkpoint.live_wrappers,
-                is_live=module is not None,
+                live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
+                is_live=module is not None or weights.wrappers is not None,
                 metadata=weights.metadata,
                 dropped=weights.aliases,
                 expectation=expectation,
@@ -232,6 +232,8 @@ def choose(checkpoint: Checkpoint, key: str | None, *, has_class: bool = False) 
     sets = checkpoint.weight_sets
     if key is None and len(whole := [found for found in sets if found.inside is None]) == 1:
         sets = tuple(whole) if has_class or whole[0].own is not None else sets
+    if key is None and sets[0].unasked is not None:
+        raise sets[0].unasked
     if key is not None:
         chosen = sets_called(checkpoint, key)
         if len(chosen) != 1:

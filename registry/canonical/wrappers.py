@@ -74,6 +74,9 @@ WRAPPERS = (
 COMPONENTS = frozenset(row.component for row in WRAPPERS)
 """Every component that some wrapper inserts."""
 
+HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""Components that torch's own hooks take out of a live state dict's names."""
+
 SINGLE = "single"
 """What ``--from`` calls a model that nothing wrapped."""
 

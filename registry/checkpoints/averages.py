@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from registry.checkpoints.groups import AVERAGED
-from registry.checkpoints.weights import WeightSet
+from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import some
 from registry.tensors.source import TensorSource
 
@@ -60,7 +60,23 @@ def averaged(weights: WeightSet) -> Averaged | None:
     return _at_root(weights, top, inside)
 
 
-def told_of(averages: Sequence[WeightSet]) -> str:
+def with_averages(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint that offers the averages in its sets, too; last, a set that is a model and its average."""
+    sets: list[WeightSet] = []
+    around: list[WeightSet] = []
+    for weights in checkpoint.weight_sets:
+        parts = averaged(weights)
+        if parts is None:
+            sets.append(weights)
+        elif parts.own is None:
+            sets += parts.sets
+            around.append(weights)
+        else:
+            sets += [replace(weights, own=parts.own, note=_told(parts.sets)), *parts.sets]
+    return replace(checkpoint, weight_sets=(*sets, *around))
+
+
+def _told(averages: Sequence[WeightSet]) -> str:
     """Return the sentence that names the averages which are stored with the model."""
     keys = [found.key.replace("/", ".") for found in averages]
     noun = "an average" if len(keys) == 1 else "averages"

@@ -36,6 +36,10 @@ class WeightSet:
     """Tensors in it that cannot."""
     inside: str | None = None
     """Of an average in a state dict, and of the model that it is of: where that state dict stands."""
+    wrappers: tuple[Met, ...] | None = None
+    """The wrappers in it, where the types of its objects are known: of a pickled module."""
+    unasked: RegistryError | None = None
+    """Why it is not stored unless it is asked for by name."""
     own: WeightSet | None = None
     """Without the averages that stand among its names, where it has some."""
     note: str = ""
