@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from registry.canonical.form import EXTRA_STATE, Form
 from registry.errors.canonical import some
+from registry.errors.root import few
 
 
 def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Iterator[str]:
@@ -22,11 +23,10 @@ def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Itera
     if beside and target is None:
         noun = "a plain value" if len(beside) == 1 else "plain values"
         yield f"kept beside the tensors as {noun}, which a class may not have: {some(beside)}"
-    if target is None:
-        for dropped, kept in aliases.items():
-            if form.unwrapping.bare(dropped) not in form.restored:
-                yield (
-                    f"its metadata says '{dropped}': '{kept}', which may be a fact, or a name that was left out since "
-                    f"it is tied to '{kept}'; none is added, and a class that ties them has both (--model)"
-                )
-                return
+    told = {old: kept for old, kept in sorted(aliases.items()) if form.unwrapping.bare(old) not in form.restored}
+    if told and target is None:
+        said = few([f"'{dropped}': '{kept}'" for dropped, kept in told.items()], 3)
+        yield (
+            f"its metadata says {said}: facts, or names that were left out because they are tied to others; none is "
+            "added, and a class that ties them has both (--model)"
+        )

@@ -65,8 +65,8 @@ def _note(module: Foreign) -> str:
     ):
         module = inner
     return (
-        f"read from a whole pickled module ({module.name}) without running its code: its parameters and buffers as they "
-        "are registered; what the class adds to its state dict or renames there is not known"
+        f"read from a whole pickled module ({module.name}) without running its code: its parameters and buffers as "
+        "they are registered; what the class adds to its state dict or renames there is not known"
     )
 
 
