@@ -191,7 +191,7 @@ def examine(
         _check_ties(inspection)
     if module is not None:
         inspection = _by_library(inspection, module, question)
-    asked = spec.target if spec else "the class" if expectation is not None else None
+    asked = spec.target if spec else "the class" if expectation is not None or module is not None else None
     notes = (
         *checkpoint.notes,
         *filter(None, [weights.note]),

@@ -21,7 +21,7 @@ class Cut:
     path: str
     """In the names of the file, up to and with the component: ``"module"``, ``"features.module"``."""
     wrapper: str
-    """Name of the wrapper's row in the table: ``"ddp"``; ``"prefix"`` for a container's attribute."""
+    """As in the table: ``"ddp"``, or ``"ddp or dp"`` where only names show it; ``"prefix"``: a container's."""
     evidence: Evidence
     names: int
     """How many names go through it."""

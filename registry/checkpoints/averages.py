@@ -85,13 +85,16 @@ def _told(averages: Sequence[WeightSet]) -> str:
 
 def _at_root(weights: WeightSet, top: str, inside: Tensors) -> Averaged | None:
     """Return the averages that stand under words of their own beside the names of the model: ``ema_conv_weight``."""
+    words = {first: bool(AVERAGED.search(first)) for first in {name.partition(".")[0] for name in inside}}
     groups: dict[str, dict[str, TensorSource]] = {}
-    for name, source in inside.items():
+    for name, source in inside.items() if any(words.values()) or any(map(_AT_ROOT.match, words)) else ():
         first, _, rest = name.partition(".")
-        if rest and AVERAGED.search(first):
+        if rest and words[first]:
             groups.setdefault(f"{first}.", {})[rest] = source
         elif not rest and (word := _AT_ROOT.match(name)):
             groups.setdefault(word[0], {})[name[len(word[0]) :]] = source
+    if not groups:
+        return None
     base = {name: source for name, source in inside.items() if not name.startswith(tuple(groups))}
     found = {}
     for prefix, group in groups.items():
@@ -139,15 +142,22 @@ def _average(weights: WeightSet, key: str, copies: Tensors, base: Tensors, of: s
     rest = [name for name in base if name not in copies]
     note = f"'{key}' has no average of {some(rest)}: what is stored is the model's own" if rest else ""
     tensors = {name: copies.get(name, source) for name, source in base.items()}
-    metadata = _modules(weights.metadata, of)
-    return WeightSet(_place(weights, key), tensors, metadata=metadata, inside=weights.key, note=note)
+    return replace(_part(weights, of), key=_place(weights, key), tensors=tensors, note=note)
 
 
 def _part(weights: WeightSet, path: str) -> WeightSet:
     """Return what stands under a path in a state dict as a set of its own."""
-    tensors, values = _below(weights.tensors, f"{path}."), _below(weights.values, f"{path}.")
-    metadata, place = _modules(weights.metadata, path), _place(weights, path)
-    return WeightSet(place, tensors, values, metadata, fault=weights.fault, inside=weights.key)
+    prefix = f"{path}." if path else ""
+    aliases = _below(weights.aliases, prefix)
+    return WeightSet(
+        _place(weights, path),
+        _below(weights.tensors, prefix),
+        _below(weights.values, prefix),
+        _modules(weights.metadata, path),
+        {dropped: kept[len(prefix) :] for dropped, kept in aliases.items() if kept.startswith(prefix)},
+        fault=weights.fault,
+        inside=weights.key,
+    )
 
 
 def _place(weights: WeightSet, path: str) -> str:
