@@ -18,11 +18,11 @@ def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Itera
     """
     if form.foreign:
         noun = "the plain value" if len(form.foreign) == 1 else "the plain values"
-        yield f"not stored, since {target or 'the class'} has no such name: {noun} {some(form.foreign)}"
+        yield f"not stored: {noun} {some(form.foreign)}, which {target or 'the class'} does not have"
     beside = [name for name in form.values if name.rpartition(".")[2] != EXTRA_STATE]
     if beside and target is None:
         noun = "a plain value" if len(beside) == 1 else "plain values"
-        yield f"kept beside the tensors as {noun}, which a class may not have: {some(beside)}"
+        yield f"kept as {noun} beside the tensors: {some(beside)}; with --model, only what the class has is kept"
     told = {old: kept for old, kept in sorted(aliases.items()) if form.unwrapping.bare(old) not in form.restored}
     if told and target is None:
         said = few([f"'{dropped}': '{kept}'" for dropped, kept in told.items()], 3)

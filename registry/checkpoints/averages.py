@@ -1,6 +1,6 @@
 """Averages of a model that stand among its own names in one state dict, offered as sets of weights of their own.
 
-Pure. Three libraries write three spellings: a second tree of the same names (``ema_model.`` beside ``online_model.``),
+Pure. Libraries write three spellings: a second tree of the same names (``ema_model.`` beside ``online_model.``),
 buffers whose names have lost their dots (``model_ema.layersconvweight``), and flat ones at the root
 (``ema_layers_conv_weight``). An average is known by what it is a copy of: every tensor of it that is no counter has a
 counterpart of the same shape, and they are most of the model. A word for it has to be in its name, since twins may be
@@ -14,14 +14,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from registry.canonical.wrappers import WRAPPERS
 from registry.checkpoints.groups import AVERAGED
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import some
 from registry.tensors.source import TensorSource
 
+AVERAGING = next(row.component for row in WRAPPERS if row.name == "ema")
+"""What the wrappers that average call the model in them."""
+
 _AT_ROOT = re.compile(r"(ema|swa|averaged?|shadow|polyak)_", re.IGNORECASE)
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda name: name,
+    lambda name: f"{AVERAGING}.{name}",
     lambda name: name.replace(".", ""),
     lambda name: name.replace(".", "_"),
 )
@@ -137,8 +142,8 @@ def _elements(tensors: Tensors) -> int:
 
 def _average(weights: WeightSet, key: str, copies: Tensors, base: Tensors, of: str) -> WeightSet:
     """Return an average under the names of its model; what was not averaged, as its buffers, is the model's own."""
-    if all(f"{key}.{name}" in weights.tensors for name in copies):
-        return _part(weights, key)
+    if any(all(f"{path}.{name}" in weights.tensors for name in copies) for path in (key, f"{key}.{AVERAGING}")):
+        return _part(weights, key)  # a whole model, or one in the wrapper that averages
     rest = [name for name in base if name not in copies]
     note = f"'{key}' has no average of {some(rest)}: what is stored is the model's own" if rest else ""
     tensors = {name: copies.get(name, source) for name, source in base.items()}

@@ -20,8 +20,9 @@ from registry.checkpoints.weights import WeightSet
 from registry.errors.checkpoints import PickledModule
 from registry.tensors.foreign import Foreign
 
-MOST_MODULES = 1_000_000
-"""Modules of one model; a pickle may refer to one object many times over."""
+MOST_MODULES = 200_000
+MOST_CHARACTERS = 1 << 26
+"""Modules of one model, and characters of its names; a pickle may refer to one object many times over."""
 
 _ROWS = {kind: row for row in WRAPPERS for kind in row.types}
 
@@ -33,7 +34,7 @@ class _Unreadable(Exception):
 def module_sets(root: Any, source: str) -> tuple[WeightSet, ...]:
     """Return the weights of the pickled modules in a value, which are taken only where they are asked for by name.
 
-    There are none where something in a module is not what torch itself writes there.
+    There are none of one in which something is not what torch itself writes there.
     """
     found = []
     for place, item in values_in(root):
@@ -41,7 +42,7 @@ def module_sets(root: Any, source: str) -> tuple[WeightSet, ...]:
             try:
                 found.append((place, item, _read(item)))
             except _Unreadable:
-                return ()
+                continue
     found = [(place, item, parts) for place, item, parts in found if parts.tensors]
     sets = [weight_set(tuple(map(text_of, place)), parts.tensors, source) for place, _, parts in found]
     if not sets:
@@ -77,6 +78,7 @@ class _Parts:
     tensors: dict[str, Any] = field(default_factory=dict)
     wrappers: list[Met] = field(default_factory=list)
     modules: int = 0
+    characters: int = 0
 
 
 def _read(module: Foreign) -> _Parts:
@@ -88,15 +90,17 @@ def _read(module: Foreign) -> _Parts:
     parts = _Parts()
 
     def visit(module: Foreign, path: str, at: str, above: tuple[int, ...]) -> None:
+        registered = dict(_registered(module))
         parts.modules += 1
-        if id(module) in above or parts.modules > MOST_MODULES:
+        parts.characters += sum(len(at) + len(key) for key in ("", *registered))
+        if id(module) in above or parts.modules > MOST_MODULES or parts.characters > MOST_CHARACTERS:
             raise _Unreadable
         inside = (*above, id(module))
         children = {key: part for key, part in _named(module, "_modules").items() if part is not None}
         row = _ROWS.get(module.name)
         wrapped = children.pop(row.component, None) if row is not None else None
         before, met = len(parts.tensors), len(parts.wrappers)
-        parts.tensors.update({at + key: item for key, item in _registered(module)})
+        parts.tensors.update({at + key: item for key, item in registered.items()})
         for key, part in children.items():
             visit(_checked(part), f"{path}{key}.", f"{at}{key}.", inside)
         if row is not None and wrapped is not None:

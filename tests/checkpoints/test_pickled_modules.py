@@ -110,6 +110,23 @@ def test_a_module_that_holds_itself_ends_in_a_sentence(hub: registry.Registry, t
         hub.push(saved(tmp_path / "a.pt", module), "net", weights=".")
 
 
+def test_a_module_of_endless_names_is_refused_in_time(hub: registry.Registry, tmp_path: Path) -> None:
+    module: nn.Module = nn.Linear(1, 1)
+    for _ in range(40):
+        module = nn.ModuleDict({"a" * 100: module, "b" * 100: module})
+    with pytest.raises(errors.RegistryError):
+        hub.push(saved(tmp_path / "a.pt", module), "net", weights=".")
+
+
+def test_one_that_cannot_be_read_hides_no_other(hub: registry.Registry, tmp_path: Path) -> None:
+    odd: Any = nn.Linear(2, 2)
+    odd.__dict__["_modules"] = {"inner": Runs(tmp_path / "ran")}
+    path = saved(tmp_path / "a.pt", {"odd": odd, "net": PointNet()})
+    with pytest.raises(errors.PickledModule, match="--weights net"):
+        hub.push(path, "net")
+    assert hub.push(path, "net", weights="net").tensor_count == len(PointNet().state_dict())
+
+
 def test_a_state_dict_beside_a_module_is_what_is_meant(hub: registry.Registry, tmp_path: Path) -> None:
     entry = hub.push(saved(tmp_path / "a.pt", {"model": Honest(), "weights": PointNet().state_dict()}), "net")
     assert entry.weights_key == "weights" and any("not stored: 'model'" in notice for notice in entry.notices)
