@@ -88,7 +88,8 @@ class Facts:
     """What a version is, but for its name and number."""
 
     wrapper: str = "none"
-    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first."""
+    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first.
+    ``"ddp or dp"`` where only names show it."""
     saved_as: str = "bare"
     """``"wrapped"`` or ``"bare"``: whether the names in the file went through the wrapper."""
     unwrapping: Unwrapping = field(default_factory=Unwrapping, metadata=_AS_UNWRAPPING)

@@ -242,6 +242,7 @@ def _same(
                 or _ties(manifest) != _ties(pushed)
                 or canonical_json(manifest.values) != canonical_json(pushed.values)
                 or not _has_wrapper_values(row, manifest, new, pushed)
+                or (new.facts.unwrapping.single and not Unwrapping.from_json(json.loads(row.unwrapping)).single)
             ):
                 continue
         return HeldVersion(row.id, model_id, new.name, row.number, weights)

@@ -21,6 +21,8 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     names in a state dict. A text that fits nothing from the root may be the last step of one set that was found.
     """
     exact = [found for found in checkpoint.weight_sets if found.key == text]
+    if not exact:  # an average has no place of its own, and is called as any other
+        exact = [f for f in checkpoint.weight_sets if f.inside is not None and f.key.replace("/", ".") == text]
     if exact or checkpoint.contents is None:
         return exact
     contents = checkpoint.contents

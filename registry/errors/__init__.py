@@ -15,6 +15,7 @@ from registry.errors.canonical import (
     ClassMismatch as ClassMismatch,
     CollidingNames as CollidingNames,
     ContradictedTie as ContradictedTie,
+    DeclaredSingle as DeclaredSingle,
     MixedNames as MixedNames,
     NamesTooDeep as NamesTooDeep,
     NoTensors as NoTensors,

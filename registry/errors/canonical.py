@@ -64,14 +64,25 @@ class WrongDeclaration(RegistryError):
         )
 
 
+class DeclaredSingle(RegistryError):
+    """A class has the names of a version without a component that was declared to belong to the model."""
+
+    def __init__(self, ref: str, target: str, path: str) -> None:
+        super().__init__(
+            f"{ref} was pushed as not wrapped (--from-single), so its names keep `{path}`, and {target} has them "
+            f"without it; if a wrapper put `{path}` there, push the file again without --from-single"
+        )
+
+
 class ShardedNames(RegistryError):
     """The tensors are one rank's part of each parameter."""
 
-    def __init__(self, source: str, why: str) -> None:
+    def __init__(self, source: str, why: str, otherwise: str = "") -> None:
         super().__init__(
             f"{source} holds FSDP shards, not whole tensors ({why}), and the other ranks have the rest; save the full "
             "state dict with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
             "options=StateDictOptions(full_state_dict=True)), or push a torch.distributed.checkpoint directory"
+            + otherwise
         )
 
 

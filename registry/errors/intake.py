@@ -173,4 +173,4 @@ def _set(key: str, count: int, around: Sequence[str] | None = None, noun: str = 
     tensors = f"{count} {noun}{'s' * (count != 1)}{' of numpy' * (noun == 'array')}"
     if around is None:
         return f"'{key[:_LONGEST]}' ({tensors})"
-    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"
+    return f"'{key[:_LONGEST]}' (all {tensors}{f', with {some(around)} beside the others' if around else ''})"
