@@ -16,6 +16,9 @@ from registry.canonical.wrappers import WRAPPERS
 from registry.errors.root import RegistryError
 from registry.tensors.wrapper_value import Owner
 
+_MOST_ATTRIBUTES = 8
+"""Attributes of a container that may be the model; the largest, or else each of many would be tried on all names."""
+
 
 def nearest(names: Sequence[str], expectation: Expectation, modules: Collection[str] = ()) -> Unwrapping:
     """Return the cuts under which names are those of a model, or leave the fewest over on both sides.
@@ -50,7 +53,8 @@ def unexpected(
 ) -> list[str]:
     """Return the names in a file that nothing of the class is, and that one of the patterns allows to be left out."""
     reading, known = nearest(names, expectation, modules), expectation.names
-    extra = [name for name in names if name not in owners(reading, [name]) and reading.bare(name) not in known]
+    aside = owners(reading, names)
+    extra = [name for name in names if name not in aside and reading.bare(name) not in known]
     return [n for n in extra if any(fnmatchcase(n, p) or fnmatchcase(reading.bare(n), p) for p in patterns)]
 
 
@@ -66,13 +70,14 @@ def readings(names: Sequence[str], declared: Sequence[str] | None, modules: Coll
         cuts, doubts = assume("", tree, declared, modules)
         if cuts:
             yield Unwrapping(cuts)
-        if inner := [node for node in tree.walk() if node.dotted in doubts]:
+        doubted = set(doubts)
+        if inner := [node for node in tree.walk() if node.dotted in doubted]:
             rows = [next(row for row in WRAPPERS if row.component == node.path[-1]) for node in inner]
             yield Unwrapping((*cuts, *cuts_of(zip(inner, (row.name for row in rows), strict=True), "assumed")))
     yield Unwrapping()
-    for child in tree.children.values():
-        if not child.is_leaf:
-            yield Unwrapping((_attribute(child),))
+    modules_inside = [child for child in tree.children.values() if not child.is_leaf]
+    for child in sorted(modules_inside, key=lambda child: -child.names)[:_MOST_ATTRIBUTES]:
+        yield Unwrapping((_attribute(child),))
 
 
 def _attribute(node: Node) -> Cut:
