@@ -289,8 +289,8 @@ class NoProcessGroup(ParallelError):
 
     def __init__(self, asked: str) -> None:
         super().__init__(
-            f"{asked} needs a process group and none is initialized; call "
-            "torch.distributed.init_process_group(backend='nccl' or 'gloo') on every rank first, or start with torchrun"
+            f"{asked} needs a process group and none is initialized; start with torchrun, and on every rank call "
+            "torch.distributed.init_process_group() first"
         )
 
 

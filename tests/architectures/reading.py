@@ -112,3 +112,10 @@ class OneWay(Two):
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
         return {f"net.{name}": tensor for name, tensor in super().state_dict(*args, **options).items()}
+
+
+class Listed(nn.ModuleList):
+    """A list of layers that computes nothing itself, which FSDP2 refuses to shard."""
+
+    def __init__(self) -> None:
+        super().__init__([nn.Linear(2, 2)])

@@ -166,7 +166,7 @@ def test_old_batch_normalization_without_counters_is_renamed_too(hub: registry.R
     state = {name: t for name, t in earlier(reading.Renamed().state_dict()).items() if "num_batches" not in name}
     hub.push(state, "net")
     model = reading.Renamed()
-    model.norm.num_batches_tracked += 7
+    model.get_buffer("norm.num_batches_tracked").fill_(7)
     report = hub.load("net", model=model, report=True)[1]
     assert report.defaulted == ("norm.num_batches_tracked",) and not model.norm.num_batches_tracked
 

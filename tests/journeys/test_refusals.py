@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +145,15 @@ class Halved(torch.nn.Parameter):
 class Coded(torch.nn.Parameter):
     """Says in an attribute what its numbers mean."""
 
+    scale: float
+
     def __new__(cls, data: torch.Tensor) -> Coded:
-        coded = torch.Tensor._make_subclass(cls, data, False)
+        coded: Any = torch.Tensor._make_subclass(cls, data, False)
         coded.scale = 2.0
-        return coded
+        return coded  # type: ignore[no-any-return]
 
 
-MEANING_MORE = {
+MEANING_MORE: dict[str, Callable[[], Any]] = {
     "a tensor in a dict": lambda: {"weight": torch.ones(3).as_subclass(Own)},
     "a buffer": lambda: holding(torch.ones(3).as_subclass(Own)),
     "a parameter that computes otherwise": lambda: holding(Halved(torch.ones(3))),
@@ -160,8 +163,10 @@ MEANING_MORE = {
 
 def holding(tensor: torch.Tensor) -> torch.nn.Module:
     module = torch.nn.Module()
-    register = module.register_parameter if isinstance(tensor, torch.nn.Parameter) else module.register_buffer
-    register("weight", tensor)
+    if isinstance(tensor, torch.nn.Parameter):
+        module.register_parameter("weight", tensor)
+    else:
+        module.register_buffer("weight", tensor)
     return module
 
 
