@@ -104,6 +104,14 @@ Weights = Annotated[
         help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
     ),
 ]
+AllowUnexpected = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-unexpected",
+        metavar="PATTERN",
+        help="Names to leave out if the class does not have them: 'loss.*'. Needs --model.",
+    ),
+]
 Builder = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import Clues, Form, canonicalize
+from registry.canonical.form import EXTRA_STATE, Clues, Form
 from registry.canonical.match import fits
 from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
@@ -34,6 +34,7 @@ from registry.modules.builders.table import MAIN, NONE, check_builder, library, 
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
 from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, read_init, read_model
+from registry.modules.judging import formed, refused, without_unexpected
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
@@ -61,6 +62,8 @@ class Question:
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
+    allow_unexpected: tuple[str, ...] = ()
+    """Patterns of names that the class may not have, and that are then left out."""
     builds: bool = True
     """Whether the builder of a folder is asked; otherwise it is recorded, and the first load finds out."""
 
@@ -79,6 +82,7 @@ class Question:
         weights: str | None,
         init_from_file: bool = False,
         builder: str | None = None,
+        allow_unexpected: Sequence[str] = (),
     ) -> Question:
         """Read what a verb was called with.
 
@@ -87,7 +91,8 @@ class Question:
             UnknownBuilder: there is no such builder.
         """
         named = check_builder(builder) if builder is not None else None
-        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file, named)
+        made = read_model(model), *read_init(init, init_as)
+        return cls(from_, *made, weights, init_from_file, named, tuple(allow_unexpected))
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,12 @@ class Inspection:
         return dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
 
     @property
+    def extra_states(self) -> dict[str, Any]:
+        """The values that go back into modules, by canonical name."""
+        values = self.form.values.items()
+        return {new: self.weights.values[name] for name, new in values if new.rpartition(".")[2] == EXTRA_STATE}
+
+    @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of canonical names that the class holds as one tensor, or the file as one piece of memory."""
         groups = [set(names) for names in tied({name: source.identity for name, source in self.tensors.items()})]
@@ -169,34 +180,35 @@ def examine(
         weights = weights.own if fits(weights.own.names, expectation, declared) else weights
     if recipe.builder is not None and probe is not None and question.builder != NONE:
         checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
+    weights, told = without_unexpected(checkpoint, weights, expectation, question.allow_unexpected)
+    clues = Clues(
+        declared=declared,
+        live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
+        is_live=module is not None or weights.wrappers is not None,
+        metadata=weights.metadata,
+        dropped=weights.aliases,
+        expectation=expectation,
+        target=spec.target if spec else "the class",
+        key=weights.key,
+        averages={each.key: each.names for each in checkpoint.weight_sets if each.inside == weights.key},
+    )
     with _offering(recipe.offered), _judging(recipe, checkpoint):
-        form = canonicalize(
-            checkpoint.source,
-            {name: tensor.spec for name, tensor in weights.tensors.items()},
-            weights.values.keys(),
-            Clues(
-                declared=declared,
-                live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
-                is_live=module is not None or weights.wrappers is not None,
-                metadata=weights.metadata,
-                dropped=weights.aliases,
-                expectation=expectation,
-                target=spec.target if spec else "the class",
-                key=weights.key,
-                averages={s.key: s.names for s in checkpoint.weight_sets if s.inside == weights.key},
-            ),
-        )
+        form, expectation, read = formed(checkpoint, weights, clues, probe)
     inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (), recipe, documents=documents)
     with _judging(recipe, checkpoint):
         _check_ties(inspection)
     if module is not None:
         inspection = _by_library(inspection, module, question)
+    why = refused(probe, module, inspection.tensors, inspection.extra_states, inspection.ties, form.metadata)
     asked = spec.target if spec else "the class" if expectation is not None or module is not None else None
     notes = (
         *checkpoint.notes,
         *filter(None, [weights.note]),
         *remarks(form, weights.aliases, asked),
         *inspection.recipe.notes,
+        *told,
+        *read,
+        *why,
     )
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 

@@ -182,15 +182,6 @@ def is_named_like_a_file(text: str) -> bool:
     return text.lower().endswith(CHECKPOINT_SUFFIXES)
 
 
-def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
-    """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
-
-    Raises:
-        InvalidModelName, NamedLikeAFile: no new model may be called so; the error proposes a name.
-    """
-    return check_new_model_name(file_stem(path))
-
-
 def file_stem(path: str | os.PathLike[str]) -> str:
     """Return the name of a file or folder without the suffixes that checkpoints have: ``chgnet`` of ``chgnet.pth.tar``.
 

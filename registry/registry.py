@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         init_as: str | None
         init_from_file: bool
         weights: str | None
+        allow_unexpected: Sequence[str]
         world_size: SupportsIndex | None
         metrics: Mapping[str, SupportsFloat] | None
         tags: Mapping[str, str] | None
@@ -100,10 +101,11 @@ if TYPE_CHECKING:
         resident: bool
         progress: Progress | None
         base: str | Entry | None
+        timeout: timedelta | float
 
 
 TIMEOUT = timedelta(minutes=10)
-"""How long the ranks of a job wait for each other in a push."""
+"""How long the ranks of a job wait for each other in a push, and in a load."""
 
 
 class Registry:
@@ -174,6 +176,7 @@ class Registry:
         init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
+        allow_unexpected: Sequence[str] = (),
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -215,6 +218,7 @@ class Registry:
                 writer then chooses what the class is called with.
             weights: which set of weights, where the file holds several: any path in it, such as ``"ema.model"`` or
                 ``"heads.0"``; ``"."`` is all of it.
+            allow_unexpected: patterns (``"loss.*"``) of names that are not stored where the class does not have them.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
             tags: words by name: ``{"task": "seg"}``.
@@ -255,7 +259,7 @@ class Registry:
         request = PushRequest(
             source,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder, allow_unexpected),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -348,6 +352,7 @@ class Registry:
         init_as: str | None = None,
         init_from_file: bool = False,
         weights: str | None = None,
+        allow_unexpected: Sequence[str] = (),
         builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
@@ -358,7 +363,8 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
+        asked = Question.of(from_, model, init, init_as, weights, init_from_file, builder, allow_unexpected)
+        return inspect(source, asked)[0]
 
     @checked
     def check(
@@ -423,6 +429,7 @@ class Registry:
         resident: bool = False,
         progress: Progress | None = None,
         base: str | None = None,
+        timeout: timedelta = TIMEOUT,
         report: bool = False,
     ) -> nn.Module | tuple[nn.Module, LoadReport]:
         """Return a ready model made from a version, or put the version into the caller's model.
@@ -454,6 +461,7 @@ class Registry:
             progress: called with (bytes done, bytes in all) while they are hashed.
             base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
                 that it was pushed with.
+            timeout: how long the ranks wait for each other with ``ddp`` and ``fsdp``; a number is one of seconds.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -478,6 +486,7 @@ class Registry:
             resident=resident,
             progress=progress,
             base=base,
+            seconds=timeout.total_seconds(),
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]

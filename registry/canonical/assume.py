@@ -104,9 +104,8 @@ class _Assumption:
         """
         if node.is_name:
             return None, None
-        for component, child in node.children.items():
-            siblings = [other for other in node.children if other != component]
-            if component not in COMPONENTS or _is_named(child) or any(not node.children[s].is_leaf for s in siblings):
+        for component, child, siblings in node.only_branches():
+            if component not in COMPONENTS or _is_named(child):
                 continue
             row = row_for(component, siblings, self.unmet or self.declared or ())
             if row is not None and not self._refuted(node, component):

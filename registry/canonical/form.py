@@ -94,7 +94,7 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
     if not tensors:
         raise NoTensors(source)
     _refuse_shards(source, tensors, facts)
-    structural = [*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)]
+    structural = dict.fromkeys([*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)])
     cuts, doubts = _decide(source, structural, facts)
     _check_declaration(source, cuts, facts)
     outside = _outside(cuts, values, structural)
@@ -166,7 +166,7 @@ def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expecta
     )
 
 
-def _decide(source: str, names: Sequence[str], facts: Clues) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
+def _decide(source: str, names: Collection[str], facts: Clues) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
     tree = grow(names)
     if facts.expectation is not None:
         cuts = match(names, facts.expectation, facts.declared or ())
@@ -187,14 +187,14 @@ def _live_cuts(tree: Node, live: Iterable[Met]) -> tuple[Cut, ...]:
     return tuple(Cut(path, wrappers[path], "live", nodes[path].names) for path in paths)
 
 
-def _owned(cuts: Sequence[Cut], names: Sequence[str], facts: Clues) -> dict[str, Owner]:
+def _owned(cuts: Sequence[Cut], names: Collection[str], facts: Clues) -> dict[str, Owner]:
     if not facts.is_live:
         return owners_beside(cuts, names)
     met = owners_met(facts.live)
     return {name: met[name] for name in names if name in met}
 
 
-def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expectation: Expectation) -> ClassMismatch:
+def _nearest(source: str, names: Collection[str], tree: Node, facts: Clues, expectation: Expectation) -> ClassMismatch:
     """Return the error for names that no set of cuts leads to the class, with the reading that comes closest."""
     readings = [Unwrapping()]
     with contextlib.suppress(WrongDeclaration):
@@ -212,13 +212,15 @@ def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expect
     return ClassMismatch(source, facts.target, worded, missing, extra, fitting)
 
 
-def _fitting(names: Sequence[str], expectation: Expectation) -> list[str]:
+def _fitting(names: Collection[str], expectation: Expectation) -> list[str]:
     """Return the paths under which the names are those of the class: a file may hold a model and its average as one."""
     by_path: dict[str, list[str]] = {}
     for name in names:
         for position in (index for index, character in enumerate(name) if character == "."):
             by_path.setdefault(name[:position], []).append(name[position + 1 :])
-    return [path for path, inner in by_path.items() if not any(unmet(inner, expectation))]
+    fewest = len(expectation.names - expectation.dispensable)  # else each module is held against the whole class
+    large = {path: inner for path, inner in by_path.items() if len(inner) >= fewest}
+    return [path for path, inner in large.items() if not any(unmet(inner, expectation))]
 
 
 def _check_declaration(source: str, cuts: Iterable[Cut], facts: Clues) -> None:
@@ -286,7 +288,7 @@ def _judge(
 ) -> tuple[str, ...]:
     """Hold the canonical names and shapes against the class; return the counters that an old file may lack."""
     missing, extra = unmet(canonical, expectation)
-    defaulted = [name for name in expectation.defaults if name not in set(canonical)]
+    defaulted = sorted(expectation.defaults.difference(canonical))
     missing += [name for name in defaulted if knows_counter(name, metadata)]
     if missing or extra:
         raise ClassMismatch(source, facts.target, "with the class's cuts", missing, extra)
@@ -297,7 +299,7 @@ def _judge(
     ]
     if differences:
         raise ShapesDiffer(source, facts.target, differences)
-    return tuple(sorted(defaulted))
+    return tuple(defaulted)
 
 
 def canonical_metadata(

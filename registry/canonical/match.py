@@ -80,22 +80,19 @@ class _Matcher:
         for component, child in wanted.children.items():
             if component not in file.children and not self._may_lack(child):
                 return None
-        plan: NodeCuts = ()
+        plan: list[tuple[Node, str]] = []
         for component, child in file.children.items():
             below = self.fit(child, wanted.children[component], at_root=False)
             if below is None:
                 return None
             plan += below
-        return plan
+        return tuple(plan)
 
     def _cut(self, file: Node, wanted: Node, at_root: bool) -> NodeCuts | None:
         if file.is_name:
             return None
         best: NodeCuts | None = None
-        for component, child in file.children.items():
-            siblings = [other for other in file.children if other != component]
-            if any(not file.children[other].is_leaf for other in siblings):
-                continue
+        for component, child, siblings in file.only_branches():
             row = row_for(component, siblings, self._declared)
             if row is None and not (at_root and not siblings):
                 continue

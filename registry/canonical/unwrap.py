@@ -60,6 +60,10 @@ class Unwrapping:
         return frozenset(cut.components for cut in self.cuts)
 
     @cached_property
+    def _outside(self) -> frozenset[str]:
+        return frozenset(self.outside)
+
+    @cached_property
     def _insertions(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
         """Canonical parent to the components that go below it, outermost first."""
         insertions: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -73,13 +77,13 @@ class Unwrapping:
 
     def bare(self, name: str) -> str:
         """Return the canonical form of a name (or module path) in the file."""
-        if name in self.outside or not self.cuts:
+        if not self.cuts or name in self._outside:
             return name
         return ".".join(self._bare(tuple(name.split("."))))
 
     def wrapped(self, name: str) -> str:
         """Return the name in the file of a canonical name (or module path)."""
-        if name in self.outside or not self.cuts:
+        if not self.cuts or name in self._outside:
             return name
         path = tuple(name.split(".")) if name else ()
         wrapped = list(self._insertions.get((), ()))

@@ -117,6 +117,7 @@ from registry.errors.importing import (
     OtherModel as OtherModel,
 )
 from registry.errors.intake import (
+    AllowanceWithoutModel as AllowanceWithoutModel,
     ChangedCheckpoint as ChangedCheckpoint,
     InitForInstance as InitForInstance,
     InitInFile as InitInFile,

@@ -102,6 +102,16 @@ class InitWithoutModel(RegistryError):
         )
 
 
+class AllowanceWithoutModel(RegistryError):
+    """Names that the class does not have were to be left out, and no class is given."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source}: --allow-unexpected (allow_unexpected=) names what the class does not have, and no class is "
+            "given; name it with --model package.module:Class (model=), or leave --allow-unexpected out"
+        )
+
+
 class UnusableInit(RegistryError):
     """``init=`` was given something that is not a set of named arguments."""
 

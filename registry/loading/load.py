@@ -68,6 +68,8 @@ class LoadRequest:
     progress: Progress | None = None
     base: str | None = None
     """Reference of the version that an adapter is put on."""
+    seconds: float = ranks.PATIENCE
+    """How long the ranks of a job wait for each other."""
 
     @property
     def is_as_recorded(self) -> bool:
@@ -141,7 +143,7 @@ def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest
         replay_version(home, home.resolve(ref), module, request.cast).require()
 
     if request.ddp or request.fsdp:
-        ranks.together(f"verifying the outputs of {ref}", check)
+        ranks.together(f"verifying the outputs of {ref}", check, request.seconds)
     else:
         check()
 
@@ -205,7 +207,7 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
     """
     ranks.require_process_group(f"registry.load(..., {'fsdp' if request.fsdp else 'ddp'}=True)")
     own = ranks.current_rank(request.rank)
-    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
+    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref), request.seconds)
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
         device = ranks.usable_device(request.device) if request.device is not None else ranks.rank_device(own)
@@ -213,7 +215,7 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
         return device, *load_here(version, replace(request, device=None), device if request.fsdp else None)
 
     with undone_on_failure(request.model):  # around the ranks: another's failure undoes this one
-        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        device, module, report = ranks.together(f"loading {entry.ref}", here, request.seconds)
         if request.fsdp:
             return set_mode(module, training=True), report
         if not isinstance(module, nn.parallel.DistributedDataParallel):
