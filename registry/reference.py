@@ -120,7 +120,7 @@ def check_model_name(text: str) -> str:
     Raises:
         InvalidModelName: with a legal name that is near.
     """
-    if not isinstance(text, str) or not (_is_regular(text) or _OLDER_NAME.fullmatch(text)):
+    if not isinstance(text, str) or not is_older_name(text):
         raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
     return text
 
@@ -146,6 +146,19 @@ def check_new_model_name(text: str) -> str:
 def may_be_new(text: str) -> bool:
     """Whether a new model may bear a name."""
     return _is_regular(text) and not _ends_like_a_file(text)
+
+
+def is_older_name(text: str) -> bool:
+    """Whether a model may have a name, be it from before the rule for new ones."""
+    return _is_regular(text) or _OLDER_NAME.fullmatch(text) is not None
+
+
+def legal_name(text: str) -> str:
+    """Return the name for a new model that looks like a text: ``epoch-3-step-100`` of ``epoch=3-step=100``.
+
+    It is empty where nothing of the text can stand in one.
+    """
+    return _legal(text) if re.search(r"\w", text, re.ASCII) else ""
 
 
 def check_alias(text: str) -> str:

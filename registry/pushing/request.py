@@ -22,6 +22,8 @@ from registry.reference import (
     check_model_name,
     check_new_model_name,
     file_stem,
+    is_older_name,
+    legal_name,
     may_be_new,
 )
 
@@ -114,7 +116,7 @@ class Prepared:
 
 
 def name_of(home: Home, source: object, name: str | None) -> str:
-    """Return the model's name: the given one, else the file's stem.
+    """Return the model's name: the given one, else the file's stem, or the legal name that looks like it.
 
     Raises:
         InvalidModelName, NamedLikeAFile: it is not a legal name, or a new model may not bear it.
@@ -125,7 +127,13 @@ def name_of(home: Home, source: object, name: str | None) -> str:
         if not isinstance(source, (str, os.PathLike)):
             raise NameNeeded("an object in memory")
         name = file_stem(source)
+        if not may_be_new(name) and not _is_older(home, name):
+            name = legal_name(name) or name
     if may_be_new(name):
         return name
-    # A model that was named before this rule keeps its name.
-    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)
+    return name if _is_older(home, check_model_name(name)) else check_new_model_name(name)
+
+
+def _is_older(home: Home, name: str) -> bool:
+    """Whether a model has a name that no new one may bear: it was named before the rule, and keeps it."""
+    return is_older_name(name) and home.catalog.knows(name)
