@@ -108,7 +108,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "m.docx": (zipped({"[Content_Types].xml": b""}), "office document", NOTHING),
     "n.onnx": (content(b"\x08\x0a\x12\x07pytorch\x1a\x062.13.0:\x8b\x01"), "an ONNX model", NOTHING),
     "o.onnx.data": (content(os.urandom(64) + b"\xff"), "a file of an ONNX model", NOTHING),
-    "p.pth.dvc": (content(b"outs:\n- md5: 01\n  size: 3\n  path: p.pth\n"), "dvc pull p.pth.dvc`, and push p", "refused"),
+    "p.pth.dvc": (content(b"outs:\n- md5: 01\n  path: p.pth\n"), "dvc pull p.pth.dvc`, and push p", "refused"),
     "q.pth": (content(b"/annex/objects/MD5E-s123--abc.pth\n"), "git annex get q.pth", "refused"),
     "r.pth": (content(b"../.git/annex/objects/a/b/MD5E-s1/MD5E-s1"), "git annex get r.pth", "refused"),
     "s.pth": (content(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull", "refused"),

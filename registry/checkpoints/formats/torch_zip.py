@@ -1,8 +1,8 @@
 """The zip format of ``torch.save`` (torch 1.6 and later).
 
 An archive of members under one folder: ``data.pkl``, the pickle, and ``data/0``, ``data/1``, ..., the storages that it
-refers to. Its directory, every storage's bounds and CRC are checked; ``torch.load`` checks none of the CRCs. One that was
-unpacked and packed again is read, too: deflated, under another folder, or under none.
+refers to. Its directory, every storage's bounds and CRC are checked; ``torch.load`` checks none of the CRCs. One that
+was unpacked and packed again is read, too: deflated, under another folder, or under none.
 """
 
 from __future__ import annotations
