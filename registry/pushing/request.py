@@ -59,6 +59,8 @@ class PushRequest:
     with_base: bool = False
     """Whether the base of a live adapter is stored, too, where it is not here."""
     progress: Callable[[int, int], object] | None = None
+    is_import: bool = False
+    """Whether nobody asked for this file: that its weights are there already is then no event."""
 
     @property
     def is_live(self) -> bool:

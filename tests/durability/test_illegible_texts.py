@@ -23,7 +23,6 @@ COLUMNS = [
 ]
 
 
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hub = Registry(tmp_path_factory.mktemp("whole") / "home")
@@ -44,16 +43,14 @@ def spoil(home: Path, table: Table, column: Column[object]) -> None:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             connection.execute(f'DROP TRIGGER "{name}"')
         changed = connection.execute(
-            f'UPDATE {table.name} SET "{column.name}" = CAST(x\'fffe41\' AS TEXT) '
+            f"UPDATE {table.name} SET \"{column.name}\" = CAST(x'fffe41' AS TEXT) "
             f"WHERE ({keys}) = (SELECT {keys} FROM {table.name} ORDER BY {keys} LIMIT 1)"
         )
         assert changed.rowcount == 1
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda each: each.name)
-def test_an_audit_names_what_is_no_text(
-    table: Table, column: Column[object], whole: Path, tmp_path: Path
-) -> None:
+def test_an_audit_names_what_is_no_text(table: Table, column: Column[object], whole: Path, tmp_path: Path) -> None:
     home = Path(shutil.copytree(whole, tmp_path / "home"))
     spoil(home, table, column)
     hub = Registry(home)
