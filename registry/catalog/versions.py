@@ -82,7 +82,7 @@ def admit(
     Args:
         is_there: what ``holds`` said before; the new may then lack what only a new version needs.
         unsound: blobs that the push found missing or damaged.
-        tells_again: have the trail say of a version that was there that it was pushed again, also if nothing came of it.
+        tells_again: have the trail say that it was pushed again where nothing came of it, too.
 
     Raises:
         Vanished: tensors that the push did not write are not stored any more, or the version is not there any more.

@@ -1,8 +1,8 @@
 """A folder, walked and recognized: every file in it, and every folder that is one checkpoint.
 
 No link leads out of it, and none is walked in a circle: what a link inside of it names is met where it lies. The cache
-of huggingface_hub is made of links, from its snapshots to its blobs; repositories of git-annex and DVC may be. Those are
-read where they stand.
+of huggingface_hub is made of links, from its snapshots to its blobs; repositories of git-annex and DVC may be. Those
+are read where they stand.
 """
 
 from __future__ import annotations

@@ -249,10 +249,10 @@ def test_a_sort_by_a_metric_that_no_version_has_names_those_there_are(tmp_path: 
     catalog = Catalog(tmp_path / "home")
     assert catalog.search(parse("sort:acc")) == ()
     push(catalog, "bare", 1)
-    with pytest.raises(errors.UnsortableBy, match="no version here has the metric 'acc' .* there are no metrics"):
+    with pytest.raises(errors.UnsortableBy, match=r"no version here has the metric 'acc' .* there are no metrics"):
         catalog.search(parse("sort:acc"))
     push(catalog, "net", 2, metrics={"acc": 0.5, "loss": 1})
-    with pytest.raises(errors.UnsortableBy, match="no version of net has the metric 'val_acc' .*'acc', 'loss'"):
+    with pytest.raises(errors.UnsortableBy, match=r"no version of net has the metric 'val_acc' .*'acc', 'loss'"):
         catalog.search(parse("net sort:-val_acc"))
     with pytest.raises(errors.UnsortableBy, match="no version of bare"):
         catalog.search(parse("bare sort:acc"))
