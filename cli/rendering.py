@@ -173,15 +173,10 @@ def local(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
-    """Word what is kept beside the weights: ``epoch 3, step 1200, training, example``.
-
-    Args:
-        parts: of the training state, where these are known.
-    """
+def beside(entry: Entry) -> str:
+    """Word what is kept beside the weights: ``epoch 3, step 1200, example, training``."""
     counted = [f"{name} {value}" for name, value in (("epoch", entry.epoch), ("step", entry.step)) if value is not None]
-    kinds = [part for kind in entry.attachments for part in ((parts or (kind,)) if kind == "training" else (kind,))]
-    return ", ".join([*counted, *kinds])
+    return ", ".join([*counted, *entry.attachments])
 
 
 def figure(value: Any) -> str:

@@ -20,7 +20,6 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
-from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
 from registry.errors.libraries import (
     BuilderMismatch,
@@ -251,7 +250,7 @@ def choose(checkpoint: Checkpoint, key: str | None, *, has_class: bool = False) 
         if len(chosen) != 1:
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
-        arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
+        arrays = [found.key or ROOT for found in sets if found.are_arrays]
         raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
     else:
         chosen = list(sets)

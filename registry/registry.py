@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, Ty
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.grammar import parse as parse_query
-from registry.catalog.listing import ModelSummary
+from registry.catalog.listing import Models
 from registry.catalog.moments import moment
 from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
-from registry.catalog.trail import Event, Only
+from registry.catalog.trail import Events, Only
 from registry.catalog.trash import Removed
 from registry.errors.catalog import CannotRollBack, NameIsNoVersion
 from registry.home.arguments import checked, widely
@@ -564,7 +564,7 @@ class Registry:
         return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
-    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+    def models(self, name: str | None = None) -> Models:
         """Return the models that have a version outside the trash, by name.
 
         Args:
@@ -573,7 +573,7 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
-        return self.catalog.models(name)
+        return Models(self.catalog.models(name))
 
     @checked
     def log(
@@ -585,7 +585,7 @@ class Registry:
         by: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> Events:
         """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
 
         Args:
@@ -599,7 +599,7 @@ class Registry:
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
-        return self.catalog.events(name, limit, only)
+        return Events(self.catalog.events(name, limit, only))
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from registry.checkpoints.arrays import as_tensors
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
@@ -34,10 +35,16 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
             elif text.startswith((f"{path}.", f"{path}/")):
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
-    sets = [known.get("/".join(place)) or weight_set(place, value, checkpoint.source) for place, value in found.items()]
+    sets = [known.get("/".join(place)) or _set(place, value, checkpoint.source) for place, value in found.items()]
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
     chosen = [found for found in sets if found.count]
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+
+
+def _set(place: KeyPath, value: Any, source: str) -> WeightSet:
+    """Return the tensors at a place, or the arrays where there are no tensors."""
+    found = weight_set(place, value, source)
+    return found if found.count else weight_set(place, as_tensors(value), source)
 
 
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -131,6 +131,13 @@ def parts_of(value: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
 
 
+def at(root: Any, place: KeyPath) -> Any:
+    """Return the part of a value at a place that was found in it."""
+    for step in place:
+        root = next(item for key, item in parts_of(root) if text_of(key) == step)
+    return root
+
+
 def values_in(root: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield a value and everything in it, each container once, with the keys that lead there; outer ones first."""
     seen: set[int] = set()

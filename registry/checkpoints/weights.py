@@ -34,6 +34,8 @@ class WeightSet:
     """Why it cannot be stored, if it cannot."""
     unstored: int = 0
     """Tensors in it that cannot."""
+    are_arrays: bool = False
+    """Whether they are arrays of numpy beside tensors."""
     inside: str | None = None
     """Of an average in a state dict, and of the model that it is of: where that state dict stands."""
     wrappers: tuple[Met, ...] | None = None

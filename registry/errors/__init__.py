@@ -200,6 +200,7 @@ from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,
     UnknownField as UnknownField,
+    UnsortableBy as UnsortableBy,
     UnusablePageToken as UnusablePageToken,
 )
 from registry.errors.training import (

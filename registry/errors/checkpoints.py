@@ -26,14 +26,17 @@ class UnopenableCheckpoint(RegistryError):
 class NotACheckpoint(RegistryError):
     """The file is something else than a checkpoint."""
 
-    def __init__(self, source: str, what: str, remedy: str = "", is_something: bool = True) -> None:
+    def __init__(
+        self, source: str, what: str, remedy: str = "", is_something: bool = True, stands_for: bool = False
+    ) -> None:
         """Word it.
 
         Args:
             is_something: whether its bytes say what it is; empty, zeros or of no known format, it may have been one.
+            stands_for: whether it stands where a checkpoint should be: a pointer, an error page.
         """
         super().__init__(f"{source} is not a checkpoint: it is {what}" + (f"; {remedy}" if remedy else ""))
-        self.what, self.is_something = what, is_something
+        self.what, self.remedy, self.is_something, self.stands_for = what, remedy, is_something, stands_for
 
 
 class DamagedCheckpoint(RegistryError):

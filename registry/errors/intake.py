@@ -25,7 +25,7 @@ class SeveralWeightSets(RegistryError):
         """Word it.
 
         Args:
-            arrays: which of them are of numpy's arrays, which have to be made tensors first.
+            arrays: which of them are of numpy's arrays.
         """
         listed = _sets(counts, around or {}, arrays)
         together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"

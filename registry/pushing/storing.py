@@ -66,6 +66,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                     beside=tuple(manifests.values()),
                     force_new=force_new,
                     is_there=is_there,
+                    tells_again=not request.is_import,
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )

@@ -13,7 +13,8 @@ from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import sort_contents
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
+from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.zip_archive import MAGIC as ZIP
 from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
