@@ -31,7 +31,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("prune", "blame", "card", "gc", "demo", "doctor"),
+    *("prune", "blame", "card", "gc", "demo", "doctor", "serve"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -192,6 +192,11 @@ from registry.errors.search import (
     UnknownField as UnknownField,
     UnusablePageToken as UnusablePageToken,
 )
+from registry.errors.server import (
+    ExtraMissing as ExtraMissing,
+    NotAllowed as NotAllowed,
+    WrongToken as WrongToken,
+)
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,
     InvalidStateName as InvalidStateName,
