@@ -18,7 +18,8 @@ from uvicorn.supervisors import Multiprocess
 from registry.errors.requests import CannotListen
 
 from .app import create_app
-from .connection import MOST_HEADER_BYTES, Connection
+from .connection import Connection
+from .envelope import MOST_HEADER_BYTES
 from .settings import Settings
 
 _KEEP_ALIVE_SECONDS = 15
