@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 from served import Served, serving
@@ -31,15 +32,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_no_request_that_the_description_suggests_makes_it_fail(server: Served) -> None:
     described = schemathesis.openapi.from_url(f"{server.url}{DESCRIPTION}")
+    valid, invalid = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
     tried = 0
     for found in described.get_all_operations():
         operation = found.ok()
         print(operation.label)  # which one it was, where one fails
         tried += 1
 
-        @given(case=operation.as_strategy())
+        @given(case=operation.as_strategy(generation_mode=valid) | operation.as_strategy(generation_mode=invalid))
         @settings(
-            max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
         )
         def ask(case) -> None:
             answer = case.call(headers={"Authorization": f"Bearer {TOKEN[0]}"}, timeout=30)
