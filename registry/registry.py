@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.catalog.tokens import NewToken, Token
     from registry.copying.report import CopyReport
     from registry.importing.report import ImportReport
     from registry.inspection import Inspection
@@ -959,6 +960,49 @@ class Registry:
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
+
+    # Who may do what with it over HTTP
+
+    @checked
+    def add_token(
+        self, user: str, *, role: str = "read", models: Sequence[str] = ("*",), expires: timedelta | None = None
+    ) -> NewToken:
+        """Make a token with which ``registry serve`` lets a user do something.
+
+        Args:
+            user: who stands in the trail for what is done with it.
+            role: ``"read"``; ``"write"``, to push, alias, tag and annotate, too; or ``"admin"``, to remove and rename.
+            models: patterns (``"team/*"``) of the names of the only models that it is for.
+            expires: how long it is valid; by default always.
+
+        Returns:
+            The token and what it is for. Its ``text`` is stored nowhere, and cannot be shown again.
+
+        Raises:
+            InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
+        """
+        self._home.make()
+        return self._home.database.tokens.add(user, role, tuple(models), expires)
+
+    @checked
+    def tokens(self) -> tuple[Token, ...]:
+        """Return what every token is for that was made here, be it valid still or not, the oldest first."""
+        return self._home.database.tokens.all()
+
+    @checked
+    def revoke_token(self, which: int | str) -> tuple[Token, ...]:
+        """Let a token be valid no more, from the next request on.
+
+        Args:
+            which: its number, or a user, all of whose tokens are meant.
+
+        Returns:
+            What was revoked.
+
+        Raises:
+            UnknownToken: there is none that is not revoked already.
+        """
+        return self._home.database.tokens.revoke(which)
 
 
 @cache
