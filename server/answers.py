@@ -7,7 +7,7 @@ import logging
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from registry.errors.blobs import ObjectsUnreachable, StoreUnreadable, StoreUnwritable
+from registry.errors.blobs import CorruptTensors, DamagedBlob, ObjectsUnreachable, StoreUnreadable, StoreUnwritable
 from registry.errors.catalog import (
     AbsentFact,
     AliasedVersion,
@@ -36,7 +36,7 @@ _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact), 404),
     **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
-    **dict.fromkeys((ChangedVersion, DatabaseDamaged, HomeUnusable, StoreUnreadable), 500),
+    **dict.fromkeys((ChangedVersion, CorruptTensors, DamagedBlob, DatabaseDamaged, HomeUnusable, StoreUnreadable), 500),
     **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly), 503),
     **dict.fromkeys((DatabaseFull, StoreUnwritable), 507),
 }

@@ -207,3 +207,14 @@ TRAIL = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
+
+FILE_DIGESTS = Table(
+    "file_digests",
+    METADATA,
+    _text("weights", primary_key=True),
+    _text("ties", primary_key=True),
+    Column("format", _WHOLE, primary_key=True, autoincrement=False),
+    _text("sha256"),
+    sqlite_with_rowid=False,
+)
+"""What files made of weights hash to, by what decides their bytes."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.attachments.files import Configuration, configuration, tokenizer_files
+from registry.attachments.files import Configuration, configuration, stored_files
 from registry.catalog.entry import Entry
 from registry.checkpoints.documents import CARD
 from registry.disk.folders import sync_folder
@@ -58,8 +58,9 @@ def export_folder(home: Home, ref: str, out: str | os.PathLike[str], progress: P
         _write_weights(folder, home, entry, in_files(manifest, entry, config), progress)
         for name, text in config.files.items():
             _write(folder, name, text.encode())
-        for name, content in tokenizer_files(home, entry).items():
-            _write(folder, name, content)
+        for kind in ("tokenizer", "files"):
+            for name, content in stored_files(home, entry, kind).items():
+                _write(folder, name, content)
         if (card := home.catalog.card(entry.name)) is not None:
             _write(folder, CARD, card.encode())
     return path

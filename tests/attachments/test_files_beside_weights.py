@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from safetensors.torch import save_file
 
 from registry import Registry, errors
-from registry.attachments.files import check_path, configuration, tokenizer_files
+from registry.attachments.files import check_path, configuration, stored_files
 from registry.loading.hub_folder import index, shards
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
@@ -65,7 +65,7 @@ def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named
             "1_Pooling/config.json",
         )
     }
-    assert tokenizer_files(hub._home, entry) == {
+    assert stored_files(hub._home, entry, "tokenizer") == {
         "tokenizer.model": VOCABULARY,
         "vocab.txt": b"",
         "extra/chat_template.jinja": b"{{ text }}",
@@ -97,7 +97,7 @@ def test_a_link_out_of_the_folder_is_not_followed_and_one_of_the_hubs_cache_is(h
     (stray / "more").symlink_to(tmp_path)
     entry = hub.push(stray, "stray")
     assert "'more/', 'tokenizer.json'" in entry.notices[-1]
-    assert tokenizer_files(hub._home, entry) == {"vocab.txt": b'{"width": 3}'}
+    assert stored_files(hub._home, entry, "tokenizer") == {"vocab.txt": b'{"width": 3}'}
 
     cache = tmp_path / "models--x"
     folder_at(cache / "blobs")

@@ -1,0 +1,90 @@
+"""The Hub's calls as one ASGI application, which answers what no other route of the server does."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from registry.errors.root import RegistryError
+
+from ..service import Service
+from . import reading
+from .answers import Refusal, answer, refused
+from .hub import Asked, Hub
+from .routes import Call, call_of
+
+_LARGEST_BODY = 16 << 20
+"""Bytes of what is sent with a call, but for files."""
+_READS = frozenset(reading.HANDLERS)
+
+
+class HubApplication:
+    """Answers the clients of the Hub, in their own terms."""
+
+    def __init__(self, service: Service) -> None:
+        self.hub = Hub(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        call = call_of(scope["method"], path.decode("latin-1"))
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            found = await self._answer(call, scope, receive)
+            await found(scope, receive, noted)
+            return
+        except Refusal as refusal:
+            said = refusal
+        except RegistryError as error:
+            said = refused(error, reads=call is None or call.kind in _READS)
+        except ClientDisconnect:
+            return
+        if not has_begun:  # else the connection ends before the length that was announced
+            await answer(said)(scope, receive, send)
+
+    async def _answer(self, call: Call | None, scope: Scope, receive: Receive) -> ASGIApp:
+        if call is None:
+            raise Refusal(404, "there is nothing here; see /api/v1/openapi.json for what this server answers")
+        request = Request(scope, receive)
+        body = b"" if call.kind == "commit" else await small_body(request)
+        handler = reading.HANDLERS[call.kind]
+
+        def work() -> ASGIApp:
+            return handler(self.hub, call, self._asked(request, body))
+
+        return await run_in_threadpool(work)
+
+    def _asked(self, request: Request, body: bytes) -> Asked:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        caller = self.hub.service.access.caller(headers.get("authorization"))
+        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+        base = f"{request.url.scheme}://{request.url.netloc}"
+        return Asked(caller, base, request.url.path, query, headers, body)
+
+    def close(self) -> None:
+        self.hub.close()
+
+
+async def small_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
+    """Return what was sent with a call.
+
+    Raises:
+        Refusal: it is larger than any such body is.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Refusal(413, f"the body is larger than {most} bytes")
+        parts.append(part)
+    return b"".join(parts)
