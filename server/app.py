@@ -6,11 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from registry.errors.root import RegistryError
 
-from .answers import refused
+from . import health, login
+from .answers import ERRORS, refused, unknown, unreadable
+from .bodies import Bodies
+from .envelope import Envelope
+from .hosts import HostGuard, names_of
 from .hub.app import HubApplication
+from .identity import Identity
 from .service import Service
 from .settings import Settings
 
@@ -22,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
         yield
         hub.close()
         service.close()
@@ -31,15 +39,21 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
+        responses=ERRORS,
     )
     app.state.service = service
     app.add_exception_handler(RegistryError, refused)
-    app.add_api_route("/healthz", _health, methods=["GET"])
-    # What is none of the routes above is the Hub's, which are told by how they are quoted.
+    app.add_exception_handler(HTTPException, unknown)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    # The last one is the first that a request meets.
+    app.add_middleware(Bodies, patience=settings.patience)
+    app.add_middleware(Identity, service=service)
+    app.add_middleware(HostGuard, names=names_of(settings))
+    app.add_middleware(Envelope, logs_requests=settings.access_log)
+    app.include_router(health.router)
+    app.include_router(login.router)
+    # What is none of the routes is the Hub's, whose paths are told apart by how they are quoted.
     app.router.default = hub
     return app
-
-
-def _health() -> dict[str, str]:
-    return {"status": "ok"}

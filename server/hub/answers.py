@@ -20,7 +20,6 @@ from registry.errors.catalog import (
     UnknownVersion,
 )
 from registry.errors.root import RegistryError
-from registry.errors.server import NotAllowed, WrongToken
 
 from ..answers import status_of
 
@@ -69,11 +68,6 @@ def refused(error: RegistryError, *, reads: bool) -> Refusal:
     Args:
         reads: nothing was to be changed.
     """
-    if isinstance(error, WrongToken):
-        # Any other word, and the clients say that there is no such repository.
-        return Refusal(401, "Invalid credentials in Authorization header", headers={"WWW-Authenticate": "Bearer"})
-    if isinstance(error, NotAllowed):
-        return Refusal(401 if error.fields()["user"] is None else 403, str(error))
     kinds = type(error).__mro__ if reads or isinstance(error, (UnknownModel, UnknownVersion)) else ()
     status, code = next((_CODES[kind] for kind in kinds if kind in _CODES), (status_of(error), None))
     if status >= 500:

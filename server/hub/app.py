@@ -8,8 +8,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
+from ..access import caller_of
+from ..answers import refusal
 from ..service import Service
 from . import reading
 from .answers import Refusal, answer, refused
@@ -43,8 +46,8 @@ class HubApplication:
             found = await self._answer(call, scope, receive)
             await found(scope, receive, noted)
             return
-        except Refusal as refusal:
-            said = refusal
+        except Refusal as refused_here:
+            said = refused_here
         except RegistryError as error:
             said = refused(error, reads=call is None or call.kind in _READS)
         except ClientDisconnect:
@@ -54,7 +57,7 @@ class HubApplication:
 
     async def _answer(self, call: Call | None, scope: Scope, receive: Receive) -> ASGIApp:
         if call is None:
-            raise Refusal(404, "there is nothing here; see /api/v1/openapi.json for what this server answers")
+            return refusal(NoSuchPage(scope["path"]))
         request = Request(scope, receive)
         body = b"" if call.kind == "commit" else await small_body(request)
         handler = reading.HANDLERS[call.kind]
@@ -66,10 +69,9 @@ class HubApplication:
 
     def _asked(self, request: Request, body: bytes) -> Asked:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        caller = self.hub.service.access.caller(headers.get("authorization"))
         query = dict(parse_qsl(request.url.query, keep_blank_values=True))
         base = f"{request.url.scheme}://{request.url.netloc}"
-        return Asked(caller, base, request.url.path, query, headers, body)
+        return Asked(caller_of(request), base, request.url.path, query, headers, body)
 
     def close(self) -> None:
         self.hub.close()
