@@ -14,7 +14,7 @@ from registry.errors.root import RegistryError
 from ..access import caller_of
 from ..answers import refusal
 from ..service import Service
-from . import reading
+from . import lfs, reading, writing
 from .answers import Refusal, answer, refused
 from .hub import Asked, Hub
 from .routes import Call, call_of
@@ -22,6 +22,7 @@ from .routes import Call, call_of
 _LARGEST_BODY = 16 << 20
 """Bytes of what is sent with a call, but for files."""
 _READS = frozenset(reading.HANDLERS)
+_HANDLERS = {**reading.HANDLERS, **writing.HANDLERS}
 
 
 class HubApplication:
@@ -59,22 +60,22 @@ class HubApplication:
         if call is None:
             return refusal(NoSuchPage(scope["path"]))
         request = Request(scope, receive)
-        body = b"" if call.kind == "commit" else await small_body(request)
-        handler = reading.HANDLERS[call.kind]
-
-        def work() -> ASGIApp:
-            return handler(self.hub, call, self._asked(request, body))
-
-        return await run_in_threadpool(work)
-
-    def _asked(self, request: Request, body: bytes) -> Asked:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        query = dict(parse_qsl(request.url.query, keep_blank_values=True))
-        base = f"{request.url.scheme}://{request.url.netloc}"
-        return Asked(caller_of(request), base, request.url.path, query, headers, body)
+        if call.kind == "lfs":
+            return await lfs.receive(self.hub, call, request)
+        if call.kind == "commit":
+            return await writing.commit(self.hub, call, _asked(request), request)
+        asked = _asked(request, await small_body(request))
+        return await run_in_threadpool(_HANDLERS[call.kind], self.hub, call, asked)
 
     def close(self) -> None:
         self.hub.close()
+
+
+def _asked(request: Request, body: bytes = b"") -> Asked:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return Asked(caller_of(request), base, request.url.path, query, headers, body)
 
 
 async def small_body(request: Request, most: int = _LARGEST_BODY) -> bytes:

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from registry.catalog.entry import Entry
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 
-from .files import HubFile, Segment
+from .files import HubFile, OnDisk, Segment, length_of
 
 PIECE = 1 << 20
 """Bytes that are read, and sent, at a time."""
@@ -24,8 +23,8 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _log = logging.getLogger("registry.server.hub")
 
 
-def pieces(home: Home, entry: Entry, file: HubFile, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Read a file of a version from ``begin`` to before ``end``.
+def pieces(home: Home, file: HubFile, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Read a file from ``begin`` to before ``end``.
 
     Every tensor is verified: before the last piece of it is given, or, of a part, as ``BlobStore.part`` does.
 
@@ -35,22 +34,27 @@ def pieces(home: Home, entry: Entry, file: HubFile, begin: int = 0, end: int | N
     end = file.size if end is None else end
     place = 0
     for segment in file.segments:
-        length = len(segment) if isinstance(segment, bytes) else segment.tensor.spec.nbytes
+        length = length_of(segment)
         first, last = max(begin - place, 0), min(end - place, length)
         if first < last:
-            yield from _of_segment(home, entry, segment, first, last, length)
+            yield from _of_segment(home, segment, first, last, length)
         place += length
 
 
-def _of_segment(home: Home, entry: Entry, segment: Segment, first: int, last: int, length: int) -> Iterator[bytes]:
+def _of_segment(home: Home, segment: Segment, first: int, last: int, length: int) -> Iterator[bytes]:
     if isinstance(segment, bytes):
         yield segment[first:last]
+    elif isinstance(segment, OnDisk):
+        with segment.path.open("rb") as file:
+            file.seek(first)
+            for begin in range(first, last, PIECE):
+                yield file.read(min(PIECE, last - begin))
     elif last - first < length:
-        for piece in home.part(entry, segment.name, segment.tensor, first, last, PIECE):
+        for piece in home.part(segment.entry, segment.name, segment.tensor, first, last, PIECE):
             yield bytes(piece)
     else:
         held = b""
-        for piece in home.pieces(entry, segment.name, segment.tensor, PIECE):
+        for piece in home.pieces(segment.entry, segment.name, segment.tensor, PIECE):
             if held:
                 yield held
             held = bytes(piece)
@@ -85,9 +89,8 @@ class Content:
     What is read next is read while the last piece is sent.
     """
 
-    def __init__(self, home: Home, entry: Entry, file: HubFile, headers: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, file: HubFile, headers: Mapping[str, str]) -> None:
         self._home = home
-        self._entry = entry
         self._file = file
         self._headers = dict(headers)
 
@@ -126,7 +129,7 @@ class Content:
         span: tuple[int, int],
         left: asyncio.Future[None],
     ) -> None:
-        source = pieces(self._home, self._entry, self._file, *span)
+        source = pieces(self._home, self._file, *span)
         # An error before the first byte is an answer; after it, the connection ends too early.
         ahead = asyncio.ensure_future(_next(source))
         try:
@@ -139,7 +142,7 @@ class Content:
             if piece is None:
                 await send({"type": "http.response.body", "body": b""})
         except RegistryError as error:
-            _log.error("%s of %s: %s", self._file.path, self._entry.ref, error)
+            _log.error("%s was not sent to its end: %s", self._file.path, error)
             raise
         finally:
             with contextlib.suppress(Exception):

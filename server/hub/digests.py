@@ -8,7 +8,6 @@ import logging
 import queue
 import threading
 
-from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileKey
 from registry.errors.catalog import HomeReadOnly
 from registry.errors.root import RegistryError
@@ -28,19 +27,19 @@ class FileHasher:
         self._home = home
         self._known: dict[FileKey, str] = {}
         self._asked: set[FileKey] = set()
-        self._waiting: queue.Queue[tuple[Entry, HubFile] | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[HubFile | None] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
-    def known(self, entry: Entry, file: HubFile) -> HubFile:
+    def known(self, file: HubFile) -> HubFile:
         """Return a version's file with its SHA-256 if that is known; else it will be."""
         key = file.key
         if key is None:
             return file
         sha256 = self._known.get(key) or self._home.database.file_sha256(key)
         if sha256 is None:
-            self._ask(key, entry, file)
+            self._ask(key, file)
         elif len(self._known) < 100 * _MOST_WAITING:
             self._known[key] = sha256
         return file.known_as(sha256)
@@ -52,30 +51,29 @@ class FileHasher:
             self._waiting.put(None)
             self._thread.join()
 
-    def _ask(self, key: FileKey, entry: Entry, file: HubFile) -> None:
+    def _ask(self, key: FileKey, file: HubFile) -> None:
         with self._lock:
             if key in self._asked or self._closed.is_set() or self._waiting.full():
                 return
             self._asked.add(key)
-            self._waiting.put((entry, file))
+            self._waiting.put(file)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="file digests", daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
-        while (asked := self._waiting.get()) is not None and not self._closed.is_set():
-            entry, file = asked
+        while (file := self._waiting.get()) is not None and not self._closed.is_set():
             assert file.key is not None
             try:
-                self._hash(file.key, entry, file)
+                self._hash(file.key, file)
             except RegistryError as error:
-                _log.error("%s of %s was not hashed: %s", file.path, entry.ref, error)
+                _log.error("%s was not hashed: %s", file.path, error)
             with self._lock:
                 self._asked.discard(file.key)
 
-    def _hash(self, key: FileKey, entry: Entry, file: HubFile) -> None:
+    def _hash(self, key: FileKey, file: HubFile) -> None:
         digest = hashlib.sha256()
-        for piece in pieces(self._home, entry, file):
+        for piece in pieces(self._home, file):
             if self._closed.is_set():
                 return
             digest.update(piece)

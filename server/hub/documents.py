@@ -10,7 +10,8 @@ from typing import Any
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
 
-from .files import HubFile, VersionFiles
+from .files import HubFile
+from .pending import Pending
 from .routes import MAIN
 from .snapshots import Commit, Snapshot
 
@@ -57,38 +58,50 @@ def folder_line(path: str) -> dict[str, Any]:
 
 def model_line(entry: Entry, commit: str, changed_at: datetime) -> dict[str, Any]:
     """Return what is said of a model in a list."""
-    namespace, _, _ = entry.name.rpartition("/")
-    library = entry.builder
+    tags = [*([entry.builder] if entry.builder else []), "safetensors", *(f"{k}:{v}" for k, v in entry.tags.items())]
     return {
+        **_line(entry.name, commit, tags),
         "_id": entry.uid,
-        "id": entry.name,
-        "modelId": entry.name,
-        "author": namespace or None,
-        "sha": commit,
         "lastModified": moment(changed_at),
         "createdAt": moment(entry.created_at),
+        **({"library_name": entry.builder} if entry.builder else {}),
+    }
+
+
+def _line(name: str, commit: str, tags: list[str]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "modelId": name,
+        "author": name.rpartition("/")[0] or None,
+        "sha": commit,
         "private": False,
         "gated": False,
         "disabled": False,
         "downloads": 0,
         "likes": 0,
-        "tags": [*([library] if library else []), "safetensors", *(f"{k}:{v}" for k, v in entry.tags.items())],
-        **({"library_name": library} if library else {}),
+        "tags": tags,
     }
 
 
-def model_of(snapshot: Snapshot, files: Mapping[str, HubFile], version: VersionFiles) -> dict[str, Any]:
+def model_of(snapshot: Snapshot, files: Mapping[str, HubFile], parameters: Mapping[str, int]) -> dict[str, Any]:
     """Return what is said of a model at a revision."""
-    siblings = [
-        {"rfilename": each.path, "size": each.size, "blobId": each.oid, **large(each)} for each in files.values()
-    ]
     return {
         **model_line(snapshot.entry, snapshot.commit, snapshot.entry.created_at),
-        "siblings": siblings,
-        "safetensors": {"parameters": dict(version.parameters), "total": sum(version.parameters.values())},
-        "spaces": [],
-        "usedStorage": sum(each.size for each in files.values()),
+        **_files(files),
+        "safetensors": {"parameters": dict(parameters), "total": sum(parameters.values())},
     }
+
+
+def waiting_model_of(pending: Pending, files: Mapping[str, HubFile]) -> dict[str, Any]:
+    """Return what is said of a model that has no version yet."""
+    return {**_line(pending.name, pending.commit, []), **_files(files)}
+
+
+def _files(files: Mapping[str, HubFile]) -> dict[str, Any]:
+    siblings = [
+        {"rfilename": path, "size": file.size, "blobId": file.oid, **large(file)} for path, file in files.items()
+    ]
+    return {"siblings": siblings, "spaces": [], "usedStorage": sum(file.size for file in files.values())}
 
 
 def refs_of(main: str, tags: Mapping[str, str]) -> dict[str, Any]:

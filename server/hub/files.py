@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from blake3 import blake3
 
@@ -22,7 +23,13 @@ from registry.tensors.dtypes import TOKENS
 from registry.tensors.foreign import TAG
 from registry.tensors.manifest import Manifest, StoredTensor
 
+from .pending import NewFile
 from .uploads import KIND, UploadedFile, git_oid, uploaded
+
+WEIGHTS = ".safetensors"
+"""How the name of a file of weights ends."""
+INDEX = ".safetensors.index.json"
+"""How the name of an index ends, which says in which of several files each tensor is."""
 
 LARGEST_REGULAR = 10 << 20
 """Bytes up to which a file travels inside of a commit, and has git's digest; a larger one has a SHA-256."""
@@ -32,11 +39,27 @@ LARGEST_REGULAR = 10 << 20
 class Stored:
     """A tensor's bytes as a part of a file."""
 
+    entry: Entry
     name: str
     tensor: StoredTensor
 
 
-Segment = bytes | Stored
+@dataclass(frozen=True)
+class OnDisk:
+    """A file that was uploaded, and is in no version yet."""
+
+    path: Path
+    file: NewFile
+
+
+Segment = bytes | Stored | OnDisk
+
+
+def length_of(segment: Segment) -> int:
+    """Return the bytes of a part of a file."""
+    if isinstance(segment, bytes):
+        return len(segment)
+    return segment.file.size if isinstance(segment, OnDisk) else segment.tensor.spec.nbytes
 
 
 @dataclass(frozen=True)
@@ -53,16 +76,13 @@ class HubFile:
     """Of weights, and of what is too large for git, as soon as it is known."""
     key: FileKey | None = None
     """Of weights that are written anew: what decides their bytes."""
+    is_made: bool = False
+    """Whether it says what the version says otherwise, and is not kept as a file."""
 
     @property
     def oid(self) -> str:
         """40 hexadecimal digits that stand for the content."""
         return self.etag if len(self.etag) == 40 else hashlib.sha256(self.etag.encode()).hexdigest()[:40]
-
-    @property
-    def upload_oid(self) -> str:
-        """What a client compares with the digest of its own file, to leave out what is there."""
-        return self.sha256 or self.etag
 
     def known_as(self, sha256: str | None) -> HubFile:
         """Return it with its SHA-256, where there is one."""
@@ -81,9 +101,11 @@ class VersionFiles:
 
     files: Mapping[str, HubFile]
     as_uploaded: Mapping[str, HubFile]
-    """By SHA-256."""
+    """The files of weights as they came, by path; the same ones, unless wrappers were taken out of the names."""
+    indexes: Mapping[str, HubFile]
+    """Indexes of files of weights that are not among the files, since their weights are in one."""
     weights: tuple[str, ...]
-    """Paths of the files of weights."""
+    """Paths of the files of weights, as they are read."""
     parameters: Mapping[str, int]
     """Elements by the dtypes' names in safetensors."""
 
@@ -97,29 +119,35 @@ def files_of(home: Home, entry: Entry) -> VersionFiles:
     manifest, config = home.manifest(entry), configuration(home, entry)
     files = {path: plain(path, text.encode()) for path, text in config.files.items()}
     if MAIN not in files and (text := _arguments(entry)) is not None:
-        files[MAIN] = plain(MAIN, text.encode())
+        files[MAIN] = replace(plain(MAIN, text.encode()), is_made=True)
     for kind in ("tokenizer", "files"):
         for path, tensor in places_of(home, entry, kind).items():
             files[path] = _kept(home, entry, path, tensor)
     files.pop(CARD, None)
-    raw = {path: _raw(path, file, manifest) for path, file in uploaded(home.catalog.document(entry, KIND)).items()}
+    came = uploaded(home.catalog.document(entry, KIND))
+    raw = {path: _raw(path, file, entry, manifest) for path, file in came.items()}
+    indexes = {path: file for path, file in files.items() if path.endswith(INDEX)}
     if raw and not entry.unwrapping.cuts:
+        indexes = {}
         weights: list[HubFile] = list(raw.values())
     elif manifest.values:
         weights = []  # no safetensors file could hold them
     else:
         held = in_files(manifest, entry, config) if config.files else manifest
-        weights = [_planned(f"{STEMS.get(entry.builder or '', 'model')}.safetensors", held)]
+        weights = [_planned(f"{STEMS.get(entry.builder or '', 'model')}.safetensors", entry, held)]
+    for path in indexes:
+        del files[path]
     files.update({file.path: file for file in weights})
     return VersionFiles(
         dict(sorted(files.items())),
-        {file.sha256: file for file in raw.values() if file.sha256 is not None},
+        raw,
+        indexes,
         tuple(file.path for file in weights),
         _parameters(manifest),
     )
 
 
-def _planned(path: str, manifest: Manifest) -> HubFile:
+def _planned(path: str, entry: Entry, manifest: Manifest) -> HubFile:
     """Return the file that is written anew; its SHA-256 has to be computed."""
     planned = plan(manifest)
     ties = ""
@@ -128,18 +156,17 @@ def _planned(path: str, manifest: Manifest) -> HubFile:
         ties = blake3(groups.encode()).hexdigest()
     key = FileKey(manifest.weights_digest, ties, FORMAT)
     etag = "-".join(filter(None, (key.weights, ties[:16], str(FORMAT))))
-    tensors = [Stored(name, tensor) for name, tensor in planned.tensors.items()]
+    tensors = [Stored(entry, name, tensor) for name, tensor in planned.tensors.items()]
     return HubFile(path, planned.size, (planned.header, *tensors), etag, key=key)
 
 
-def _raw(path: str, file: UploadedFile, manifest: Manifest) -> HubFile:
+def _raw(path: str, file: UploadedFile, entry: Entry, manifest: Manifest) -> HubFile:
     """Return a file as it was uploaded."""
     segments: tuple[Segment, ...] = (
         file.header,
-        *(each if isinstance(each, bytes) else Stored(each, manifest.tensors[each]) for each in file.tensors),
+        *(each if isinstance(each, bytes) else Stored(entry, each, manifest.tensors[each]) for each in file.tensors),
     )
-    size = sum(len(part) if isinstance(part, bytes) else part.tensor.spec.nbytes for part in segments)
-    return HubFile(path, size, segments, file.sha256, file.sha256)
+    return HubFile(path, sum(map(length_of, segments)), segments, file.sha256, file.sha256)
 
 
 def _kept(home: Home, entry: Entry, path: str, tensor: StoredTensor) -> HubFile:
@@ -153,7 +180,7 @@ def _kept(home: Home, entry: Entry, path: str, tensor: StoredTensor) -> HubFile:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         digests = _known[tensor.digest] = git.hexdigest(), sha256.hexdigest()
-    file = HubFile(path, size, (Stored(path, tensor),), digests[0])
+    file = HubFile(path, size, (Stored(entry, path, tensor),), digests[0])
     return file if size <= LARGEST_REGULAR else file.known_as(digests[1])
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from registry.home.home import Home
 
-from ..access import Caller
+from ..access import Caller, Role
 from ..service import Service
 from .answers import Refusal
 from .digests import FileHasher
-from .snapshots import Snapshots
+from .pending import PendingTrees
+from .routes import Call
+from .signing import Signer
+from .snapshots import Revision, Snapshots
+from .staging import Staging
+
+_SWEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class Hub:
     """A home as a Hub."""
 
     service: Service
+    swept: list[float] = field(default_factory=lambda: [-math.inf])
+    """When, last."""
 
     @property
     def home(self) -> Home:
@@ -34,7 +44,50 @@ class Hub:
 
     @cached_property
     def snapshots(self) -> Snapshots:
-        return Snapshots(self.home, self.hasher)
+        return Snapshots(self.home, self.hasher, self.staging, self.trees)
+
+    @cached_property
+    def staging(self) -> Staging:
+        return Staging(self.home.folder)
+
+    @cached_property
+    def trees(self) -> PendingTrees:
+        return PendingTrees(self.staging)
+
+    @cached_property
+    def signer(self) -> Signer:
+        return Signer(self.service.access.sessions.signature)
+
+    def readable(self, call: Call, caller: Caller) -> Revision:
+        """Return the revision that a call is about.
+
+        Raises:
+            NotAllowed, TokenNeeded: the caller may not read the model, by the name it has now either.
+            RegistryError: it is not there.
+        """
+        caller.require(Role.READ, call.name)
+        found = self.snapshots.at(call.name, call.revision)
+        caller.require(Role.READ, found.name)
+        return found
+
+    def writable(self, name: str, caller: Caller) -> Revision:
+        """Return what ``main`` of a model is that is to be changed.
+
+        Raises:
+            NotAllowed, TokenNeeded: the caller may not change it.
+            RegistryError: it is not there.
+        """
+        caller.require(Role.WRITE, name)
+        found = self.snapshots.main(name)
+        caller.require(Role.WRITE, found.name)
+        return found
+
+    def sweep(self) -> None:
+        """Delete what was uploaded and never committed, now and then."""
+        now = time.monotonic()
+        if now - self.swept[0] > _SWEEP_SECONDS:
+            self.swept[0] = now
+            self.staging.sweep(self.trees.needed())
 
     def close(self) -> None:
         self.hasher.close()

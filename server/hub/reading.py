@@ -14,6 +14,7 @@ from .answers import NO_ENTRY, Json, Refusal
 from .content import Content
 from .files import HubFile
 from .hub import Asked, Hub
+from .pending import Pending
 from .routes import Call
 from .snapshots import commit_id
 
@@ -26,29 +27,28 @@ Handler = Callable[[Hub, Call, Asked], Answer]
 
 def resolve(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with a file's bytes."""
-    asked.caller.require(Role.READ, call.name)
-    snapshot = hub.snapshots.at(call.name, call.revision)
+    snapshot = hub.readable(call, asked.caller)
     file = _file(hub.snapshots.files(snapshot), call.path, snapshot.commit)
     headers = {"etag": f'"{file.etag}"', "x-repo-commit": snapshot.commit, "content-type": "application/octet-stream"}
     headers["content-disposition"] = f"attachment; filename*=UTF-8''{quote(file.path.rpartition('/')[2])}"
     headers["x-content-type-options"] = "nosniff"
     if file.sha256 is not None:
         headers |= {"x-linked-size": str(file.size), "x-linked-etag": f'"{file.etag}"'}
-    return Content(hub.home, snapshot.entry, file, headers)
+    return Content(hub.home, file, headers)
 
 
 def model(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with what there is to know of a model at a revision."""
-    asked.caller.require(Role.READ, call.name)
-    snapshot = hub.snapshots.at(call.name, call.revision)
-    files, version = hub.snapshots.files(snapshot), hub.snapshots.version_files(snapshot.entry)
-    return Json(documents.model_of(snapshot, files, version))
+    snapshot = hub.readable(call, asked.caller)
+    files = hub.snapshots.files(snapshot)
+    if isinstance(snapshot, Pending):
+        return Json(documents.waiting_model_of(snapshot, files))
+    return Json(documents.model_of(snapshot, files, hub.snapshots.version_files(snapshot.entry).parameters))
 
 
 def tree(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with the files of a folder."""
-    asked.caller.require(Role.READ, call.name)
-    snapshot = hub.snapshots.at(call.name, call.revision)
+    snapshot = hub.readable(call, asked.caller)
     recursive = asked.query.get("recursive", "").lower() in ("true", "1")
     listed = documents.tree_of(hub.snapshots.files(snapshot).values(), call.path, recursive=recursive)
     if not listed and call.path:
@@ -58,8 +58,7 @@ def tree(hub: Hub, call: Call, asked: Asked) -> Answer:
 
 def paths(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with those of some files and folders that are there."""
-    asked.caller.require(Role.READ, call.name)
-    snapshot = hub.snapshots.at(call.name, call.revision)
+    snapshot = hub.readable(call, asked.caller)
     files = hub.snapshots.files(snapshot)
     found = []
     for path in asked.listed("paths"):
@@ -73,9 +72,10 @@ def paths(hub: Hub, call: Call, asked: Asked) -> Answer:
 
 def refs(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with the versions and aliases of a model."""
-    asked.caller.require(Role.READ, call.name)
-    newest = hub.snapshots.newest(call.name)
-    tags = {}
+    newest = hub.readable(call, asked.caller)
+    tags: dict[str, str] = {}
+    if isinstance(newest, Pending):
+        return Json(documents.refs_of(newest.commit, tags))
     for entry in hub.home.catalog.entries(newest.name):
         commit = commit_id(entry, newest.card)
         tags.update(dict.fromkeys((f"v{entry.version}", *entry.aliases), commit))
@@ -84,10 +84,9 @@ def refs(hub: Hub, call: Call, asked: Asked) -> Answer:
 
 def commits(hub: Hub, call: Call, asked: Asked) -> Answer:
     """Answer with the history of a model."""
-    asked.caller.require(Role.READ, call.name)
-    snapshot = hub.snapshots.at(call.name, call.revision)
+    snapshot = hub.readable(call, asked.caller)
     page, limit = asked.number("p", 0), asked.number("limit", _MOST_COMMITS, _MOST_COMMITS)
-    found = hub.snapshots.history(snapshot.name, snapshot)
+    found = [] if isinstance(snapshot, Pending) else hub.snapshots.history(snapshot.name, snapshot)
     shown = found[page * limit : (page + 1) * limit]
     headers = {"X-Total-Count": str(len(found))}
     if len(found) > (page + 1) * limit:

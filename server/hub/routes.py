@@ -36,11 +36,13 @@ def call_of(method: str, raw_path: str) -> Call | None:
     return next(_of_repository(method, parts), None)
 
 
+NO_XET = "/api/set-HF_HUB_DISABLE_XET=1-and-run-it-again"
+
 _ALONE = {
+    ("GET", NO_XET.removeprefix("/api/")): "no-xet",
     ("GET", "models"): "models",
     ("GET", "whoami-v2"): "whoami",
     ("POST", "repos/create"): "create",
-    ("DELETE", "repos/delete"): "delete",
     ("POST", "validate-yaml"): "validate",
 }
 _WITH_REVISION = {
@@ -51,7 +53,6 @@ _WITH_REVISION = {
     ("POST", "preupload"): "preupload",
     ("POST", "commit"): "commit",
     ("POST", "tag"): "tag",
-    ("DELETE", "tag"): "untag",
     ("GET", "xet-write-token"): "xet",
 }
 _FILES = ("resolve", "raw")
@@ -61,6 +62,8 @@ def _of_api(method: str, parts: list[str]) -> Call | None:
     method = "GET" if method == "HEAD" else method
     if (kind := _ALONE.get((method, "/".join(parts)))) is not None:
         return Call(kind)
+    if parts[0] == "lfs" and len(parts) == 2 and method in ("PUT", "POST"):
+        return Call("lfs", path=unquote(parts[1]))
     if parts[0] != "models":
         return None
     rest = parts[1:]

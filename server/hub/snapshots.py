@@ -17,13 +17,15 @@ from datetime import datetime
 from registry.catalog.entry import Entry
 from registry.catalog.trail import Only
 from registry.checkpoints.documents import CARD
-from registry.errors.catalog import UnknownVersion
+from registry.errors.catalog import NoLiveVersion, UnknownModel, UnknownVersion
 from registry.home.home import Home
 from registry.reference import Reference, parse
 
 from .digests import FileHasher
-from .files import HubFile, VersionFiles, files_of, plain
+from .files import LARGEST_REGULAR, WEIGHTS, HubFile, OnDisk, VersionFiles, files_of, plain
+from .pending import NewFile, Pending, PendingTrees
 from .routes import MAIN
+from .staging import Staging
 from .uploads import KIND, uploaded
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -54,6 +56,10 @@ class Snapshot:
         return commit_id(self.entry, self.card)
 
 
+Revision = Snapshot | Pending
+"""What ``main`` may be: before there are whole weights, a tree that waits for them."""
+
+
 @dataclass(frozen=True)
 class Commit:
     """One line of a model's history."""
@@ -73,8 +79,10 @@ def commit_id(entry: Entry, card: str | None) -> str:
 class Snapshots:
     """The revisions of a home's models, and their files."""
 
-    def __init__(self, home: Home, hasher: FileHasher) -> None:
+    def __init__(self, home: Home, hasher: FileHasher, staging: Staging, trees: PendingTrees) -> None:
         self._home = home
+        self._staging = staging
+        self._trees = trees
         self._hasher = hasher
         self._lock = threading.Lock()
         self._files: OrderedDict[str, VersionFiles] = OrderedDict()
@@ -91,14 +99,31 @@ class Snapshots:
         entry = self._home.resolve(Reference(name))
         return Snapshot(entry, self._home.catalog.card(entry.name))
 
-    def at(self, name: str, revision: str) -> Snapshot:
+    def main(self, name: str) -> Revision:
+        """Return what ``main`` is: the newest version, or the tree that waits for the first.
+
+        Raises:
+            InvalidModelName, UnknownModel, NoLiveVersion: there is neither.
+        """
+        try:
+            return self.newest(name)
+        except (UnknownModel, NoLiveVersion):
+            if (pending := self._trees.of(name)) is None:
+                raise
+            return pending
+
+    def at(self, name: str, revision: str) -> Revision:
         """Return what a revision is: ``main``, ``vN``, an alias, a commit, or the SHA-256 of an uploaded file.
 
         Raises:
             InvalidModelName, UnknownModel, NoLiveVersion: there is no such model.
             UnknownVersion, TrashedVersion, PurgedVersion, InvalidAlias: it has no such revision.
         """
-        newest = self.newest(name)
+        newest = self.main(name)
+        if isinstance(newest, Pending):
+            if revision in (*_NEWEST, newest.commit):
+                return newest
+            raise UnknownVersion(f"{name}:{revision}", f"{name} has no version yet", ())
         if revision in (*_NEWEST, newest.commit):
             return newest
         word = revision.removeprefix(_TAG)
@@ -110,22 +135,38 @@ class Snapshots:
             raise UnknownVersion(f"{newest.name}:{word}", f"{newest.name} has no such revision", ())
         return replace(newest, entry=self._home.resolve(parse(f"{newest.name}:{word}")))
 
-    def files(self, snapshot: Snapshot) -> dict[str, HubFile]:
-        """Return the files of a snapshot by path.
+    def files(self, snapshot: Revision, *, as_uploaded: bool = False) -> dict[str, HubFile]:
+        """Return the files of a revision by path.
+
+        Args:
+            as_uploaded: those of weights as they came, where they were uploaded.
 
         Raises:
             RegistryError: the version is not what was pushed.
         """
+        if isinstance(snapshot, Pending):
+            return {path: self.waiting(snapshot.name, path, file) for path, file in sorted(snapshot.files.items())}
         version = self.version_files(snapshot.entry)
         files = dict(version.files)
         if snapshot.card is not None:
             files[CARD] = plain(CARD, snapshot.card.encode())
         for path in version.weights:
-            files[path] = self._hasher.known(snapshot.entry, files[path])
-        if snapshot.sha256 is not None:
-            file = version.as_uploaded[snapshot.sha256]
-            files = {**{p: each for p, each in files.items() if p not in version.weights}, file.path: file}
+            files[path] = self._hasher.known(files[path])
+        if snapshot.sha256 is not None or as_uploaded:
+            files = self._as_uploaded(version, files)
         return dict(sorted(files.items()))
+
+    def _as_uploaded(self, version: VersionFiles, files: dict[str, HubFile]) -> dict[str, HubFile]:
+        if not version.as_uploaded:
+            return files
+        files = {path: file for path, file in files.items() if path not in version.weights}
+        return {**files, **version.as_uploaded, **version.indexes}
+
+    def waiting(self, model: str, path: str, file: NewFile) -> HubFile:
+        """Return a file that was uploaded and is in no version yet."""
+        is_large = file.size > LARGEST_REGULAR or path.endswith(WEIGHTS)
+        where = OnDisk(self._staging.object(model, file.sha256), file)
+        return HubFile(path, file.size, (where,), file.git).known_as(file.sha256 if is_large else None)
 
     def version_files(self, entry: Entry) -> VersionFiles:
         """Return the files of a version, from memory where they were asked for lately."""

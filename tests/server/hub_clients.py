@@ -53,6 +53,19 @@ class Served:
     process: subprocess.Popen[str]
     tokens: dict[str, str] = field(default_factory=dict)
 
+    def token(self, user: str = "ann", role: str = "write", models: str = "*") -> str:
+        """Return a token of a user, made by the command that everybody uses."""
+        key = f"{user} {role} {models}"
+        if key not in self.tokens:
+            made = subprocess.run(
+                [REGISTRY, "token", "add", user, "--role", role, "--models", models, "--home", self.home, "--json"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            self.tokens[key] = json.loads(made.stdout)["token"]
+        return self.tokens[key]
+
     def environment(self, token: str | None = None, **more: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "REGISTRY_"))}
         found = {
