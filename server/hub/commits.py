@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from registry.tensors.spec import is_digest
 from ..answers import status_of
 from . import admission
 from .answers import Refusal
+from .base import Base
 from .files import LARGEST_REGULAR, HubFile, OnDisk
 from .hub import Hub
 from .intake import Intake, Tree
 from .pending import NewFile, Pending
-from .snapshots import Snapshot, commit_id
+from .snapshots import commit_id
 from .uploads import git_oid
 
 _LONGEST_LINE = 16 << 20
@@ -183,31 +184,6 @@ def commit(hub: Hub, name: str, wanted: Wanted) -> str:
             hub.staging.drop(name, done - waiting)
 
 
-class Base:
-    """What a commit is on: the newest version, and the tree on it that waits for weights."""
-
-    def __init__(self, hub: Hub, name: str) -> None:
-        main = hub.snapshots.main(name)
-        self.main = main if isinstance(main, Snapshot) else None
-        self.pending = main if isinstance(main, Pending) else hub.trees.of(name)
-        if self.main is not None and self.pending is not None and self.pending.base != self.main.commit:
-            self.pending = None  # it was on another version
-        files = hub.snapshots.files(self.main, as_uploaded=True) if self.main is not None else {}
-        if self.pending is not None:
-            kept = {path: files[path] for path in self.pending.kept if path in files}
-            files = {**kept, **hub.snapshots.files(self.pending)}
-        self.files: Mapping[str, HubFile] = files
-        """By path; of what was uploaded, the files as they came."""
-
-    @property
-    def commit(self) -> str:
-        """Its id."""
-        if self.pending is not None:
-            return self.pending.commit
-        assert self.main is not None
-        return self.main.commit
-
-
 class _Commit:
     """One commit, while nobody else changes the model's files."""
 
@@ -224,7 +200,7 @@ class _Commit:
             if isinstance(operation, Delete):
                 new = {path: file for path, file in new.items() if not operation.hits(path)}
             elif not _is_there(operation, new.get(operation.path)):
-                new[operation.path] = self._hub.snapshots.waiting(self._name, operation.path, operation.file)
+                new[operation.path] = self._put(operation)
         changed = {path for path in {*new, *self._old} if new.get(path) is not self._old.get(path)}
         if not changed:
             return self._head
@@ -232,21 +208,24 @@ class _Commit:
             raise Refusal(
                 412, f"main is not {wanted.parent[:40]} any more, but {self._head}; fetch it and commit again"
             )
-        self._check(wanted.operations, new)
-        return self._keep(Tree(self._name, new, wanted.note), changed, wanted.operations)
-
-    def _check(self, operations: Sequence[Operation], new: Mapping[str, HubFile]) -> None:
-        """Refuse what was never uploaded, and what is too much."""
-        for put in operations:
-            file = new.get(put.path)
-            if not isinstance(put, Put) or file is None or file is self._old.get(put.path):
-                continue
-            if not self._hub.staging.has(self._name, put.file.sha256, put.file.size):
-                raise Refusal(400, f"'{put.path}' was not uploaded ({put.file.sha256}); upload it and commit again")
         if len(new) > admission.MOST_FILES:
             raise Refusal(400, f"a repository has at most {admission.MOST_FILES} files")
+        return self._keep(Tree(self._name, new, wanted.note), changed)
 
-    def _keep(self, tree: Tree, changed: set[str], operations: Sequence[Operation]) -> str:
+    def _put(self, put: Put) -> HubFile:
+        """Return a file that was uploaded, or is there under another path.
+
+        Raises:
+            Refusal: it is neither.
+        """
+        if self._hub.staging.has(self._name, put.file.sha256, put.file.size):
+            return self._hub.snapshots.waiting(self._name, put.path, put.file)
+        for file in self._old.values():
+            if file.sha256 == put.file.sha256 and file.size == put.file.size:
+                return replace(file, path=put.path)
+        raise Refusal(400, f"'{put.path}' was not uploaded ({put.file.sha256}); upload it and commit again")
+
+    def _keep(self, tree: Tree, changed: set[str]) -> str:
         if not admission.weights_are_whole(tree.files):
             if self._main is not None and not tree.of_kind("weights"):
                 raise Refusal(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from registry.tensors.spec import is_digest
 
 from .answers import Json, Refusal
+from .base import Base
 from .hub import Asked, Hub
 from .routes import Call
 from .signing import Grant
@@ -41,17 +42,20 @@ def batch(hub: Hub, call: Call, asked: Asked) -> Response:
     transfers = body.get("transfers", ["basic"])
     in_parts = isinstance(transfers, list) and "multipart" in transfers
     hub.sweep()
-    answers = [_actions(hub, name, asked, each, in_parts) for each in objects]
+    there = {file.sha256: file.size for file in Base(hub, name).files.values() if file.sha256 is not None}
+    answers = [_actions(hub, name, asked, each, in_parts, there) for each in objects]
     chosen = "multipart" if any("header" in a.get("actions", {}).get("upload", {}) for a in answers) else "basic"
     return Json({"transfer": chosen, "objects": answers}, media_type=MEDIA_TYPE)
 
 
-def _actions(hub: Hub, name: str, asked: Asked, wanted: Any, in_parts: bool) -> dict[str, Any]:
+def _actions(
+    hub: Hub, name: str, asked: Asked, wanted: Any, in_parts: bool, there: Mapping[str, int]
+) -> dict[str, Any]:
     oid, size = (wanted.get("oid"), wanted.get("size")) if isinstance(wanted, dict) else (None, None)
     if not is_digest(oid) or type(size) is not int or not 0 <= size <= LARGEST:
         raise Refusal(400, "an object of the batch is not a SHA-256 of 64 hexadecimal digits and a size in bytes")
     assert isinstance(oid, str)
-    if hub.staging.has(name, oid, size):
+    if hub.staging.has(name, oid, size) or there.get(oid) == size:
         return {"oid": oid, "size": size}
     grant = Grant("put", oid, size, name, asked.caller.user or "", uuid.uuid4().hex)
 
@@ -70,15 +74,16 @@ def _actions(hub: Hub, name: str, asked: Asked, wanted: Any, in_parts: bool) -> 
 async def receive(hub: Hub, call: Call, request: Request) -> Response:
     """Take in what comes to one of the addresses that ``batch`` gave out."""
     try:
-        return await _receive(hub, call, request)
+        answer = await _receive(hub, call, request)
     except Refusal:
-        await _drain(request)
+        await _drain(request, PART_BYTES)
         raise
+    await _drain(request, LARGEST)
+    return answer
 
 
-async def _drain(request: Request) -> None:
-    """Read what is still being sent, within reason: a client that cannot finish does not read the answer."""
-    left = PART_BYTES
+async def _drain(request: Request, left: int) -> None:
+    """Read what is still being sent: a client that cannot finish does not read the answer."""
     with contextlib.suppress(ClientDisconnect, RuntimeError):  # it was read to its end
         async for chunk in request.stream():
             left -= len(chunk)

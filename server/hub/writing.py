@@ -15,6 +15,7 @@ from registry.reference import check_alias, check_new_model_name
 from ..access import Role
 from . import admission, commits, lfs
 from .answers import Json, Refusal
+from .base import Base
 from .files import LARGEST_REGULAR
 from .hub import Asked, Hub
 from .pending import Pending
@@ -53,7 +54,7 @@ def preupload(hub: Hub, call: Call, asked: Asked) -> Response:
     """Answer, for each file, how it travels, and what is there under its path."""
     main = hub.writable(call.name, asked.caller)
     _check_main(call, asked)
-    files = commits.Base(hub, main.name).files
+    files = Base(hub, main.name).files
     given = asked.json().get("files")
     if not isinstance(given, list) or len(given) > admission.MOST_FILES:
         raise Refusal(400, "'files' is not a list of files")
