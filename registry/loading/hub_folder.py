@@ -60,7 +60,8 @@ def export_folder(home: Home, ref: str, out: str | os.PathLike[str], progress: P
             _write(folder, name, text.encode())
         for kind in ("tokenizer", "files"):
             for name, content in stored_files(home, entry, kind).items():
-                _write(folder, name, content)
+                if not name.endswith(".safetensors.index.json"):  # of the files that the weights came in
+                    _write(folder, name, content)
         if (card := home.catalog.card(entry.name)) is not None:
             _write(folder, CARD, card.encode())
     return path
@@ -94,6 +95,11 @@ def in_files(manifest: Manifest, entry: Entry, config: Configuration) -> Manifes
     return replace(manifest, tensors=tensors, ties=(), metadata=None, wrappers=())
 
 
+def weights_file(builder: str | None) -> str:
+    """Return what the file of the weights is called, where they are in one."""
+    return f"{STEMS.get(builder or '', 'model')}.safetensors"
+
+
 def shards(manifest: Manifest, most: int = MOST_SHARD_BYTES) -> list[Manifest]:
     """Return the parts of a manifest that go into files of their own, none larger than ``most`` but of one tensor."""
     parts: list[list[str]] = [[]]
@@ -108,9 +114,9 @@ def shards(manifest: Manifest, most: int = MOST_SHARD_BYTES) -> list[Manifest]:
 
 
 def _write_weights(folder: Path, home: Home, entry: Entry, manifest: Manifest, progress: Progress | None) -> None:
-    stem = STEMS.get(entry.builder or "", "model")
     parts = shards(manifest)
-    names = [f"{stem}.safetensors"]
+    names = [weights_file(entry.builder)]
+    stem = names[0].removesuffix(".safetensors")
     if len(parts) > 1:
         names = [f"{stem}-{number:05}-of-{len(parts):05}.safetensors" for number in range(1, len(parts) + 1)]
         _write(folder, f"{stem}.safetensors.index.json", index(dict(zip(names, parts, strict=True))))

@@ -15,9 +15,8 @@ from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileKey
 from registry.checkpoints.documents import CARD
 from registry.home.home import Home
-from registry.loading.hub_folder import in_files
+from registry.loading.hub_folder import in_files, weights_file
 from registry.loading.plan import FORMAT, plan
-from registry.modules.builders.table import MAIN, STEMS
 from registry.tensors.arguments import Arguments
 from registry.tensors.dtypes import TOKENS
 from registry.tensors.foreign import TAG
@@ -30,6 +29,9 @@ WEIGHTS = ".safetensors"
 """How the name of a file of weights ends."""
 INDEX = ".safetensors.index.json"
 """How the name of an index ends, which says in which of several files each tensor is."""
+
+CONFIG = "config.json"
+"""What the mixin and the libraries make a model of."""
 
 LARGEST_REGULAR = 10 << 20
 """Bytes up to which a file travels inside of a commit, and has git's digest; a larger one has a SHA-256."""
@@ -118,8 +120,8 @@ def files_of(home: Home, entry: Entry) -> VersionFiles:
     """
     manifest, config = home.manifest(entry), configuration(home, entry)
     files = {path: plain(path, text.encode()) for path, text in config.files.items()}
-    if MAIN not in files and (text := _arguments(entry)) is not None:
-        files[MAIN] = replace(plain(MAIN, text.encode()), is_made=True)
+    if CONFIG not in files and (text := _arguments(entry)) is not None:
+        files[CONFIG] = replace(plain(CONFIG, text.encode()), is_made=True)
     for kind in ("tokenizer", "files"):
         for path, tensor in places_of(home, entry, kind).items():
             files[path] = _kept(home, entry, path, tensor)
@@ -134,7 +136,7 @@ def files_of(home: Home, entry: Entry) -> VersionFiles:
         weights = []  # no safetensors file could hold them
     else:
         held = in_files(manifest, entry, config) if config.files else manifest
-        weights = [_planned(f"{STEMS.get(entry.builder or '', 'model')}.safetensors", entry, held)]
+        weights = [_planned(weights_file(entry.builder), entry, held)]
     for path in indexes:
         del files[path]
     files.update({file.path: file for file in weights})

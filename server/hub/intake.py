@@ -5,29 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from registry.attachments.attachment import Attachment
-from registry.attachments.files import as_tensor, configuration
+from registry.attachments.files import as_tensor
 from registry.blobs.backends.local import worded
-from registry.blobs.store import Transfer
-from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
-from registry.catalog.facts import Facts
-from registry.catalog.version import NewVersion, Vanished
 from registry.checkpoints.documents import Documents, is_json
 from registry.checkpoints.folders import SINGLE
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 from registry.inspection import Inspection, Question, examine
-from registry.modules.builders.table import of_config
+from registry.pushing.beside import store_beside
 from registry.pushing.request import Prepared, PushRequest
 from registry.pushing.storing import store
-from registry.tensors.manifest import BlobRecord
 from registry.tensors.safetensors import read_header
 
 from ..answers import status_of
@@ -41,9 +35,6 @@ from .staging import Staging
 _QUESTION = Question(builds=False)
 """The server makes no model: what a class would say, a load finds out."""
 _NO_JOB = timedelta(minutes=1)
-_ATTEMPTS = 10
-_OF_WEIGHTS = ("training", "example", "factory")
-"""What is kept beside weights, and stays with them when other files change."""
 
 
 @dataclass(frozen=True)
@@ -96,39 +87,8 @@ class Intake:
         Raises:
             RegistryError: nothing was stored.
         """
-        catalog = self._home.catalog
-        manifest = self._home.manifest(newest)
         config, others = self._beside({path: file for path, file in tree.files.items() if not file.is_made})
-        before = configuration(self._home, newest)
-        kept = {each: document for each in _OF_WEIGHTS if (document := self._home.document(newest, each)) is not None}
-        named = {"names": dict(before.names)} if before.names else {}
-        builder = newest.builder if config == before.files else of_config(config)
-        attachments = {**others, **({"config": Attachment(values={"files": config, **named})} if config else {})}
-        facts = Facts(**{each.name: getattr(newest, each.name) for each in fields(Facts)})
-        facts = replace(facts, builder=builder, note=tree.note, creator=creator(), origin=None)
-        uploaded = catalog.document(newest, uploads.KIND)
-        for attempt in range(_ATTEMPTS):
-            with self._home.blobs.transfer() as transfer:
-                stored = {k: transfer.write(a.tensors, locate=catalog.locate) for k, a in attachments.items()}
-                beside = {k: a.manifest(stored[k].tensors) for k, a in attachments.items()} | kept
-                bodies = {each: document.encode() for each, document in beside.items()}
-                if uploaded is not None:
-                    bodies[uploads.KIND] = uploaded
-                new_blobs = tuple(dict.fromkeys(blob for each in stored.values() for blob in each.new_blobs))
-                try:
-                    return catalog.add_version(
-                        NewVersion(tree.name, facts, documents=bodies),
-                        manifest,
-                        new_blobs,
-                        beside=tuple(beside.values()),
-                        force_new=True,
-                        unsound=frozenset[str]().union(*(each.unsound for each in stored.values())),
-                        confirm=partial(_confirm, transfer, new_blobs),
-                    )
-                except Vanished:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-        raise AssertionError("unreachable")
+        return store_beside(self._home, newest, config, others, note=tree.note, kept=(uploads.KIND,))
 
     def _beside(self, files: Mapping[str, HubFile]) -> tuple[dict[str, str], dict[str, Attachment]]:
         """Return configurations as texts, and attachments of all other files but the weights and the card."""
@@ -206,9 +166,3 @@ def _json(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if is_json(text) else None
-
-
-def _confirm(transfer: Transfer, blobs: tuple[BlobRecord, ...]) -> None:
-    """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
-    if gone := transfer.missing(blobs):
-        raise Vanished(f"{len(gone)} new blobs were collected")

@@ -7,13 +7,15 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 
-pytestmark = pytest.mark.services
+pytest.importorskip("starlette", reason="the server is not installed")
 
 from registry.server.hub.admission import check, is_pickled, kind, weights_are_whole
 from registry.server.hub.answers import Refusal
 from registry.server.hub.content import requested_range
 from registry.server.hub.routes import Call, call_of
 from registry.server.hub.signing import Grant, Signer
+
+pytestmark = pytest.mark.services
 
 PARTS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,8}", fullmatch=True).filter(lambda part: part not in ("api",))
 NAMES = st.one_of(PARTS, st.tuples(PARTS, PARTS).map("/".join))
