@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from registry.errors.blobs import DamagedBlob
 from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
@@ -44,8 +45,14 @@ class HubApplication:
             await send(message)
 
         try:
-            found = await self._answer(call, scope, receive)
-            await found(scope, receive, noted)
+            try:
+                await (await self._answer(call, scope, receive))(scope, receive, noted)
+            except DamagedBlob:
+                # What is held in memory may be older than a repair, which moved it.
+                self.hub.snapshots.forget()
+                if has_begun or call is None or call.kind not in _READS:
+                    raise
+                await (await self._answer(call, scope, receive))(scope, receive, noted)
             return
         except Refusal as refused_here:
             said = refused_here

@@ -48,7 +48,8 @@ class FileHasher:
         """Stop, in the middle of a file if need be."""
         self._closed.set()
         if self._thread is not None:
-            self._waiting.put(None)
+            with contextlib.suppress(queue.Full):  # then it does not wait
+                self._waiting.put_nowait(None)
             self._thread.join()
 
     def _ask(self, key: FileKey, file: HubFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -126,8 +127,11 @@ def files_of(home: Home, entry: Entry) -> VersionFiles:
         for path, tensor in places_of(home, entry, kind).items():
             files[path] = _kept(home, entry, path, tensor)
     files.pop(CARD, None)
-    came = uploaded(home.catalog.document(entry, KIND))
-    raw = {path: _raw(path, file, entry, manifest) for path, file in came.items()}
+    raw: dict[str, HubFile] = {}
+    # Of one that somebody edited, nothing is believed; the weights are not in it.
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        came = uploaded(home.catalog.document(entry, KIND))
+        raw = {path: _raw(path, file, entry, manifest) for path, file in came.items()}
     indexes = {path: file for path, file in files.items() if path.endswith(INDEX)}
     if raw and not entry.unwrapping.cuts:
         indexes = {}

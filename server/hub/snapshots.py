@@ -181,6 +181,11 @@ class Snapshots:
                 self._files.popitem(last=False)
         return found
 
+    def forget(self) -> None:
+        """Forget where the files of versions lie: a repair may have moved them."""
+        with self._lock:
+            self._files.clear()
+
     def history(self, name: str, snapshot: Snapshot) -> list[Commit]:
         """Return the commits up to a snapshot, newest first."""
         changes: list[tuple[datetime, Entry | None, str | None, str]] = [
