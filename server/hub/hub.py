@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from registry.errors.root import RegistryError
 from registry.home.home import Home
 
 from ..access import Caller, Role
@@ -62,11 +64,11 @@ class Hub:
         """Return the revision that a call is about.
 
         Raises:
-            NotAllowed, TokenNeeded: the caller may not read the model, by the name it has now either.
+            NotAllowed, TokenNeeded: the caller may not read the model, by the name that it has now.
             RegistryError: it is not there.
         """
-        caller.require(Role.READ, call.name)
-        found = self.snapshots.at(call.name, call.revision)
+        with _allowed(caller, Role.READ, call.name):
+            found = self.snapshots.at(call.name, call.revision)
         caller.require(Role.READ, found.name)
         return found
 
@@ -77,8 +79,8 @@ class Hub:
             NotAllowed, TokenNeeded: the caller may not change it.
             RegistryError: it is not there.
         """
-        caller.require(Role.WRITE, name)
-        found = self.snapshots.main(name)
+        with _allowed(caller, Role.WRITE, name):
+            found = self.snapshots.main(name)
         caller.require(Role.WRITE, found.name)
         return found
 
@@ -148,3 +150,13 @@ class Asked:
     def link(self, other: Mapping[str, str]) -> str:
         """Return the header that leads to the next page."""
         return f'<{self.base}{self.path}?{urlencode({**self.query, **other})}>; rel="next"'
+
+
+@contextlib.contextmanager
+def _allowed(caller: Caller, role: Role, name: str) -> Iterator[None]:
+    """Tell somebody who may not do something to a model of this name nothing else of it, such as that there is none."""
+    try:
+        yield
+    except RegistryError:
+        caller.require(role, name)
+        raise

@@ -13,8 +13,9 @@ from hypothesis import given, strategies as st
 from safetensors.torch import save_file
 
 from registry import Registry, errors
-from registry.attachments.files import check_path, configuration, stored_files
+from registry.attachments.files import attach_others, check_path, configuration, stored_files
 from registry.loading.hub_folder import index, shards
+from registry.pushing.beside import store_beside
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
 
@@ -260,3 +261,15 @@ def test_a_builder_that_does_not_apply_is_refused(hub: Registry, tmp_path: Path)
         hub.push(torch.nn.Linear(3, 2), "net", builder="timm")
     with pytest.raises(errors.NotAnAdapter):
         hub.push(folder, "net", base="net")
+
+
+def test_other_files_are_kept_under_the_record_and_exported(hub: Registry, tmp_path: Path) -> None:
+    first = hub.push(folder_at(tmp_path / "net"), "net")
+    others = {"notes/run.txt": b"what happened", "model.safetensors.index.json": b"{}"}
+    kept = store_beside(hub._home, first, dict(configuration(hub._home, first).files), attach_others(others))
+    assert (kept.version, kept.digest) == (2, first.digest) and kept.record_digest != first.record_digest
+    assert kept.attachments == ("config", "files") and stored_files(hub._home, kept, "files") == others
+    out = hub.export(kept.ref, tmp_path / "out", format="hf")
+    assert (Path(out) / "notes/run.txt").read_bytes() == b"what happened"
+    assert not (Path(out) / "model.safetensors.index.json").exists(), "the weights are in one file"
+    assert not hub.audit().faults
