@@ -279,7 +279,7 @@ def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
 def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
     said = question.model, question.init, question.init_as
     if module is None and question.is_silent:
-        return of_folder(checkpoint, question.builder)
+        return of_folder(checkpoint, question.builder, builds=question.builds)
     if module is not None and question.is_silent and _builder_of(module) == "peft":
         return Recipe(builder="peft", init_as=UNKNOWN)
     if question.builder not in (None, NONE) and not question.is_silent:

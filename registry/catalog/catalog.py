@@ -27,6 +27,7 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
+from registry.catalog.file_digests import FileDigests
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
-class Catalog(Amendments):
+class Catalog(Amendments, FileDigests):
     """What is known of every version. Threads and forked processes may share one; every change is one transaction.
 
     Every method may raise DatabaseBusy, DatabaseFull, DatabaseDamaged and HomeUnusable; those that change something,

@@ -14,7 +14,7 @@ from registry.tensors.arguments import Arguments
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest
 
-DECISIVE = ("training", "example", "factory", "config", "tokenizer")
+DECISIVE = ("training", "example", "factory", "config", "tokenizer", "files")
 """Documents that belong to what a version is."""
 
 

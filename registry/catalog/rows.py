@@ -215,6 +215,19 @@ class Twin(NamedTuple):
     base: str | None
 
 
+class NumberedDocument(NamedTuple):
+    """A document, and the number of the version that it is of."""
+
+    number: int
+    body: bytes
+
+
+class FileDigest(NamedTuple):
+    """What a file of weights hashes to."""
+
+    sha256: str
+
+
 class Card(NamedTuple):
     """What a model's users should know."""
 

@@ -114,7 +114,7 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
     tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
     kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
         _DOCUMENTS.c.version_id == _VERSIONS.c.id,
-        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
+        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places", "upload")),
     )
     place = [] if by_place is None else [ids.c.place]
     order = [each.desc() if by_place else each for each in place]
@@ -355,7 +355,8 @@ DOCUMENTS_AFTER: Reading[rows.DocumentOfVersion] = (
     .order_by(_DOCUMENTS.c.version_id)
 )
 SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest))
-ADD_BLOB, ADD_TENSOR, ADD_NEED = (_AddUnlessThere(table).inline() for table in (_BLOBS, _TENSORS, _NEEDS))
+_KEYED = (_BLOBS, _TENSORS, _NEEDS, schema.FILE_DIGESTS)
+ADD_BLOB, ADD_TENSOR, ADD_NEED, ADD_FILE_DIGEST = (_AddUnlessThere(table).inline() for table in _KEYED)
 FORGET_TENSORS, FORGET_NEEDS = (delete(table).where(_same("blob", table.c.blob_id)) for table in (_TENSORS, _NEEDS))
 FORGET_LOST_TENSORS, FORGET_LOST_NEEDS = (
     delete(table).where(table.c.blob_id.not_in(select(_BLOBS.c.id))) for table in (_TENSORS, _NEEDS)

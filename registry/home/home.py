@@ -179,6 +179,17 @@ class Home:
         with self._unless_removed(entry):
             yield from self.blobs.pieces(name, stored, step)
 
+    def part(
+        self, entry: Entry, name: str, stored: StoredTensor, begin: int, end: int, step: int
+    ) -> Iterator[memoryview]:
+        """Read a part of one of an entry's tensors, without torch: ``BlobStore.part``.
+
+        Raises:
+            RegistryError: as ``tensors`` does.
+        """
+        with self._unless_removed(entry):
+            yield from self.blobs.part(name, stored, begin, end, step)
+
     def attachment(self, entry: Entry, kind: str, verify: Verify = "always") -> StoredAttachment | None:
         """Return what an entry keeps beside its weights (``"training"``, ``"example"``), or None.
 

@@ -131,8 +131,11 @@ def of_file(
     return _known(replace(spec, init={**taken, **spec.init}), (note,))
 
 
-def of_folder(checkpoint: Checkpoint, builder: str | None) -> Recipe:
+def of_folder(checkpoint: Checkpoint, builder: str | None, *, builds: bool = True) -> Recipe:
     """Return how the model of a folder is made by the library that wrote its configurations; else nothing is known.
+
+    Args:
+        builds: whether the library is going to be asked, which takes torch.
 
     Raises:
         BuilderNotApplicable: a builder was named, and nothing of its library is there.
@@ -142,7 +145,7 @@ def of_folder(checkpoint: Checkpoint, builder: str | None) -> Recipe:
     found = of_config(checkpoint.documents.config)
     if builder is not None and found != builder:
         raise BuilderNotApplicable(builder, checkpoint.source, "it has no configuration that the library wrote")
-    if found is None or found == "peft":  # which is built on its base
+    if found is None or found == "peft" or not builds:  # an adapter is built on its base
         return Recipe(builder=found, init_as=UNKNOWN) if found else Recipe()
     from registry.modules.builders.specification import LibrarySpec
 
