@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Clues, Form, canonicalize
+from registry.canonical.joining import joined
 from registry.canonical.wrappers import parse_declaration
-from registry.checkpoints.choosing import ROOT, sets_called
+from registry.checkpoints.choosing import ROOT, sets_called, side_by_side
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
@@ -28,10 +29,11 @@ from registry.errors.libraries import (
     ScalesMissing,
 )
 from registry.errors.models import ConstructorFailed, InitRefused, ModelError
+from registry.errors.parts import NoParts
 from registry.modules.builders.table import MAIN, NONE, check_builder, library, of_class
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
-from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, read_init, read_model
+from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, of_parts, read_init, read_model
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
@@ -52,10 +54,12 @@ class Question:
     """What the user said about a checkpoint, in the words of ``push`` and ``inspect``."""
 
     from_: str | None = None
-    model: str | None = None
+    model: str | Mapping[str, str] | None = None
+    """Its class, or that of each part."""
     init: Mapping[str, Any] | None = None
     init_as: str | None = None
-    weights: str | None = None
+    weights: str | Mapping[str, str] | None = None
+    """Which set of weights; or which are the parts of the version, by the part's name."""
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
@@ -74,7 +78,7 @@ class Question:
         model: object,
         init: object,
         init_as: str | None,
-        weights: str | None,
+        weights: str | Mapping[str, str] | None,
         init_from_file: bool = False,
         builder: str | None = None,
     ) -> Question:
@@ -159,27 +163,14 @@ def examine(
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
         raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
-    recipe = _recipe(checkpoint, module, question)
+    recipe = _recipe(checkpoint, module, question, weights)
     recipe, (probe, expectation) = _asked(recipe, question)
     spec, documents = recipe.spec, checkpoint.documents
     if recipe.builder is not None and probe is not None and question.builder != NONE:
         checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
     with _offering(recipe.offered), _judging(recipe, checkpoint):
-        form = canonicalize(
-            checkpoint.source,
-            {name: tensor.spec for name, tensor in weights.tensors.items()},
-            weights.values.keys(),
-            Clues(
-                declared=declared,
-                live=checkpoint.live_wrappers,
-                is_live=module is not None,
-                metadata=weights.metadata,
-                dropped=weights.aliases,
-                expectation=expectation,
-                target=spec.target if spec else "the class",
-                key=weights.key,
-            ),
-        )
+        clues = Clues(declared, checkpoint.live_wrappers, module is not None, expectation=expectation)
+        form = _form(checkpoint, weights, clues, recipe)
     inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (), recipe, documents=documents)
     with _judging(recipe, checkpoint):
         _check_ties(inspection)
@@ -187,6 +178,28 @@ def examine(
         inspection = _by_library(inspection, module, question)
     notes = (*checkpoint.notes, *inspection.recipe.notes)
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
+
+
+def _form(checkpoint: Checkpoint, weights: WeightSet, clues: Clues, recipe: Recipe) -> Form:
+    """Decide the canonical names; of several sets that are parts, each by itself."""
+    if weights.parts:
+        forms = {}
+        for part, found in weights.parts.items():
+            own = clues.expectation.below(part) if clues.expectation is not None else None
+            forms[part] = _form(checkpoint, found, replace(clues, expectation=own), recipe.by_part[part])
+        return joined(forms)
+    return canonicalize(
+        checkpoint.source,
+        {name: tensor.spec for name, tensor in weights.tensors.items()},
+        weights.values.keys(),
+        replace(
+            clues,
+            metadata=weights.metadata,
+            dropped=weights.aliases,
+            target=recipe.spec.target if recipe.spec else "the class",
+            key=weights.key,
+        ),
+    )
 
 
 def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
@@ -207,13 +220,15 @@ def _builder_of(module: nn.Module) -> str | None:
     return of_class(model_class(module))
 
 
-def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
-    """Return the one set of weights, or the one that the user named.
+def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None) -> WeightSet:
+    """Return the one set of weights, or the one that the user named, or those that are the parts of one version.
 
     Raises:
         SeveralWeightSets, UnknownWeightSet: with those that there are.
         UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
     """
+    if isinstance(key, Mapping):
+        return side_by_side({part: choose(checkpoint, path) for part, path in key.items()})
     sets = checkpoint.weight_sets
     if key is not None:
         chosen = sets_called(checkpoint, key)
@@ -246,7 +261,18 @@ def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
     return around
 
 
-def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
+def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question, weights: WeightSet) -> Recipe:
+    parts: Mapping[str, nn.Module | None] = dict.fromkeys(weights.parts)
+    if module is not None and not isinstance(question.model, str):
+        from registry.modules.parts import parts_of
+
+        parts = parts_of(module)
+    if parts:
+        if question.init_from_file:
+            raise NoInitInFile(checkpoint.source, "is stored as several models")
+        return of_parts(parts, question.model, question.init, question.init_as, checkpoint.source)
+    if isinstance(question.model, Mapping):
+        raise NoParts("model=", checkpoint.source)
     said = question.model, question.init, question.init_as
     if module is None and question.is_silent:
         return of_folder(checkpoint, question.builder)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from registry.canonical.joining import modules_under
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
+from registry.errors.parts import BadPartName, SamePartName
+from registry.tensors.part import is_part_name
 
 ROOT = "."
 """Means all that the file holds."""
@@ -36,6 +40,41 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
     chosen = [found for found in sets if found.count]
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+
+
+def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
+    """Return the paths of the sets that are the parts of one version, by the part's name.
+
+    Args:
+        paths: each alone, whose last step is the name then, or with a name.
+
+    Raises:
+        BadPartName: a last step is not a name.
+        SamePartName: two would have one name.
+    """
+    named: dict[str, str] = {}
+    for given in paths:
+        part, path = given if isinstance(given, tuple) else (re.split(r"[./]", given)[-1], given)
+        if not is_part_name(part):
+            raise BadPartName(part)
+        if part in named:
+            raise SamePartName(part, [named[part], path])
+        named[part] = path
+    return named
+
+
+def side_by_side(parts: Mapping[str, WeightSet]) -> WeightSet:
+    """Return several sets as one, each below its part's name and a dot."""
+    whole = {part: f"{part}." for part in parts}
+    modules = {place: facts for part, found in parts.items() for place, facts in modules_under(part, found.metadata)}
+    return WeightSet(
+        ", ".join(found.key for found in parts.values()),
+        {whole[part] + name: tensor for part, found in parts.items() for name, tensor in found.tensors.items()},
+        {whole[part] + name: value for part, found in parts.items() for name, value in found.values.items()},
+        modules or None,
+        {whole[part] + one: whole[part] + other for part, found in parts.items() for one, other in found.aliases.items()},
+        parts=parts,
+    )
 
 
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -34,6 +34,8 @@ class WeightSet:
     """Why it cannot be stored, if it cannot."""
     unstored: int = 0
     """Tensors in it that cannot."""
+    parts: Mapping[str, WeightSet] = field(default_factory=dict)
+    """The sets that it is made of, where several are the parts of one version, by the part's name."""
 
     @property
     def count(self) -> int:

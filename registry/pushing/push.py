@@ -154,7 +154,7 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
     attachments |= attach_files(inspection.documents)
     base, notes = base_of(home, request, inspection, name)
     inspection = replace(inspection, notes=(*inspection.notes, *notes))
-    if inspection.checkpoint.format == "live" and request.question.model is not None:
+    if inspection.checkpoint.format == "live" and isinstance(request.question.model, str):
         from registry.modules.building.target import resolve_target
 
         if not isinstance(resolve_target(request.question.model), type):
