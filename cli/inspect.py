@@ -39,11 +39,11 @@ def inspect(
     inspection = options.registry_at(home).inspect(
         file,
         from_=options.declared(from_ddp, from_single, from_),
-        model=model,
+        model=options.parse_model(model),
         init=options.parse_init(init, init_as),
         init_as=init_as,
         init_from_file=init_from_file,
-        weights=weights,
+        weights=options.parse_weights(weights),
         builder=builder,
     )
     if as_json:

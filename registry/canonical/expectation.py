@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from registry.tensors.part import below
+from registry.tensors.paths import below
 from registry.tensors.spec import TensorSpec
 
 

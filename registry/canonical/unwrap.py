@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
-from registry.tensors.part import below
+from registry.tensors.paths import below
 
 Evidence = Literal["class", "live", "declared", "assumed"]
 """How a cut is known, strongest first."""

@@ -9,7 +9,7 @@ from registry.canonical.wrappers import format_stack
 from registry.catalog.entry import Entry
 from registry.errors.parts import UnknownPart
 from registry.tensors.arguments import UNKNOWN, Arguments
-from registry.tensors.part import path_below
+from registry.tensors.paths import path_below
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest

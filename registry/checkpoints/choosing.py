@@ -12,7 +12,7 @@ from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.parts import BadPartName, SamePartName
-from registry.tensors.part import is_part_name
+from registry.tensors.paths import is_part_name
 
 ROOT = "."
 """Means all that the file holds."""
@@ -72,7 +72,11 @@ def side_by_side(parts: Mapping[str, WeightSet]) -> WeightSet:
         {whole[part] + name: tensor for part, found in parts.items() for name, tensor in found.tensors.items()},
         {whole[part] + name: value for part, found in parts.items() for name, value in found.values.items()},
         modules or None,
-        {whole[part] + one: whole[part] + other for part, found in parts.items() for one, other in found.aliases.items()},
+        {
+            whole[part] + one: whole[part] + other
+            for part, found in parts.items()
+            for one, other in found.aliases.items()
+        },
         parts=parts,
     )
 

@@ -20,19 +20,21 @@ class BadPartName(RegistryError, ValueError):
 class UnknownPart(RegistryError):
     """A version has no part of that name, or is no version of several models."""
 
-    def __init__(self, ref: str, part: str, parts: Sequence[str]) -> None:
-        has = (
-            f"its parts are {few([repr(each) for each in parts])}"
-            if parts
-            else "it holds one model; leave out part= (--part)"
-        )
+    def __init__(self, ref: str, part: str, parts: Sequence[str], is_file: bool = False) -> None:
+        has = "it holds one model; leave out part= (--part)"
+        if is_file:
+            has = "it is a file; weights= (--weights) chooses what is compared"
+        elif parts:
+            has = f"its parts are {few([repr(each) for each in parts])}"
         super().__init__(f"{ref} has no part '{part:.80}': {has}")
 
 
 class PartsDiffer(RegistryError):
     """What was given by part is not given for exactly the parts that there are."""
 
-    def __init__(self, what: str, of: str, missing: Sequence[str], unknown: Sequence[str], parts: Sequence[str]) -> None:
+    def __init__(
+        self, what: str, of: str, missing: Sequence[str], unknown: Sequence[str], parts: Sequence[str]
+    ) -> None:
         clauses = []
         if missing:
             clauses.append(f"it lacks {few([repr(each) for each in missing])}")
@@ -67,3 +69,13 @@ class NoParts(RegistryError):
 
     def __init__(self, what: str, of: str) -> None:
         super().__init__(f"{what} is given by part, and {of} holds one model; give it for that model alone")
+
+
+class ExampleOfParts(RegistryError):
+    """An example was given for several models, none of which is the one to run."""
+
+    def __init__(self, name: str | None, parts: Sequence[str]) -> None:
+        super().__init__(
+            f"an example is run by one model, and '{name}' would hold {few([repr(each) for each in parts])}; leave out "
+            "example= (--example), or push the model that it is of by itself, too"
+        )

@@ -301,7 +301,9 @@ def sets_of_weights(value: object) -> str | dict[str, str]:
 
     wanted = "give a path such as 'state_dict', or those of several parts such as ['point', 'img']"
     if isinstance(value, Mapping):
-        return parts_called([(part, path) for part, path in zip(value, _each(value.values(), str, wanted), strict=True)])
+        return parts_called(
+            [(part, path) for part, path in zip(value, _each(value.values(), str, wanted), strict=True)]
+        )
     found = _each(value, str, wanted)
     if not found:
         raise Refused(wanted)

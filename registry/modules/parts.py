@@ -10,8 +10,8 @@ from torch import nn
 
 from registry.errors.parts import BadPartName
 from registry.modules.building.specification import Constructs
-from registry.modules.layout import bare, layout
-from registry.tensors.part import is_part_name
+from registry.modules.layout import Slot, bare, layout
+from registry.tensors.paths import is_part_name
 
 
 def as_one(parts: Mapping[Any, nn.Module] | Sequence[nn.Module]) -> nn.ModuleDict:
@@ -75,13 +75,12 @@ def _tie(whole: nn.Module, ties: Sequence[Sequence[str]]) -> None:
     """Make names one tensor where they are alike; where they are not, the load that follows says so."""
     slots = layout(whole).slots
     for tie in ties:
-        first, *others = [slots[name] for name in tie if name in slots] or [None]
-        for slot in others:
-            if (
-                first is not None
-                and slot is not None
-                and slot.is_parameter == first.is_parameter
-                and (slot.tensor.shape, slot.tensor.dtype) == (first.tensor.shape, first.tensor.dtype)
-            ):
+        found = [slots[name] for name in tie if name in slots]
+        for slot in found[1:]:
+            if _form(slot) == _form(found[0]):
                 kept = "_parameters" if slot.is_parameter else "_buffers"
-                slot.owner.__dict__[kept][slot.key] = first.tensor
+                slot.owner.__dict__[kept][slot.key] = found[0].tensor
+
+
+def _form(slot: Slot) -> tuple[Any, ...]:
+    return slot.is_parameter, slot.tensor.shape, slot.tensor.dtype

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from registry.attachments.attachment import Attachment
 from registry.attachments.files import attach_files
 from registry.catalog.entry import Entry
+from registry.errors.parts import ExampleOfParts
 from registry.home.home import Home
 from registry.inspection import Inspection, Question, examine
 from registry.pushing.adapters import base_of
@@ -123,6 +124,9 @@ def _attached(request: PushRequest, inspection: Inspection | None, *, keep: bool
         attachments["training"] = attach_job(module, job, keep=keep)
     if request.example is not None:
         from registry.attachments.examples.replay import attach_example
+
+        if inspection is not None and inspection.recipe.by_part:
+            raise ExampleOfParts(request.name, [part.part for part in inspection.recipe.parts])
 
         attachments["example"] = attach_example(request.source, inspection, request.example)
     return attachments

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from registry.tensors.part import below, path_below
+from registry.tensors.paths import below, path_below
 from registry.tensors.spec import TensorSpec, digest_of_named, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from registry.tensors.arguments import Arguments
+from registry.tensors.paths import is_part_name
 
 
 class Part(NamedTuple):
@@ -41,24 +42,9 @@ class Part(NamedTuple):
         return all(value is None or value == other[key] for key, value in one.items())
 
 
-def is_part_name(name: object) -> bool:
-    """Whether a part may be called so: it is one component of a name."""
-    return isinstance(name, str) and bool(name) and "." not in name
-
-
 def are_said_by(parts: Sequence[Part], held: Iterable[Part]) -> bool:
     """Whether a version's parts are all that a push says of its parts; one that says nothing of parts is content."""
     by_name = {each.part: each for each in held}
     return not parts or (
         by_name.keys() == {each.part for each in parts} and all(p.is_said_by(by_name[p.part]) for p in parts)
     )
-
-
-def below(part: str, names: Iterable[str]) -> dict[str, str]:
-    """Return the names of a part: as the whole has them, to what they are in the part itself."""
-    return {name: name[len(part) + 1 :] for name in names if name.startswith(f"{part}.")}
-
-
-def path_below(part: str, path: str) -> str | None:
-    """Return what the path of a module is in the part itself, or None where it is not in that."""
-    return "" if path == part else path[len(part) + 1 :] if path.startswith(f"{part}.") else None

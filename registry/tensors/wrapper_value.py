@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from registry.tensors.part import path_below
+from registry.tensors.paths import path_below
 
 
 @dataclass(frozen=True, slots=True)

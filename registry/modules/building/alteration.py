@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry.tensors.part import below
+from registry.tensors.paths import below
 from registry.tensors.ties import broken
 
 if TYPE_CHECKING:
