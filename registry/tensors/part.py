@@ -37,9 +37,9 @@ class Part(NamedTuple):
         return cls(part, kind, None if init is None else Arguments(init))
 
     def is_said_by(self, held: Part) -> bool:
-        """Whether another, of a version, says all that this one says."""
+        """Whether another, of a version, says all that this one says; without a class, arguments say nothing."""
         one, other = self.to_json(), held.to_json()
-        return all(value is None or value == other[key] for key, value in one.items())
+        return self.model_class is None or all(value is None or value == other[key] for key, value in one.items())
 
 
 def are_said_by(parts: Sequence[Part], held: Iterable[Part]) -> bool:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import permutations
-from math import factorial
 from typing import Any, NamedTuple
 
 from registry.errors.training import UnprovedOrder
 
 Shape = tuple[int, ...]
-MOST_READINGS = 4096
-"""Ways to begin that are followed at once, and orders of models that are tried."""
+MOST_READINGS = 256
+"""Ways to begin that are followed at once."""
+MOST_MODELS = 5
+"""Models whose orders are all tried."""
 
 
 def proved_order(
@@ -38,7 +39,7 @@ def proved_order(
         key for group in groups for state in group for key, shape in state.items() if shape not in (None, (), (1,))
     }
     wanted = [[{key: shape for key, shape in state.items() if key in shaped} for state in group] for group in groups]
-    if factorial(len(models)) > MOST_READINGS:
+    if len(models) > MOST_MODELS:
         raise UnprovedOrder(f"it is of {len(models)} models, too many to try in which order it has them")
     found: set[tuple[str, ...]] = set()
     are_several = False
@@ -96,9 +97,9 @@ def _reading(
     ways, state = here[end], end
     for name, steps in zip(reversed(names), reversed(taken), strict=True):
         step = steps[state]
-        dealt[step.group].insert(0, name)
+        dealt[step.group].append(name)
         state = step.before
-    first = [name for group in dealt for name in group]
+    first = [name for group in dealt for name in reversed(group)]
     return first, ways
 
 

@@ -50,7 +50,7 @@ class Recipe:
     def parts(self) -> tuple[Part, ...]:
         """The parts as a version has them."""
         return tuple(
-            Part(name, part.target, part.init if part.target is not None and part.init_as != UNKNOWN else None)
+            Part(name, part.target, part.init if part.init_as != UNKNOWN else None)
             for name, part in self.by_part.items()
         )
 
