@@ -38,16 +38,16 @@ class Telling(nn.Module):
         self.fc = nn.Linear(width, 2)
 
 
-def trained(**options: Any) -> tuple[dict[str, nn.Module], torch.optim.Optimizer]:
+def trained(**options: Any) -> tuple[dict[str, Any], torch.optim.Optimizer]:
     """Return two models after a step of the one optimizer that both have."""
     torch.manual_seed(3)
-    parts: dict[str, nn.Module] = {"point": PointNet(num_classes=3), "img": ImageNet(width=6)}
+    parts: dict[str, Any] = {"point": PointNet(num_classes=3), "img": ImageNet(width=6)}
     optimizer = torch.optim.Adam([p for part in parts.values() for p in part.parameters()], **options)
     step(parts, optimizer)
     return parts, optimizer
 
 
-def step(parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+def step(parts: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
     """Train both for a step."""
     optimizer.zero_grad()
     points, images = torch.ones(2, 3, 7), torch.ones(2, 3, 5, 5)
@@ -55,7 +55,7 @@ def step(parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def fresh() -> dict[str, nn.Module]:
+def fresh() -> dict[str, Any]:
     """Return two such models that were never trained."""
     torch.manual_seed(8)
     return {"point": PointNet(num_classes=3), "img": ImageNet(width=6)}

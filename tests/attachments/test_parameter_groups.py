@@ -89,7 +89,8 @@ def test_groups_of_a_state_without_tensors_are_refused(hub: registry.Registry, t
 def test_frozen_parameters_that_no_group_has_are_left_out(hub: registry.Registry, tmp_path: Path) -> None:
     net, optimizer = job(head_apart)
     optimizer.param_groups.pop(1)
-    optimizer.state = {p: s for p, s in optimizer.state.items() if any(p is q for q in net.head.parameters())}
+    for parameter in (*net.features.parameters(), *net.submodule.parameters()):
+        optimizer.state.pop(parameter)
     (notice, *_) = pushed(hub, tmp_path, net, optimizer)
     assert "the optimizer has 2 parameters and the class 8" in notice
 
@@ -100,7 +101,8 @@ SHAPES = st.sampled_from([(2,), (3,), (2, 3), (4, 4), (5,), (1,), ()])
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_what_is_proved_is_how_the_parameters_were_dealt(data: st.DataObject) -> None:
-    models, shapes = [], {}
+    models: list[list[str]] = []
+    shapes: dict[str, tuple[int, ...]] = {}
     for model in range(data.draw(st.integers(1, 3), "models")):
         own = data.draw(st.lists(SHAPES, min_size=1, max_size=5), "shapes")
         models.append([f"{model}.{number}" for number in range(len(own))])

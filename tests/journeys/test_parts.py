@@ -18,14 +18,14 @@ from registry.integrations.beginning import confirm_loaded
 
 
 @pytest.fixture
-def stocked(hub: registry.Registry) -> registry.Registry:
+def stocked(hub: Any) -> Any:
     """A registry with ``cp:v1``, pre-trained models with the state of their one optimizer."""
     parts, optimizer = trained()
     hub.push(parts, "cp", optimizer=optimizer)
     return hub
 
 
-def test_a_push_of_several_models_is_the_push_of_their_module_dict(hub: registry.Registry) -> None:
+def test_a_push_of_several_models_is_the_push_of_their_module_dict(hub: Any) -> None:
     parts, optimizer = trained()
     one = hub.push(parts, "one", optimizer=optimizer)
     other = hub.push(nn.ModuleDict(parts), "other", optimizer=optimizer)
@@ -37,7 +37,7 @@ def test_a_push_of_several_models_is_the_push_of_their_module_dict(hub: registry
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, AveragedModel])
-def test_each_part_is_unwrapped_by_itself(hub: registry.Registry, wrap: Any) -> None:
+def test_each_part_is_unwrapped_by_itself(hub: Any, wrap: Any) -> None:
     parts = fresh()
     bare = hub.push(parts, "bare")
     wrapped = hub.push({"point": wrap(parts["point"]), "img": parts["img"]}, "wrapped")
@@ -46,21 +46,21 @@ def test_each_part_is_unwrapped_by_itself(hub: registry.Registry, wrap: Any) -> 
     assert wrapped.unwrapping.evidence == "live" and wrapped.saved_as == "wrapped"
 
 
-def test_a_list_of_models_is_parts_that_are_numbered(hub: registry.Registry) -> None:
+def test_a_list_of_models_is_parts_that_are_numbered(hub: Any) -> None:
     parts = list(fresh().values())
     assert [part.part for part in hub.push(parts, "cp").parts] == ["0", "1"]
     assert equal(hub.state_dict("cp", part="1"), values(parts[1]))
     assert hub.check(parts, "cp").is_equal
 
 
-def test_a_part_may_be_called_as_a_method_of_torch_s_dict(hub: registry.Registry) -> None:
+def test_a_part_may_be_called_as_a_method_of_torch_s_dict(hub: Any) -> None:
     parts = {"values": fresh()["img"], "module": fresh()["point"]}
     hub.push(parts, "cp")
     loaded = hub.load("cp")
     assert all(equal(values(loaded[name]), values(part)) for name, part in parts.items())
 
 
-def test_a_load_gives_every_model_by_its_part_ready_for_inference(stocked: registry.Registry) -> None:
+def test_a_load_gives_every_model_by_its_part_ready_for_inference(stocked: Any) -> None:
     parts, _ = trained()
     loaded = stocked.load("cp")
     assert list(loaded) == ["point", "img"] and not any(part.training for part in loaded.values())
@@ -69,7 +69,7 @@ def test_a_load_gives_every_model_by_its_part_ready_for_inference(stocked: regis
     assert stocked.push(loaded, "cp").reused
 
 
-def test_one_part_is_that_model_by_its_own_names_and_digest(stocked: registry.Registry, tmp_path: Path) -> None:
+def test_one_part_is_that_model_by_its_own_names_and_digest(stocked: Any, tmp_path: Path) -> None:
     parts, _ = trained()
     model, report = stocked.load("cp", part="img", report=True)
     assert isinstance(model, ImageNet) and equal(values(model), values(parts["img"]))
@@ -83,7 +83,7 @@ def test_one_part_is_that_model_by_its_own_names_and_digest(stocked: registry.Re
     assert equal(torch.load(tmp_path / "part.pth"), values(parts["img"]))
 
 
-def test_what_is_changed_in_one_part_is_found_by_the_checks_of_it_and_of_all(stocked: registry.Registry) -> None:
+def test_what_is_changed_in_one_part_is_found_by_the_checks_of_it_and_of_all(stocked: Any) -> None:
     parts = stocked.load("cp")
     with torch.no_grad():
         parts["img"].projection.bias += 1
@@ -92,7 +92,7 @@ def test_what_is_changed_in_one_part_is_found_by_the_checks_of_it_and_of_all(sto
     assert stocked.check(parts["point"], "cp", part="point").is_equal
 
 
-def test_what_is_loaded_into_given_models_is_loaded_into_all_or_none(stocked: registry.Registry) -> None:
+def test_what_is_loaded_into_given_models_is_loaded_into_all_or_none(stocked: Any) -> None:
     given = fresh()
     report = stocked.load("cp", model=given, report=True)[1]
     assert stocked.check(given, "cp").is_equal and report.loaded == 20
@@ -105,12 +105,12 @@ def test_what_is_loaded_into_given_models_is_loaded_into_all_or_none(stocked: re
         stocked.load("cp", model={"img": fresh()["img"]})
 
 
-def test_an_instance_of_a_class_that_has_the_parts_takes_them_too(stocked: registry.Registry) -> None:
+def test_an_instance_of_a_class_that_has_the_parts_takes_them_too(stocked: Any) -> None:
     whole = nn.ModuleDict(fresh())
     assert stocked.load("cp", model=whole) is whole and stocked.check(whole, "cp").is_equal
 
 
-def test_a_job_with_one_optimizer_goes_on_as_if_it_had_never_stopped(stocked: registry.Registry) -> None:
+def test_a_job_with_one_optimizer_goes_on_as_if_it_had_never_stopped(stocked: Any) -> None:
     went_on, optimizer = trained()
     step(went_on, optimizer)
     parts = fresh()
@@ -120,7 +120,7 @@ def test_a_job_with_one_optimizer_goes_on_as_if_it_had_never_stopped(stocked: re
     assert all(equal(values(parts[name]), values(went_on[name])) for name in parts)
 
 
-def test_one_part_goes_on_with_its_share_of_the_optimizer(stocked: registry.Registry) -> None:
+def test_one_part_goes_on_with_its_share_of_the_optimizer(stocked: Any) -> None:
     pushed, optimizer = trained()
     image = fresh()["img"]
     own = torch.optim.Adam(image.parameters())
@@ -131,7 +131,7 @@ def test_one_part_goes_on_with_its_share_of_the_optimizer(stocked: registry.Regi
         assert torch.equal(own.state[parameter]["exp_avg"], there["exp_avg"]) and own.state[parameter]["step"] == 1
 
 
-def test_what_two_parts_share_is_one_tensor_again(hub: registry.Registry) -> None:
+def test_what_two_parts_share_is_one_tensor_again(hub: Any) -> None:
     words, head = Words(), Projector()
     head.fc.weight = words.embed.weight
     entry = hub.push({"words": words, "head": head}, "shared")
@@ -144,7 +144,7 @@ def test_what_two_parts_share_is_one_tensor_again(hub: registry.Registry) -> Non
     assert hub.load("shared")["head"].fc.weight is not hub.load("shared")["words"].embed.weight
 
 
-def test_the_share_of_an_optimizer_is_found_where_another_part_has_the_name(hub: registry.Registry) -> None:
+def test_the_share_of_an_optimizer_is_found_where_another_part_has_the_name(hub: Any) -> None:
     words, head = Words(), Projector()
     head.fc.weight = words.embed.weight
     optimizer = torch.optim.SGD(words.parameters(), momentum=0.5)
@@ -157,14 +157,14 @@ def test_the_share_of_an_optimizer_is_found_where_another_part_has_the_name(hub:
     assert torch.equal(own.state[alone.fc.weight]["momentum_buffer"], torch.ones(7, 4))
 
 
-def test_one_model_under_two_names_is_one_model_again(hub: registry.Registry) -> None:
+def test_one_model_under_two_names_is_one_model_again(hub: Any) -> None:
     counting = Projector()
     hub.push({"a": counting, "b": counting}, "twice")
     loaded = hub.load("twice")
     assert loaded["a"].fc.weight is loaded["b"].fc.weight and loaded["a"].seen is loaded["b"].seen
 
 
-def test_extra_states_and_what_wrappers_own_stay_with_their_part(hub: registry.Registry) -> None:
+def test_extra_states_and_what_wrappers_own_stay_with_their_part(hub: Any) -> None:
     counting, average = Counting(), AveragedModel(ImageNet())
     counting.steps = 9
     average.update_parameters(ImageNet())
@@ -177,7 +177,7 @@ def test_extra_states_and_what_wrappers_own_stay_with_their_part(hub: registry.R
     assert both.n_averaged == 1
 
 
-def test_the_names_as_saved_and_those_of_wrapped_models_are_each_part_s(hub: registry.Registry, tmp_path: Path) -> None:
+def test_the_names_as_saved_and_those_of_wrapped_models_are_each_part_s(hub: Any, tmp_path: Path) -> None:
     parts = fresh()
     hub.push({"point": nn.DataParallel(parts["point"]), "img": parts["img"]}, "cp")
     hub.export("cp", tmp_path / "saved.pth", format="as-saved")
@@ -190,7 +190,7 @@ def test_the_names_as_saved_and_those_of_wrapped_models_are_each_part_s(hub: reg
     assert both.load_state_dict(torch.load(tmp_path / "ddp.pth"))
 
 
-def test_arguments_that_nobody_knows_are_needed_for_their_part_alone(hub: registry.Registry) -> None:
+def test_arguments_that_nobody_knows_are_needed_for_their_part_alone(hub: Any) -> None:
     entry = hub.push({"img": ImageNet(), "told": Telling(3)}, "cp")
     assert entry.parts[1] == ("told", "branches:Telling", None)
     assert any("part 'told'" in notice for notice in entry.notices)
@@ -205,15 +205,15 @@ def test_arguments_that_nobody_knows_are_needed_for_their_part_alone(hub: regist
     assert isinstance(hub.load("given")["told"], Telling)
 
 
-def test_weights_that_are_there_are_the_same_version_unless_other_parts_are_said(hub: registry.Registry) -> None:
+def test_weights_that_are_there_are_the_same_version_unless_other_parts_are_said(hub: Any) -> None:
     parts = fresh()
     hub.push(parts, "cp")
     assert hub.push(nn.ModuleDict(parts).state_dict(), "cp").reused
     assert not hub.push(parts, "cp", init={"img": {"width": 6}, "point": {"num_classes": 3, "width": 8}}).reused
 
 
-def test_a_training_that_begins_with_one_part_checks_that_part(stocked: registry.Registry) -> None:
-    task = nn.ModuleDict({"backbone": stocked.load("cp", part="img"), "head": nn.Linear(8, 2)})
+def test_a_training_that_begins_with_one_part_checks_that_part(stocked: Any) -> None:
+    task: Any = nn.ModuleDict({"backbone": stocked.load("cp", part="img"), "head": nn.Linear(8, 2)})
     confirm_loaded(task, stocked)
     task = nn.ModuleDict({"backbone": stocked.load("cp")["img"], "head": nn.Linear(8, 2)})
     assert registry.loaded_from(task["backbone"]) == ("cp:v1", stocked.get("cp").digest)
@@ -222,7 +222,7 @@ def test_a_training_that_begins_with_one_part_checks_that_part(stocked: registry
         confirm_loaded(task, stocked)
 
 
-def test_parts_go_where_their_version_goes(stocked: registry.Registry, tmp_path: Path) -> None:
+def test_parts_go_where_their_version_goes(stocked: Any, tmp_path: Path) -> None:
     parts, _ = trained()
     stocked.copy("cp", tmp_path / "cp.bundle")
     there = registry.Registry(tmp_path / "there")
@@ -232,7 +232,7 @@ def test_parts_go_where_their_version_goes(stocked: registry.Registry, tmp_path:
     assert equal(there.state_dict("cp", part="img"), values(parts["img"])) and there.audit().is_clean
 
 
-def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: registry.Registry) -> None:
+def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: Any) -> None:
     parts, _ = trained()
     stocked.push(parts["img"], "img")
     mistakes: list[tuple[Any, str]] = [

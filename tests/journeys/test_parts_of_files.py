@@ -12,7 +12,6 @@ from branches import equal, fresh, step, trained, values
 from invocation import run
 from torch import nn
 
-import registry
 from registry import errors
 
 CLASSES = {"point": "nets:PointNet", "img": "nets:ImageNet"}
@@ -39,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 PATHS = ["models.point", "models.img"]
 
 
-def test_the_parts_of_a_file_are_the_parts_of_the_live_models(hub: registry.Registry, file: Path) -> None:
+def test_the_parts_of_a_file_are_the_parts_of_the_live_models(hub: Any, file: Path) -> None:
     entry = hub.push(file, "file", weights=PATHS, model=CLASSES, init=INIT)
     live = hub.push(trained()[0], "live")
     assert entry.digest == live.digest and entry.parts == live.parts
@@ -48,7 +47,7 @@ def test_the_parts_of_a_file_are_the_parts_of_the_live_models(hub: registry.Regi
     assert all(equal(values(loaded[name]), values(part)) for name, part in trained()[0].items())
 
 
-def test_without_classes_each_part_is_read_by_itself(hub: registry.Registry, file: Path) -> None:
+def test_without_classes_each_part_is_read_by_itself(hub: Any, file: Path) -> None:
     entry = hub.push(file, "file", weights=PATHS)
     assert entry.digest == hub.push(trained()[0], "live").digest
     assert entry.parts == (("point", None, {}), ("img", None, {})) and not entry.unwrapping.doubts
@@ -60,14 +59,14 @@ def test_without_classes_each_part_is_read_by_itself(hub: registry.Registry, fil
     assert hub.load("file", part="img", model=image) is image and hub.check(image, "file", part="img").is_equal
 
 
-def test_a_file_is_checked_by_the_parts_that_it_holds(hub: registry.Registry, file: Path) -> None:
+def test_a_file_is_checked_by_the_parts_that_it_holds(hub: Any, file: Path) -> None:
     parts, _ = trained()
     assert hub.check(parts, str(file), weights=PATHS).is_equal
     hub.push(parts, "live")
     assert hub.check("live", str(file), weights=PATHS).is_equal
 
 
-def test_the_optimizer_over_all_parts_of_a_file_goes_on(hub: registry.Registry, file: Path) -> None:
+def test_the_optimizer_over_all_parts_of_a_file_goes_on(hub: Any, file: Path) -> None:
     hub.push(file, "file", weights=PATHS, model=CLASSES, init=INIT)
     went_on, optimizer = trained()
     step(went_on, optimizer)
@@ -78,7 +77,7 @@ def test_the_optimizer_over_all_parts_of_a_file_goes_on(hub: registry.Registry, 
     assert all(equal(values(parts[name]), values(went_on[name])) for name in parts)
 
 
-def test_parts_are_named_where_their_paths_end_alike(hub: registry.Registry, tmp_path: Path) -> None:
+def test_parts_are_named_where_their_paths_end_alike(hub: Any, tmp_path: Path) -> None:
     parts = fresh()
     path = saved(tmp_path, {name: {"model": part.state_dict()} for name, part in parts.items()})
     with pytest.raises(errors.SamePartName, match=r"'point.model', 'img.model' would both be the part 'model'; name"):
@@ -88,14 +87,14 @@ def test_parts_are_named_where_their_paths_end_alike(hub: registry.Registry, tmp
     assert equal(hub.state_dict("cp", part="images"), values(parts["img"]))
 
 
-def test_the_models_of_a_list_are_numbered(hub: registry.Registry, tmp_path: Path) -> None:
+def test_the_models_of_a_list_are_numbered(hub: Any, tmp_path: Path) -> None:
     parts = fresh()
     hub.push(saved(tmp_path, [part.state_dict() for part in parts.values()]), "cp", weights=["0", "1"])
     assert equal(hub.state_dict("cp", part="1"), values(parts["img"]))
 
 
-def test_a_class_is_asked_for_each_part_or_for_none(hub: registry.Registry, file: Path) -> None:
-    with pytest.raises(errors.PartsDiffer, match="model= does not give one for each part of .*it lacks 'point'"):
+def test_a_class_is_asked_for_each_part_or_for_none(hub: Any, file: Path) -> None:
+    with pytest.raises(errors.PartsDiffer, match=r"model= does not give one for each part of .*it lacks 'point'"):
         hub.push(file, "cp", weights=PATHS, model={"img": "nets:ImageNet"})
     with pytest.raises(errors.NotByPart, match="model= is 'nets:ImageNet'"):
         hub.push(file, "cp", weights=PATHS, model="nets:ImageNet")
