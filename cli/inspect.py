@@ -70,6 +70,8 @@ def inspect(
     for kind, files in (("configurations", documents.config), ("tokenizer", documents.tokenizer)):
         if files:
             say(f"{kind} kept beside them: {few(list(files))}")
+    for part in inspection.recipe.parts:
+        say(f"part {part.part}: {part.model_class or 'class not known'}")
     if inspection.recipe.builder is not None:
         say(f"made by {inspection.recipe.builder}")
     for note in inspection.notes:
@@ -109,6 +111,7 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         },
         "ties": inspection.ties,
         "builder": inspection.recipe.builder,
+        "parts": inspection.recipe.parts,
         "kept_beside": {
             "config": sorted(inspection.documents.config),
             "tokenizer": sorted(inspection.documents.tokenizer),

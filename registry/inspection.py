@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from registry.canonical.form import Clues, Form, canonicalize
 from registry.canonical.joining import joined
 from registry.canonical.wrappers import parse_declaration
-from registry.checkpoints.choosing import ROOT, sets_called, side_by_side
+from registry.checkpoints.choosing import ROOT, loose_names, sets_called, side_by_side
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
@@ -37,9 +37,6 @@ from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
-
-MOST_AROUND = 20
-"""Sets with others inside of them that a refusal describes."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -236,7 +233,7 @@ def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None) -> Weigh
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
         arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), loose_names(sets), arrays)
     else:
         chosen = list(sets)
     if chosen[0].fault is not None:
@@ -248,19 +245,6 @@ def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
     return {s.key or ROOT: s.count for s in sets}
 
 
-def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """Return, by set, the names that stand in it around other sets."""
-    keys = [found.key for found in checkpoint.weight_sets]
-    around: dict[str, list[str]] = {}
-    for found in checkpoint.weight_sets[-MOST_AROUND:]:  # those that contain others come last
-        prefix = f"{found.key}/" if found.key else ""
-        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
-        if inside:
-            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
-            around[found.key or ROOT] = own
-    return around
-
-
 def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question, weights: WeightSet) -> Recipe:
     parts: Mapping[str, nn.Module | None] = dict.fromkeys(weights.parts)
     if module is not None and not isinstance(question.model, str):
@@ -270,6 +254,8 @@ def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question
     if parts:
         if question.init_from_file:
             raise NoInitInFile(checkpoint.source, "is stored as several models")
+        if question.builder not in (None, NONE):
+            raise BuilderNotApplicable(str(question.builder), checkpoint.source, "it is stored as several models")
         return of_parts(parts, question.model, question.init, question.init_as, checkpoint.source)
     if isinstance(question.model, Mapping):
         raise NoParts("model=", checkpoint.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from registry.canonical.joining import modules_under
@@ -16,6 +16,8 @@ from registry.tensors.paths import is_part_name
 
 ROOT = "."
 """Means all that the file holds."""
+MOST_AROUND = 20
+"""Sets with others inside of them that a refusal describes."""
 
 
 def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
@@ -79,6 +81,19 @@ def side_by_side(parts: Mapping[str, WeightSet]) -> WeightSet:
         },
         parts=parts,
     )
+
+
+def loose_names(sets: Sequence[WeightSet]) -> dict[str, list[str]]:
+    """Return, by set, the names that stand in it around other sets."""
+    keys = [found.key for found in sets]
+    around: dict[str, list[str]] = {}
+    for found in sets[-MOST_AROUND:]:  # those that contain others come last
+        prefix = f"{found.key}/" if found.key else ""
+        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
+        if inside:
+            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
+            around[found.key or ROOT] = own
+    return around
 
 
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -27,7 +27,9 @@ class SeveralWeightSets(RegistryError):
             arrays: which of them are of numpy's arrays, which have to be made tensors first.
         """
         listed = _sets(counts, around or {}, arrays)
-        together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
+        first, second = list(counts)[:2]
+        together = "" if arrays else f"; --weights {first} --weights {second} stores both, as parts of one version"
+        together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"

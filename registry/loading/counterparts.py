@@ -242,11 +242,9 @@ def check(
     """
     if isinstance(subject, (str, os.PathLike)):
         found = [_find(home, given) for given in (subject, against)]
-        if part is not None:
-            if not any(entry is not None and entry.parts for entry in found):
-                raise UnknownPart(os.fspath(subject), part, [])
-            # One of the two may be such a model by itself.
-            found = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
+        if part is not None and not any(entry is not None and entry.parts for entry in found):
+            raise UnknownPart(os.fspath(subject), part, [])
+        found = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
         pair = [_open(home, given, entry, weights) for given, entry in zip((subject, against), found, strict=True)]
         return _check_stored(pair[0], pair[1], names)
     return _check_module(home, subject, against, names, weights, part)

@@ -22,7 +22,7 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return Registry(tmp_path / "home")
 
 
-def trained() -> tuple[dict[str, torch.nn.Module], torch.optim.Optimizer]:
+def trained() -> tuple[dict[str, Any], torch.optim.Optimizer]:
     parts, optimizer = freeze.branches()
     sum(part(torch.ones(1, 3)).sum() for part in parts.values()).backward()
     optimizer.step()

@@ -46,6 +46,28 @@ def test_each_part_is_unwrapped_by_itself(hub: Any, wrap: Any) -> None:
     assert wrapped.unwrapping.evidence == "live" and wrapped.saved_as == "wrapped"
 
 
+def test_what_wraps_all_of_them_is_unwrapped_too(hub: Any, tmp_path: Path) -> None:
+    parts = fresh()
+    whole = nn.DataParallel(nn.ModuleDict({"point": nn.DataParallel(parts["point"]), "img": parts["img"]}))
+    entry = hub.push(whole, "wrapped")
+    assert entry.digest == hub.push(parts, "bare").digest and [part.part for part in entry.parts] == ["point", "img"]
+    assert equal(values(hub.load("wrapped", part="point")), values(parts["point"]))
+    hub.export("wrapped", tmp_path / "all.pth", format="as-saved")
+    assert equal(torch.load(tmp_path / "all.pth"), values(whole))
+    hub.export("wrapped", tmp_path / "point.pth", format="as-saved", part="point")
+    assert equal(torch.load(tmp_path / "point.pth"), values(nn.DataParallel(parts["point"])))
+
+
+def test_a_push_in_the_background_keeps_what_they_were(hub: Any) -> None:
+    parts, optimizer = trained()
+    before = {name: values(part) for name, part in parts.items()}
+    pending = hub.push(parts, "cp", optimizer=optimizer, blocking=False)
+    step(parts, optimizer)
+    pending.wait()
+    loaded = hub.load("cp")
+    assert all(equal(values(loaded[name]), before[name]) for name in parts)
+
+
 def test_a_list_of_models_is_parts_that_are_numbered(hub: Any) -> None:
     parts = list(fresh().values())
     assert [part.part for part in hub.push(parts, "cp").parts] == ["0", "1"]
