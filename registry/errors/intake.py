@@ -27,8 +27,10 @@ class SeveralWeightSets(RegistryError):
             arrays: which of them are of numpy's arrays, which have to be made tensors first.
         """
         listed = _sets(counts, around or {}, arrays)
-        first, second = list(counts)[:2]
-        together = "" if arrays else f"; --weights {first} --weights {second} stores both, as parts of one version"
+        several = [f"--weights {key}" for key in counts if key != "."][:2]
+        together = (
+            f"; {' '.join(several)} stores both, as parts of one version" if len(several) > 1 > len(arrays) else ""
+        )
         together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "

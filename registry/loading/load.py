@@ -157,6 +157,8 @@ def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
     version = home.open(entry, verify, resident=request.resident)
     if request.progress is not None:
         version = replace(version, check=partial(version.check, request.progress))
+    if isinstance(entry, PartEntry) and (request.by_part or isinstance(request.named, Mapping)):
+        raise NoParts("model=", f"the part '{entry.part}' of {entry.ref}")
     if are_asked_apart(entry, request):
         if request.model is None:
             return with_parts(home, version, request)

@@ -265,6 +265,7 @@ def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: Any) ->
         ),
         (lambda: stocked.check(parts["img"], "./x.pth", part="img"), "'./x.pth'|./x.pth has no part.*weights="),
         (lambda: stocked.load("img", model={"img": "nets:ImageNet"}), "img:v1 holds one model; give it for"),
+        (lambda: stocked.load("cp", part="img", model=parts), "the part 'img' of cp:v1 holds one model; give it for"),
         (lambda: stocked.load("cp", init={"width": 6}), "there is no part 'width'; its parts are"),
         (lambda: stocked.load("cp", init={"img": 6}), "init= of the part 'img' is .*give {'img': {"),
         (lambda: stocked.push({"a.b": parts["img"]}, "q"), "'a.b' is not a valid name of a part.*such as 'img'"),
