@@ -25,6 +25,7 @@ def inspect(
     init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
+    allow_unexpected: options.AllowUnexpected = None,
     builder: options.Builder = None,
     every: Annotated[bool, typer.Option("--all", help="Show every name, not only the first few.")] = False,
     home: options.Home = None,
@@ -44,6 +45,7 @@ def inspect(
         init_as=init_as,
         init_from_file=init_from_file,
         weights=options.parse_weights(weights),
+        allow_unexpected=allow_unexpected or (),
         builder=builder,
     )
     if as_json:

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import Clues, Form, canonicalize
-from registry.canonical.joining import joined
+from registry.canonical.form import EXTRA_STATE, Clues, Form
+from registry.canonical.match import fits
+from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
-from registry.checkpoints.choosing import ROOT, loose_names, sets_called, side_by_side
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
-from registry.errors.checkpoints import ArraysOfNumpy
-from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
+from registry.errors.intake import InitInFile, NoInitInFile
 from registry.errors.libraries import (
     BuilderMismatch,
     BuilderNotApplicable,
@@ -34,6 +34,7 @@ from registry.modules.builders.table import MAIN, NONE, check_builder, library, 
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
 from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, of_parts, read_init, read_model
+from registry.modules.judging import formed, refused, without_unexpected
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
@@ -60,6 +61,8 @@ class Question:
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
+    allow_unexpected: tuple[str, ...] = ()
+    """Patterns of names that the class may not have, and that are then left out."""
     builds: bool = True
     """Whether the builder of a folder is asked; otherwise it is recorded, and the first load finds out."""
 
@@ -78,6 +81,7 @@ class Question:
         weights: str | Mapping[str, str] | None,
         init_from_file: bool = False,
         builder: str | None = None,
+        allow_unexpected: Sequence[str] = (),
     ) -> Question:
         """Read what a verb was called with.
 
@@ -86,7 +90,8 @@ class Question:
             UnknownBuilder: there is no such builder.
         """
         named = check_builder(builder) if builder is not None else None
-        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file, named)
+        made = read_model(model), *read_init(init, init_as)
+        return cls(from_, *made, weights, init_from_file, named, tuple(allow_unexpected))
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,12 @@ class Inspection:
         return dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
 
     @property
+    def extra_states(self) -> dict[str, Any]:
+        """The values that go back into modules, by canonical name."""
+        values = self.form.values.items()
+        return {new: self.weights.values[name] for name, new in values if new.rpartition(".")[2] == EXTRA_STATE}
+
+    @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of canonical names that the class holds as one tensor, or the file as one piece of memory."""
         groups = [set(names) for names in tied({name: source.identity for name, source in self.tensors.items()})]
@@ -156,47 +167,49 @@ def examine(
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
-    weights = choose(checkpoint, question.weights)
+    has_class = question.model is not None or MAIN in checkpoint.documents.config
+    weights = choose(checkpoint, question.weights, has_class=has_class)
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
         raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     recipe = _recipe(checkpoint, module, question, weights)
     recipe, (probe, expectation) = _asked(recipe, question)
     spec, documents = recipe.spec, checkpoint.documents
+    if expectation is not None and weights.own is not None and not fits(weights.names, expectation, declared):
+        weights = weights.own if fits(weights.own.names, expectation, declared) else weights
     if recipe.builder is not None and probe is not None and question.builder != NONE:
         checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
+    weights, told = without_unexpected(checkpoint, weights, expectation, question.allow_unexpected)
+    clues = Clues(
+        declared=declared,
+        live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
+        is_live=module is not None or weights.wrappers is not None,
+        metadata=weights.metadata,
+        dropped=weights.aliases,
+        expectation=expectation,
+        target=spec.target if spec else "the class",
+        key=weights.key,
+        averages={each.key: each.names for each in checkpoint.weight_sets if each.inside == weights.key},
+    )
     with _offering(recipe.offered), _judging(recipe, checkpoint):
-        clues = Clues(declared, checkpoint.live_wrappers, module is not None, expectation=expectation)
-        form = _form(checkpoint, weights, clues, recipe)
+        form, expectation, read = formed(checkpoint, weights, clues, probe)
     inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (), recipe, documents=documents)
     with _judging(recipe, checkpoint):
         _check_ties(inspection)
     if module is not None:
         inspection = _by_library(inspection, module, question)
-    notes = (*checkpoint.notes, *inspection.recipe.notes)
-    return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
-
-
-def _form(checkpoint: Checkpoint, weights: WeightSet, clues: Clues, recipe: Recipe) -> Form:
-    """Decide the canonical names; of several sets that are parts, each by itself."""
-    if weights.parts:
-        forms = {}
-        for part, found in weights.parts.items():
-            own = clues.expectation.below(part) if clues.expectation is not None else None
-            forms[part] = _form(checkpoint, found, replace(clues, expectation=own), recipe.by_part[part])
-        return joined(forms)
-    return canonicalize(
-        checkpoint.source,
-        {name: tensor.spec for name, tensor in weights.tensors.items()},
-        weights.values.keys(),
-        replace(
-            clues,
-            metadata=weights.metadata,
-            dropped=weights.aliases,
-            target=recipe.spec.target if recipe.spec else "the class",
-            key=weights.key,
-        ),
+    why = refused(probe, module, inspection.tensors, inspection.extra_states, inspection.ties, form.metadata)
+    asked = spec.target if spec else "the class" if expectation is not None or module is not None else None
+    notes = (
+        *checkpoint.notes,
+        *filter(None, [weights.note]),
+        *remarks(form, weights.aliases, asked),
+        *inspection.recipe.notes,
+        *told,
+        *read,
+        *why,
     )
+    return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 
 def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
@@ -215,34 +228,6 @@ def _builder_of(module: nn.Module) -> str | None:
     from registry.modules.layout import model_class
 
     return of_class(model_class(module))
-
-
-def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None) -> WeightSet:
-    """Return the one set of weights, or the one that the user named, or those that are the parts of one version.
-
-    Raises:
-        SeveralWeightSets, UnknownWeightSet: with those that there are.
-        UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
-    """
-    if isinstance(key, Mapping):
-        return side_by_side({part: choose(checkpoint, path) for part, path in key.items()})
-    sets = checkpoint.weight_sets
-    if key is not None:
-        chosen = sets_called(checkpoint, key)
-        if len(chosen) != 1:
-            raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
-    elif len(sets) > 1:
-        arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), loose_names(sets), arrays)
-    else:
-        chosen = list(sets)
-    if chosen[0].fault is not None:
-        raise chosen[0].fault
-    return chosen[0].with_whole_extra_states()
-
-
-def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
-    return {s.key or ROOT: s.count for s in sets}
 
 
 def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question, weights: WeightSet) -> Recipe:

@@ -39,6 +39,7 @@ def joined(forms: Mapping[str, Form]) -> Form:
         defaulted=tuple(f"{part}.{name}" for part, form in forms.items() for name in form.defaulted),
         metadata=metadata or None,
         wrapper=next(iter(wrappers)) if len(wrappers) == 1 else format_stack(unwrapping.stack),
+        foreign=tuple(f"{part}.{name}" for part, form in forms.items() for name in form.foreign),
         saved_as="wrapped" if any(form.saved_as == "wrapped" for form in forms.values()) else "bare",
     )
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, counters, knows_counter
 from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
@@ -24,7 +26,7 @@ from registry.errors.intake import ChangedCheckpoint
 from registry.errors.libraries import BuilderMismatch
 from registry.errors.parts import UnknownPart
 from registry.home.home import Home
-from registry.inspection import Inspection, Question, choose, examine
+from registry.inspection import Inspection, Question, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.modules.builders.table import NONE, of_class, of_config
 from registry.reference import is_path
@@ -108,7 +110,7 @@ class StoredFile:
             inspection = self._examined()
             return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned, None)
         weights = self._chosen(judge)
-        names = _structural(weights)
+        names = weights.names
         reading = nearest(names, judge, weights.metadata or ())
         return self._side(weights, reading, owners(reading, names), judge)
 
@@ -136,8 +138,10 @@ class StoredFile:
         """Return the set that was named, or the only one whose names are those of the judge."""
         sets = self.checkpoint.weight_sets
         if self.key is None and len(sets) > 1:
-            fitting = [found for found in sets if _fits(found, judge)]
-            sets = tuple(fitting) if len(fitting) == 1 else sets
+            with_averages = {found.key for found in sets if found.own is not None}
+            fitting = [found for found in sets if found.inside not in with_averages and _fits(found, judge)]
+            whole = [found for found in sets if found.inside is None]
+            sets = tuple(fitting) if len(fitting) == 1 else sets if fitting else tuple(whole)
         return choose(replace(self.checkpoint, weight_sets=sets), self.key)
 
     def _side(
@@ -153,8 +157,9 @@ class StoredFile:
                 raise CollidingNames(self.checkpoint.source, in_file[canonical], name, canonical)
             tensors[canonical], in_file[canonical] = source, name
         for dropped, kept in weights.aliases.items():
-            if (source_of := tensors.get(reading.bare(kept))) is not None:
-                tensors.setdefault(reading.bare(dropped), source_of)
+            name, original = reading.bare(dropped), reading.bare(kept)
+            if original in tensors and is_tie(name, original, judge):
+                tensors.setdefault(name, tensors[original])
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
 
         def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
@@ -381,12 +386,8 @@ def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
     return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
 
 
-def _structural(weights: WeightSet) -> list[str]:
-    return [*weights.tensors, *(name for name in weights.values if name.rpartition(".")[2] == EXTRA_STATE)]
-
-
 def _fits(weights: WeightSet, judge: Expectation) -> bool:
-    names = _structural(weights)
+    names = weights.names
     return not leftover(names, nearest(names, judge, weights.metadata or ()), judge)
 
 

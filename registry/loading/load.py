@@ -16,6 +16,7 @@ from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
 from registry.catalog.part import PartEntry
+from registry.errors.canonical import DeclaredSingle
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
@@ -75,6 +76,8 @@ class LoadRequest:
     """Of several models, the one that is loaded."""
     by_part: bool = False
     """Whether ``model`` holds the models of the caller, who gave them by part."""
+    seconds: float = ranks.PATIENCE
+    """How long the ranks of a job wait for each other."""
 
     @property
     def is_as_recorded(self) -> bool:
@@ -177,7 +180,7 @@ def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest
         replay_version(home, home.resolve(ref), module, request.cast).require()
 
     if request.ddp or request.fsdp:
-        ranks.together(f"verifying the outputs of {ref}", check)
+        ranks.together(f"verifying the outputs of {ref}", check, request.seconds)
     else:
         check()
 
@@ -241,7 +244,9 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[Entry, n
     """
     ranks.require_process_group(f"registry.load(..., {'fsdp' if request.fsdp else 'ddp'}=True)")
     own = ranks.current_rank(request.rank)
-    entry = ranks.from_rank_zero("resolving the reference", lambda: home.part(home.resolve(ref), request.part))
+    entry = ranks.from_rank_zero(
+        "resolving the reference", lambda: home.part(home.resolve(ref), request.part), request.seconds
+    )
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
         device = ranks.usable_device(request.device) if request.device is not None else ranks.rank_device(own)
@@ -249,7 +254,7 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[Entry, n
         return device, *load_here(version, replace(request, device=None), device if request.fsdp else None)
 
     with undone_on_failure(request.model):  # around the ranks: another's failure undoes this one
-        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        device, module, report = ranks.together(f"loading {entry.ref}", here, request.seconds)
         if request.fsdp:
             return entry, set_mode(module, training=True), report
         synchronize = bool(request.allow_missing or request.allow_shape)
@@ -344,11 +349,13 @@ def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tupl
     if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
         return Correction(), ()
     correction = reconcile(names, version.entry.unwrapping, expect_of(bare(module), found)) or Correction()
+    if correction.refused:
+        raise DeclaredSingle(version.entry.ref, model_class(module).__name__, correction.refused)
     changed = {name: new for name, new in correction.renamed.items() if name != new}
     if not changed:
         return correction, ()
     first, new = next(iter(changed.items()))
-    notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
+    notice = f"{len(changed)} names corrected by the class, which contradicts the stored reading: {first} is {new}"
     return correction, (notice,)
 
 

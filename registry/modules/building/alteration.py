@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from registry.errors.canonical import patterns
 from registry.tensors.paths import below
 from registry.tensors.ties import broken
 
@@ -40,7 +41,7 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
         return ()
     ways = ["the changed module: load(ref, model=module)"]
     if reshaped and not others:
-        ways.append(f"allow_shape={_patterns(reshaped)}, where the tensor of the class stays")
+        ways.append(f"allow_shape={patterns(list(reshaped))}, where the tensor of the class stays")
     if recast and not reshaped and not others:
         dtypes = {tensors[name].spec.dtype for name in recast}
         ways = [f"cast=torch.{dtypes.pop()}" if len(dtypes) == 1 else "a cast= to one dtype", *ways]
@@ -82,9 +83,3 @@ def _rest(made: Constructed, tensors: Mapping[str, TensorSource]) -> Iterator[st
         if is_broken(tie, tensors):
             named = " and ".join(f"'{name}'" for name in tie)
             yield f"{named} were one tensor and are not"
-
-
-def _patterns(names: Mapping[str, str]) -> str:
-    parents = {name: name.rpartition(".")[0] for name in names}
-    patterns = list(dict.fromkeys(f"{parent}.*" if parent else name for name, parent in parents.items()))
-    return repr(patterns) if len(patterns) <= 3 else f"[{patterns[0]!r}, ...]"
