@@ -31,13 +31,12 @@ class UnknownField(RegistryError):
     def __init__(self, query: str, position: int, field: str, value: str, fields: Sequence[str]) -> None:
         near = difflib.get_close_matches(field, fields, 1)
         if near:
-            way = f"did you mean {near[0]}:{value}?"
+            way = f"did you mean {near[0]}:{value}? "
         elif value:
             way = f"the versions of a model are `registry list {field}`, and one is `registry show {field}:{value}`; "
         else:
             way = f"a metric is compared, as in '{field}>=0.9'; "
-        if not near:
-            way += f"the fields are {', '.join(fields)}"
+        way += f"the fields are {', '.join(fields)}"
         super().__init__(
             f"the query cannot be read at character {position + 1}: there is no field {quoted(field)}; {way}"
         )
