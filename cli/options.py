@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import completion
+from . import completion, document
 from .rendering import warn
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ Home = Annotated[
         help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", callback=document.begin, help="Print one JSON document and nothing else."),
+]
 SELECTION, PAGING = "Selection", "Paging"
 """Words over groups of options in a help text."""
 
@@ -145,9 +148,10 @@ def notice(text: str) -> None:
 
 def registry_at(home: Path | None, notify: Callable[[str], None] = notice) -> Registry:
     """Return the registry of a home; what there is to say of references goes to standard error."""
+    from registry.home.place import home_place
     from registry.registry import Registry
 
-    return Registry(home, notify=notify)
+    return Registry(home_place(home, "--home"), notify=notify)
 
 
 def declared(from_ddp: bool, from_single: bool, from_: str | None) -> str | None:
@@ -190,7 +194,9 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
         try:
             metrics[key] = float(value)
         except ValueError as error:
-            raise typer.BadParameter(f"--metric {key}: '{value}' is not a valid number") from error
+            raise typer.BadParameter(
+                f"--metric {key}: '{value}' is not a valid number; write for example {key}=0.92"
+            ) from error
     return metrics
 
 
@@ -239,7 +245,7 @@ def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, s
     for item in given:
         key, separator, value = item.partition("=")
         if not separator or not key:
-            raise typer.BadParameter(f"{option} '{item}' is not of the form {example}")
+            raise typer.BadParameter(f"{option} '{item}' is not of the form K=V; write for example {example}")
         pairs.append((key.strip(), value))
     return pairs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import options
-from .rendering import beside, decision, entry_document, figures, local, print_json, say, size, words
+from .rendering import decision, entry_document, figures, local, print_json, say, size, words
 
 if TYPE_CHECKING:
     from registry.catalog.entry import Entry
@@ -30,13 +30,14 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
         "tags": words(entry.tags),
-        "beside": beside(entry, _training(registry, entry)),
+        "epoch": "" if entry.epoch is None else str(entry.epoch),
+        "step": "" if entry.step is None else str(entry.step),
+        "attachments": _attachments(registry, entry),
         "class": _construction(entry),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
         "tensors": f"{entry.tensor_count}, {entry.parameter_count} elements, {size(entry.byte_count)}",
-        "attachments": ", ".join(entry.attachments),
         "dtypes": ", ".join(f"{number} {dtype}" for dtype, number in entry.dtypes.items()),
         "parent": entry.parent or "",
         "base": entry.base or "",
@@ -60,6 +61,13 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
             say(value, key.ljust(width))
     for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper)[:-1]:
         say(line, "names".ljust(width))
+
+
+def _attachments(registry: Registry, entry: Entry) -> str:
+    """Word what is kept beside the weights: ``example, training (optimizer, scheduler)``."""
+    parts = _training(registry, entry)
+    named = {"training": f"training ({', '.join(parts)})" if parts else "training"}
+    return ", ".join(named.get(kind, kind) for kind in entry.attachments)
 
 
 def _training(registry: Registry, entry: Entry) -> list[str]:

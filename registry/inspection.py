@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import EXTRA_STATE, Clues, Form
+from registry.canonical.match import fits
+from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
 from registry.checkpoints.choosing import ROOT, sets_called
 from registry.checkpoints.documents import Documents
@@ -18,7 +20,6 @@ from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
-from registry.errors.checkpoints import ArraysOfNumpy
 from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
 from registry.errors.libraries import (
     BuilderMismatch,
@@ -166,25 +167,29 @@ def examine(
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
-    weights = choose(checkpoint, question.weights)
+    has_class = question.model is not None or MAIN in checkpoint.documents.config
+    weights = choose(checkpoint, question.weights, has_class=has_class)
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
         raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
     recipe = _recipe(checkpoint, module, question)
     recipe, (probe, expectation) = _asked(recipe, question)
     spec, documents = recipe.spec, checkpoint.documents
+    if expectation is not None and weights.own is not None and not fits(weights.names, expectation, declared):
+        weights = weights.own if fits(weights.own.names, expectation, declared) else weights
     if recipe.builder is not None and probe is not None and question.builder != NONE:
         checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
     weights, told = without_unexpected(checkpoint, weights, expectation, question.allow_unexpected)
     clues = Clues(
         declared=declared,
-        live=checkpoint.live_wrappers,
-        is_live=module is not None,
+        live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
+        is_live=module is not None or weights.wrappers is not None,
         metadata=weights.metadata,
         dropped=weights.aliases,
         expectation=expectation,
         target=spec.target if spec else "the class",
         key=weights.key,
+        averages={each.key: each.names for each in checkpoint.weight_sets if each.inside == weights.key},
     )
     with _offering(recipe.offered), _judging(recipe, checkpoint):
         form, expectation, read = formed(checkpoint, weights, clues, probe)
@@ -194,7 +199,16 @@ def examine(
     if module is not None:
         inspection = _by_library(inspection, module, question)
     why = refused(probe, module, inspection.tensors, inspection.extra_states, inspection.ties, form.metadata)
-    notes = (*checkpoint.notes, *inspection.recipe.notes, *told, *read, *why)
+    asked = spec.target if spec else "the class" if expectation is not None or module is not None else None
+    notes = (
+        *checkpoint.notes,
+        *filter(None, [weights.note]),
+        *remarks(form, weights.aliases, asked),
+        *inspection.recipe.notes,
+        *told,
+        *read,
+        *why,
+    )
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 
@@ -216,20 +230,27 @@ def _builder_of(module: nn.Module) -> str | None:
     return of_class(model_class(module))
 
 
-def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
+def choose(checkpoint: Checkpoint, key: str | None, *, has_class: bool = False) -> WeightSet:
     """Return the one set of weights, or the one that the user named.
+
+    Args:
+        has_class: whether a class is going to judge a model that stands beside its average in one state dict.
 
     Raises:
         SeveralWeightSets, UnknownWeightSet: with those that there are.
         UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
     """
     sets = checkpoint.weight_sets
+    if key is None and len(whole := [found for found in sets if found.inside is None]) == 1:
+        sets = tuple(whole) if has_class or whole[0].own is not None else sets
+    if key is None and sets[0].unasked is not None:
+        raise sets[0].unasked
     if key is not None:
         chosen = sets_called(checkpoint, key)
         if len(chosen) != 1:
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
-        arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
+        arrays = [found.key or ROOT for found in sets if found.are_arrays]
         raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
     else:
         chosen = list(sets)

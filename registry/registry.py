@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, Ty
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.grammar import parse as parse_query
-from registry.catalog.listing import ModelSummary
+from registry.catalog.listing import Models
 from registry.catalog.moments import moment
 from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
-from registry.catalog.trail import Event, Only
+from registry.catalog.trail import Events, Only
 from registry.catalog.trash import Removed
-from registry.errors.catalog import CannotRollBack
+from registry.errors.catalog import CannotRollBack, NameIsNoVersion
 from registry.home.arguments import checked, widely
-from registry.home.home import Home, LoadVerify, home_folder
+from registry.home.home import Home, LoadVerify
+from registry.home.place import HomePlace, home_place
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -108,7 +109,9 @@ TIMEOUT = timedelta(minutes=10)
 
 
 class Registry:
-    """A registry in one folder, created on first use. Its methods are the verbs.
+    """A registry in one folder. Its methods are the verbs.
+
+    The first version that is stored creates it. Until then, every verb that reads raises ``NoRegistry``.
 
     Args:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
@@ -120,7 +123,8 @@ class Registry:
     def __init__(
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
-        self._home = Home(home_folder(home), notify)
+        place = home_place(home)
+        self._home = Home(place.folder, notify, place.source)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -132,7 +136,11 @@ class Registry:
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the versions."""
+        """What is known of the versions.
+
+        Raises:
+            NoRegistry: there is none.
+        """
         return self._home.database
 
     @property
@@ -287,7 +295,7 @@ class Registry:
 
         Args:
             name: of the one model that everything becomes; otherwise each model gets a name of its own.
-            dry_run: only say what would come of it.
+            dry_run: report what would come of it, and push nothing.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -524,7 +532,6 @@ class Registry:
         Raises:
             RegistryError: there is no such name, or the text is too long.
         """
-        self._home.require(name)
         if text is not None:
             self.catalog.set_card(name, text)
         return self.catalog.card(name)
@@ -541,7 +548,7 @@ class Registry:
         Args:
             query: what all of them have; by default all versions.
             trashed: those in the trash instead.
-            limit: at most so many.
+            limit: at most this many.
             after: the ``next`` of the page before, to continue after it.
 
         Returns:
@@ -554,12 +561,10 @@ class Registry:
         """
         asked = parse_query(query or "")
         now = asked if asked.name is None else asked.of(self._home.current(asked.name))
-        if after is None and self._home.is_vacant:
-            return Page(())
         return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
-    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+    def models(self, name: str | None = None) -> Models:
         """Return the models that have a version outside the trash, by name.
 
         Args:
@@ -568,11 +573,7 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
-        if name is not None and "*" not in name:
-            self._home.require(name)
-        if self._home.is_vacant:
-            return ()
-        return self.catalog.models(name)
+        return Models(self.catalog.models(name))
 
     @checked
     def log(
@@ -584,7 +585,7 @@ class Registry:
         by: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> Events:
         """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
 
         Args:
@@ -594,11 +595,11 @@ class Registry:
             before: only until the beginning of this day, or until this moment.
 
         Raises:
-            RegistryError: there is no such name or verb, or what is given is no time.
+            RegistryError: there is no such name or verb, or what is given is not a time.
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
-        return () if verb is None and self._home.is_vacant else self.catalog.events(name, limit, only)
+        return Events(self.catalog.events(name, limit, only))
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -679,7 +680,7 @@ class Registry:
             name: the model's name there, instead of its own.
             update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
             without_base: leave out the versions whose weights these are adapters of.
-            dry_run: only say what would be copied.
+            dry_run: report what would be copied, and copy nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -707,7 +708,7 @@ class Registry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
         Raises:
-            RegistryError: there is no such version, or the alias is no legal one.
+            RegistryError: there is no such version, or the alias is not a legal one.
         """
         entry = self.get(ref)
         self.catalog.set_alias(entry, alias)
@@ -776,7 +777,6 @@ class Registry:
         Raises:
             RegistryError: there is no such model, or it cannot be called so.
         """
-        self._home.require(old)
         return self.catalog.rename(old, new)
 
     @checked
@@ -790,22 +790,35 @@ class Registry:
         self.catalog.drop_alias(current, alias)
 
     @checked
-    def rm(self, ref: str | Entry | Several, *, force: bool = False) -> Removed:
+    def rm(self, ref: str | Entry | Several, *, force: bool = False, all_versions: bool = False) -> Removed:
         """Put versions into the trash, all or none, from where ``restore`` takes them back until ``gc`` empties it.
 
         Args:
             ref: one reference, or several.
-            force: also if aliases point there, which are dropped, or if it is the base of adapters that stay.
+            force: also if aliases point there, which are dropped until a ``restore``, or if it is the base of adapters
+                that stay.
+            all_versions: the references are names of models, of which every version goes.
 
         Returns:
-            The entries, and how many bytes a ``gc`` frees that empties the trash of them.
+            The entries, whose ``notices`` say which aliases were dropped, and how many bytes a ``gc`` frees that
+            empties the trash of them.
 
         Raises:
+            NameIsNoVersion: a bare name was given without ``all_versions``, or something else with it.
             RegistryError: one of them is not there, or is needed; nothing was removed.
         """
-        entries = self._each(ref)
-        nbytes = self.catalog.trash(*entries, force=force)
-        return Removed(tuple(self.catalog.resolve(entry.ref, trashed=True) for entry in entries), nbytes)
+        given = (str(ref),) if isinstance(ref, str | Entry) else tuple(map(str, ref))
+        for each in given:
+            if (parse(each).is_name and ":" not in each) != all_versions:
+                raise NameIsNoVersion(each, all_versions)
+        entries = tuple(each for name in given for each in self._live(name)) if all_versions else self._each(given)
+        trashed = self.catalog.trash(*entries, force=force)
+        gone = [self.catalog.resolve(entry.ref, trashed=True) for entry in entries]
+        dropped = [[f"{entry.name}:{alias} was dropped" for alias in trashed.aliases[entry.ref]] for entry in gone]
+        return Removed(
+            tuple(replace(entry, notices=(*entry.notices, *said)) for entry, said in zip(gone, dropped, strict=True)),
+            trashed.nbytes,
+        )
 
     @overload
     def restore(self, ref: str | Entry) -> Entry: ...
@@ -817,12 +830,13 @@ class Registry:
     def restore(self, ref: str | Entry | Several) -> Entry | tuple[Entry, ...]:
         """Take versions out of the trash, all or none, and return the entry of one reference, or those of several.
 
+        The aliases that ``rm`` dropped point to them again, but for those that point elsewhere by now; ``notices`` say
+        which.
+
         Raises:
             RegistryError: one of them is not there, or was collected; nothing was restored.
         """
-        entries = self._each(ref, trashed=True)
-        self.catalog.restore(*entries)
-        found = tuple(self.catalog.resolve(entry.ref) for entry in entries)
+        found = self.catalog.restore(*self._each(ref, trashed=True))
         return found[0] if isinstance(ref, str | Entry) else found
 
     @checked
@@ -844,14 +858,14 @@ class Registry:
 
         Args:
             name: the model's.
-            keep_last: the newest so many.
+            keep_last: this many of the newest.
             keep_best: the best by a metric: ``"acc:3"`` for the three highest, ``"loss:3:min"`` for the three lowest.
                 The direction is never read out of the metric's name.
             keep_aliased: those that an alias points to, and as the only rule nothing else.
             keep_tags: those with a tag: ``"release"``, or ``"task=seg"``.
             keep_within: those that were pushed in the last ``"30d"`` (``s``, ``m``, ``h``, ``d``, ``w``); or a
                 ``timedelta``, or a number of seconds.
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
 
         Returns:
             The report: what stays and why, what goes, and how many bytes ``gc`` frees then.
@@ -886,14 +900,12 @@ class Registry:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the home cannot be written.
         """
-        if self._home.is_vacant:
-            return Collected((), (), 0, dry_run)
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
@@ -913,22 +925,18 @@ class Registry:
             ref: only this version, or all versions of this name; by default everything.
             classes: also import and build the classes, under the rule of trust, and compare names, shapes and dtypes.
             run: also run every example, under the same rule, and compare what the models compute with what they did.
-            repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
+            repair: restore what another stored copy or a source has, and quarantine the other damaged files.
             sources: files that were pushed once.
             progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited
+        from registry.upkeep.audit import audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         asked = None if ref is None else str(ref)
-        if asked is not None:
-            self._home.require(parse(asked).name)
-        elif self._home.is_vacant:
-            return AuditReport((), 0, 0, 0)
         report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
@@ -941,19 +949,23 @@ class Registry:
         found = (self._home.resolve(str(ref), trashed=trashed) for ref in given)
         return tuple({entry.identity: entry for entry in found}.values())
 
+    def _live(self, name: str) -> tuple[Entry, ...]:
+        """Return the versions of a model, of which there is one."""
+        return self.catalog.entries(self._home.current(name)) or (self._home.resolve(name),)
+
     @checked
     def doctor(self) -> tuple[Finding, ...]:
-        """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
+        """Check the file system, database, versions and leftovers of the registry, and return each with a fix."""
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
 
 
 @cache
-def _registry_at(home: Path) -> Registry:
+def _registry_at(home: HomePlace) -> Registry:
     return Registry(home)
 
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(home_folder())
+    return _registry_at(home_place())

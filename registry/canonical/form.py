@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.canonical.assume import RESERVED, assume
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, knows_counter
 from registry.canonical.match import match, unmet
 from registry.canonical.owned import Met, owners_beside, owners_met
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
-from registry.canonical.wrappers import FLAT_PARAMETERS, format_stack
+from registry.canonical.wrappers import FLAT_PARAMETERS, OR, format_stack
 from registry.errors.canonical import (
     ClassMismatch,
     CollidingNames,
@@ -42,13 +43,15 @@ class Clues:
     metadata: Mapping[str, Mapping[str, Any]] | None = None
     """The state dict's ``_metadata``."""
     dropped: Mapping[str, str] = field(default_factory=dict)
-    """Tied names that the writer left out, to the name that it kept."""
+    """Tied names that the writer may have left out, to the name that it kept."""
     expectation: Expectation | None = None
     """What the class wants, where it is known."""
     target: str = "the class"
     """How to name the class to the user."""
     key: str = ""
     """Where in the file the names stand."""
+    averages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the averages in it, and of the model that these are of, by where they stand."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Form:
     """``_metadata`` under canonical module paths."""
     wrapper: str
     saved_as: str
+    foreign: tuple[str, ...] = ()
+    """Names in the file of plain values that the class does not have."""
 
 
 def canonicalize(source: str, tensors: Signature, values: Collection[str], facts: Clues) -> Form:
@@ -92,10 +97,12 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
     structural = dict.fromkeys([*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)])
     cuts, doubts = _decide(source, structural, facts)
     _check_declaration(source, cuts, facts)
-    unwrapping = Unwrapping(cuts, doubts, outside=_outside(cuts, values, structural))
+    outside = _outside(cuts, values, structural)
+    unwrapping = Unwrapping(cuts, doubts, outside=outside, single=facts.declared == ())
     owned = _owned(cuts, structural, facts)
     kept = [name for name in tensors if name not in owned]
-    kept_values = [name for name in values if name not in owned]
+    foreign = _foreign(values, structural, unwrapping, facts.expectation)
+    kept_values = [name for name in values if name not in owned and name not in foreign]
     if not kept:
         raise NoTensors(source)
     names = _rename(source, kept, unwrapping)
@@ -120,6 +127,7 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
         metadata=metadata,
         wrapper=format_stack(_stack(unwrapping, facts)),
         saved_as="wrapped" if visible else "bare",
+        foreign=foreign,
     )
 
 
@@ -131,13 +139,16 @@ class Correction:
     """Stored name to the class's name; empty where there is nothing to put right."""
     owned: Mapping[str, Owner] = field(default_factory=dict)
     """Stored names that belong to a wrapper, now that the class has told what is one."""
+    refused: str = ""
+    """Component that the class's names lack, and that stays, since it was declared that nothing wrapped the model."""
 
 
 def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expectation) -> Correction | None:
     """Return how the names of a stored version become those of a class that contradicts them, or None.
 
     The names in the file, which the unwrapping gives back, are read again with this class as judge: that puts an
-    assumed cut right which took an honest name, or a kept component which a wrapper had made.
+    assumed cut right which took an honest name, or a kept component which a wrapper had made. Against a declaration
+    nothing is put right.
     """
     if not any(unmet(names, expectation)):
         return Correction()
@@ -145,6 +156,8 @@ def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expecta
     cuts = match(in_file, expectation)
     if cuts is None:
         return None
+    if unwrapping.single and (cut := _against_single(cuts)) is not None:
+        return Correction(refused=cut.path)
     again = Unwrapping(cuts)
     owned = owners_beside(cuts, in_file)
     return Correction(
@@ -194,6 +207,8 @@ def _nearest(source: str, names: Collection[str], tree: Node, facts: Clues, expe
     _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
     worded = " and ".join(f"with `{cut.path}` cut" for cut in reading.cuts) or "as it is"
     fitting = [f"{facts.key}.{path}".lstrip(".") for path in _fitting(names, expectation)]
+    averages = [key.replace("/", ".") for key, inner in facts.averages.items() if not any(unmet(inner, expectation))]
+    fitting += [key for key in averages if key not in fitting]
     return ClassMismatch(source, facts.target, worded, missing, extra, fitting)
 
 
@@ -210,11 +225,23 @@ def _fitting(names: Collection[str], expectation: Expectation) -> list[str]:
 
 def _check_declaration(source: str, cuts: Iterable[Cut], facts: Clues) -> None:
     """Refuse a declaration of ``single`` where the class or the objects prove a wrapper that several devices need."""
-    if facts.declared != ():
-        return
-    for cut in cuts:
-        if cut.wrapper != PREFIX and cut.components[-1] not in RESERVED:
-            raise WrongDeclaration(source, "single", cut.wrapper, cut.path, f"--from {cut.wrapper}")
+    if facts.declared == () and (cut := _against_single(cuts)) is not None:
+        raise WrongDeclaration(source, "single", cut.wrapper, cut.path, f"--from {cut.wrapper.partition(OR)[0]}")
+
+
+def _against_single(cuts: Iterable[Cut]) -> Cut | None:
+    """Return a cut of a wrapper that nobody has who declares ``single``; a compiled model may be one."""
+    return next((cut for cut in cuts if cut.wrapper != PREFIX and cut.components[-1] not in RESERVED), None)
+
+
+def _foreign(
+    values: Collection[str], structural: Collection[str], unwrapping: Unwrapping, expectation: Expectation | None
+) -> tuple[str, ...]:
+    """Return the plain values that stand beside the tensors and are nothing of the class: a counter, a rate."""
+    if expectation is None:
+        return ()
+    among = set(structural)
+    return tuple(n for n in values if n not in among and unwrapping.bare(n) not in expectation.values)
 
 
 def _outside(cuts: Sequence[Cut], values: Collection[str], structural: Collection[str]) -> tuple[str, ...]:
@@ -245,7 +272,7 @@ def _restored(names: Mapping[str, str], unwrapping: Unwrapping, facts: Clues) ->
             restored.update({name: kept for name in group if name not in have})
     for dropped, kept in facts.dropped.items():
         name, original = unwrapping.bare(dropped), unwrapping.bare(kept)
-        if original in have and name not in have:
+        if original in have and name not in have and is_tie(name, original, facts.expectation):
             restored.setdefault(name, original)
     return restored
 
@@ -299,8 +326,28 @@ def _refuse_shards(source: str, tensors: Signature, facts: Clues) -> None:
     flat = next((name for name in tensors if name.rpartition(".")[2].startswith(FLAT_PARAMETERS)), None)
     if flat is not None:
         raise ShardedNames(source, f"'{flat}' is a flat parameter")
+    if facts.expectation is not None or facts.is_live:
+        return  # the shapes of the class tell, and what is live was gathered
     if all(len(spec.shape) == 1 for spec in tensors.values()) and len(tensors) > 1:
-        empty = next((name for name, spec in tensors.items() if spec.numel == 0), None)
-        told = any("_fsdp_wrapped_module" in module for module in facts.metadata or ())
-        if empty is not None or told:
-            raise ShardedNames(source, f"every tensor is flat{f', and {empty!r} is empty' if empty else ''}")
+        if any("_fsdp_wrapped_module" in module for module in facts.metadata or ()):
+            why = "every tensor is flat, and the metadata names FSDP"
+            raise ShardedNames(source, why, "; if these are whole, name the class with --model")
+        if facts.declared != () and (found := _cut_apart(tensors)) is not None:
+            why = f"every tensor is flat, and '{found[0]}' is empty where '{found[1]}' is not"
+            raise ShardedNames(source, why, "; if these are whole, name the class with --model, or say --from-single")
+
+
+def _cut_apart(tensors: Signature) -> tuple[str, str] | None:
+    """Return a tensor of no elements and one that has some, where layers make the two alike; None if there is no pair.
+
+    Those are tensors of one key in several modules, and the weight and the bias of one: where all are flat, they are
+    those of a norm, and equally long.
+    """
+    alike: dict[tuple[str, ...], dict[bool, str]] = {}
+    for name, spec in tensors.items():
+        path, _, key = name.rpartition(".")
+        groups = [("key", key)] if path else []
+        groups += [("module", path)] if key in ("weight", "bias") else []
+        for group in groups:
+            alike.setdefault(group, {})[spec.numel == 0] = name
+    return next(((pair[True], pair[False]) for pair in alike.values() if len(pair) == 2), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from registry.canonical.expectation import Expectation
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Evidence
-from registry.canonical.wrappers import row_for
+from registry.canonical.wrappers import row_for, shown_by_names
 
 NodeCuts = tuple[tuple[Node, str], ...]
 """Nodes to cut and the wrapper that each is, outermost first."""
@@ -29,6 +29,11 @@ def match(names: Iterable[str], expectation: Expectation, declared: Sequence[str
     if plan is None:
         return None
     return cuts_of(plan, "class")
+
+
+def fits(names: Iterable[str], expectation: Expectation, declared: Sequence[str] | None = None) -> bool:
+    """Whether there are cuts that make the names those of the class."""
+    return match(names, expectation, declared or ()) is not None
 
 
 def cuts_of(plan: Iterable[tuple[Node, str]], evidence: Evidence) -> tuple[Cut, ...]:
@@ -93,7 +98,7 @@ class _Matcher:
                 continue
             below = self.fit(child, wanted, at_root=at_root)
             if below is not None and (best is None or len(below) + 1 < len(best)):
-                best = ((child, row.name if row else PREFIX), *below)
+                best = ((child, shown_by_names(row, self._declared) if row else PREFIX), *below)
         return best
 
     def _may_lack(self, wanted: Node) -> bool:

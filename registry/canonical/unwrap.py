@@ -21,7 +21,7 @@ class Cut:
     path: str
     """In the names of the file, up to and with the component: ``"module"``, ``"features.module"``."""
     wrapper: str
-    """Name of the wrapper's row in the table: ``"ddp"``; ``"prefix"`` for a container's attribute."""
+    """As in the table: ``"ddp"``, or ``"ddp or dp"`` where only names show it; ``"prefix"``: a container's."""
     evidence: Evidence
     names: int
     """How many names go through it."""
@@ -52,6 +52,8 @@ class Unwrapping:
     """Canonical names that the file did not have, because they are tied to one that it had."""
     set_aside: tuple[str, ...] = ()
     """Names in the file of what belongs to the wrappers (``n_averaged``), in the order of the manifest's values."""
+    single: bool = False
+    """Whether it was declared that nothing wrapped the model, so that no class takes a component out later."""
 
     @cached_property
     def _cut_paths(self) -> frozenset[tuple[str, ...]]:
@@ -121,6 +123,7 @@ class Unwrapping:
             "absent": list(self.absent),
             # Left out where there is none, so that the records of older versions keep their digest.
             **({"set_aside": list(self.set_aside)} if self.set_aside else {}),
+            **({"single": True} if self.single else {}),
         }
 
     @classmethod
@@ -132,4 +135,5 @@ class Unwrapping:
             outside=tuple(raw["outside"]),
             absent=tuple(raw["absent"]),
             set_aside=tuple(raw.get("set_aside", ())),
+            single=raw.get("single") is True,
         )

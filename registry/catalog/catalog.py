@@ -169,14 +169,14 @@ class Catalog(Amendments):
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         """Return the newest events first, of one model by whatever name it has or had, or of all.
 
-        Where none are chosen, those are among them that came with copied versions.
+        Those are among them that came with copied versions.
 
         Raises:
             UnknownModel, UnknownVerb: there is no such name, or verb.
         """
         names = None if name is None else self._names(name)
-        found = trail.events(self._database, names, limit, only or Only())
-        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
+        asked = only or Only()
+        return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
 
     @property
     def lineage(self) -> Lineage:
@@ -251,6 +251,7 @@ class Catalog(Amendments):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        tells_again: bool = True,
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Add a version, or, where the name has it already, what this one knows besides, and return its entry.
@@ -260,6 +261,7 @@ class Catalog(Amendments):
             beside: manifests of tensors that its documents refer to.
             is_there: what ``holds`` said; if it is so no more, nothing is added.
             unsound: blobs that this push found missing or damaged, and no other shall share.
+            tells_again: have the trail say that it was pushed again where nothing came of it, too.
             confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
@@ -270,7 +272,13 @@ class Catalog(Amendments):
         candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
             admitted = versions.admit(
-                change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
+                change,
+                candidate,
+                new_blobs,
+                force_new=force_new,
+                is_there=is_there,
+                unsound=unsound,
+                tells_again=tells_again,
             )
             confirm()
         entry = self._entry(admitted.id)

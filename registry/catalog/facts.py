@@ -41,7 +41,7 @@ def _unwrapping(text: str) -> Unwrapping:
 def _object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return value
 
 
@@ -88,7 +88,8 @@ class Facts:
     """What a version is, but for its name and number."""
 
     wrapper: str = "none"
-    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first."""
+    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first.
+    ``"ddp or dp"`` where only names show it."""
     saved_as: str = "bare"
     """``"wrapped"`` or ``"bare"``: whether the names in the file went through the wrapper."""
     unwrapping: Unwrapping = field(default_factory=Unwrapping, metadata=_AS_UNWRAPPING)

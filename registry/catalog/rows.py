@@ -93,6 +93,12 @@ class Verb(NamedTuple):
     verb: str
 
 
+class Key(NamedTuple):
+    """Of a metric."""
+
+    key: str
+
+
 class Digest(NamedTuple):
     """Of a blob."""
 

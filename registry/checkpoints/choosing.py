@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from registry.checkpoints.arrays import as_tensors
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
@@ -21,6 +22,8 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     names in a state dict. A text that fits nothing from the root may be the last step of one set that was found.
     """
     exact = [found for found in checkpoint.weight_sets if found.key == text]
+    if not exact:  # an average has no place of its own, and is called as any other
+        exact = [f for f in checkpoint.weight_sets if f.inside is not None and f.key.replace("/", ".") == text]
     if exact or checkpoint.contents is None:
         return exact
     contents = checkpoint.contents
@@ -32,10 +35,16 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
             elif text.startswith((f"{path}.", f"{path}/")):
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
-    sets = [known.get("/".join(place)) or weight_set(place, value, checkpoint.source) for place, value in found.items()]
+    sets = [known.get("/".join(place)) or _set(place, value, checkpoint.source) for place, value in found.items()]
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
     chosen = [found for found in sets if found.count]
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+
+
+def _set(place: KeyPath, value: Any, source: str) -> WeightSet:
+    """Return the tensors at a place, or the arrays where there are no tensors."""
+    found = weight_set(place, value, source)
+    return found if found.count else weight_set(place, as_tensors(value), source)
 
 
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

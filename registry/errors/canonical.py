@@ -81,14 +81,25 @@ class WrongDeclaration(RegistryError):
         )
 
 
+class DeclaredSingle(RegistryError):
+    """A class has the names of a version without a component that was declared to belong to the model."""
+
+    def __init__(self, ref: str, target: str, path: str) -> None:
+        super().__init__(
+            f"{ref} was pushed as not wrapped (--from-single), so its names keep `{path}`, and {target} has them "
+            f"without it; if a wrapper put `{path}` there, push the file again without --from-single"
+        )
+
+
 class ShardedNames(RegistryError):
     """The tensors are one rank's part of each parameter."""
 
-    def __init__(self, source: str, why: str) -> None:
+    def __init__(self, source: str, why: str, otherwise: str = "") -> None:
         super().__init__(
             f"{source} holds FSDP shards, not whole tensors ({why}), and the other ranks have the rest; save the full "
             "state dict with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
             "options=StateDictOptions(full_state_dict=True)), or push a torch.distributed.checkpoint directory"
+            + otherwise
         )
 
 
@@ -96,7 +107,10 @@ class NoTensors(RegistryError):
     """There is nothing to store."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"{source} is empty: no tensors are in its state dict, so there is nothing to store")
+        super().__init__(
+            f"{source} is empty: its state dict has no tensors, so there is nothing to store; save it "
+            "from the model that was trained"
+        )
 
 
 class ClassMismatch(RegistryError):
@@ -139,7 +153,7 @@ class ShapesDiffer(RegistryError):
         more = f", and {len(differences) - 1} more shapes differ" if len(differences) > 1 else ""
         super().__init__(
             f"{source} does not fit {target}: '{name}' has shape {tuple(got)} in the file and {tuple(want)} in the "
-            f"class{more}; check the constructor arguments"
+            f"class{more}; check the constructor arguments (--init, init=)"
         )
         self.differences = tuple(differences)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from registry.errors.canonical import some
+from registry.errors.catalog import quoted
 from registry.errors.root import RegistryError
 
 _MOST_SETS, _LONGEST = 20, 200
@@ -24,7 +25,7 @@ class SeveralWeightSets(RegistryError):
         """Word it.
 
         Args:
-            arrays: which of them are of numpy's arrays, which have to be made tensors first.
+            arrays: which of them are of numpy's arrays.
         """
         listed = _sets(counts, around or {}, arrays)
         together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
@@ -43,7 +44,7 @@ class UnknownWeightSet(RegistryError):
         if several:
             super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
         else:
-            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}")
+            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}: give one of these")
 
 
 class SecondFile(RegistryError):
@@ -53,6 +54,13 @@ class SecondFile(RegistryError):
         super().__init__(
             f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
         )
+
+
+class NotDownloaded(RegistryError):
+    """A URL was given where a file is read."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"{quoted(given)} is a URL, and only files are read; download it, then give the file")
 
 
 class NameNeeded(RegistryError):
@@ -175,4 +183,4 @@ def _set(key: str, count: int, around: Sequence[str] | None = None, noun: str = 
     tensors = f"{count} {noun}{'s' * (count != 1)}{' of numpy' * (noun == 'array')}"
     if around is None:
         return f"'{key[:_LONGEST]}' ({tensors})"
-    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"
+    return f"'{key[:_LONGEST]}' (all {tensors}{f', with {some(around)} beside the others' if around else ''})"

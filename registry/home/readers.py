@@ -12,11 +12,14 @@ from typing import Any
 
 from registry.catalog.entry import Entry
 from registry.errors.catalog import quoted
+from registry.errors.intake import NotDownloaded
 
 LARGEST = 2**63 - 1
 """The largest whole number that the database has room for."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _LONGEST_PATH = 4096
 """Linux's limit; a longer one would stand in whole in the system's refusal."""
@@ -109,13 +112,19 @@ def path(value: object) -> str:
 
 def paths(value: object) -> tuple[str, ...]:
     """Take paths; one by itself is one."""
-    return tuple(path(each) for each in _each(value, (str, os.PathLike), "give paths such as ['./best.pth']"))
+    return tuple(_local(path(each)) for each in _each(value, (str, os.PathLike), "give paths such as ['./best.pth']"))
+
+
+def _local(given: str) -> str:
+    if _URL.match(given):
+        raise NotDownloaded(given)
+    return given
 
 
 def reference_or_path(value: object) -> str | os.PathLike[str]:
     """Take a reference or a path, and leave it as it is spelled, which decides."""
     if isinstance(value, (str, os.PathLike)) and not isinstance(value, type):
-        path(value)
+        _local(path(value))
         return value
     if isinstance(value, Entry):
         return value.ref
@@ -285,7 +294,7 @@ def checkpoint(value: object) -> Any:
     if isinstance(value, type):
         raise Refused(f"{wanted}; of a class an instance: {value.__name__}(...)")
     if isinstance(value, (str, os.PathLike)):
-        return path(value)
+        return _local(path(value))
     if _is_module(value):
         return value
     if not isinstance(value, Mapping):

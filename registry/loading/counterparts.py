@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, counters, knows_counter
 from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
@@ -107,7 +108,7 @@ class StoredFile:
             inspection = self._examined()
             return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned, None)
         weights = self._chosen(judge)
-        names = _structural(weights)
+        names = weights.names
         reading = nearest(names, judge, weights.metadata or ())
         return self._side(weights, reading, owners(reading, names), judge)
 
@@ -135,8 +136,10 @@ class StoredFile:
         """Return the set that was named, or the only one whose names are those of the judge."""
         sets = self.checkpoint.weight_sets
         if self.key is None and len(sets) > 1:
-            fitting = [found for found in sets if _fits(found, judge)]
-            sets = tuple(fitting) if len(fitting) == 1 else sets
+            with_averages = {found.key for found in sets if found.own is not None}
+            fitting = [found for found in sets if found.inside not in with_averages and _fits(found, judge)]
+            whole = [found for found in sets if found.inside is None]
+            sets = tuple(fitting) if len(fitting) == 1 else sets if fitting else tuple(whole)
         return choose(replace(self.checkpoint, weight_sets=sets), self.key)
 
     def _side(
@@ -152,8 +155,9 @@ class StoredFile:
                 raise CollidingNames(self.checkpoint.source, in_file[canonical], name, canonical)
             tensors[canonical], in_file[canonical] = source, name
         for dropped, kept in weights.aliases.items():
-            if (source_of := tensors.get(reading.bare(kept))) is not None:
-                tensors.setdefault(reading.bare(dropped), source_of)
+            name, original = reading.bare(dropped), reading.bare(kept)
+            if original in tensors and is_tie(name, original, judge):
+                tensors.setdefault(name, tensors[original])
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
 
         def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
@@ -367,12 +371,8 @@ def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
     return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
 
 
-def _structural(weights: WeightSet) -> list[str]:
-    return [*weights.tensors, *(name for name in weights.values if name.rpartition(".")[2] == EXTRA_STATE)]
-
-
 def _fits(weights: WeightSet, judge: Expectation) -> bool:
-    names = _structural(weights)
+    names = weights.names
     return not leftover(names, nearest(names, judge, weights.metadata or ()), judge)
 
 

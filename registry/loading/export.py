@@ -114,7 +114,7 @@ def export(
         if manifest.values:
             name = next(iter(manifest.values))
             raise CannotExport(
-                str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
+                str(path), f"'{name}' is not a tensor, which is all that safetensors holds; export to a .pth file"
             )
         with new_file(path) as file:
             write_planned(file, home, entry, plan(manifest), progress)

@@ -15,6 +15,7 @@ from torch import nn
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
+from registry.errors.canonical import DeclaredSingle
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
@@ -301,11 +302,13 @@ def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tupl
     if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
         return Correction(), ()
     correction = reconcile(names, version.entry.unwrapping, expect_of(bare(module), found)) or Correction()
+    if correction.refused:
+        raise DeclaredSingle(version.entry.ref, model_class(module).__name__, correction.refused)
     changed = {name: new for name, new in correction.renamed.items() if name != new}
     if not changed:
         return correction, ()
     first, new = next(iter(changed.items()))
-    notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
+    notice = f"{len(changed)} names corrected by the class, which contradicts the stored reading: {first} is {new}"
     return correction, (notice,)
 
 

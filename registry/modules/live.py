@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from registry.checkpoints.averages import with_averages
 from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
@@ -82,7 +83,7 @@ def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     named = "a state dict in memory"
     found = sort_contents(inert(source, named), named, None, None, "live")
     refuse_spread(found.contents, named)
-    return found
+    return with_averages(found)
 
 
 def inert(value: Any, source: str) -> Any:

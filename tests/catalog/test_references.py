@@ -2,6 +2,7 @@ from datetime import date
 
 import pytest
 import torch
+from contents import is_empty
 from hypothesis import given, strategies as st
 
 from registry.errors import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile, RegistryError
@@ -90,7 +91,7 @@ def test_what_no_new_model_may_be_called_is_refused_with_a_name_that_one_may_hav
 def test_no_new_model_is_named_what_an_older_one_might_be_or_what_a_path_is(name, hub):
     with pytest.raises((InvalidModelName, NamedLikeAFile)):
         hub.push({"a.weight": torch.ones(2)}, name)
-    assert not hub.list()
+    assert is_empty(hub)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_a_new_model_is_not_named_like_a_file(name, hub, tmp_path):
         hub.push(tmp_path / "first.pth", name)
     assert isinstance(refusal.value, NamedLikeAFile | InvalidModelName)
     assert check_new_model_name(refusal.value.proposal)
-    assert not hub.list()
+    assert is_empty(hub)
 
 
 def test_a_model_that_was_named_like_a_file_keeps_its_name(hub, monkeypatch):

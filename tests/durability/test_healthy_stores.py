@@ -16,7 +16,7 @@ from homes import AT_ONCE, files
 from hypothesis import given, settings, strategies as st
 
 from registry import Registry
-from registry.errors import RegistryError
+from registry.errors import NoRegistry, RegistryError
 from registry.home.home import Home
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]
@@ -218,7 +218,8 @@ def test_a_home_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     hub = Registry(tmp_path / "home")
     hub.push({"w": torch.ones(4)}, "m")
     shutil.rmtree(hub.home)
-    assert hub.list() == ()
-    shutil.rmtree(hub.home)
+    with pytest.raises(NoRegistry):
+        hub.list()
+    assert not hub.home.exists()
     assert hub.push({"w": torch.ones(4)}, "m").ref == "m:v1"
     assert hub.audit().is_clean and torch.equal(hub.state_dict("m")["w"], torch.ones(4))

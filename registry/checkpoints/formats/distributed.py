@@ -13,7 +13,8 @@ from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import sort_contents
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
+from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.zip_archive import MAGIC as ZIP
 from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
@@ -116,7 +117,7 @@ class _Directory:
         def read() -> FileTensor:
             tensor = read_torch_zip(content, self._source)
             if not isinstance(tensor, FileTensor):
-                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is no tensor")
+                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is not a tensor")
             return tensor
 
         return Chunk(offsets, sizes, read)
@@ -133,7 +134,7 @@ class _Directory:
             raise OversizedCheckpoint(self._source, f"'{name[:60]}' is compressed ({kinds[:40]})")
         file, offset, length = place.get("relative_path"), place.get("offset"), place.get("length")
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
-            raise _Faulty(f"a piece of '{name[:60]}' lies in {text_of(file)[:60]!r}, which is no file beside it")
+            raise _Faulty(f"a piece of '{name[:60]}' lies in {text_of(file)[:60]!r}, which is not a file beside it")
         content = self._file(file)
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(content):
             raise _Faulty(f"a piece of '{name[:60]}' lies beyond the end of {file}")

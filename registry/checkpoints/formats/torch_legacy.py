@@ -80,12 +80,12 @@ class _Storages:
 
     def resolve(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or not pid:
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         if pid[0] in ("module", b"module") and len(pid) > 1:
             # The class of a pickled module, beside the text of its source; the class alone is what is meant.
             return pid[1]
         if pid[0] not in ("storage", b"storage") or len(pid) < 5:
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         kind, key, _, numel, *view = pid[1:]
         if not isinstance(kind, StorageType) or not isinstance(key, (str, int)):
             raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
