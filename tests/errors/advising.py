@@ -79,7 +79,8 @@ def typed(b: Bench, told: Told, advice: str) -> None:
     """Run a whole command line of ours."""
     name, *words = shlex.split(advice)
     assert name == "registry"
-    b.run(*words)
+    with contextlib.chdir(b.folder):
+        b.run(*words)
 
 
 def as_a_rank(b: Bench, told: Told, advice: str) -> None:
