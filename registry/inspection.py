@@ -13,14 +13,14 @@ from registry.canonical.form import EXTRA_STATE, Clues, Form
 from registry.canonical.match import fits
 from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
-from registry.checkpoints.choosing import ROOT, sets_called
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
-from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
+from registry.errors.intake import InitInFile, NoInitInFile
 from registry.errors.libraries import (
     BuilderMismatch,
     BuilderNotApplicable,
@@ -29,17 +29,15 @@ from registry.errors.libraries import (
     ScalesMissing,
 )
 from registry.errors.models import ConstructorFailed, InitRefused, ModelError
+from registry.errors.parts import NoParts
 from registry.modules.builders.table import MAIN, NONE, check_builder, library, of_class
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
-from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, read_init, read_model
+from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, of_parts, read_init, read_model
 from registry.modules.judging import formed, refused, without_unexpected
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
-
-MOST_AROUND = 20
-"""Sets with others inside of them that a refusal describes."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,10 +52,12 @@ class Question:
     """What the user said about a checkpoint, in the words of ``push`` and ``inspect``."""
 
     from_: str | None = None
-    model: str | None = None
+    model: str | Mapping[str, str] | None = None
+    """Its class, or that of each part."""
     init: Mapping[str, Any] | None = None
     init_as: str | None = None
-    weights: str | None = None
+    weights: str | Mapping[str, str] | None = None
+    """Which set of weights; or which are the parts of the version, by the part's name."""
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
@@ -78,7 +78,7 @@ class Question:
         model: object,
         init: object,
         init_as: str | None,
-        weights: str | None,
+        weights: str | Mapping[str, str] | None,
         init_from_file: bool = False,
         builder: str | None = None,
         allow_unexpected: Sequence[str] = (),
@@ -172,7 +172,7 @@ def examine(
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
         raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
-    recipe = _recipe(checkpoint, module, question)
+    recipe = _recipe(checkpoint, module, question, weights)
     recipe, (probe, expectation) = _asked(recipe, question)
     spec, documents = recipe.spec, checkpoint.documents
     if expectation is not None and weights.own is not None and not fits(weights.names, expectation, declared):
@@ -230,53 +230,20 @@ def _builder_of(module: nn.Module) -> str | None:
     return of_class(model_class(module))
 
 
-def choose(checkpoint: Checkpoint, key: str | None, *, has_class: bool = False) -> WeightSet:
-    """Return the one set of weights, or the one that the user named.
+def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question, weights: WeightSet) -> Recipe:
+    parts: Mapping[str, nn.Module | None] = dict.fromkeys(weights.parts)
+    if module is not None and not isinstance(question.model, str):
+        from registry.modules.parts import parts_of
 
-    Args:
-        has_class: whether a class is going to judge a model that stands beside its average in one state dict.
-
-    Raises:
-        SeveralWeightSets, UnknownWeightSet: with those that there are.
-        UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
-    """
-    sets = checkpoint.weight_sets
-    if key is None and len(whole := [found for found in sets if found.inside is None]) == 1:
-        sets = tuple(whole) if has_class or whole[0].own is not None else sets
-    if key is None and sets[0].unasked is not None:
-        raise sets[0].unasked
-    if key is not None:
-        chosen = sets_called(checkpoint, key)
-        if len(chosen) != 1:
-            raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
-    elif len(sets) > 1:
-        arrays = [found.key or ROOT for found in sets if found.are_arrays]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
-    else:
-        chosen = list(sets)
-    if chosen[0].fault is not None:
-        raise chosen[0].fault
-    return chosen[0].with_whole_extra_states()
-
-
-def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
-    return {s.key or ROOT: s.count for s in sets}
-
-
-def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """Return, by set, the names that stand in it around other sets."""
-    keys = [found.key for found in checkpoint.weight_sets]
-    around: dict[str, list[str]] = {}
-    for found in checkpoint.weight_sets[-MOST_AROUND:]:  # those that contain others come last
-        prefix = f"{found.key}/" if found.key else ""
-        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
-        if inside:
-            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
-            around[found.key or ROOT] = own
-    return around
-
-
-def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
+        parts = parts_of(module)
+    if parts:
+        if question.init_from_file:
+            raise NoInitInFile(checkpoint.source, "is stored as several models")
+        if question.builder not in (None, NONE):
+            raise BuilderNotApplicable(str(question.builder), checkpoint.source, "it is stored as several models")
+        return of_parts(parts, question.model, question.init, question.init_as, checkpoint.source)
+    if isinstance(question.model, Mapping):
+        raise NoParts("model=", checkpoint.source)
     said = question.model, question.init, question.init_as
     if module is None and question.is_silent:
         return of_folder(checkpoint, question.builder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
+
+from registry.tensors.paths import below
 
 Evidence = Literal["class", "live", "declared", "assumed"]
 """How a cut is known, strongest first."""
@@ -92,6 +94,34 @@ class Unwrapping:
             if depth < len(path):
                 wrapped.extend(self._insertions.get(path[:depth], ()))
         return ".".join(wrapped)
+
+    def below(self, part: str, own: Sequence[bool] = ()) -> Unwrapping:
+        """Return the cuts inside of one part of the model, as its own names have them.
+
+        Args:
+            part: its canonical path.
+            own: of what is set aside, whether it belongs to a wrapper in the part.
+        """
+        at = self.wrapped(part)
+        place = f"{at}."
+        return Unwrapping(
+            tuple(replace(cut, path=cut.path[len(place) :]) for cut in self.cuts if cut.path.startswith(place)),
+            tuple(below(at, self.doubts).values()),
+            outside=tuple(below(at, self.outside).values()),
+            absent=tuple(below(part, self.absent).values()),
+            set_aside=tuple(name[len(place) :] for name, is_own in zip(self.set_aside, own, strict=False) if is_own),
+        )
+
+    def under(self, part: str) -> Unwrapping:
+        """Return the same cuts where the model is a part of another one, at a path that nothing wraps."""
+        place = f"{part}."
+        return Unwrapping(
+            tuple(replace(cut, path=place + cut.path) for cut in self.cuts),
+            tuple(place + path for path in self.doubts),
+            outside=tuple(place + name for name in self.outside),
+            absent=tuple(place + name for name in self.absent),
+            set_aside=tuple(place + name for name in self.set_aside),
+        )
 
     @property
     def stack(self) -> tuple[str, ...]:

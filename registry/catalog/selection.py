@@ -28,6 +28,9 @@ _SORTED = _METRICS.alias("sorted")
 _OPEN: Any = literal_column("'('")
 _CLOSE: Any = literal_column("')'")
 _AT: Any = literal_column("'@'")
+_PART: Any = literal_column("""'*"class":"'""")
+_PART_END: Any = literal_column("""'","init":*'""")
+"""What stands around the class of a part in the column."""
 _LAST = "\U0010ffff"
 """Sorts after every character that a name may hold."""
 
@@ -180,7 +183,7 @@ def _of_row(kind: Kind, at: int, row: FromClause) -> Any:
             )
             return row.c.model_id.in_(some)
         case "class":
-            return _Fits(row.c.model_class, value)
+            return _Fits(row.c.model_class, value) | _Fits(row.c.parts, _PART.concat(value).concat(_PART_END))
         case "wrapper":
             bounded = (_OPEN.concat(func.replace(told, _CLOSE, _OPEN)).concat(_OPEN) for told in _told(row.c.wrapper))
             return or_(*(_Fits(text, value) for text in bounded))

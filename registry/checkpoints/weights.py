@@ -46,6 +46,8 @@ class WeightSet:
     """Without the averages that stand among its names, where it has some."""
     note: str = ""
     """Sentence for the user, if this set is stored."""
+    parts: Mapping[str, WeightSet] = field(default_factory=dict)
+    """The sets that it is made of, where several are the parts of one version, by the part's name."""
 
     @property
     def names(self) -> tuple[str, ...]:

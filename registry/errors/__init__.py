@@ -196,6 +196,15 @@ from registry.errors.outputs import (
     OutputsVary as OutputsVary,
     UnusableExample as UnusableExample,
 )
+from registry.errors.parts import (
+    BadPartName as BadPartName,
+    ExampleOfParts as ExampleOfParts,
+    NoParts as NoParts,
+    NotByPart as NotByPart,
+    PartsDiffer as PartsDiffer,
+    SamePartName as SamePartName,
+    UnknownPart as UnknownPart,
+)
 from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,

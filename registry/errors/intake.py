@@ -28,7 +28,9 @@ class SeveralWeightSets(RegistryError):
             arrays: which of them are of numpy's arrays.
         """
         listed = _sets(counts, around or {}, arrays)
-        together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
+        several = [f"--weights {key}" for key in counts if key != "."][:2]
+        together = "" if len(several) < 2 or arrays else f"; {' '.join(several)} stores both, as parts of one version"
+        together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"

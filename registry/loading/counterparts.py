@@ -16,6 +16,7 @@ from registry.canonical.nearest import leftover, nearest, owners
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
@@ -23,8 +24,9 @@ from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.errors.libraries import BuilderMismatch
+from registry.errors.parts import UnknownPart
 from registry.home.home import Home
-from registry.inspection import Inspection, Question, choose, examine
+from registry.inspection import Inspection, Question, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.modules.builders.table import NONE, of_class, of_config
 from registry.reference import is_path
@@ -93,7 +95,7 @@ class StoredFile:
     """A file or folder that was opened; nothing of it is stored."""
 
     checkpoint: Checkpoint
-    key: str | None
+    key: str | Mapping[str, str] | None
     stamp: tuple[int, ...]
 
     knows_its_names = False
@@ -213,7 +215,7 @@ class StoredAdapter:
 Stored = StoredVersion | StoredFile | StoredAdapter
 
 
-def open_file(path: str | os.PathLike[str], key: str | None) -> StoredFile:
+def open_file(path: str | os.PathLike[str], key: str | Mapping[str, str] | None) -> StoredFile:
     """Open a file or folder that somebody saved.
 
     Raises:
@@ -229,29 +231,41 @@ def check(
     subject: nn.Module | str | os.PathLike[str],
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
+    part: str | None = None,
 ) -> CheckReport:
     """Compare a live module, or something stored, with a version or a file.
 
     Args:
         names: patterns of the only names to compare.
         weights: which set of weights, where a file holds several.
+        part: of a version of several models, the one to compare.
 
     Raises:
         NothingToCheck: a pattern matches no name.
         RegistryError: there is no such version, a file cannot be read, or its names allow no reading.
     """
     if isinstance(subject, (str, os.PathLike)):
-        pair = [_open(home, given, _find(home, given), weights) for given in (subject, against)]
+        found = [_find(home, given) for given in (subject, against)]
+        if part is not None and not any(entry is not None and entry.parts for entry in found):
+            raise UnknownPart(os.fspath(subject), part, [])
+        found = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
+        pair = [_open(home, given, entry, weights) for given, entry in zip((subject, against), found, strict=True)]
         return _check_stored(pair[0], pair[1], names)
-    return _check_module(home, subject, against, names, weights)
+    return _check_module(home, subject, against, names, weights, part)
 
 
-def _find(home: Home, given: str | os.PathLike[str]) -> Entry | None:
-    return None if is_path(given) else home.resolve(str(given))
+def _find(home: Home, given: str | os.PathLike[str], part: str | None = None) -> Entry | None:
+    if not is_path(given):
+        return home.part(home.resolve(str(given)), part)
+    if part is not None:
+        raise UnknownPart(os.fspath(given), part, [], is_file=True)
+    return None
 
 
-def _open(home: Home, given: str | os.PathLike[str], entry: Entry | None, weights: str | None) -> Stored:
+def _open(
+    home: Home, given: str | os.PathLike[str], entry: Entry | None, weights: str | Mapping[str, str] | None
+) -> Stored:
     return open_file(given, weights) if entry is None else StoredVersion(home, entry, home.manifest(entry))
 
 
@@ -280,7 +294,8 @@ def _check_module(
     module: nn.Module,
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
+    part: str | None,
 ) -> CheckReport:
     """Compare what a live module holds now with something stored.
 
@@ -297,14 +312,14 @@ def _check_module(
         return _check_adapter(home, module, against, names, weights)
     if not (is_sharded(module) and ranks.in_job()):
         here = _gathered(module, open_live(module)) if must_be_gathered(module) else holdings(module)
-        return _compared(here, _open(home, against, _find(home, against), weights), names)
-    entry = ranks.from_rank_zero(doing, lambda: _find(home, against))
+        return _compared(here, _open(home, against, _find(home, against, part), weights), names)
+    entry = ranks.from_rank_zero(doing, lambda: _find(home, against, part))
     stored = ranks.together(doing, lambda: _open(home, against, entry, weights))
     if must_be_gathered(module):
         whole = ranks.together(doing, lambda: open_live(module))
         return ranks.from_rank_zero(doing, lambda: _compared(_gathered(module, whole), stored, names))
-    part = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
-    return merged(ranks.gathered(doing, part))
+    own = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
+    return merged(ranks.gathered(doing, own))
 
 
 def _check_adapter(
@@ -312,7 +327,7 @@ def _check_adapter(
     module: nn.Module,
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
 ) -> CheckReport:
     """Compare a live adapter with a stored one, together with its base where that is here; or its base with another."""
     from registry.modules.builders.adapters import only

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from registry.canonical.form import Clues, Form, canonicalize
+from registry.canonical.joining import joined
 from registry.canonical.nearest import unexpected
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ShapesDiffer, some
@@ -53,6 +54,11 @@ def formed(
     Raises:
         RegistryError: as ``canonicalize``.
     """
+    if weights.parts and clues.expectation is None:  # with it, all are held against it together
+        forms = {
+            part: formed(checkpoint, each, _clues_of(each, clues), None)[0] for part, each in weights.parts.items()
+        }
+        return joined({part: form for part, (form, *_) in read.items()}), None, ()
     specs = {name: tensor.spec for name, tensor in weights.tensors.items()}
     try:
         return canonicalize(checkpoint.source, specs, weights.values.keys(), clues), clues.expectation, ()
@@ -66,6 +72,19 @@ def formed(
             raise
     clues = replace(clues, expectation=found.expectation)
     return canonicalize(checkpoint.source, specs, weights.values.keys(), clues), found.expectation, found.notes
+
+
+def _clues_of(part: WeightSet, clues: Clues) -> Clues:
+    """Return what is known of a set of weights that is a part of a version, which is read by itself."""
+    return replace(
+        clues,
+        live=part.wrappers or (),
+        is_live=part.wrappers is not None,
+        metadata=part.metadata,
+        dropped=part.aliases,
+        key=part.key,
+        averages={},
+    )
 
 
 def refused(

@@ -129,6 +129,7 @@ def _new_version(
         model_class=recipe.target,
         init=recipe.init,
         init_as=recipe.init_as,
+        parts=recipe.parts,
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,

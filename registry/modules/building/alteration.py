@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from registry.errors.canonical import patterns
+from registry.tensors.paths import below
 from registry.tensors.ties import broken
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
         recipe: how the model is made, with what that made at the time.
         tensors: what is stored, by canonical name.
     """
+    if recipe.by_part:
+        inside = {part: below(part, tensors) for part in recipe.by_part}
+        return tuple(
+            f"part '{part}': {note}"
+            for part, each in recipe.by_part.items()
+            for note in alterations(each, {own: tensors[name] for name, own in inside[part].items()})
+        )
     made = recipe.constructed
     if made is None:
         return ()
