@@ -245,3 +245,9 @@ def a_file_for_a_reference(b: Bench) -> Told:
 def a_model_for_a_version(b: Bench) -> Told:
     b.hub.push(nn.Linear(2, 2), "net")
     return command(b, "rm", "net")
+
+
+def a_part_of_one_model(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    words = ("export", "net", b.folder / "out.pth")
+    return Told(command(b, *words, "--part", "img").text, lambda flag: b.run(*words))

@@ -14,8 +14,10 @@ import pytest
 import torch
 from advising import Bench, Case, arguments, as_a_rank, audited, lines, python, shell, typed
 from called import (
+    a_part_of_a_file,
     a_program,
     a_whole_module,
+    an_example_of_parts,
     an_unpacked_file,
     arguments_of_an_instance,
     arguments_unknown,
@@ -48,6 +50,7 @@ from commanded import (
     a_file_for_a_reference,
     a_model_for_a_version,
     a_part_fits,
+    a_part_of_one_model,
     a_query_of_a_version,
     a_seed_too_large,
     aliased,
@@ -115,6 +118,9 @@ CASES = [
     Case(r"\(`(registry push \S+)`\)", a_file_for_a_reference, typed),
     Case(r"`(registry check first \S+)`", a_file_for_a_reference, typed),
     Case(r"give (--all-versions)", a_model_for_a_version),
+    Case(r"leave out part= \((--part)\)", a_part_of_one_model),
+    Case(r"weights='model'", a_part_of_a_file, arguments),
+    Case(r"leave out example= \((--example)\)", an_example_of_parts),
     Case(r"all_versions=True", removing_a_model, arguments),
     Case(r"`(registry audit net:v1)`", edited, audited),
     Case(r"`(registry restore net:v1)`", moved_to_the_trash, typed),
