@@ -55,8 +55,10 @@ def formed(
         RegistryError: as ``canonicalize``.
     """
     if weights.parts and clues.expectation is None:  # with it, all are held against it together
-        read = {part: formed(checkpoint, each, _clues_of(each, clues), None) for part, each in weights.parts.items()}
-        return joined({part: form for part, (form, *_) in read.items()}), None, ()
+        forms = {
+            part: formed(checkpoint, each, _clues_of(each, clues), None)[0] for part, each in weights.parts.items()
+        }
+        return joined(forms), None, ()
     specs = {name: tensor.spec for name, tensor in weights.tensors.items()}
     try:
         return canonicalize(checkpoint.source, specs, weights.values.keys(), clues), clues.expectation, ()
