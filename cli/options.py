@@ -58,8 +58,12 @@ Metric = Annotated[
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")]
 Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="PKG.MOD:CLASS", help="The model's class; it then judges the names."),
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="PKG.MOD:CLASS",
+        help="The model's class; it then judges the names. Of several parts PART=PKG.MOD:CLASS for each.",
+    ),
 ]
 Init = Annotated[
     list[str] | None,
@@ -97,11 +101,24 @@ From = Annotated[
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N, newest first.")]
 Every = Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")]
 Weights = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--weights",
         metavar="PATH",
-        help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
+        help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it. "
+        "Repeated, each is a part of one version: PATH, or PART=PATH.",
+    ),
+]
+Part = Annotated[
+    str | None,
+    typer.Option("--part", metavar="PART", help="Of a version with several parts, this one alone, by its own names."),
+]
+AllowUnexpected = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-unexpected",
+        metavar="PATTERN",
+        help="Names to leave out if the class does not have them: 'loss.*'. Needs --model.",
     ),
 ]
 Builder = Annotated[
@@ -177,6 +194,27 @@ def parse_init(given: Sequence[str] | None, init_as: str | None = None) -> dict[
             raise typer.BadParameter(f"--init gives '{owner}' a value and the attribute '{name}'; give one of them")
         setattr(holder, name, _value(text))
     return init
+
+
+def parse_weights(given: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Read ``--weights``: one path, or the parts of a version, each a path or ``PART=PATH``."""
+    if not given:
+        return None
+    if len(given) == 1:
+        return given[0]
+    from registry.checkpoints.choosing import parts_called
+
+    pairs = [(part, path) if equals else text for text in given for part, equals, path in [text.partition("=")]]
+    return parts_called(pairs)
+
+
+def parse_model(given: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Read ``--model``: one class, or ``PART=CLASS`` for each part."""
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    return dict(_pairs(given, "--model", "img=package.module:Net"))
 
 
 def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:

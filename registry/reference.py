@@ -126,7 +126,7 @@ def check_model_name(text: str) -> str:
         InvalidModelName: with a legal name that is near.
         VersionAsName: it is the reference of a version.
     """
-    if not isinstance(text, str) or not (_is_regular(text) or _OLDER_NAME.fullmatch(text)):
+    if not isinstance(text, str) or not is_older_name(text):
         if isinstance(text, str) and _is_regular(name := re.split("[:@]", text, maxsplit=1)[0]) and name != text:
             raise VersionAsName(text, name)
         raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
@@ -162,6 +162,19 @@ def with_colon(text: str) -> str:
     return f"{name}:v{int(word.lstrip('vV'))}" if name and _LIKE_A_VERSION.fullmatch(word) else ""
 
 
+def is_older_name(text: str) -> bool:
+    """Whether a model may have a name, be it from before the rule for new ones."""
+    return _is_regular(text) or _OLDER_NAME.fullmatch(text) is not None
+
+
+def legal_name(text: str) -> str:
+    """Return the name for a new model that looks like a text: ``epoch-3-step-100`` of ``epoch=3-step=100``.
+
+    It is empty where nothing of the text can stand in one.
+    """
+    return _legal(text) if re.search(r"\w", text, re.ASCII) else ""
+
+
 def check_alias(text: str) -> str:
     """Return a legal alias unchanged.
 
@@ -180,15 +193,6 @@ def check_alias(text: str) -> str:
 def is_named_like_a_file(text: str) -> bool:
     """Whether a name ends as the names of checkpoints do: ``best.pth``, ``MODEL.CKPT``."""
     return text.lower().endswith(CHECKPOINT_SUFFIXES)
-
-
-def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
-    """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
-
-    Raises:
-        InvalidModelName, NamedLikeAFile: no new model may be called so; the error proposes a name.
-    """
-    return check_new_model_name(file_stem(path))
 
 
 def file_stem(path: str | os.PathLike[str]) -> str:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, Ty
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.grammar import parse as parse_query
-from registry.catalog.listing import ModelSummary
+from registry.catalog.listing import Models
 from registry.catalog.moments import moment
 from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
-from registry.catalog.trail import Event, Only
+from registry.catalog.trail import Events, Only
 from registry.catalog.trash import Removed
 from registry.errors.catalog import CannotRollBack, NameIsNoVersion
 from registry.home.arguments import checked, widely
@@ -49,18 +49,22 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
     from registry.upkeep.prune import PruneReport
 
-    Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any] | Sequence[nn.Module]
+    Live = nn.Module | Mapping[str, nn.Module] | Sequence[nn.Module]
+    Classes = str | Callable[..., nn.Module] | Mapping[str, str | Callable[..., nn.Module]]
+    Sets = str | Sequence[str] | Mapping[str, str]
     Several = list[str | Entry] | list[str] | list[Entry] | tuple[str | Entry, ...]
 
     class PushOptions(TypedDict, total=False):
         """The arguments of a push that do not decide what it returns."""
 
         from_: str | None
-        model: str | Callable[..., nn.Module] | None
+        model: Classes | None
         init: Mapping[str, Any] | Namespace | None
         init_as: str | None
         init_from_file: bool
-        weights: str | None
+        weights: Sets | None
+        allow_unexpected: Sequence[str]
         world_size: SupportsIndex | None
         metrics: Mapping[str, SupportsFloat] | None
         tags: Mapping[str, str] | None
@@ -85,7 +89,8 @@ if TYPE_CHECKING:
     class LoadOptions(TypedDict, total=False):
         """The arguments of a load that do not decide what it returns."""
 
-        model: nn.Module | type[nn.Module] | str | None
+        part: str | None
+        model: Live | type[nn.Module] | str | Mapping[str, type[nn.Module] | str] | None
         init: Mapping[str, Any] | Namespace | None
         init_as: str | None
         device: str | int | torch.device | None
@@ -100,10 +105,11 @@ if TYPE_CHECKING:
         resident: bool
         progress: Progress | None
         base: str | Entry | None
+        timeout: timedelta | float
 
 
 TIMEOUT = timedelta(minutes=10)
-"""How long the ranks of a job wait for each other in a push."""
+"""How long the ranks of a job wait for each other in a push, and in a load."""
 
 
 class Registry:
@@ -169,11 +175,12 @@ class Registry:
         name: str | None = None,
         *,
         from_: str | None = None,
-        model: str | Callable[..., nn.Module] | None = None,
+        model: str | Callable[..., nn.Module] | Mapping[str, Any] | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         init_from_file: bool = False,
-        weights: str | None = None,
+        weights: str | Mapping[str, str] | None = None,
+        allow_unexpected: Sequence[str] = (),
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -202,10 +209,13 @@ class Registry:
         what fails on one raises on all.
 
         Args:
-            source: a file, a folder, a state dict, or a live module, wrapped or not.
+            source: a file, a folder, a state dict, or a live module, wrapped or not. A dict of live modules is one
+                version with several **parts**, exactly as their ``torch.nn.ModuleDict`` is: each is unwrapped by
+                itself, and its names stand below the part's (``img.conv.weight``). In a list they are ``"0"``, ``"1"``.
             name: the model's name; by default the file's stem.
             from_: the wrapper it was trained in: ``"ddp"``, ``"compile(ddp)"``, ``"single"``.
-            model: its class, or ``"pkg.mod:Class"``, which then judges the names.
+            model: its class, or ``"pkg.mod:Class"``, which then judges the names; of several parts of a file a dict of
+                these by part. So is ``init`` then: ``{"img": {"width": 64}}``.
             init: what the class is constructed with, by name; by default what was remembered on the live module, and of
                 a file nothing. A ``Namespace`` is what the class takes as its only argument. Beside others, it stands
                 under the name of its parameter: ``{"args": args, "num_classes": 40}``; what has no name, in a list
@@ -214,7 +224,9 @@ class Registry:
             init_from_file: take what the file says of itself (``hyper_parameters``), too, where ``init`` does not. Its
                 writer then chooses what the class is called with.
             weights: which set of weights, where the file holds several: any path in it, such as ``"ema.model"`` or
-                ``"heads.0"``; ``"."`` is all of it.
+                ``"heads.0"``; ``"."`` is all of it. A list is several parts, called after the last step of each path;
+                a dict names them: ``{"img": "models.image"}``.
+            allow_unexpected: patterns (``"loss.*"``) of names that are not stored where the class does not have them.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
             tags: words by name: ``{"task": "seg"}``.
@@ -252,10 +264,11 @@ class Registry:
         from registry.pushing.push import push, push_later
         from registry.pushing.request import PushRequest
 
+        given: Any = source  # several live models are one here
         request = PushRequest(
-            source,
+            given,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder, allow_unexpected),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -310,12 +323,13 @@ class Registry:
     def resume(
         self,
         ref: str | Entry,
-        model: nn.Module,
+        model: Live,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Stateful | None = None,
         scaler: Stateful | None = None,
         *,
         state: Mapping[str, Stateful] | None = None,
+        part: str | None = None,
         verify: Verify = "always",
     ) -> Resumed:
         """Bring a job back to where a version was pushed: weights, optimizer, scheduler, scaler, random generators.
@@ -325,9 +339,11 @@ class Registry:
         where one process pushed and one resumes.
 
         Args:
-            model: the caller's, which keeps its parameter objects.
-            optimizer: over the parameters of this model; likewise ``scheduler`` and ``scaler``, as they were pushed.
+            model: the caller's, which keeps its parameter objects; of a version with several parts a dict of them.
+            optimizer: over the parameters of this model, or of all parts; likewise ``scheduler`` and ``scaler``, as
+                they were pushed.
             state: what else to bring back, by the names under which it was pushed: ``{"loader": loader}``.
+            part: of a version with several parts, the one to go on with alone; the optimizer is over its parameters.
 
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
@@ -335,7 +351,8 @@ class Registry:
         from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
-        return resume(self._home, str(ref), model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
+        module: Any = model
+        return resume(self._home, str(ref), module, Job(optimizer, scheduler, scaler, state=state or {}), verify, part)
 
     @checked
     def inspect(
@@ -343,11 +360,12 @@ class Registry:
         source: Source,
         *,
         from_: str | None = None,
-        model: str | Callable[..., nn.Module] | None = None,
+        model: Classes | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         init_from_file: bool = False,
-        weights: str | None = None,
+        weights: Sets | None = None,
+        allow_unexpected: Sequence[str] = (),
         builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
@@ -358,16 +376,19 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
+        given: Any = source, weights
+        asked = Question.of(from_, model, init, init_as, given[1], init_from_file, builder, allow_unexpected)
+        return inspect(given[0], asked)[0]
 
     @checked
     def check(
         self,
-        module: nn.Module | str | os.PathLike[str] | Entry,
+        module: Live | str | os.PathLike[str] | Entry,
         ref_or_path: str | os.PathLike[str] | Entry,
         *,
         names: Sequence[str] | None = None,
-        weights: str | None = None,
+        weights: Sets | None = None,
+        part: str | None = None,
     ) -> CheckReport:
         """Compare what sits in a live module now with a version or with a file, tensor by tensor, by bits.
 
@@ -380,7 +401,8 @@ class Registry:
                 all get the same report. Or a reference or a path, to compare two stored things without their class.
             ref_or_path: what it should hold.
             names: patterns (``"encoder.*"``) of the only names to compare.
-            weights: which set of weights, where the file holds several.
+            weights: which set of weights, where the file holds several; or those of its parts, as a push takes them.
+            part: of a version with several parts, the one to compare, by its own names.
 
         Returns:
             The report; ``report.require()`` raises ``WeightsDiffer`` unless ``report.is_equal``.
@@ -391,7 +413,8 @@ class Registry:
         from registry.loading.counterparts import check
 
         sides: tuple[Any, Any] = module, ref_or_path
-        return check(self._home, *sides, names, weights)
+        sets: Any = weights
+        return check(self._home, *sides, names, sets, part)
 
     # Taking out
 
@@ -408,7 +431,8 @@ class Registry:
         self,
         ref: str,
         *,
-        model: nn.Module | type[nn.Module] | str | None = None,
+        part: str | None = None,
+        model: nn.Module | type[nn.Module] | str | Mapping[str, Any] | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         device: str | torch.device | None = None,
@@ -423,8 +447,9 @@ class Registry:
         resident: bool = False,
         progress: Progress | None = None,
         base: str | None = None,
+        timeout: timedelta = TIMEOUT,
         report: bool = False,
-    ) -> nn.Module | tuple[nn.Module, LoadReport]:
+    ) -> Any:
         """Return a ready model made from a version, or put the version into the caller's model.
 
         Without ``ddp`` and ``fsdp``: the bare module on one device, in eval mode (the caller's own ``model`` keeps its
@@ -432,12 +457,16 @@ class Registry:
         process group calls it and gets the version that rank 0 resolved. With ``fsdp``: sharded by ``fully_shard``,
         in train mode, each rank reading only its own part.
 
+        Of a version with several parts it is a dict of their modules, each as above, unless one ``part`` is asked for.
+
         Args:
             ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet:best@2026-11-01"`` (what the alias
                 was when that day ended in UTC), ``"pointnet@4be1"``; or an entry.
+            part: of a version with several parts, the one to load: that module alone, by its own names.
             model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
                 class is built. That imports it, which is done only where the rule of trust allows it: naming the class
-                here does, and so does ``REGISTRY_TRUST``.
+                here does, and so does ``REGISTRY_TRUST``. Of several parts, a dict of instances, all or none of which
+                get their weights, or of classes.
             init: constructor arguments over the stored ones, key by key.
             init_as: how the class takes them, instead of as stored: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
             device: where the model goes; by default the CPU, or the rank's device under ``ddp`` and ``fsdp``.
@@ -454,6 +483,7 @@ class Registry:
             progress: called with (bytes done, bytes in all) while they are hashed.
             base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
                 that it was pushed with.
+            timeout: how long the ranks wait for each other with ``ddp`` and ``fsdp``; a number is one of seconds.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -478,19 +508,22 @@ class Registry:
             resident=resident,
             progress=progress,
             base=base,
+            part=part,
+            seconds=timeout.total_seconds(),
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
 
     @checked
     def state_dict(
-        self, ref: str | Entry, *, verify: Verify = "always", resident: bool = False
+        self, ref: str | Entry, *, part: str | None = None, verify: Verify = "always", resident: bool = False
     ) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
 
         Args:
+            part: of a version with several parts, the one whose weights are wanted, by its own names.
             resident: read them into memory of this process instead, which nothing done to the files reaches.
 
         Raises:
@@ -498,7 +531,7 @@ class Registry:
         """
         from registry.tensors.decoding import decode
 
-        entry = self.get(ref)
+        entry = self._home.part(self.get(ref), part)
         manifest = self._home.manifest(entry)
         tensors = self._home.tensors(entry, manifest, verify, resident=resident)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
@@ -555,7 +588,7 @@ class Registry:
         return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
-    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+    def models(self, name: str | None = None) -> Models:
         """Return the models that have a version outside the trash, by name.
 
         Args:
@@ -564,7 +597,7 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
-        return self.catalog.models(name)
+        return Models(self.catalog.models(name))
 
     @checked
     def log(
@@ -576,7 +609,7 @@ class Registry:
         by: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> Events:
         """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
 
         Args:
@@ -590,7 +623,7 @@ class Registry:
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
-        return self.catalog.events(name, limit, only)
+        return Events(self.catalog.events(name, limit, only))
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -626,6 +659,7 @@ class Registry:
         out: str | os.PathLike[str],
         *,
         format: str | None = None,
+        part: str | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
@@ -636,6 +670,7 @@ class Registry:
                 ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
+            part: of a version with several parts, the one to write, by its own names.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -643,7 +678,7 @@ class Registry:
         """
         from registry.loading.export import export
 
-        return export(self._home, str(ref), out, format, progress)
+        return export(self._home, str(ref), out, format, progress, part)
 
     @checked
     def copy(

@@ -60,6 +60,7 @@ class Additions(Protocol):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        tells_again: bool = True,
         confirm: Callable[[], None] = ...,
     ) -> Entry: ...
 

@@ -15,6 +15,7 @@ from registry.errors.canonical import (
     ClassMismatch as ClassMismatch,
     CollidingNames as CollidingNames,
     ContradictedTie as ContradictedTie,
+    DeclaredSingle as DeclaredSingle,
     MixedNames as MixedNames,
     NamesTooDeep as NamesTooDeep,
     NoTensors as NoTensors,
@@ -118,6 +119,7 @@ from registry.errors.importing import (
     OtherModel as OtherModel,
 )
 from registry.errors.intake import (
+    AllowanceWithoutModel as AllowanceWithoutModel,
     ChangedCheckpoint as ChangedCheckpoint,
     InitForInstance as InitForInstance,
     InitInFile as InitInFile,
@@ -196,10 +198,20 @@ from registry.errors.outputs import (
     OutputsVary as OutputsVary,
     UnusableExample as UnusableExample,
 )
+from registry.errors.parts import (
+    BadPartName as BadPartName,
+    ExampleOfParts as ExampleOfParts,
+    NoParts as NoParts,
+    NotByPart as NotByPart,
+    PartsDiffer as PartsDiffer,
+    SamePartName as SamePartName,
+    UnknownPart as UnknownPart,
+)
 from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,
     UnknownField as UnknownField,
+    UnsortableBy as UnsortableBy,
     UnusablePageToken as UnusablePageToken,
 )
 from registry.errors.training import (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from registry.errors.canonical import some
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 class NoSuchCheckpoint(RegistryError):
@@ -26,14 +26,17 @@ class UnopenableCheckpoint(RegistryError):
 class NotACheckpoint(RegistryError):
     """The file is something else than a checkpoint."""
 
-    def __init__(self, source: str, what: str, remedy: str = "", is_something: bool = True) -> None:
+    def __init__(
+        self, source: str, what: str, remedy: str = "", is_something: bool = True, stands_for: bool = False
+    ) -> None:
         """Word it.
 
         Args:
             is_something: whether its bytes say what it is; empty, zeros or of no known format, it may have been one.
+            stands_for: whether it stands where a checkpoint should be: a pointer, an error page.
         """
         super().__init__(f"{source} is not a checkpoint: it is {what}" + (f"; {remedy}" if remedy else ""))
-        self.what, self.is_something = what, is_something
+        self.what, self.remedy, self.is_something, self.stands_for = what, remedy, is_something, stands_for
 
 
 class DamagedCheckpoint(RegistryError):
@@ -65,11 +68,20 @@ class EmptyCheckpoint(RegistryError):
 class PickledModule(RegistryError):
     """The file is a whole pickled module: its weights are inside of objects that only its own code can build."""
 
-    def __init__(self, source: str, name: str, place: Sequence[object]) -> None:
+    def __init__(
+        self, source: str, name: str, place: Sequence[object], readable: Mapping[str, int] | None = None
+    ) -> None:
+        """Word it.
+
+        Args:
+            readable: where there are modules whose tensors can be read all the same, with the number of them.
+        """
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
+        named = [f"--weights {key} ({count} tensors)" for key, count in (readable or {}).items()]
+        read = f"its tensors can be read without that: {few(named)}; or " if named else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            "building it would run code: if you trust it, in the project that wrote it run",
+            f"building it would run code: {read}if you trust it, in the project that wrote it run",
             snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'

@@ -25,10 +25,12 @@ class SeveralWeightSets(RegistryError):
         """Word it.
 
         Args:
-            arrays: which of them are of numpy's arrays, which have to be made tensors first.
+            arrays: which of them are of numpy's arrays.
         """
         listed = _sets(counts, around or {}, arrays)
-        together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
+        several = [f"--weights {key}" for key in counts if key != "."][:2]
+        together = "" if len(several) < 2 or arrays else f"; {' '.join(several)} stores both, as parts of one version"
+        together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"
@@ -99,6 +101,16 @@ class InitWithoutModel(RegistryError):
         super().__init__(
             f"{source} was given constructor arguments (--init, init=) without the class that takes them; name it with "
             "--model package.module:Class (model=), or leave the arguments out"
+        )
+
+
+class AllowanceWithoutModel(RegistryError):
+    """Names that the class does not have were to be left out, and no class is given."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source}: --allow-unexpected (allow_unexpected=) names what the class does not have, and no class is "
+            "given; name it with --model package.module:Class (model=), or leave --allow-unexpected out"
         )
 
 
@@ -173,4 +185,4 @@ def _set(key: str, count: int, around: Sequence[str] | None = None, noun: str = 
     tensors = f"{count} {noun}{'s' * (count != 1)}{' of numpy' * (noun == 'array')}"
     if around is None:
         return f"'{key[:_LONGEST]}' ({tensors})"
-    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"
+    return f"'{key[:_LONGEST]}' (all {tensors}{f', with {some(around)} beside the others' if around else ''})"

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from registry.errors.catalog import quoted
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 class InvalidQuery(RegistryError):
@@ -42,6 +42,18 @@ class UnknownField(RegistryError):
             f"the query cannot be read at character {position + 1}: there is no field {quoted(field)}; {way}"
         )
         self.position = position
+
+
+class UnsortableBy(RegistryError):
+    """A query sorts by a metric that no version has."""
+
+    def __init__(self, metric: str, name: str | None, known: Sequence[str]) -> None:
+        of = f"no version of {name}" if name is not None else "no version here"
+        has = f"the metrics there are: {few([quoted(key) for key in known], 20)}" if known else "there are no metrics"
+        super().__init__(
+            f"{of} has the metric {quoted(metric)} to sort by; {has}; sort: also takes created, size, params, epoch "
+            "and step"
+        )
 
 
 class UnusablePageToken(RegistryError):

@@ -13,6 +13,7 @@ from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
+from registry.catalog.part import PartEntry, entry_of_part
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
@@ -141,12 +142,23 @@ class Home:
             self._say(notice(name, now))
         return now
 
+    def part(self, entry: Entry, part: str | None) -> Entry:
+        """Return one part of a version by itself, in its own names; without one, the version as it is.
+
+        Raises:
+            UnknownPart: it has no such part.
+            ChangedVersion: it is not what was pushed.
+        """
+        return entry if part is None else entry_of_part(entry, part, self.manifest(entry))
+
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
 
         Raises:
             ChangedVersion: they are not.
         """
+        if isinstance(entry, PartEntry):
+            return self.manifest(entry.whole).below(entry.part)
         manifest, documents = self.catalog.manifest_and_documents(entry)
         if row_fault(entry, manifest, documents) is not None:
             raise ChangedVersion(entry.ref)

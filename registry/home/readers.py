@@ -271,9 +271,9 @@ def device(value: object) -> Any:
 
 
 def module(value: object) -> Any:
-    """Take an instance of a model."""
-    if _is_module(value):
-        return value
+    """Take an instance of a model, or several as one."""
+    if (found := _live(value)) is not None:
+        return found
     if isinstance(value, type):
         raise Refused(f"give an instance: {value.__name__}(...)")
     raise Refused("give a torch.nn.Module, such as PointNet(num_classes=40)")
@@ -281,7 +281,7 @@ def module(value: object) -> Any:
 
 def module_or_stored(value: object) -> Any:
     """Take a model, a reference or a path."""
-    if _is_module(value) or isinstance(value, type):
+    if _live(value) is not None or isinstance(value, type):
         return module(value)
     if isinstance(value, (str, os.PathLike, Entry)):
         return reference_or_path(value)
@@ -289,17 +289,34 @@ def module_or_stored(value: object) -> Any:
 
 
 def checkpoint(value: object) -> Any:
-    """Take what can be pushed: a path, a model, or a state dict."""
-    wanted = "give a path, a torch.nn.Module or a state dict"
+    """Take what can be pushed: a path, a model, several models as one, or a state dict."""
+    wanted = "give a path, a torch.nn.Module, a dict of them or a state dict"
     if isinstance(value, type):
         raise Refused(f"{wanted}; of a class an instance: {value.__name__}(...)")
     if isinstance(value, (str, os.PathLike)):
         return _local(path(value))
-    if _is_module(value):
-        return value
+    if (found := _live(value)) is not None:
+        return found
     if not isinstance(value, Mapping):
         raise Refused(wanted)
     return value
+
+
+def sets_of_weights(value: object) -> str | dict[str, str]:
+    """Take the path of a set of weights; or several, which are the parts of one version."""
+    if isinstance(value, str):
+        return text("state_dict")(value)
+    from registry.checkpoints.choosing import parts_called
+
+    wanted = "give a path such as 'state_dict', or those of several parts such as ['point', 'img']"
+    if isinstance(value, Mapping):
+        return parts_called(
+            [(part, path) for part, path in zip(value, _each(value.values(), str, wanted), strict=True)]
+        )
+    found = _each(value, str, wanted)
+    if not found:
+        raise Refused(wanted)
+    return parts_called(found)
 
 
 def stateful(kind: str, *needed: str) -> Callable[[object], Any]:
@@ -341,6 +358,14 @@ def _each(value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any
     return found
 
 
-def _is_module(value: object) -> bool:
+def _live(value: object) -> Any:
+    """Return a live model, or several in a dict or a list as one; None of anything else."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
+    if torch is None:
+        return None
+    if isinstance(value, torch.nn.Module):
+        return value
+    from registry.modules.parts import are_parts, as_one
+
+    parts: Any = value
+    return as_one(parts) if are_parts(value) else None

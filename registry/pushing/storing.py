@@ -66,6 +66,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                     beside=tuple(manifests.values()),
                     force_new=force_new,
                     is_there=is_there,
+                    tells_again=not request.is_import,
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
@@ -128,6 +129,7 @@ def _new_version(
         model_class=recipe.target,
         init=recipe.init,
         init_as=recipe.init_as,
+        parts=recipe.parts,
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,

@@ -198,7 +198,7 @@ def test_an_export_takes_the_place_of_nothing_and_leaves_nothing_behind(hub: Reg
     for ref, out in (("net", "full"), ("net", "no/where"), ("bare", "out"), ("net", "out.pth")):
         with pytest.raises(errors.CannotExport):
             hub.export(ref, tmp_path / out, format="hf")
-    [blob] = {t.location.blob for t in hub.catalog.manifest(hub.get("net")).tensors.values()}
+    [blob] = {t.location.blob for t in hub.catalog.manifest_and_documents(hub.get("net"))[0].tensors.values()}
     hub.export("net", tmp_path / "empty", format="hf")
     [stored] = (hub.home / "blobs").rglob(f"{blob}*")
     stored.chmod(0o600)

@@ -212,7 +212,7 @@ def test_a_random_example_is_the_same_for_a_seed(hub: Registry) -> None:
 
 def test_the_tensors_of_an_example_are_checked_too(hub: Registry, net: nn.Module) -> None:
     entry = hub.push(net, "net", model="computing_nets:Activated", example=INPUTS)
-    weights = {tensor.location.blob for tensor in hub.catalog.manifest(entry).tensors.values()}
+    weights = {tensor.location.blob for tensor in hub.catalog.manifest_and_documents(entry)[0].tensors.values()}
     for path in (hub.home / "blobs").glob("??/*.safetensors"):
         if path.stem not in weights:
             path.chmod(0o644)

@@ -128,7 +128,7 @@ def test_loading_the_weights_reads_no_training_state(hub: registry.Registry) -> 
     plain = hub.push(model, "plain")
     full = hub.push(model, "full", optimizer=optimizer)
     assert plain.digest == full.digest
-    weights = {tensor.location.blob for tensor in hub.catalog.manifest(full).tensors.values()}
+    weights = {tensor.location.blob for tensor in hub.catalog.manifest_and_documents(full)[0].tensors.values()}
     for blob in (hub.home / "blobs").rglob("*.safetensors"):
         if blob.stem not in weights:
             blob.unlink()

@@ -49,7 +49,7 @@ def _moved(hub: Registry) -> None:
 def _damaged(hub: Registry) -> None:
     """The head of the second version has a flipped bit, and its file was given an orphan as a twin before."""
     _versions(hub)
-    manifest = hub.catalog.manifest(hub.get("net:v2"))
+    manifest = hub.catalog.manifest_and_documents(hub.get("net:v2"))[0]
     location = manifest.tensors["head.weight"].location
     path = hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors"
     twin = hub.home / "quarantine" / "twin"

@@ -48,9 +48,9 @@ def readable(hub: Registry) -> set[tuple[str, str]]:
     """Return the tensors that can be had, by version and name."""
     found = set()
     for entry in (*hub.list(), *hub.list(trashed=True)):
-        for name in hub.catalog.manifest(entry).tensors:
+        for name in hub.catalog.manifest_and_documents(entry)[0].tensors:
             try:
-                Home(hub.home).tensors(entry, hub.catalog.manifest(entry).only([name]))
+                Home(hub.home).tensors(entry, hub.catalog.manifest_and_documents(entry)[0].only([name]))
                 found.add((entry.ref, name))
             except RegistryError:
                 pass
@@ -144,7 +144,7 @@ def test_a_healthy_file_is_not_touched_whatever_a_manifest_says(tmp_path: Path) 
 
     hub = Registry(tmp_path / "home")
     entry = hub.push({"a": torch.ones(4, 2), "b": torch.zeros(4, 2)}, "m")
-    manifest = hub.catalog.manifest(entry)
+    manifest = hub.catalog.manifest_and_documents(entry)[0]
     stored = manifest.tensors["a"]
     wrong = replace(stored, location=replace(stored.location, offset=stored.location.offset + 64))
     edited = replace(manifest, tensors={**manifest.tensors, "a": wrong})

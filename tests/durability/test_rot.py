@@ -20,7 +20,7 @@ from registry.errors import NoSuchCheckpoint, RegistryError
 
 
 def blob(hub: Registry, ref: str, tensor: str = "head.weight") -> Path:
-    digest = hub.catalog.manifest(hub.get(ref)).tensors[tensor].location.blob
+    digest = hub.catalog.manifest_and_documents(hub.get(ref))[0].tensors[tensor].location.blob
     return hub.home / "blobs" / digest[:2] / f"{digest}.safetensors"
 
 
@@ -178,7 +178,7 @@ def test_a_repair_finds_the_copy_that_lies_elsewhere_in_the_home(hub: Registry) 
 
 
 def test_a_repair_saves_what_is_intact_and_says_what_is_lost(hub: Registry, tmp_path: Path) -> None:
-    stored = hub.catalog.manifest(hub.get("net:v1")).tensors["head.weight"]
+    stored = hub.catalog.manifest_and_documents(hub.get("net:v1"))[0].tensors["head.weight"]
     flip(blob(hub, "net:v1"), stored.location.offset)
     report = hub.audit(repair=True)
     assert report.bad_references == ("net:v1",)
@@ -216,12 +216,14 @@ def test_an_example_is_audited_and_restored_as_the_weights_are(hub: Registry, tm
     hub.replay(entry.ref).require()
     document = hub.catalog.document(entry, "example")
     assert document is not None
-    weighed = hub.catalog.manifest(entry).blobs
+    weighed = hub.catalog.manifest_and_documents(entry)[0].blobs
     (path,) = [
         path
         for path in hub.home.glob("blobs/*/*")
         if path.stem
-        not in hub.catalog.manifest(hub.get("net:v1")).blobs | hub.catalog.manifest(hub.get("net:v2")).blobs | weighed
+        not in hub.catalog.manifest_and_documents(hub.get("net:v1"))[0].blobs
+        | hub.catalog.manifest_and_documents(hub.get("net:v2"))[0].blobs
+        | weighed
     ]
     (hub.home / "quarantine").mkdir()
     shutil.copy(path, hub.home / "quarantine" / "kept")
@@ -302,7 +304,7 @@ def test_a_manifest_that_points_elsewhere_is_named_and_not_loaded(hub: Registry,
 
     hub.state_dict("net:v1", verify="once")
     hub.state_dict("net:v2", verify="once")
-    manifest = hub.catalog.manifest(hub.get("net:v2"))
+    manifest = hub.catalog.manifest_and_documents(hub.get("net:v2"))[0]
     stored, shared = manifest.tensors["head.weight"], manifest.tensors["backbone.weight"].location
     location = {
         "offset": replace(stored.location, offset=stored.location.offset + 64),

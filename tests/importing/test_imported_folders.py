@@ -131,6 +131,20 @@ def test_a_second_import_finds_all_of_it_and_changes_no_version(old: Path, hub: 
         assert verdict != "new" or line.verdict == "already there", line.path
 
 
+def test_a_twin_of_a_stored_file_is_no_event_each_time(hub: Registry, tmp_path: Path) -> None:
+    making.put(tmp_path / "in" / "a" / "bare.pth", making.weights(1), 1)
+    making.put(tmp_path / "in" / "a" / "wrapped.pth", making.under("module.", making.weights(1)), 2)
+    assert [line.verdict for line in hub.import_folder(tmp_path / "in").lines] == ["new", "same weights"]
+    for _ in range(2):
+        assert [line.verdict for line in hub.import_folder(tmp_path / "in").lines] == ["already there", "same weights"]
+    assert [event.verb for event in hub.log()] == ["push"]
+    more = {"state_dict": making.weights(1), "val_acc": 0.5}
+    making.put(tmp_path / "in" / "a" / "more.pth", more, 3)
+    hub.import_folder(tmp_path / "in")
+    assert hub.log()[0].details["metrics"] == {"val_acc": 0.5}
+    assert len(hub.log()) == 2 and hub.audit().is_clean
+
+
 def test_new_files_of_a_folder_join_their_models_whatever_these_are_called_now(old: Path, hub: Registry) -> None:
     hub.import_folder(old / "pointnet", name="cloud")
     making.put(old / "pointnet" / "ckpt_99.pth", making.weights(99), 99)

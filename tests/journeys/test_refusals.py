@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,3 +123,70 @@ def test_a_layout_in_an_extra_state_comes_back_from_a_file(hub: registry.Registr
     model = Laid(2, 2)
     hub.load("net", model=model)
     assert model.laid is torch.strided
+
+
+class Plain(torch.nn.Parameter):
+    """A parameter by another name, which torch saves as one."""
+
+
+class Own(torch.Tensor):
+    """A tensor of a class of its own."""
+
+
+class Halved(torch.nn.Parameter):
+    """Stands for twice the numbers in its memory, and so do the tensors that are made of it."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **(kwargs or {}))
+        return result.as_subclass(cls) if function is torch.Tensor.detach else result
+
+
+class Coded(torch.nn.Parameter):
+    """Says in an attribute what its numbers mean."""
+
+    scale: float
+
+    def __new__(cls, data: torch.Tensor) -> Coded:
+        coded: Any = torch.Tensor._make_subclass(cls, data, False)
+        coded.scale = 2.0
+        return coded  # type: ignore[no-any-return]
+
+
+MEANING_MORE: dict[str, Callable[[], Any]] = {
+    "a tensor in a dict": lambda: {"weight": torch.ones(3).as_subclass(Own)},
+    "a buffer": lambda: holding(torch.ones(3).as_subclass(Own)),
+    "a parameter that computes otherwise": lambda: holding(Halved(torch.ones(3))),
+    "a parameter with a scale": lambda: {"weight": Coded(torch.ones(3))},
+}
+
+
+def holding(tensor: torch.Tensor) -> torch.nn.Module:
+    module = torch.nn.Module()
+    if isinstance(tensor, torch.nn.Parameter):
+        module.register_parameter("weight", tensor)
+    else:
+        module.register_buffer("weight", tensor)
+    return module
+
+
+@pytest.mark.parametrize("what", MEANING_MORE)
+def test_a_tensor_that_may_mean_more_than_its_memory_is_refused_live(what: str, hub: registry.Registry) -> None:
+    with pytest.raises(errors.UnstorableTensor, match=r"'weight' is an? \w+ and cannot be stored.*as_subclass"):
+        hub.push(MEANING_MORE[what](), "net")
+
+
+def test_a_tensor_of_a_class_of_its_own_is_refused_in_a_file(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3).as_subclass(Own)}, tmp_path / "own.pth")
+    with pytest.raises(errors.UnstorableTensor, match=r"'weight' is a .*Own"):
+        hub.push(tmp_path / "own.pth", "net")
+
+
+def test_a_class_of_parameters_that_changes_nothing_is_a_parameter(hub: registry.Registry) -> None:
+    marked = torch.nn.Parameter(torch.ones(3))
+    marked.no_weight_decay = True  # type: ignore[attr-defined]
+    for tensor in (Plain(torch.ones(3)), marked, torch.nn.Buffer(torch.ones(3))):
+        hub.push(holding(tensor), "net", force_new=True)
+        hub.push({"weight": tensor}, "net", force_new=True)
+    assert torch.equal(hub.state_dict("net")["weight"], torch.ones(3))

@@ -27,7 +27,7 @@ def weights(seed: int = 0) -> dict[str, torch.Tensor]:
 
 def blob_of(hub: Registry, ref: str, name: str) -> tuple[Path, int]:
     """The file of a tensor's blob, and where the tensor begins in it."""
-    location = hub.catalog.manifest(hub.get(ref)).tensors[name].location
+    location = hub.catalog.manifest_and_documents(hub.get(ref))[0].tensors[name].location
     return hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors", location.offset
 
 

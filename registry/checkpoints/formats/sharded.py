@@ -51,6 +51,8 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     values: dict[str, Any] = {}
     for shard, names in by_shard.items():
         weights = parts[shard].weight_sets[0]
+        if weights.unasked is not None:
+            raise weights.unasked
         if weights.fault is not None:
             raise weights.fault
         held = {**weights.tensors, **weights.values}

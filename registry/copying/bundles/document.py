@@ -58,7 +58,8 @@ def write(parcel: Parcel, places: Mapping[str, Location]) -> bytes:
             "identity": list(parcel.identity),
             "weights": parcel.weights,
             "created_at": parcel.created_at,
-            "facts": dict(parcel.columns),
+            # Without those that are null, so that a program that does not know one of them reads it.
+            "facts": {name: value for name, value in parcel.columns.items() if value is not None},
             "parent": list(parcel.parent) if parcel.parent is not None else None,
             "metrics": dict(parcel.metrics),
             "tags": dict(parcel.tags),
