@@ -16,7 +16,8 @@ from registry.catalog.lookup import notice
 from registry.catalog.part import PartEntry, entry_of_part
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
-from registry.errors.catalog import ChangedVersion, DatabaseMissing, NoRegistry
+from registry.errors.catalog import ChangedVersion
+from registry.errors.home import DatabaseMissing, NoRegistry
 from registry.home.place import has_bytes, is_made
 from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors.catalog import HomeUnusable, NoDefaultHome
+from registry.errors.catalog import HomeUnusable
+from registry.errors.home import NoDefaultHome
 
 HOME_VARIABLE = "REGISTRY_HOME"
 ARGUMENT, DEFAULT = "the argument home", "the default"

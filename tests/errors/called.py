@@ -250,8 +250,26 @@ def a_whole_module(place: str) -> Callable[[Bench], Told]:
 
 
 def arrays(b: Bench) -> Told:
-    value = {"weights": {"a.weight": numpy.ones((2, 2), "f4"), "a.bias": numpy.ones(2, "f4")}}
-    return command(b, "push", b.file(value, "arrays.pth"), "net")
+    history = {"loss": numpy.ones(50), "accuracy": numpy.ones(50)}
+    return command(b, "push", b.file(history, "history.pth"), "net")
+
+
+def removing_a_model(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    return call(b.hub.rm, "net")
+
+
+def a_part_of_a_file(b: Bench) -> Told:
+    model = nn.Linear(2, 2)
+    file = b.file({"model": model.state_dict(), "ema": nn.Linear(2, 2).state_dict()})
+    told = call(b.hub.check, model, file, part="img")
+    return Told(told.text.replace("weights=", "weights='model'"), lambda **more: b.hub.check(model, file, **more))
+
+
+def an_example_of_parts(b: Bench) -> Told:
+    parts = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}
+    told = call(b.hub.push, parts, "net", example=torch.ones(1, 2))
+    return Told(told.text, lambda flag: b.hub.push(parts, "net"))
 
 
 def a_program(b: Bench) -> Told:

@@ -14,8 +14,10 @@ import pytest
 import torch
 from advising import Bench, Case, arguments, as_a_rank, audited, lines, python, shell, typed
 from called import (
+    a_part_of_a_file,
     a_program,
     a_whole_module,
+    an_example_of_parts,
     an_unpacked_file,
     arguments_of_an_instance,
     arguments_unknown,
@@ -31,6 +33,7 @@ from called import (
     pushing_with,
     random_outside,
     recast,
+    removing_a_model,
     reshaped,
     tensors_of,
     unexpected,
@@ -44,7 +47,10 @@ from called import (
     without_state,
 )
 from commanded import (
+    a_file_for_a_reference,
+    a_model_for_a_version,
     a_part_fits,
+    a_part_of_one_model,
     a_query_of_a_version,
     a_seed_too_large,
     aliased,
@@ -64,6 +70,7 @@ from commanded import (
     many_left_out,
     mixed,
     moved_to_the_trash,
+    named_with_an_alias,
     never_moved,
     no_home,
     no_rule,
@@ -75,6 +82,7 @@ from commanded import (
     two_models,
     two_sets,
     unknown,
+    vacant,
 )
 
 import registry
@@ -103,7 +111,17 @@ CASES = [
     Case(r"`(registry list \S+ --trash)`", all_trashed, typed),
     Case(r"`(registry list)`", unknown, typed),
     Case(r"`(registry audit --repair --source \S+?),? if", damaged, typed),
-    Case(r"with `(registry show net:best)`", a_query_of_a_version, typed),
+    Case(r"`(registry show net:best)`", a_query_of_a_version, typed),
+    Case(r"`(registry list net)`", a_query_of_a_version, typed),
+    Case(r"an alias with (--alias)", named_with_an_alias),
+    Case(r"`(registry push \S+)` makes one there", vacant, typed),
+    Case(r"\(`(registry push \S+)`\)", a_file_for_a_reference, typed),
+    Case(r"`(registry check first \S+)`", a_file_for_a_reference, typed),
+    Case(r"give (--all-versions)", a_model_for_a_version),
+    Case(r"leave out part= \((--part)\)", a_part_of_one_model),
+    Case(r"weights='model'", a_part_of_a_file, arguments),
+    Case(r"leave out example= \((--example)\)", an_example_of_parts),
+    Case(r"all_versions=True", removing_a_model, arguments),
     Case(r"`(registry audit net:v1)`", edited, audited),
     Case(r"`(registry restore net:v1)`", moved_to_the_trash, typed),
     Case(r"`(registry alias net:v2 best)`", moved_to_the_trash, typed),
