@@ -93,6 +93,12 @@ class Verb(NamedTuple):
     verb: str
 
 
+class Key(NamedTuple):
+    """Of a metric."""
+
+    key: str
+
+
 class Digest(NamedTuple):
     """Of a blob."""
 
@@ -204,6 +210,7 @@ class Twin(NamedTuple):
     model_class: str | None
     init: str
     init_as: str
+    parts: str | None
     unwrapping: str
     builder: str | None
     base: str | None
