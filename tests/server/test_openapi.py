@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 from served import Served, serving
 
 from registry import Registry
@@ -34,16 +30,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def ask_everything(server: Served, check: Callable[[Any, Any], None], headers: dict[str, str], examples: int) -> int:
     """Send to every operation what its description allows, and what it does not; return how many there are."""
+    import schemathesis
+    from schemathesis import GenerationMode
+
     valid, invalid = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-    options = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
+    reproducible = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     tried = 0
     for found in schemathesis.openapi.from_url(f"{server.url}{DESCRIPTION}").get_all_operations():
-        operation = found.ok()
+        operation: Any = found.ok()  # type: ignore[union-attr]
         print(operation.label)  # which one it was, where one fails
         tried += 1
 
         @given(case=operation.as_strategy(generation_mode=valid) | operation.as_strategy(generation_mode=invalid))
-        @settings(max_examples=examples, **options)
+        @settings(reproducible, max_examples=examples)
         def ask(case: Any) -> None:
             answer = case.call(headers=headers, timeout=30)
             if answer.status_code >= 400 and case.method != "HEAD":
@@ -56,6 +55,9 @@ def ask_everything(server: Served, check: Callable[[Any, Any], None], headers: d
 
 
 def test_no_request_that_the_description_suggests_makes_it_fail(server: Served) -> None:
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
     checks = [not_a_server_error, content_type_conformance, response_schema_conformance]
 
     def check(case: Any, answer: Any) -> None:
