@@ -191,7 +191,7 @@ class Home:
         with self._unless_removed(entry):
             yield from self.blobs.pieces(name, stored, step)
 
-    def stretch(
+    def span(
         self, entry: Entry, name: str, stored: StoredTensor, begin: int, end: int, step: int
     ) -> Iterator[memoryview]:
         """Read a part of one of an entry's tensors, without torch: ``BlobStore.part``.

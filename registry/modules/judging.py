@@ -58,7 +58,7 @@ def formed(
         forms = {
             part: formed(checkpoint, each, _clues_of(each, clues), None)[0] for part, each in weights.parts.items()
         }
-        return joined({part: form for part, (form, *_) in read.items()}), None, ()
+        return joined(forms), None, ()
     specs = {name: tensor.spec for name, tensor in weights.tensors.items()}
     try:
         return canonicalize(checkpoint.source, specs, weights.values.keys(), clues), clues.expectation, ()

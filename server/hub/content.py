@@ -54,7 +54,7 @@ def _of_segment(home: Home, segment: Segment, first: int, last: int, length: int
             for begin in range(first, last, PIECE):
                 yield file.read(min(PIECE, last - begin))
     elif last - first < length or (home.folder, segment.tensor) in _verified:
-        for piece in home.stretch(segment.entry, segment.name, segment.tensor, first, last, PIECE):
+        for piece in home.span(segment.entry, segment.name, segment.tensor, first, last, PIECE):
             yield bytes(piece)
     else:
         held = b""
