@@ -201,6 +201,8 @@ class _Commit:
                 new = {path: file for path, file in new.items() if not operation.hits(path)}
             elif not _is_there(operation, new.get(operation.path)):
                 new[operation.path] = self._put(operation)
+        for path in admission.replaced(new, {each.path for each in wanted.operations if isinstance(each, Put)}):
+            del new[path]
         changed = {path for path in {*new, *self._old} if new.get(path) is not self._old.get(path)}
         if not changed:
             return self._head
