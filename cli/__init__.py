@@ -15,7 +15,16 @@ def main() -> None:
     try:
         sys.exit(_run())
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
+        print(f"registry: interrupted; {_stored()}", file=sys.stderr)
         sys.exit(130)
+
+
+def _stored() -> str:
+    """Say what an interrupted command has left behind."""
+    changes = sys.modules.get(f"{__name__.partition('.')[0]}.disk.changes")
+    if changes is None or not changes.has_begun():
+        return "nothing was stored or changed"
+    return "something may have been stored or changed before; `registry log` shows what"
 
 
 def _run() -> int:
@@ -44,7 +53,9 @@ def _run() -> int:
     except UsageError as error:
         error.show()
         refusal, code = {"code": "wrong-usage", "message": error.format_message(), "fields": {}}, error.exit_code
-    except Abort:
+    except Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            raise abort.__cause__ from None
         return 1
     if document.is_wanted(words):
         print_json({"error": refusal})

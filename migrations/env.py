@@ -8,15 +8,23 @@ compares the tables of ``registry.catalog.schema`` with what the scripts make an
 from alembic import context
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, MetaData, create_engine
 
-from registry.catalog.schema import METADATA
+
+
+def tables() -> MetaData:
+    lent = context.config.attributes.get("tables")
+    if isinstance(lent, MetaData):
+        return lent
+    from registry.catalog.schema import METADATA
+
+    return METADATA
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=METADATA,
+        target_metadata=tables(),
         render_as_batch=True,
         transactional_ddl=True,
     )

@@ -16,6 +16,7 @@ from sqlalchemy.pool import Pool
 from registry.catalog.connection import Connection
 from registry.catalog.rows import R, Reading
 from registry.catalog.sqlite import Sqlite
+from registry.disk import changes
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import DatabaseChanged, HomeReadOnly
 
@@ -90,6 +91,8 @@ class Database:
                 self._thread.transaction = Connection(connection, self.place)
                 try:
                     yield self._thread.transaction
+                    if writes:
+                        changes.begin()  # the commit comes next
                 finally:
                     self._thread.transaction = None
 

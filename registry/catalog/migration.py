@@ -136,7 +136,7 @@ def leave_wal(path: Path) -> None:
 
 
 def _scripts() -> Path:
-    found = importlib.util.find_spec("registry.migrations")
+    found = importlib.util.find_spec(f"{__name__.partition('.')[0]}.migrations")
     if found is None or not found.submodule_search_locations:
         raise ImportError("registry.migrations is not installed; install the package again")
     return Path(found.submodule_search_locations[0])
@@ -162,6 +162,8 @@ def _run_scripts(connection: sqlite3.Connection, scripts: Path, head: str) -> No
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
+    from registry.catalog.schema import METADATA
+
     config = Config()
     # In an option '%' begins an interpolation.
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -171,6 +173,7 @@ def _run_scripts(connection: sqlite3.Connection, scripts: Path, head: str) -> No
         if read_revision(connection) == head:
             return
         config.attributes["connection"] = lent
+        config.attributes["tables"] = METADATA
         command.upgrade(config, head)
         broken = lent.exec_driver_sql("PRAGMA foreign_key_check").all()
         if broken:
