@@ -39,6 +39,10 @@ def _is_found() -> bool:
     return file is not None and Path(file).resolve() == (ROOT / FORMER / "__init__.py").resolve()
 
 
+def _spec_of_main() -> ModuleSpec | None:
+    return importlib.util.spec_from_file_location(f"{NAME}.__main__", ROOT / NAME / "__main__.py")
+
+
 class _SecondName(MetaPathFinder, Loader):
     """Gives a module of ``registry`` under the other name, too."""
 
@@ -47,7 +51,7 @@ class _SecondName(MetaPathFinder, Loader):
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name == f"{NAME}.__main__":
-            return importlib.util.spec_from_file_location(name, Path(__file__).with_name("__main__.py"))
+            return _spec_of_main()
         return importlib.util.spec_from_loader(name, self) if name.startswith(f"{NAME}.") else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -88,6 +92,8 @@ class _OnlyName(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if not name.startswith(f"{NAME}."):
             return None
+        if name == f"{NAME}.__main__":
+            return _spec_of_main()
         parts = name.split(".")[1:]
         # In a checkout `cli`, `migrations` and `server` stand beside the package.
         for base in (ROOT / FORMER, ROOT):
