@@ -7,6 +7,10 @@ from atexit import register
 from gc import freeze, set_threshold  # the name "gc" is that of a command here
 
 
+_INTERRUPTED = 130
+"""Exit code of what Ctrl-C ended."""
+
+
 def main() -> None:
     """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1.
 
@@ -16,7 +20,7 @@ def main() -> None:
         sys.exit(_run())
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
         print(f"registry: interrupted; {_stored()}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
 
 
 def _stored() -> str:
@@ -46,7 +50,10 @@ def _run() -> int:
     document.forget()
     words = sys.argv[1:]
     try:
-        return build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
+        code = build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # typer has made this of a Ctrl-C
+            raise KeyboardInterrupt
+        return code
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         refusal, code = error.document(), 1
