@@ -88,8 +88,10 @@ def _console(page: Path, block: Block) -> None:
     for part in re.split(r"^\$ ", block.code, flags=re.M)[1:]:
         command, _, wanted = re.sub(r"\\\n>? *", "", part).partition("\n")
         printed = _bash(page, block, command)
-        pattern = r"\s+".join(
-            ".*?" if word == "..." else r"\S*?".join(map(re.escape, word.split("…"))) for word in wanted.split()
+        kinds = {"...": ".*?", "…": r"\S*?"}
+        pieces = re.split(r"(\s*\.\.\.\s*|…|\s+)", wanted.strip())
+        pattern = "".join(
+            kinds.get(piece.strip(), r"\s+" if piece.isspace() else re.escape(piece)) for piece in pieces if piece
         )
         if wanted.strip() and not re.fullmatch(rf"\s*{pattern}\s*", printed, re.S):
             raise AssertionError(f"{page.name}: {command}\nwanted:\n{wanted}\nprinted:\n{printed}")

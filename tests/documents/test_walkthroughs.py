@@ -22,7 +22,8 @@ ENDS_WITH_1 = ("import ./old",)
 def commands(page: str) -> list[str]:
     """Return the commands of a page in their order."""
     blocks = re.findall(r"```bash\n(.*?)```", (DOCS / page).read_text(), re.S)
-    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line]
 
 
 @pytest.fixture
