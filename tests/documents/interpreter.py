@@ -88,6 +88,9 @@ def _become(asked: dict[str, Any]) -> None:
     code: object = 0
     own = str(Path(__file__).parent)
     sys.path[:] = [entry for entry in sys.path if entry not in ("", own)]
+    if asked["program"] == "python" and any(Path().glob("registry.py")):
+        # What hides a module that is loaded here already, only another interpreter finds.
+        os.execv(sys.executable, [sys.executable, *words])
     try:
         if asked["program"] == "registry":
             from registry.cli import main
