@@ -21,7 +21,7 @@ from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
 from registry.errors.catalog import CannotRollBack
 from registry.home.arguments import checked, widely
-from registry.home.home import Home, LoadVerify, home_folder
+from registry.home.home import Home, LoadVerify, home_address
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -106,10 +106,11 @@ TIMEOUT = timedelta(minutes=10)
 
 
 class Registry:
-    """A registry in one folder, created on first use. Its methods are the verbs.
+    """A registry in one folder, created on first use, or at a server. Its methods are the verbs.
 
     Args:
-        home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
+        home: the folder, or the URL of a server (``"http://hub:8080"``); by default ``REGISTRY_HOME``, else the user's
+            data directory.
         notify: called with what there is to say besides what a verb returns: that a model is called otherwise now than
             the reference has it. ``get(ref).notices`` and the report of a ``load`` say it, too.
     """
@@ -118,20 +119,25 @@ class Registry:
     def __init__(
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
-        self._home = Home(home_folder(home), notify)
+        self._home = Home(home_address(home), notify)
 
     def __repr__(self) -> str:
-        return f"Registry({str(self.home)!r})"
+        return f"Registry({str(self.address)!r})"
+
+    @property
+    def address(self) -> Path | str:
+        """Where it is: the folder, or the URL of the server."""
+        return self._home.address
 
     @property
     def home(self) -> Path:
-        """The folder."""
+        """The folder; of a served registry, that of its cache on this machine."""
         return self._home.folder
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the versions."""
-        return self._home.database
+        """What is known of the versions; of a served registry, what can be asked from here."""
+        return cast("Catalog", self._home.catalog)
 
     @property
     def store(self) -> BlobStore:
@@ -139,7 +145,7 @@ class Registry:
         return self._home.blobs
 
     def close(self) -> None:
-        """Let go of the database; the next verb opens it again."""
+        """Let go of the database or the connections; the next verb opens them again."""
         self._home.close()
 
     # Putting in
@@ -665,8 +671,8 @@ class Registry:
         Args:
             refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
                 everything that is live here.
-            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
-                bundles are taken into this home.
+            to: a folder (a text with a ``/``, ``"."``, or a path), the URL of a server, or a file whose name ends in
+                ``.bundle``; by default bundles are taken into this home.
             name: the model's name there, instead of its own.
             update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
             without_base: leave out the versions whose weights these are adapters of.
@@ -850,6 +856,7 @@ class Registry:
         Raises:
             RegistryError: there is no rule, or no version has its metric, or no such name; nothing was removed.
         """
+        self._home.require_folder("prune")
         from registry.upkeep.prune import prune
         from registry.upkeep.retention import Best, Rules
 
@@ -883,6 +890,7 @@ class Registry:
         Raises:
             RegistryError: the home cannot be written.
         """
+        self._home.require_folder("gc")
         if self._home.is_vacant:
             return Collected((), (), 0, dry_run)
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
@@ -911,6 +919,7 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
+        self._home.require_folder("audit")
         from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources, repair as put_right
 
@@ -935,16 +944,17 @@ class Registry:
     @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
+        self._home.require_folder("doctor")
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
 
 
 @cache
-def _registry_at(home: Path) -> Registry:
+def _registry_at(home: Path | str) -> Registry:
     return Registry(home)
 
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(home_folder())
+    return _registry_at(home_address())

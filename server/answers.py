@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from registry.errors.blobs import ObjectsUnreachable, StoreUnreadable, StoreUnwritable
+from registry.errors.blobs import DamagedBlob, ObjectsUnreachable, StoreUnreadable, StoreUnwritable
 from registry.errors.catalog import (
     AbsentFact,
     AliasedVersion,
@@ -27,14 +28,15 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.errors.client import Collected, InvalidRequest, UploadElsewhere, UploadGone
 from registry.errors.root import RegistryError
 from registry.errors.server import NotAllowed, WrongToken
 
 _STATUS: dict[type[RegistryError], int] = {
     WrongToken: 401,
     NotAllowed: 403,
-    **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact), 404),
-    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
+    **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, DamagedBlob, UploadGone), 404),
+    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     **dict.fromkeys((ChangedVersion, DatabaseDamaged, HomeUnusable, StoreUnreadable), 500),
     **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly), 503),
@@ -62,3 +64,11 @@ def refused(request: Request, error: Exception) -> JSONResponse:
     if status_of(error) >= 500:
         _log.error("%s %s: %s", request.method, request.url.path, error)
     return refusal(error)
+
+
+def unreadable(request: Request, error: Exception) -> JSONResponse:
+    """Answer what does not have the form that a call takes."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][1:])) or "the body"
+    return refusal(InvalidRequest(f"{where}: {first['msg']}"))

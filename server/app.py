@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 
 from registry.errors.root import RegistryError
 
-from .answers import refused
+from . import api
+from .answers import refused, unreadable
 from .service import Service
 from .settings import Settings
 
@@ -20,6 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
         yield
         service.close()
 
@@ -32,6 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.add_exception_handler(RegistryError, refused)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    app.include_router(api.router())
     app.add_api_route("/healthz", _health, methods=["GET"])
     return app
 

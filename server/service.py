@@ -27,6 +27,10 @@ class Service:
     def access(self) -> Access:
         return Access(self.home, lets_anybody_read=self.settings.lets_anybody_read)
 
+    def open(self) -> None:
+        """Open the catalog before the first request, so that what is wrong with the home is said at once."""
+        _ = self.home.database
+
     def close(self) -> None:
         self.home.close()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
-from registry.blobs.sharing import Sharing
+from registry.blobs.sharing import Shares
 from registry.blobs.verification import stamp_new
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
@@ -84,7 +84,7 @@ def store_tensors(
     places: StoreFolders,
     temporary: Path,
     tensors: Mapping[str, TensorSource],
-    sharing: Sharing,
+    sharing: Shares,
     announce: Announce,
     progress: Progress | None,
     *,

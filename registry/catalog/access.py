@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
-from registry.catalog import listing, lookup, statements
+from registry.catalog import actor, listing, lookup, statements
 from registry.catalog.change import Change
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
@@ -85,15 +84,12 @@ class Access:
     @contextlib.contextmanager
     def _change(self) -> Iterator[Change]:
         with self._database.write() as connection:
-            yield Change(connection, self._who, text(datetime.now(UTC)))
+            yield Change(connection, self._who, text(datetime.now(UTC)), actor.client())
 
-    @cached_property
+    @property
     def _who(self) -> str:
-        if self._actor is not None:
-            return storable(self._actor)
-        from registry.catalog.actor import creator
-
-        return storable(creator())
+        """Who changes it now: of a catalog that a server has open, each time another user."""
+        return storable(self._actor if self._actor is not None else actor.creator())
 
 
 def text(moment: datetime) -> str:

@@ -12,6 +12,7 @@ from registry.catalog import (
     blobs,
     bookkeeping,
     cards,
+    lineage_statements,
     listing,
     lookup,
     name_statements,
@@ -41,6 +42,10 @@ from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
+
+
+_LATELY = 500
+"""Pushes among which a repeated one is looked for."""
 
 
 class Catalog(Amendments):
@@ -259,6 +264,7 @@ class Catalog(Amendments):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        key: str | None = None,
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Add a version, or, where the name has it already, what this one knows besides, and return its entry.
@@ -278,11 +284,28 @@ class Catalog(Amendments):
         candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
             admitted = versions.admit(
-                change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
+                change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound, key=key
             )
             confirm()
         entry = self._entry(admitted.id)
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
+
+    def made_by(self, name: str, key: str) -> Entry | None:
+        """Return the version that a request of this user with a key has made, or met, lately; None if none has.
+
+        Under the lock, so that a request that is sent twice makes one.
+        """
+        if not self._database.rows(statements.MODEL, name=name):
+            return None
+        for event in trail.events(self._database, [name], _LATELY, Only("push", self._who)):
+            if event.details.get("key") == key and event.reference is not None:
+                entry = self.resolve(event.reference, trashed=True)
+                return replace(entry, reused=bool(event.details.get("reused")))
+        return None
+
+    def models_with(self, blob: str) -> tuple[str, ...]:
+        """Return the names of the models of which a version needs a blob."""
+        return tuple(row.name for row in self._database.rows(lineage_statements.MODELS_WITH_BLOB, blob=blob))
 
     def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]:
         """Return the versions that ``purge`` would give up, and the blobs that would still be needed after it."""

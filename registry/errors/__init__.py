@@ -81,6 +81,19 @@ from registry.errors.checkpoints import (
     UnstorableTensor as UnstorableTensor,
     ZeroShards as ZeroShards,
 )
+from registry.errors.client import (
+    Collected as Collected,
+    FalseClaim as FalseClaim,
+    InsecureToken as InsecureToken,
+    InvalidAddress as InvalidAddress,
+    InvalidRequest as InvalidRequest,
+    OnServerAlone as OnServerAlone,
+    ServerUnreachable as ServerUnreachable,
+    UnexpectedAnswer as UnexpectedAnswer,
+    UnusableCredentials as UnusableCredentials,
+    UploadElsewhere as UploadElsewhere,
+    UploadGone as UploadGone,
+)
 from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,

@@ -16,8 +16,10 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
 from registry.catalog.record import row_fault
+from registry.client.address import ServerAddress, is_served
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ELSEWHERE, ChangedVersion, HomeUnusable, UnknownModel
+from registry.errors.client import OnServerAlone
 from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.client.served import Served
     from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
@@ -58,13 +61,31 @@ class OpenedVersion:
     """Of an adapter: the version that it is put on."""
 
 
-def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the home: the given one, else ``REGISTRY_HOME``, else the user's data directory.
+def home_address(explicit: str | os.PathLike[str] | None = None) -> Path | str:
+    """Return where the home is: the given one, else ``REGISTRY_HOME``, else the user's data directory.
+
+    Returns:
+        The absolute path of a folder, or the URL of a server, by its spelling.
 
     Raises:
         HomeUnusable: no folder can be where its spelling leads.
+        InvalidAddress: it is no URL of a server.
     """
     chosen = explicit if explicit is not None else os.environ.get(HOME_VARIABLE)
+    if isinstance(chosen, str) and is_served(chosen):
+        return ServerAddress.parse(chosen).url
+    return home_folder(chosen)
+
+
+def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
+    """Return the absolute path of a home that is a folder, as ``home_address`` does.
+
+    Raises:
+        HomeUnusable: it is a server, or no folder can be where its spelling leads.
+    """
+    chosen = explicit if explicit is not None else os.environ.get(HOME_VARIABLE)
+    if isinstance(chosen, str) and is_served(chosen):
+        raise HomeUnusable(ServerAddress.parse(chosen).url, "it is a server, and this needs the folder itself")
     if chosen:
         try:
             found = Path(chosen).expanduser().absolute()
@@ -94,27 +115,62 @@ class Home:
     """A catalog and the bytes that it tells of, opened when they are first used; safe under threads and forks.
 
     Args:
-        folder: where it is.
+        address: where it is: a folder, or the URL of a server.
         notify: called, once each, with what there is to say of references, such as that a model has another name now.
     """
 
-    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
-        self.folder = folder
+    def __init__(self, address: Path | str, notify: Callable[[str], None] | None = None) -> None:
+        self.address = address
         self._notify = notify
         self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
+    def is_served(self) -> bool:
+        """Whether a server has it."""
+        return isinstance(self.address, str)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where its files are on this machine: of a served one, those of its cache."""
+        if isinstance(self.address, Path):
+            return self.address
+        from registry.client.store import cache_of
+
+        return cache_of(ServerAddress.parse(self.address))
+
+    def require_folder(self, verb: str) -> None:
+        """Refuse what only the host does that has the files.
+
+        Raises:
+            OnServerAlone
+        """
+        if isinstance(self.address, str):
+            raise OnServerAlone(verb, self.address)
+
+    @property
     def catalog(self) -> CatalogProtocol:
         """What is known of the versions."""
-        return self.database
+        return self.database if self._served is None else self._served.catalog
+
+    @cached_property
+    def _served(self) -> Served | None:
+        if isinstance(self.address, Path):
+            return None
+        from registry.client.served import Served
+
+        return Served(ServerAddress.parse(self.address))
 
     @property
     def database(self) -> Catalog:
         """The catalog with all that can be done to its file; migrated, if need be, when it is opened.
 
         A home that was deleted is made again by the next verb, never in the middle of one.
+
+        Raises:
+            OnServerAlone: the home is a server's.
         """
+        self.require_folder("doctor")
         catalog = self._catalog
         if catalog is None or not catalog.is_there:
             catalog = self._catalog = Catalog(self.folder)
@@ -123,6 +179,8 @@ class Home:
     @cached_property
     def blobs(self) -> BlobStore:
         """The bytes."""
+        if self._served is not None:
+            return self._served.blobs
         from registry.blobs.backends.local import LocalStore
 
         return LocalStore(self.folder)
@@ -130,7 +188,7 @@ class Home:
     @property
     def is_to_be_made(self) -> bool:
         """Whether nobody has pushed here yet, so that there is nothing to read, and no reason to make a folder."""
-        return self._catalog is None and is_vacant(self.folder)
+        return not self.is_served and self._catalog is None and is_vacant(self.folder)
 
     @property
     def is_vacant(self) -> bool:
@@ -150,7 +208,9 @@ class Home:
             raise UnknownModel(name, (), str(self.folder))
 
     def close(self) -> None:
-        """Let go of the database; the next verb opens it again."""
+        """Let go of the database or of the connections; the next verb opens them again."""
+        if self._served is not None:
+            self._served.close()
         if self._catalog is not None:
             self._catalog.close()
         self._catalog = None
@@ -206,7 +266,7 @@ class Home:
             CorruptTensors, DamagedBlob, StoreUnreadable: their bytes are not what was stored, or cannot be read.
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
-        opened = self._opened(entry, manifest, verify, resident)
+        opened = self._opened(entry, manifest, verify, resident, progress)
         opened.check(progress)
         return opened.tensors
 
@@ -237,14 +297,19 @@ class Home:
         found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
         return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
-    def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
+    def open(
+        self, entry: Entry, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+    ) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
+
+        Args:
+            progress: called with (bytes done, bytes in all) while they are fetched, where they are elsewhere.
 
         Raises:
             RegistryError: as ``tensors`` does, but for the bytes, which its ``check`` waits for.
         """
         manifest = self.manifest(entry)
-        opened = self._opened(entry, manifest, verify, resident)
+        opened = self._opened(entry, manifest, verify, resident, progress)
         recorded = self.recorded_class(entry)
         return OpenedVersion(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 
@@ -255,16 +320,19 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
+        origin = entry.copied_from or (self.address if isinstance(self.address, str) else None)
+        return Recorded(entry.ref, entry.model_class, origin, self.folder, was_named)
 
     def _say(self, what: str) -> None:
         if self._notify is not None and what not in self._notices:
             self._notices.add(what)
             self._notify(what)
 
-    def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
+    def _opened(
+        self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool, progress: Progress | None
+    ) -> OpenedWeights:
         with self._unless_removed(entry):
-            return self.blobs.open(manifest, verify=verify, resident=resident)
+            return self.blobs.open(manifest, verify=verify, resident=resident, progress=progress)
 
     @contextlib.contextmanager
     def _unless_removed(self, entry: Entry) -> Iterator[None]:
