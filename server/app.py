@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from registry.errors.root import RegistryError
 
-from . import api
-from .answers import refused, unreadable
+from . import api, health, login
+from .answers import ERRORS, refused, unknown, unreadable
+from .bodies import Bodies
+from .envelope import Envelope
+from .hosts import HostGuard, names_of
+from .identity import Identity
 from .service import Service
 from .settings import Settings
 
@@ -31,15 +36,20 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
+        responses=ERRORS,
     )
     app.state.service = service
     app.add_exception_handler(RegistryError, refused)
+    app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, unreadable)
+    # The last one is the first that a request meets.
+    app.add_middleware(Bodies, patience=settings.patience)
+    app.add_middleware(Identity, service=service)
+    app.add_middleware(HostGuard, names=names_of(settings))
+    app.add_middleware(Envelope, logs_requests=settings.access_log)
+    app.include_router(health.router)
+    app.include_router(login.router)
     app.include_router(api.router())
-    app.add_api_route("/healthz", _health, methods=["GET"])
     return app
-
-
-def _health() -> dict[str, str]:
-    return {"status": "ok"}

@@ -192,7 +192,7 @@ def _check(handle: int, upload: Upload, end: int) -> None:
         raise FalseClaim("its header is too long")
     if not head or end < 8 + length:
         return
-    start, slots = _slots(_read(handle, 0, 8 + length), upload)
+    start, slots = _slots(bytes(_read(handle, 0, 8 + length)), upload)
     for slot, digest in zip(slots, upload.tensors, strict=True):
         if upload.received < start + slot.end <= end or (slot.spec.nbytes == 0 and upload.received < 8 + length):
             hasher = tensor_hasher(slot.spec)
@@ -205,7 +205,7 @@ def _check(handle: int, upload: Upload, end: int) -> None:
 def _slots(head: bytes, upload: Upload) -> tuple[int, list[TensorExtent]]:
     """Read a header that has come, and compare it with what was said of the blob."""
     try:
-        start, slots = read_slots(memoryview(head + b"\0" * 0))
+        start, slots = read_slots(memoryview(head))
     except ValueError as error:
         raise FalseClaim(f"the file {error}") from None
     if len(slots) != len(upload.tensors) or blob_digest(head, upload.tensors) != upload.blob:

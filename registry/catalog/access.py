@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from registry.catalog import actor, listing, lookup, statements
+from registry.catalog import listing, lookup, statements
 from registry.catalog.change import Change
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
@@ -84,12 +84,11 @@ class Access:
     @contextlib.contextmanager
     def _change(self) -> Iterator[Change]:
         with self._database.write() as connection:
-            yield Change(connection, self._who, text(datetime.now(UTC)), actor.client())
+            # Who changes it now: of a catalog that a server has open, each time another user.
+            from registry.catalog.actor import client, creator
 
-    @property
-    def _who(self) -> str:
-        """Who changes it now: of a catalog that a server has open, each time another user."""
-        return storable(self._actor if self._actor is not None else actor.creator())
+            who = self._actor if self._actor is not None else creator()
+            yield Change(connection, storable(who), text(datetime.now(UTC)), client())
 
 
 def text(moment: datetime) -> str:

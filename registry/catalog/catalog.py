@@ -41,6 +41,7 @@ from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
+    from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
@@ -231,6 +232,13 @@ class Catalog(Amendments):
         """What leaves for other homes, and comes from them."""
         return Copies(self._database, self._change)
 
+    @property
+    def tokens(self) -> Tokens:
+        """Who may do what over HTTP."""
+        from registry.catalog.tokens import Tokens
+
+        return Tokens(self._database, self._change)
+
     # Changes
 
     def knows(self, name: str) -> bool:
@@ -297,7 +305,10 @@ class Catalog(Amendments):
         """
         if not self._database.rows(statements.MODEL, name=name):
             return None
-        for event in trail.events(self._database, [name], _LATELY, Only("push", self._who)):
+        from registry.catalog.actor import creator
+
+        user = self._actor if self._actor is not None else creator()
+        for event in trail.events(self._database, [name], _LATELY, Only("push", user)):
             if event.details.get("key") == key and event.reference is not None:
                 entry = self.resolve(event.reference, trashed=True)
                 return replace(entry, reused=bool(event.details.get("reused")))

@@ -47,7 +47,8 @@ def read_entry(document: Any) -> Entry:
     Raises:
         ValueError: it is not an entry's.
     """
-    return made(Entry, document, _ENTRY)
+    entry: Entry = made(Entry, document, _ENTRY)
+    return entry
 
 
 def made(kind: Any, document: Any, readers: Mapping[str, Any]) -> Any:

@@ -361,3 +361,17 @@ class Dangling(NamedTuple):
     """A row that refers to one that is not there."""
 
     table: str
+
+
+class Token(NamedTuple):
+    """Who may do what; the digest is of the text that its user has."""
+
+    id: int
+    digest: str
+    user: str
+    role: str
+    models: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None

@@ -207,3 +207,18 @@ TRAIL = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    _key(),
+    _text("digest", unique=True),  # SHA-256 of what its user has, which is stored nowhere
+    _text("user"),
+    _text("role"),
+    _text("models"),  # patterns of their names
+    _text("created_at"),
+    _text("expires_at", null=True),
+    _text("last_used_at", null=True),  # within an hour; the only column that no event tells of
+    _text("revoked_at", null=True),
+)
+"""Who may do what over HTTP."""

@@ -55,7 +55,7 @@ class Flaw:
 
 VERBS = (
     *("push", "tag", "annotate", "note", "alias", "unalias", "rename", "card", "copy", "rm", "restore", "gc"),
-    "repair",
+    *("repair", "token"),
 )
 """What events tell of."""
 

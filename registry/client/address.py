@@ -1,4 +1,4 @@
-"""Where a server is. Pure."""
+"""Where a server is, as a home is spelled. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from registry.errors.client import InvalidAddress
+from registry.errors.tokens import InvalidAddress
 
 _SERVED = re.compile(r"https?://", re.IGNORECASE)
 
@@ -20,62 +20,28 @@ def is_served(home: object) -> bool:
 class ServerAddress:
     """The address of one served home."""
 
-    scheme: str
-    host: str
-    port: int
-    prefix: str = ""
-    """Of all paths, where a proxy puts one: ``"/models"``."""
+    url: str
+    """Scheme, host and port, in their one spelling: ``"http://hub:8080"``."""
 
     @classmethod
     def parse(cls, text: str) -> ServerAddress:
         """Read a URL.
 
         Raises:
-            InvalidAddress: it is not one of a server, or it holds a password, which would end up in every log.
+            InvalidAddress, SecretInAddress: it is not one of a server, or has a password in it.
         """
-        try:
-            parts = urlsplit(text.strip())
-            port = parts.port
-        except ValueError:
-            raise InvalidAddress(_without_secrets(text), "it is not a URL") from None
-        scheme = parts.scheme.lower()
-        if parts.username is not None or parts.password is not None:
-            raise InvalidAddress(_without_secrets(text), "a token is never part of it (see REGISTRY_TOKEN)")
-        if scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidAddress(text, "it does not begin with http:// or https:// and a host")
-        if parts.query or parts.fragment:
-            raise InvalidAddress(_without_secrets(text), "it has something behind the path")
-        if not re.fullmatch(r"[A-Za-z0-9._~:-]+", parts.hostname) or not re.fullmatch(r"[\w.~/-]*", parts.path):
-            raise InvalidAddress(text, "it has odd characters")
-        return cls(scheme, parts.hostname, port or (443 if scheme == "https" else 80), parts.path.rstrip("/"))
+        from registry.client.credentials import origin_of
 
-    @property
-    def url(self) -> str:
-        """The one spelling of it, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = self.port == (443 if self.scheme == "https" else 80)
-        return f"{self.scheme}://{host}{'' if usual else f':{self.port}'}{self.prefix}"
+        origin = origin_of(text)
+        parts = urlsplit(text.strip())
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise InvalidAddress(origin + parts.path)
+        return cls(origin)
 
     def __str__(self) -> str:
         return self.url
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
-        if self.host == "localhost":
-            return True
-        import ipaddress
-
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @property
     def folder_name(self) -> str:
-        """What its cache is called."""
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{self.host}_{self.port}{self.prefix}")
-
-
-def _without_secrets(text: str) -> str:
-    return re.sub(r"//[^@/]*@", "//...@", text.partition("?")[0].partition("#")[0])
+        """What its cache is called: ``"hub_8080"``."""
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", self.url.partition("://")[2]).strip("_")

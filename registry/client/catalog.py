@@ -256,9 +256,7 @@ class ServedCatalog(CatalogProtocol):
     def known_blobs(self) -> NoReturn:
         self._refuse("gc")
 
-    def record_event(
-        self, verb: str, entry: Entry | None = None, details: Mapping[str, Any] | None = None
-    ) -> NoReturn:
+    def record_event(self, verb: str, entry: Entry | None = None, details: Mapping[str, Any] | None = None) -> NoReturn:
         self._refuse(verb)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:

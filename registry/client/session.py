@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -18,7 +19,7 @@ from urllib.parse import urlencode
 import urllib3
 from urllib3.exceptions import HTTPError
 
-import registry.errors  # so that every class of them is known
+import registry.errors as known_errors
 from registry.catalog.actor import local_user
 from registry.client.address import ServerAddress
 from registry.client.credentials import token_for
@@ -33,7 +34,12 @@ _CONNECTIONS = 16
 """Kept open to one server; more threads than that open and close their own."""
 
 _AGAIN = urllib3.Retry(
-    total=5, redirect=0, status_forcelist=(502, 503, 504), backoff_factor=0.2, allowed_methods=None, raise_on_status=False
+    total=5,
+    redirect=0,
+    status_forcelist=(502, 503, 504),
+    backoff_factor=0.2,
+    allowed_methods=None,
+    raise_on_status=False,
 )
 _ONCE = urllib3.Retry(total=3, connect=3, read=0, redirect=0, status=0, other=0, backoff_factor=0.2)
 """What never reached the server may be sent again, whatever it is."""
@@ -119,7 +125,7 @@ class Session:
 
     @cached_property
     def _client(self) -> str:
-        return local_user().encode("ascii", "backslashreplace").decode()[:200]
+        return re.sub("[^!-~]", "?", local_user())[:128]
 
     def _pools(self) -> urllib3.PoolManager:
         with self._lock:
@@ -139,7 +145,7 @@ class Session:
         *,
         streams: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        token = token_for(self.address)
+        token = token_for(self.address.url)
         sent = {
             "Accept": "application/json",
             "Registry-Client": self._client,
@@ -152,7 +158,7 @@ class Session:
             return self._pools().request(
                 method,
                 f"{self.address.url}{API}{path}{'?' if asked else ''}{asked}",
-                body=body,
+                body=body,  # type: ignore[arg-type]  # http.client sends whatever has a buffer
                 headers=sent,
                 retries=retries,
                 redirect=False,
@@ -183,6 +189,7 @@ class Session:
         if not isinstance(error, dict):
             return UnexpectedAnswer(self.address.url, f"status {status}")
         try:
+            assert known_errors  # by which every class is known
             return rebuild(str(error["code"]), error["fields"])
         except Exception:  # a class that is not known here, or with other fields
             return UnexpectedAnswer(self.address.url, str(error.get("message", f"status {status}"))[:1000])

@@ -84,13 +84,9 @@ from registry.errors.checkpoints import (
 from registry.errors.client import (
     Collected as Collected,
     FalseClaim as FalseClaim,
-    InsecureToken as InsecureToken,
-    InvalidAddress as InvalidAddress,
-    InvalidRequest as InvalidRequest,
     OnServerAlone as OnServerAlone,
     ServerUnreachable as ServerUnreachable,
     UnexpectedAnswer as UnexpectedAnswer,
-    UnusableCredentials as UnusableCredentials,
     UploadElsewhere as UploadElsewhere,
     UploadGone as UploadGone,
 )
@@ -199,6 +195,18 @@ from registry.errors.outputs import (
     OutputsVary as OutputsVary,
     UnusableExample as UnusableExample,
 )
+from registry.errors.requests import (
+    CannotListen as CannotListen,
+    ForeignHost as ForeignHost,
+    ForeignOrigin as ForeignOrigin,
+    InvalidRequest as InvalidRequest,
+    NoSuchPage as NoSuchPage,
+    OversizedBody as OversizedBody,
+    ServerBusy as ServerBusy,
+    ServerFailed as ServerFailed,
+    SlowRequest as SlowRequest,
+    WrongMethod as WrongMethod,
+)
 from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,
@@ -208,7 +216,22 @@ from registry.errors.search import (
 from registry.errors.server import (
     ExtraMissing as ExtraMissing,
     NotAllowed as NotAllowed,
+    TokenNeeded as TokenNeeded,
     WrongToken as WrongToken,
+)
+from registry.errors.tokens import (
+    InvalidAddress as InvalidAddress,
+    InvalidLifetime as InvalidLifetime,
+    InvalidPattern as InvalidPattern,
+    InvalidRole as InvalidRole,
+    InvalidUser as InvalidUser,
+    NoSuchServer as NoSuchServer,
+    NotLoggedIn as NotLoggedIn,
+    SecretInAddress as SecretInAddress,
+    UnknownToken as UnknownToken,
+    UnprotectedToken as UnprotectedToken,
+    UnreadableLogins as UnreadableLogins,
+    UnusableToken as UnusableToken,
 )
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,

@@ -6,13 +6,6 @@ from registry.errors.catalog import quoted
 from registry.errors.root import RegistryError
 
 
-class InvalidAddress(RegistryError):
-    """A URL is not the address of a server."""
-
-    def __init__(self, given: str, why: str) -> None:
-        super().__init__(f"{quoted(given)} is not the address of a registry: {why}; write http://host:8080")
-
-
 class ServerUnreachable(RegistryError):
     """The server does not answer."""
 
@@ -32,35 +25,11 @@ class UnexpectedAnswer(RegistryError):
         )
 
 
-class InsecureToken(RegistryError):
-    """A token would travel where others can read it."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            f"no token is sent to {url}, since everybody on the way could read it; use https, or set "
-            "REGISTRY_ALLOW_HTTP=1 where the network is trusted"
-        )
-
-
-class UnusableCredentials(RegistryError):
-    """The file of tokens cannot be read or written."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"the tokens in {path} cannot be used: {reason}; correct it, or log in again")
-
-
 class OnServerAlone(RegistryError):
     """A verb works on the files of a home, which are the server's."""
 
     def __init__(self, verb: str, url: str) -> None:
         super().__init__(f"`registry {verb}` runs on the host that serves {url}; run it there, with the home's folder")
-
-
-class InvalidRequest(RegistryError):
-    """What a client sent is not what the call takes."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"the request cannot be read: {why}; correct it, or use the same version as the server")
 
 
 class FalseClaim(RegistryError):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from . import blobs, changing, copies, reading, uploads, versions
-from .schemas import ErrorAnswer
 
 PREFIX = "/api/v1"
 
 
 def router() -> APIRouter:
     """Return all its routes."""
-    found = APIRouter(
-        prefix=PREFIX, responses={"4XX": {"model": ErrorAnswer}, "5XX": {"model": ErrorAnswer}}
-    )
+    found = APIRouter(prefix=PREFIX)
     for part in (reading, changing, blobs, uploads, versions, copies):
         found.include_router(part.router)
     return found

@@ -11,28 +11,22 @@ from fastapi import Depends, Request
 from starlette.responses import JSONResponse
 
 from registry.blobs.backends.local import LocalStore
-from registry.catalog.actor import acting_as
 from registry.catalog.catalog import Catalog
 from registry.catalog.documents import entry_document, plain
 from registry.catalog.entry import Entry
-from registry.catalog.facts import storable
 from registry.errors.catalog import ChangedVersion, UnknownModel
 from registry.reference import parse
 
-from ..access import Caller, Role
+from ..access import Caller, Role, caller_of
 from ..service import Service, service_of
-
-_LONGEST_CLIENT = 200
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: who sent it, and the home that it is about."""
+    """One request: who sent it, and the home that it is about. What it changes is changed in the sender's name."""
 
     service: Service
     caller: Caller
-    client: str | None
-    """What the program says that it runs as; nothing proves it."""
 
     @property
     def catalog(self) -> Catalog:
@@ -97,12 +91,6 @@ class Asked:
         return {blob for blob in found if any(map(self.sees, self.catalog.models_with(blob)))}
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[Catalog]:
-        """Give the catalog, to be changed in the caller's name."""
-        with acting_as(self.caller.user, self.client):
-            yield self.catalog
-
-    @contextlib.contextmanager
     def _hiding_names(self) -> Iterator[None]:
         """Tell a caller who may not read every model no near names."""
         try:
@@ -119,13 +107,11 @@ def asked(request: Request) -> Asked:
     """Return a request with its sender.
 
     Raises:
-        WrongToken, NotAllowed: nobody known; or nobody who may read.
+        TokenNeeded, NotAllowed: whoever it is may not even read.
     """
-    service = service_of(request)
-    caller = service.access.caller(request.headers.get("authorization"))
+    caller = caller_of(request)
     caller.require(Role.READ)
-    client = request.headers.get("registry-client")
-    return Asked(service, caller, None if client is None else storable(client, _LONGEST_CLIENT))
+    return Asked(service_of(request), caller)
 
 
 Asking = Annotated[Asked, Depends(asked)]

@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, JSONResponse
 from registry.blobs.files import is_file, opened
 from registry.blobs.verification import is_unchanged
 from registry.errors.blobs import DamagedBlob
-from registry.errors.client import InvalidRequest
+from registry.errors.requests import InvalidRequest
 from registry.errors.root import RegistryError
 from registry.tensors.spec import is_digest
 
@@ -49,17 +49,14 @@ def locate(asking: Asking, wanted: Digests) -> JSONResponse:
     """Return where those tensors are that a push may share: blob and offset, by digest."""
     located = asking.catalog.locate(filter(is_digest, wanted.digests))
     sound = asking.visible(sound_blobs(asking, {location.blob for location in located.values()}))
-    return answer(
-        {"places": {digest: [at.blob, at.offset] for digest, at in located.items() if at.blob in sound}}
-    )
+    return answer({"places": {digest: [at.blob, at.offset] for digest, at in located.items() if at.blob in sound}})
 
 
 def sound_blobs(asking: Asked, blobs: set[str]) -> set[str]:
     """Return those blobs that are what they were; of the others no later push shares a tensor."""
     found = {blob for blob in blobs if is_sound(asking, blob)}
     if blobs - found and asking.caller.may(Role.WRITE):
-        with asking.changing() as catalog:
-            catalog.distrust_blobs(blobs - found)
+        asking.catalog.distrust_blobs(blobs - found)
     return found
 
 

@@ -18,26 +18,24 @@ router = APIRouter(tags=["changing"])
 def facts(asking: Asking, given: Facts) -> Response:
     """Add metrics, tags and a note to a version, or take some away."""
     entry = asking.seen(given.version.ref, given.version.uid, given.version.digest, Role.WRITE)
-    with asking.changing() as catalog:
-        return answer_entry(
-            catalog.add_facts(
-                entry,
-                metrics=given.metrics,
-                tags=given.tags,
-                note=given.note,
-                remove_metrics=given.remove_metrics,
-                remove_tags=given.remove_tags,
-                verb=given.verb if given.verb in ("tag", "annotate") else "note",
-            )
+    return answer_entry(
+        asking.catalog.add_facts(
+            entry,
+            metrics=given.metrics,
+            tags=given.tags,
+            note=given.note,
+            remove_metrics=given.remove_metrics,
+            remove_tags=given.remove_tags,
+            verb=given.verb if given.verb in ("tag", "annotate") else "note",
         )
+    )
 
 
 @router.put("/alias")
 def set_alias(asking: Asking, given: Alias) -> JSONResponse:
     """Point an alias to a version, wherever it pointed before."""
     entry = asking.seen(given.version.ref, given.version.uid, given.version.digest, Role.WRITE)
-    with asking.changing() as catalog:
-        catalog.set_alias(entry, given.alias)
+    asking.catalog.set_alias(entry, given.alias)
     return answer(None)
 
 
@@ -45,8 +43,7 @@ def set_alias(asking: Asking, given: Alias) -> JSONResponse:
 def drop_alias(asking: Asking, name: str, alias: str) -> JSONResponse:
     """Remove an alias."""
     now = asking.current(name, Role.WRITE)
-    with asking.changing() as catalog:
-        catalog.drop_alias(now, alias)
+    asking.catalog.drop_alias(now, alias)
     return answer(None)
 
 
@@ -54,16 +51,14 @@ def drop_alias(asking: Asking, name: str, alias: str) -> JSONResponse:
 def roll_back(asking: Asking, given: AliasOf) -> Response:
     """Point an alias to where it pointed before."""
     now = asking.current(given.name, Role.WRITE)
-    with asking.changing() as catalog:
-        return answer_entry(catalog.roll_back(now, given.alias))
+    return answer_entry(asking.catalog.roll_back(now, given.alias))
 
 
 @router.put("/card")
 def set_card(asking: Asking, given: Card) -> JSONResponse:
     """Give a model a card; an empty text takes it away."""
     now = asking.current(given.name, Role.WRITE)
-    with asking.changing() as catalog:
-        catalog.set_card(now, given.text)
+    asking.catalog.set_card(now, given.text)
     return answer(None)
 
 
@@ -72,22 +67,19 @@ def rename(asking: Asking, given: Rename) -> JSONResponse:
     """Give a model another name."""
     asking.current(given.old, Role.ADMIN)
     asking.caller.require(Role.ADMIN, check_model_name(given.new))
-    with asking.changing() as catalog:
-        return answer(catalog.rename(given.old, given.new))
+    return answer(asking.catalog.rename(given.old, given.new))
 
 
 @router.post("/trash")
 def trash(asking: Asking, given: Trash) -> JSONResponse:
     """Put versions into the trash, all or none."""
     entries = [asking.seen(each.ref, each.uid, each.digest, Role.ADMIN) for each in given.versions]
-    with asking.changing() as catalog:
-        return answer({"nbytes": catalog.trash(*entries, force=given.force)})
+    return answer({"nbytes": asking.catalog.trash(*entries, force=given.force)})
 
 
 @router.post("/restore")
 def restore(asking: Asking, given: Restore) -> JSONResponse:
     """Take versions out of the trash, all or none."""
     entries = [asking.seen(each.ref, each.uid, each.digest, Role.ADMIN) for each in given.versions]
-    with asking.changing() as catalog:
-        catalog.restore(*entries)
+    asking.catalog.restore(*entries)
     return answer(None)

@@ -17,7 +17,8 @@ from registry.catalog.blobs import decode
 from registry.catalog.facts import Facts, facts_in
 from registry.catalog.parcel import MAPPED, Parcel
 from registry.catalog.version import NewVersion, Vanished, check_run
-from registry.errors.client import Collected, FalseClaim, InvalidRequest, UploadGone
+from registry.errors.client import Collected, FalseClaim, UploadGone
+from registry.errors.requests import InvalidRequest
 from registry.tensors.manifest import BlobRecord, Manifest
 from registry.tensors.spec import TensorSpec
 
@@ -170,4 +171,3 @@ def collected() -> Iterator[None]:
         yield
     except Vanished as error:
         raise Collected(str(error)) from None
-

@@ -45,8 +45,8 @@ def meet(asking: Asking, given: Meeting) -> JSONResponse:
         return answer(None)
     asking.caller.require(Role.READ if given.dry_run else Role.WRITE, met.name)
     if not given.dry_run:
-        with asking.changing() as catalog, collected():
-            met = catalog.copies.meet(parcel, given.place, update=given.update)
+        with collected():
+            met = asking.catalog.copies.meet(parcel, given.place, update=given.update)
     return answer(met)
 
 
@@ -70,8 +70,8 @@ def take_in(asking: Asking, given: Arrival) -> JSONResponse:
     beside = {kind: moved(document) for kind, document in parcel.attached.items()}
     claim = Claim(asking, given.new_blobs, given.uploads)
     new_blobs = claim.prove((manifest, *beside.values()))
-    with asking.changing() as catalog, collected():
-        arrived = catalog.copies.take_in(
+    with collected():
+        arrived = asking.catalog.copies.take_in(
             parcel,
             given.place,
             Whereabouts(manifest, beside, new_blobs),

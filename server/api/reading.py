@@ -13,7 +13,7 @@ from registry.catalog.blobs import PLACES
 from registry.catalog.grammar import parse as parse_query
 from registry.catalog.record import DECISIVE
 from registry.catalog.trail import Only
-from registry.errors.client import InvalidRequest
+from registry.errors.requests import InvalidRequest
 from registry.reference import check_model_name
 
 from ..access import Role

@@ -43,20 +43,6 @@ class _Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ErrorDocument(BaseModel):
-    """An error, the same as ``--json`` prints it."""
-
-    code: str
-    message: str
-    fields: dict[str, Any]
-
-
-class ErrorAnswer(BaseModel):
-    """What is answered where a request is refused."""
-
-    error: ErrorDocument
-
-
 class Entries(BaseModel):
     """A page of versions."""
 

@@ -24,20 +24,19 @@ def add(asking: Asking, given: NewVersion, idempotency_key: Key = None) -> Respo
     asking.caller.require(Role.WRITE, given.name)
     new, manifest, beside = new_version(asking, given)
     claim = Claim(asking, given.new_blobs, given.uploads)
-    with asking.changing() as catalog:
-        catalog.knows(new.name)  # refuses a former name before anything is read
-        new_blobs = claim.prove((manifest, *beside))
-        with collected(), catalog.write_lock():
-            entry = catalog.made_by(new.name, idempotency_key) if idempotency_key is not None else None
-            if entry is None:
-                entry = catalog.add_version(
-                    new,
-                    manifest,
-                    new_blobs,
-                    beside=beside,
-                    force_new=given.force_new,
-                    key=idempotency_key,
-                    confirm=partial(claim.confirm, new_blobs),
-                )
+    asking.catalog.knows(new.name)  # refuses a former name before anything is read
+    new_blobs = claim.prove((manifest, *beside))
+    with collected(), asking.catalog.write_lock():
+        entry = asking.catalog.made_by(new.name, idempotency_key) if idempotency_key is not None else None
+        if entry is None:
+            entry = asking.catalog.add_version(
+                new,
+                manifest,
+                new_blobs,
+                beside=beside,
+                force_new=given.force_new,
+                key=idempotency_key,
+                confirm=partial(claim.confirm, new_blobs),
+            )
     claim.settle()
     return answer_entry(entry)
