@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ import registry
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
 sys.path.insert(0, ARCHITECTURES)
+
+SERVERS = str(Path(__file__).parent / "server")
+"""Where the helper is that starts a server."""
+
+OUR_MODULES = sorted({path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem.isidentifier()})
+"""What a test may have a version's class built from that comes from a server."""
 
 
 ALLOWED_SKIPS = (
@@ -59,10 +66,54 @@ def ranks() -> Iterator[Ranks]:
     processes.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
+    names = metafunc.fixturenames
+    if "hub" in names and "home" not in metafunc.function.__code__.co_varnames:
+        alone = metafunc.definition.get_closest_marker("in_a_folder") is not None
+        served = () if alone else (pytest.param("served", marks=pytest.mark.services),)
+        metafunc.parametrize("hub", ["folder", *served], indirect=True)
+
+
 @pytest.fixture
-def hub(home: Path) -> registry.Registry:
-    """A registry in a fresh home."""
-    return registry.Registry(home)
+def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
+    """A registry in a fresh home; at a server, where the test is run there."""
+    if getattr(request, "param", "folder") == "folder":
+        return registry.Registry(home)
+    served: Callable[[], str] = request.getfixturevalue("served_home")
+    return registry.Registry(served())
+
+
+@pytest.fixture(scope="session")
+def server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A server, and the home that it serves, which is another one as soon as its files are gone."""
+    sys.path.insert(0, SERVERS)
+    from served import serving
+
+    place = tmp_path_factory.mktemp("served") / "home"
+    with serving(place) as running:
+        yield running.url, place
+
+
+@pytest.fixture
+def served_home(
+    server_process: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], str]:
+    """Return what empties the server's home and returns its address; this process may do everything there."""
+
+    def fresh() -> str:
+        url, place = server_process
+        for child in place.iterdir():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        owner = registry.Registry(place)
+        monkeypatch.setenv("REGISTRY_TOKEN", owner.add_token("tester", role="admin").text)
+        owner.close()
+        monkeypatch.setenv("REGISTRY_HOME", url)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("REGISTRY_TRUST", ",".join(OUR_MODULES))
+        return url
+
+    return fresh
 
 
 def samples(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import APIRouter
@@ -57,9 +58,7 @@ def take_in(asking: Asking, given: Arrival) -> JSONResponse:
     if given.name is not None:
         check_new_model_name(given.name)
     asking.caller.require(Role.WRITE, asking.catalog.copies.standing(parcel, given.name)[0])
-    places = {digest: Location(blob, offset) for digest, (blob, offset) in given.places.items()}
-    if not all(is_digest(at.blob) and 0 <= at.offset < 1 << 62 for at in places.values()):
-        raise FalseClaim("a tensor lies in no file")
+    places = {digest: _place(at) for digest, at in given.places.items()}
 
     def moved(manifest: Manifest) -> Manifest:
         if any(stored.digest not in places for stored in manifest.tensors.values()):
@@ -81,3 +80,15 @@ def take_in(asking: Asking, given: Arrival) -> JSONResponse:
         )
     claim.settle()
     return answer(arrived)
+
+
+def _place(at: Sequence[object]) -> Location:
+    """Read where a tensor is.
+
+    Raises:
+        FalseClaim: it can be nowhere.
+    """
+    match at:
+        case [str(blob), int(offset)] if is_digest(blob) and 0 <= offset < 1 << 62:
+            return Location(blob, offset)
+    raise FalseClaim("a tensor lies in no file")

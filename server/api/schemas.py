@@ -186,7 +186,7 @@ class Arrival(_Sent):
 
     parcel: dict[str, Any]
     place: str
-    places: dict[Digest, tuple[Digest, int]]
+    places: dict[Digest, list[Digest | int]]
     """Where its tensors are here, by digest: blob and offset."""
     new_blobs: list[Digest] = []
     uploads: list[str] = []
