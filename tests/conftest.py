@@ -20,6 +20,9 @@ sys.path.insert(0, ARCHITECTURES)
 SERVERS = str(Path(__file__).parent / "server")
 """Where the helper is that starts a server."""
 
+OF_FOLDERS = {"home", "store", "_home", "audit", "gc", "prune", "doctor"}
+"""Attributes of a registry whose home is a folder: a test that asks for one is about its files."""
+
 OUR_MODULES = sorted({path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem.isidentifier()})
 """What a test may have a version's class built from that comes from a server."""
 
@@ -68,11 +71,12 @@ def ranks() -> Iterator[Ranks]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
-    names = metafunc.fixturenames
-    if "hub" in names and "home" not in metafunc.function.__code__.co_varnames:
-        alone = metafunc.definition.get_closest_marker("in_a_folder") is not None
-        served = () if alone else (pytest.param("served", marks=pytest.mark.services),)
-        metafunc.parametrize("hub", ["folder", *served], indirect=True)
+    code = metafunc.function.__code__
+    if "hub" in metafunc.fixturenames:
+        asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
+        if not asks_for_files and metafunc.definition.get_closest_marker("in_a_folder") is None:
+            served = pytest.param("served", marks=pytest.mark.services)
+            metafunc.parametrize("hub", ["folder", served], indirect=True)
 
 
 @pytest.fixture

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
 
 
+FETCHING = "fetching"
+"""Folder of a cache in which blobs grow that are being fetched."""
+
+
 def caches() -> Path:
     """Return the folder of the caches of all servers."""
     from platformdirs import user_cache_path
@@ -126,7 +130,7 @@ class ServedStore(CachedStore):
     @contextlib.contextmanager
     def _alone(self, blob: str) -> Iterator[tuple[int, Path]]:
         """Give the file that a blob is fetched into, once no other process fetches it."""
-        folder = self._cache.places.home / "fetching"
+        folder = self._cache.places.home / FETCHING
         with worded(folder):
             make_folder(folder)
             path = folder / f"{blob}.part"
@@ -186,7 +190,11 @@ class ServedTransfer(Transfer):
         for blob in stored.new_blobs:
             nbytes = sum(source.spec.nbytes for source in tensors.values())
             report = _Report(progress, 2 * nbytes, nbytes, scale=nbytes / max(1, blob.nbytes))
-            digests = {(t.location.offset, t.spec): t.digest for t in stored.tensors.values()}
+            digests = {
+                (each.location.offset, each.spec): each.digest
+                for each in stored.tensors.values()
+                if each.location.blob == blob.digest
+            }
             path = self._cache.places.blob(blob.digest)
             self._session.uploads[blob.digest] = self._objects.send(
                 blob.digest, path, _in_order(path, blob.digest, digests), report.add
