@@ -7,11 +7,15 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ranks import Ranks
 
 import registry
+
+if TYPE_CHECKING:
+    from served import Served
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
@@ -100,9 +104,7 @@ def server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
 
 
 @pytest.fixture
-def served_home(
-    server_process: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], str]:
+def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """Return what empties the server's home and returns its address; this process may do everything there."""
 
     def fresh() -> str:
@@ -137,3 +139,44 @@ def published() -> Callable[[str], Path]:
         return small if small.exists() else samples("real") / name
 
     return find
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this user's caches, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("REGISTRY_TRUST", "nets,torch")
+    return tmp_path / "cache" / "checkpoint-registry"
+
+
+@pytest.fixture
+def served(home: Path, cache: Path) -> Iterator[Served]:
+    """A server of a fresh home."""
+    sys.path.insert(0, SERVERS)
+    from served import serving
+
+    with serving(home, "--access-log") as running:
+        yield running
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def client(served: Served, home: Path, monkeypatch: pytest.MonkeyPatch) -> registry.Registry:
+    """The served registry, for somebody who may do everything."""
+    monkeypatch.setenv("REGISTRY_TOKEN", token(home, "admin"))
+    return registry.Registry(served.url)
+
+
+def token(home: Path, role: str, *models: str, user: str = "ann") -> str:
+    """Give out a token of a home."""
+    owner = registry.Registry(home)
+    try:
+        return owner.add_token(user, role=role, models=models or ("*",)).text
+    finally:
+        owner.close()
+
+
+@pytest.fixture
+def token_of(home: Path) -> Callable[..., str]:
+    """What gives out tokens."""
+    return lambda role, *models, user="ann": token(home, role, *models, user=user)

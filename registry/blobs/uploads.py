@@ -24,6 +24,7 @@ from registry.blobs.backends.local import LocalStore, worded
 from registry.blobs.files import fill, is_file
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
+from registry.blobs.writer import write_out
 from registry.disk.folders import make_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import FalseClaim, UploadElsewhere, UploadGone
@@ -176,6 +177,7 @@ class Piece:
         with worded("the upload"):
             while left:
                 written = os.pwrite(self._handle, left, self.end)
+                write_out(self._handle, self.end, written)
                 self.end += written
                 left = left[written:]
 

@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.writer import STRETCH, write_out
 from registry.client.session import NothingBehind, Session, reason_of
 from registry.errors.blobs import DamagedBlob
 from registry.errors.client import OnServerAlone, ServerUnreachable, UnexpectedAnswer, UploadElsewhere, UploadGone
@@ -92,6 +93,8 @@ class ServedObjects(ObjectBackend):
                     while content := response.read(_READ):
                         at += _write(handle, content, at)
                         moved(len(content))
+                        if at % STRETCH < len(content):
+                            write_out(handle, max(0, at - STRETCH - _READ), STRETCH + _READ)
             except NothingBehind:
                 return  # it was there as a whole
             except DamagedBlob as error:

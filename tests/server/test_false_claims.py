@@ -148,9 +148,7 @@ def test_a_manifest_that_is_not_what_the_file_holds_is_refused(
     assert [entry.ref for entry in client.list()] == ["net:v1"]
 
 
-def test_a_true_manifest_is_taken_and_counted_here(
-    served: Served, client: Registry, pushed: Path, admin: str
-) -> None:
+def test_a_true_manifest_is_taken_and_counted_here(served: Served, client: Registry, pushed: Path, admin: str) -> None:
     lies = facts(tensor_count=7, parameter_count=1, byte_count=0, dtypes="{}", creator="root@elsewhere", origin="x")
     made = post(served, "/versions", claim(pushed, facts=lies), admin).document
     entry = client.get("lie")
