@@ -19,6 +19,4 @@ def logout(
     from registry.client.credentials import forget, origin_of
 
     forget(url)
-    say(
-        f"the token for {origin_of(url)} is forgotten here; it is still valid until `registry token revoke` on the server"
-    )
+    say(f"the token for {origin_of(url)} is forgotten here; `registry token revoke` on the server ends it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,14 +74,18 @@ def serve(
     service.open()
     tokens = sum(each.revoked_at is None for each in service.home.database.tokens.all())
     service.close()
-    _tell(settings, listening.getsockname()[1], tokens)
+    _tell(settings, listening.getsockname()[1], tokens, "" if home is None else f" --home {shlex.quote(str(folder))}")
     sys.stdout.flush()
     run(settings, listening)
     say("stopped")
 
 
-def _tell(settings: Settings, port: int, tokens: int) -> None:
-    """Say where it is, and what to run next, here and elsewhere."""
+def _tell(settings: Settings, port: int, tokens: int, at: str) -> None:
+    """Say where it is, and what to run next, here and elsewhere.
+
+    Args:
+        at: the option that names the home, where a command needs it.
+    """
     import socket
 
     from registry.server.running import address
@@ -93,7 +98,7 @@ def _tell(settings: Settings, port: int, tokens: int) -> None:
         say("anybody who reaches it may read; to push takes a token")
     elif not tokens:
         say("nobody may read yet: there is no token")
-    say(f"give out a token ({number_of(tokens, 'token')} so far):  registry token add USER --role write")
+    say(f"give out a token ({number_of(tokens, 'token')} so far):  registry token add USER --role write{at}")
     where = "in another terminal" if settings.is_loopback else "on another machine"
     if not settings.is_loopback:
         say("tokens cross the network as they are: use a network that you trust, or TLS (docs/serving.md)")

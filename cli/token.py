@@ -23,7 +23,7 @@ def add(
     role: Annotated[
         str,
         typer.Option(
-            "--role", metavar="ROLE", help="read; write: also push, alias, tag, annotate; admin: also rm, rename."
+            "--role", metavar="ROLE", help="read; write (push, alias, tag, annotate, too); admin (rm, rename, too)."
         ),
     ] = "read",
     models: Annotated[
@@ -99,9 +99,8 @@ def revoke(
     if as_json:
         print_json([_document(each) for each in revoked])
         return
-    say(
-        f"revoked {number_of(len(revoked), 'token')} of {revoked[0].user}: {', '.join(str(each.number) for each in revoked)}"
-    )
+    numbers = ", ".join(str(each.number) for each in revoked)
+    say(f"revoked {number_of(len(revoked), 'token')} of {revoked[0].user}: {numbers}")
 
 
 def _document(token: object) -> dict[str, object]:

@@ -961,7 +961,7 @@ class Registry:
 
         Args:
             user: who stands in the trail for what is done with it.
-            role: ``"read"``; ``"write"``, to push, alias, tag and annotate, too; ``"admin"``, to remove and rename, too.
+            role: ``"read"``; ``"write"``, to push, alias, tag and annotate, too; or ``"admin"``, to remove and rename.
             models: patterns (``"team/*"``) of the names of the only models that it is for.
             expires: how long it is valid; by default always.
 

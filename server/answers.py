@@ -40,8 +40,10 @@ from registry.errors.requests import (
     InvalidRequest,
     NoSuchPage,
     OversizedBody,
+    OversizedHeaders,
     ServerBusy,
     ServerFailed,
+    ServerStopping,
     SlowRequest,
     WrongMethod,
 )
@@ -60,8 +62,10 @@ _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     OversizedBody: 413,
     ForeignHost: 421,
+    OversizedHeaders: 431,
     **dict.fromkeys((ChangedVersion, DatabaseDamaged, StoreUnreadable, ServerFailed), 500),
-    **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly, HomeUnusable, ServerBusy), 503),
+    **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly, HomeUnusable), 503),
+    **dict.fromkeys((ServerBusy, ServerStopping), 503),
     **dict.fromkeys((DatabaseFull, StoreUnwritable), 507),
 }
 """What is none of these is something in the request that can be put right: 400."""
@@ -70,9 +74,7 @@ _HEADERS: Mapping[type[RegistryError], Mapping[str, str]] = {
     # By these words clients of Hugging Face tell a wrong token from a repository that there is not.
     WrongToken: {"WWW-Authenticate": "Bearer", "X-Error-Message": "Invalid credentials in Authorization header"},
     TokenNeeded: {"WWW-Authenticate": "Bearer"},
-    # The rest of what is being sent is not read.
-    **dict.fromkeys((OversizedBody, SlowRequest, ForeignHost, ForeignOrigin), {"Connection": "close"}),
-    ServerBusy: {"Connection": "close", "Retry-After": "5"},
+    ServerBusy: {"Retry-After": "5"},
 }
 
 _log = logging.getLogger("registry.server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -10,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from registry.errors.requests import ServerBusy, ServerFailed
+from registry.errors.requests import OversizedHeaders, ServerBusy, ServerFailed, ServerStopping
 from registry.errors.root import shown
 
 from .access import NOBODY, Caller
@@ -18,6 +19,9 @@ from .answers import refusal
 
 MOST_AT_ONCE = 256
 """Requests that one process works on."""
+
+MOST_HEADER_BYTES = 32 << 10
+"""Of a request's address and headers together."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -49,10 +53,17 @@ class Envelope:
         try:
             if self._running > MOST_AT_ONCE:
                 await refusal(ServerBusy(MOST_AT_ONCE))(scope, receive, answer.send)
+            elif _header_bytes(scope) > MOST_HEADER_BYTES:
+                await refusal(OversizedHeaders(MOST_HEADER_BYTES))(scope, receive, answer.send)
             else:
                 await self._app(scope, receive, answer.send)
         except ClientDisconnect:
             pass  # in the middle of what it sent; nobody is there to be answered
+        except asyncio.CancelledError:
+            # The server waited for it as long as it has patience, and cancels it to end.
+            _log.warning("%s %s was not done when the server stopped", shown(scope["method"]), shown(scope["path"]))
+            if answer.status is None:
+                await refusal(ServerStopping())(scope, receive, answer.send)
         except Exception:
             number = secrets.token_hex(4)
             _log.exception("fault %s in %s %s", number, shown(scope["method"]), shown(scope["path"]))
@@ -63,6 +74,11 @@ class Envelope:
             self._running -= 1
             if self._logs_requests:
                 _requests.info("%s", answer.line(scope))
+
+
+def _header_bytes(scope: Scope) -> int:
+    lines = sum(len(name) + len(value) for name, value in scope["headers"])
+    return lines + len(scope["raw_path"]) + len(scope["query_string"])
 
 
 class _Answer:

@@ -1,7 +1,7 @@
 """By which names a server is called.
 
-A page elsewhere can have its own name lead to this machine, and then make the browser of a user here send requests. What
-they have, and cannot change, is that name in ``Host``. An address is no name: no name server gives it out.
+A page elsewhere can have its own name lead to this machine, and then make the browser of a user here send requests.
+What they have, and cannot change, is that name in ``Host``. An address is no name: no name server gives it out.
 """
 
 from __future__ import annotations

@@ -6,9 +6,12 @@ import ipaddress
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+PATIENCE = 30.0
+"""Seconds to wait for the next part of a request, and for running requests when a server stops."""
 
 _VARIABLE = "REGISTRY_SERVER"
 
@@ -28,8 +31,8 @@ class Settings:
     """Processes."""
     access_log: bool = False
     """Whether each request is a line on standard error."""
-    patience: float = 30.0
-    """Seconds to wait for the next part of a request; and for running requests when it stops."""
+    patience: float = field(default_factory=lambda: PATIENCE)
+    """Seconds, as ``PATIENCE``."""
 
     @property
     def is_loopback(self) -> bool:

@@ -38,6 +38,7 @@ ALLOWED_SKIPS = (
     "root may read everything",
     "mounting is not allowed here",
     "there is no C compiler",
+    "there is no nginx",
     "no samples in",
     "samples of",
     "not a git checkout",
@@ -78,7 +79,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     code = metafunc.function.__code__
     if "hub" in metafunc.fixturenames:
         asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
-        if not asks_for_files and metafunc.definition.get_closest_marker("in_a_folder") is None:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):
             served = pytest.param("served", marks=pytest.mark.services)
             metafunc.parametrize("hub", ["folder", served], indirect=True)
 

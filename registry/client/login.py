@@ -65,7 +65,7 @@ def _asked(origin: str, token: str | None) -> dict[str, Any]:
         said = None
     if status != 200 or not isinstance(said, dict) or "role" not in said:
         message = said.get("error", {}).get("message") if isinstance(said, dict) else None
-        raise NoSuchServer(origin, f"it says: {message}" if message else f"it answers with the status {status}")
+        raise NoSuchServer(origin, f"it says: {message}" if message else "something else answers there")
     return said
 
 
@@ -74,4 +74,7 @@ def _worded(error: Exception) -> str:
         return "its certificate is not one that this machine trusts"
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "no name server knows this name"
-    return "it took too long" if isinstance(error, urllib3.exceptions.TimeoutError) else "nothing answers there"
+    # Nothing that listens is a kind of waiting too long, to urllib3.
+    is_late = isinstance(error, urllib3.exceptions.TimeoutError)
+    is_refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+    return "it took too long" if is_late and not is_refused else "nothing answers there"

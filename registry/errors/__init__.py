@@ -202,8 +202,10 @@ from registry.errors.requests import (
     InvalidRequest as InvalidRequest,
     NoSuchPage as NoSuchPage,
     OversizedBody as OversizedBody,
+    OversizedHeaders as OversizedHeaders,
     ServerBusy as ServerBusy,
     ServerFailed as ServerFailed,
+    ServerStopping as ServerStopping,
     SlowRequest as SlowRequest,
     WrongMethod as WrongMethod,
 )

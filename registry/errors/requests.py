@@ -30,6 +30,15 @@ class InvalidRequest(RegistryError):
         super().__init__(f"the request cannot be read: {why}")
 
 
+class OversizedHeaders(RegistryError):
+    """A request's first line and headers are larger than a server takes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"the request's address and headers are larger than the {size(most)} that are taken; send less"
+        )
+
+
 class OversizedBody(RegistryError):
     """A request brings more than its path takes."""
 
@@ -68,6 +77,13 @@ class ServerBusy(RegistryError):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"the server works on {most} requests already; try again in a few seconds")
+
+
+class ServerStopping(RegistryError):
+    """A server ends while it works on a request."""
+
+    def __init__(self) -> None:
+        super().__init__("the server was stopped before this was done; try again when it runs")
 
 
 class ServerFailed(RegistryError):
