@@ -36,13 +36,23 @@ _CONNECTIONS = 16
 _AGAIN = urllib3.Retry(
     total=5,
     redirect=0,
-    status_forcelist=(502, 503, 504),
+    status_forcelist=(429, 502, 503, 504),
     backoff_factor=0.2,
     allowed_methods=None,
     raise_on_status=False,
 )
-_ONCE = urllib3.Retry(total=3, connect=3, read=0, redirect=0, status=0, other=0, backoff_factor=0.2)
-"""What never reached the server may be sent again, whatever it is."""
+_ONCE = urllib3.Retry(
+    total=5,
+    connect=3,
+    read=0,
+    redirect=0,
+    other=0,
+    status_forcelist=(429, 503),
+    backoff_factor=0.2,
+    allowed_methods=None,
+    raise_on_status=False,
+)
+"""What never reached the server, or what it had no time for, may be sent again, whatever it is."""
 
 
 class NothingBehind(Exception):

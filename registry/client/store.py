@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from registry.blobs.backends.cached import CachedStore
 from registry.blobs.backends.local import LocalStore, worded
-from registry.blobs.examination import examine
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.blobs.leases import Lease
@@ -24,6 +23,7 @@ from registry.blobs.sharing import Locate, Shares
 from registry.blobs.store import Transfer, Verify
 from registry.blobs.writer import Progress, Stored, store_tensors
 from registry.client.address import ServerAddress
+from registry.client.following import Following
 from registry.client.objects import Moved, ServedObjects
 from registry.client.session import Session
 from registry.disk.folders import make_folder
@@ -119,13 +119,19 @@ class ServedStore(CachedStore):
 
     def _received(self, blob: str, handle: int, path: Path, moved: Moved) -> str | None:
         """Fetch what is lacking, and say what is wrong with the whole."""
-        try:
-            self._served.receive(blob, handle, moved)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise StoreUnwritable(path, error.strerror or str(error), error.errno) from error
-        return examine(path, blob, {})[0].fault
+        with Following(handle) as following:
+
+            def came(nbytes: int) -> None:
+                following.grew(nbytes)
+                moved(nbytes)
+
+            try:
+                self._served.receive(blob, handle, came)
+                return following.fault(blob)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise StoreUnwritable(path, error.strerror or str(error), error.errno) from error
 
     @contextlib.contextmanager
     def _alone(self, blob: str) -> Iterator[tuple[int, Path]]:
