@@ -971,11 +971,13 @@ class Registry:
         Raises:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
+        self._home.require_folder("token")
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 
     @checked
     def tokens(self) -> tuple[Token, ...]:
         """Return what every token is for that was made here, be it valid still or not, the oldest first."""
+        self._home.require_folder("token")
         return () if self._home.is_vacant else self._home.database.tokens.all()
 
     @checked
@@ -993,6 +995,7 @@ class Registry:
         """
         if self._home.is_to_be_made:
             raise UnknownToken(which)
+        self._home.require_folder("token")
         return self._home.database.tokens.revoke(which)
 
 

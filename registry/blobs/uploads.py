@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from registry.blobs.backends.local import LocalStore, worded
-from registry.blobs.files import fill, is_file
+from registry.blobs.files import fill, is_file, viewed
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
 from registry.blobs.writer import write_out
@@ -86,6 +86,7 @@ class Uploads:
             self._note(upload)  # first, so that a collection does not take what is there
             path = self._store.places.blob(blob)
             if may_be_there and is_file(path) and path.stat().st_size == nbytes:
+                self._compare(upload)
                 upload = replace(upload, received=nbytes)
                 self._note(upload)
             elif nbytes > self._store.free_bytes():
@@ -147,6 +148,21 @@ class Uploads:
         with worded(self._store.places.home):
             self._path(upload).unlink(missing_ok=True)
             TimedLease(self._store.places.running, upload.id).release()
+
+    def _compare(self, upload: Upload) -> None:
+        """Compare what is said of a blob with the one that is there: its name proves which tensors it has.
+
+        Raises:
+            FalseClaim
+        """
+        try:
+            with viewed(self._store.places.blob(upload.blob), upload.blob) as content, content[:8] as head:
+                length = int.from_bytes(head, "little")
+                with content[: 8 + min(length, LARGEST_HEADER)] as whole:
+                    _slots(bytes(whole), upload)
+        except FalseClaim:
+            self.end(upload)
+            raise
 
     def _path(self, upload: Upload) -> Path:
         return self._store.places.temporary / f"{upload.id}.part"

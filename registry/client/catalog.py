@@ -280,6 +280,18 @@ class ServedCatalog(CatalogProtocol):
     def replace_manifest(self, entry: Entry, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> NoReturn:
         self._refuse("audit --repair")
 
+    @property
+    def path(self) -> NoReturn:
+        self._refuse("db")
+
+    @property
+    def revision(self) -> NoReturn:
+        self._refuse("db")
+
+    @property
+    def migration(self) -> NoReturn:
+        self._refuse("db")
+
     def _refuse(self, verb: str) -> NoReturn:
         raise OnServerAlone(verb, self._session.address.url)
 

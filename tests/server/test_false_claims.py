@@ -122,6 +122,17 @@ def test_a_collection_takes_nothing_of_a_running_push(
     assert served.get(path, admin).code == "upload-gone"
 
 
+def test_other_tensors_are_not_said_to_be_in_a_file_that_is_there(
+    served: Served, client: Registry, pushed: Path, admin: str
+) -> None:
+    said = {"blob": pushed.stem, "nbytes": pushed.stat().st_size}
+    assert post(served, "/uploads", {**said, "tensors": ["a" * 64, "b" * 64]}, admin).code == "false-claim"
+    began = post(served, "/uploads", {**said, "tensors": tensors_of(pushed, pushed.stem)}, admin).document
+    assert began["received"] == said["nbytes"]
+    request = _with_row(claim(pushed, uploads=[began["id"]]), 3, "a" * 64)
+    assert post(served, "/versions", request, admin).code == "false-claim"
+
+
 def test_the_upload_of_another_user_is_not_there(
     served: Served, client: Registry, admin: str, tmp_path: Path, token_of: Callable[..., str]
 ) -> None:
