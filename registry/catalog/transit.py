@@ -235,15 +235,22 @@ def documents_of(raw: Any) -> dict[str, bytes]:
     _require(isinstance(raw, dict), "the documents are no object")
     if strange := raw.keys() - set(DECISIVE):
         raise Newer(f"a version has a document '{min(strange)[:40]}'")
-    documents = {}
-    for kind, text in raw.items():
-        try:
-            documents[kind] = base64.b64decode(_text(text).encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            raise ValueError("a document is not in base 64") from error
-        manifest_of(load(_inflated(documents[kind])))
-        decode(documents[kind])
-    return documents
+    return {kind: document_of(text) for kind, text in raw.items()}
+
+
+def document_of(text: Any) -> bytes:
+    """Return a document that is in base 64: a manifest that unfolds to no more than it may.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        body = base64.b64decode(_text(text).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError("a document is not in base 64") from error
+    manifest_of(load(_inflated(body)))
+    decode(body)
+    return body
 
 
 def _inflated(body: bytes) -> bytes:

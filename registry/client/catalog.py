@@ -31,6 +31,9 @@ from registry.reference import Reference, check_model_name, parse
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
+_OLD_PROOF = "build"
+"""A document of versions of the first schemas, of which only is asked whether it is there."""
+
 PAGE = 1000
 """Entries or events that one request brings."""
 
@@ -113,9 +116,8 @@ class ServedCatalog(CatalogProtocol):
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         found = self._session.get("/manifest", ref=entry.ref, uid=entry.uid)
         with self._legible():
-            return transit.manifest_of(found["manifest"]), {
-                str(kind): base64.b64decode(body) for kind, body in found["documents"].items()
-            }
+            documents = {str(kind): transit.document_of(body) for kind, body in found["documents"].items()}
+            return transit.manifest_of(found["manifest"]), documents
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are."""
@@ -123,7 +125,10 @@ class ServedCatalog(CatalogProtocol):
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
         body = self._session.get("/document", ref=entry.ref, uid=entry.uid, kind=kind)["body"]
-        return None if body is None else base64.b64decode(body)
+        with self._legible():
+            if body is None or kind == _OLD_PROOF:
+                return None if body is None else base64.b64decode(body)
+            return transit.document_of(body)
 
     def locate(self, digests: Iterable[str]) -> dict[str, Location]:
         from registry.tensors.manifest import Location

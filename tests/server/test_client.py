@@ -220,18 +220,24 @@ def _work(address: str, number: int, failures) -> None:
         raise
 
 
-def test_eight_clients_at_once_lose_nothing_and_leave_no_gap(client: Registry) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_eight_clients_at_once_lose_nothing_and_leave_no_gap(
+    home: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, token_of: Callable[..., str], workers: int
+) -> None:
+    monkeypatch.setenv("REGISTRY_TOKEN", token_of("write"))
     context = multiprocessing.get_context("spawn")
     failures = context.Queue()
-    clients = [context.Process(target=_work, args=(str(client.address), n, failures)) for n in range(8)]
-    for each in clients:
-        each.start()
-    for each in clients:
-        each.join()
-    assert [each.exitcode for each in clients] == [0] * 8, failures.get()
-    entries = client.list("shared")
+    with serving(home, "--workers", str(workers)) as server:
+        clients = [context.Process(target=_work, args=(server.url, n, failures)) for n in range(8)]
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join()
+        assert [each.exitcode for each in clients] == [0] * 8, failures.get()
+        entries = Registry(server.url).list("shared")
     assert sorted(entry.version for entry in entries) == list(range(1, 33))
     assert {alias for entry in entries for alias in entry.aliases} == {f"by-{n}" for n in range(8)}
+    assert Registry(home).audit().is_clean
 
 
 def test_memory_stays_flat_while_much_is_sent_and_fetched(client: Registry, served: Served, cache: Path) -> None:
