@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from registry.errors.root import few as few, shown as shown, size as size
 from registry.notebook import figures as figures, words as words
 
 from . import layout
+from .document import write
 
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
@@ -42,10 +42,10 @@ def warn(text: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document: ASCII, so that no terminal acts on what is in it."""
+    """Print the one JSON document of a command."""
     from registry.catalog.documents import plain
 
-    print(json.dumps(plain(document), indent=2, allow_nan=False))
+    write(plain(document))
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
@@ -169,15 +169,11 @@ def local(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
-    """Word what is kept beside the weights: ``epoch 3, step 1200, training, example``.
-
-    Args:
-        parts: of the training state, where these are known.
-    """
+def beside(entry: Entry) -> str:
+    """Word what a version has besides one model's weights: ``parts point + img, epoch 3, step 1200, training``."""
+    models = [f"parts {' + '.join(part.part for part in entry.parts)}"] if entry.parts else []
     counted = [f"{name} {value}" for name, value in (("epoch", entry.epoch), ("step", entry.step)) if value is not None]
-    kinds = [part for kind in entry.attachments for part in ((parts or (kind,)) if kind == "training" else (kind,))]
-    return ", ".join([*counted, *kinds])
+    return ", ".join([*models, *counted, *entry.attachments])
 
 
 def figure(value: Any) -> str:

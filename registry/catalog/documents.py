@@ -12,6 +12,7 @@ from registry.canonical.unwrap import Cut, Unwrapping
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
 from registry.tensors.arguments import Arguments
+from registry.tensors.part import Part
 
 
 def plain(value: Any) -> Any:
@@ -26,6 +27,8 @@ def plain(value: Any) -> Any:
         return plain(value.raw)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -74,8 +77,22 @@ def made(kind: Any, document: Any, readers: Mapping[str, Any]) -> Any:
 
 
 def _unwrapping(raw: Any) -> Unwrapping:
-    paths = {name: tuple(raw[name]) for name in ("doubts", "outside", "absent", "set_aside")}
-    return Unwrapping(cuts=tuple(Cut(**cut) for cut in raw["cuts"]), own=raw["own"], **paths)
+    return Unwrapping(
+        cuts=tuple(Cut(**cut) for cut in raw["cuts"]),
+        doubts=tuple(raw["doubts"]),
+        own=raw["own"],
+        outside=tuple(raw["outside"]),
+        absent=tuple(raw["absent"]),
+        set_aside=tuple(raw["set_aside"]),
+        single=bool(raw.get("single", False)),
+    )
+
+
+def _parts(raw: Any) -> tuple[Part, ...]:
+    return tuple(
+        Part(each["part"], each["model_class"], None if each["init"] is None else Arguments(each["init"]))
+        for each in raw
+    )
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -87,5 +104,6 @@ _ENTRY: Mapping[str, Any] = {
     **dict.fromkeys(("created_at", "trashed_at"), _moment),
     "unwrapping": _unwrapping,
     "init": Arguments,
+    "parts": _parts,
 }
 """How a field is read that JSON has otherwise."""

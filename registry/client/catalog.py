@@ -21,6 +21,7 @@ from registry.catalog.query import Query, named
 from registry.catalog.renaming import Renamed
 from registry.catalog.rows import Source
 from registry.catalog.trail import Event, Only
+from registry.catalog.trash import Trashed
 from registry.catalog.version import NewVersion, Vanished
 from registry.client.copies import ServedCopies
 from registry.client.lineage import ServedLineage
@@ -170,6 +171,7 @@ class ServedCatalog(CatalogProtocol):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        tells_again: bool = True,
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         new.check()
@@ -185,6 +187,7 @@ class ServedCatalog(CatalogProtocol):
             "new_blobs": [blob.digest for blob in new_blobs],
             "uploads": self._sent(new_blobs),
             "force_new": force_new,
+            "tells_again": tells_again,
         }
         try:
             return self._entry(self._session.send("POST", "/versions", body, key=uuid.uuid4().hex))
@@ -232,9 +235,11 @@ class ServedCatalog(CatalogProtocol):
             renamed: Renamed = made(Renamed, found, {"former_names": tuple})
             return renamed
 
-    def trash(self, *entries: Entry, force: bool = False) -> int:
+    def trash(self, *entries: Entry, force: bool = False) -> Trashed:
         body = {"versions": [_of(entry) for entry in entries], "force": force}
-        return int(self._session.send("POST", "/trash", body)["nbytes"])
+        found = self._session.send("POST", "/trash", body)
+        with self._legible():
+            return Trashed(int(found["nbytes"]), {ref: tuple(names) for ref, names in found["aliases"].items()})
 
     def restore(self, *entries: Entry) -> None:
         self._session.send("POST", "/restore", {"versions": [_of(entry) for entry in entries]})

@@ -74,7 +74,7 @@ def rename(asking: Asking, given: Rename) -> JSONResponse:
 def trash(asking: Asking, given: Trash) -> JSONResponse:
     """Put versions into the trash, all or none."""
     entries = [asking.seen(each.ref, each.uid, each.digest, Role.ADMIN) for each in given.versions]
-    return answer({"nbytes": asking.catalog.trash(*entries, force=given.force)})
+    return answer(asking.catalog.trash(*entries, force=given.force))
 
 
 @router.post("/restore")

@@ -163,6 +163,7 @@ class NewVersion(_Sent):
     new_blobs: list[Digest] = []
     uploads: list[str] = []
     force_new: bool = False
+    tells_again: bool = True
 
 
 class ParcelAt(_Sent):

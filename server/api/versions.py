@@ -35,6 +35,7 @@ def add(asking: Asking, given: NewVersion, idempotency_key: Key = None) -> Respo
                 new_blobs,
                 beside=beside,
                 force_new=given.force_new,
+                tells_again=given.tells_again,
                 key=idempotency_key,
                 confirm=partial(claim.confirm, new_blobs),
             )
