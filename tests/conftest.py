@@ -118,7 +118,7 @@ def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: p
         owner.close()
         monkeypatch.setenv("REGISTRY_HOME", url)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setenv("REGISTRY_TRUST", ",".join(OUR_MODULES))
+        monkeypatch.setenv("REGISTRY_TRUST", ",".join([*OUR_MODULES, "torch"]))
         return url
 
     return fresh

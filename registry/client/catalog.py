@@ -22,10 +22,11 @@ from registry.catalog.renaming import Renamed
 from registry.catalog.rows import Source
 from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Trashed
-from registry.catalog.version import NewVersion, Vanished
+from registry.catalog.version import NewVersion, Vanished, check_apart, check_metrics, check_note, check_tags
 from registry.client.copies import ServedCopies
 from registry.client.lineage import ServedLineage
 from registry.client.session import Session
+from registry.errors.catalog import UnknownModel
 from registry.errors.client import Collected, OnServerAlone, UnexpectedAnswer
 from registry.reference import Reference, check_model_name, parse
 
@@ -81,7 +82,10 @@ class ServedCatalog(CatalogProtocol):
         return Page(found, after)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
-        return len(self.entries(name, trashed=trashed))
+        try:
+            return len(self.entries(name, trashed=trashed))
+        except UnknownModel:
+            return 0
 
     def with_weights(self, digest: str) -> Entry | None:
         found = self._session.get("/weights", digest=digest)
@@ -205,10 +209,14 @@ class ServedCatalog(CatalogProtocol):
         remove_tags: Collection[str] = (),
         verb: str = "note",
     ) -> Entry:
+        words, checked = check_tags(tags or {}), check_metrics(metrics or {})
+        check_note(note)
+        check_apart("metric", checked, remove_metrics)
+        check_apart("tag", words, remove_tags)
         body = {
             "version": _of(entry),
-            "metrics": dict(metrics or {}),
-            "tags": dict(tags or {}),
+            "metrics": checked,
+            "tags": words,
             "note": note,
             "remove_metrics": list(remove_metrics),
             "remove_tags": list(remove_tags),

@@ -218,4 +218,5 @@ def _encoded(body: object) -> bytes:
 
 def _query(query: Mapping[str, Any]) -> str:
     given = {key: value for key, value in query.items() if value is not None}
-    return urlencode({key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()})
+    words = {key: str(value).lower() if isinstance(value, bool) else value for key, value in given.items()}
+    return urlencode(words, errors="backslashreplace")

@@ -111,6 +111,7 @@ def test_a_model_goes_back_to_a_name_of_its_own(renamed: Registry) -> None:
     assert renamed.audit().is_clean and renamed.audit("net").is_clean
 
 
+@pytest.mark.in_a_folder
 def test_a_model_of_before_the_grammar_goes_back_to_its_name(hub: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry.pushing.request.check_new_model_name", lambda name: name)
     hub.push(weights(1), "best--1.pth")
