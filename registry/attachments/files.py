@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from registry.checkpoints.documents import Documents
     from registry.home.home import Home
 
-KINDS = ("config", "tokenizer")
-"""Kinds of attachments that are files."""
-
 PIECE = 8 << 20
 """Bytes read at a time."""
 

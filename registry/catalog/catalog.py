@@ -141,21 +141,13 @@ class Catalog(Amendments):
         """Return what every version that is not purged was pushed from, where that was a file or a folder."""
         return self._database.rows(source_statements.SOURCES)
 
-    def manifest(self, entry: Entry) -> Manifest:
-        """Return where an entry's tensors are.
-
-        Raises:
-            ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
-        """
-        return self.manifest_and_documents(entry)[0]
-
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
         Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
 
         Raises:
-            ChangedVersion: as ``manifest``.
+            ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
         """
         rows = self._database.rows(statements.DOCUMENTS_OF, uid=entry.uid, number=entry.version)
         bodies = {row.kind: row.body for row in rows}

@@ -14,10 +14,15 @@ from registry.catalog.rows import R, Reading
 
 
 class Connection:
-    """What is asked and changed in one transaction."""
+    """What is asked and changed in one transaction.
 
-    def __init__(self, connection: sqlalchemy.Connection) -> None:
+    Args:
+        place: the home that it is of, for the words of errors.
+    """
+
+    def __init__(self, connection: sqlalchemy.Connection, place: str) -> None:
         self.of_engine = connection
+        self.place = place
 
     def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run a statement that reads, and return its rows as named tuples.

@@ -15,6 +15,7 @@ from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.rows import Source
+from registry.catalog.trash import Trashed
 from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
@@ -81,7 +82,7 @@ class Descents(Protocol):
 
     @property
     def lineage(self) -> Lineage: ...
-    def trash(self, *entries: Entry, force: bool = False) -> int: ...
+    def trash(self, *entries: Entry, force: bool = False) -> Trashed: ...
 
 
 class Audits(Protocol):

@@ -210,6 +210,7 @@ class Twin(NamedTuple):
     model_class: str | None
     init: str
     init_as: str
+    parts: str | None
     unwrapping: str
     builder: str | None
     base: str | None

@@ -233,17 +233,7 @@ SET_CARD = update(_MODELS).where(_same("model", _MODELS.c.id))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS: Reading[rows.Twin] = (
-    select(
-        _VERSIONS.c.id,
-        _VERSIONS.c.number,
-        _VERSIONS.c.record,
-        _VERSIONS.c.model_class,
-        _VERSIONS.c.init,
-        _VERSIONS.c.init_as,
-        _VERSIONS.c.unwrapping,
-        _VERSIONS.c.builder,
-        _VERSIONS.c.base,
-    )
+    select(*(_VERSIONS.c[column] for column in rows.Twin._fields))
     .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())
 )

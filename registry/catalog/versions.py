@@ -15,12 +15,13 @@ from registry.catalog.blobs import decode
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.facts import canonical_json, encode_init
+from registry.catalog.facts import canonical_json, encode_init, read_parts
 from registry.catalog.record import DECISIVE, record_digest, seal
 from registry.catalog.rows import Twin
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import AbsentFact, ChangedVersion
 from registry.tensors.arguments import UNKNOWN
+from registry.tensors.part import are_said_by
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Manifest
@@ -240,11 +241,13 @@ def _same(
                     fact is not None and fact != held
                     for fact, held in ((new.facts.builder, row.builder), (new.facts.base, row.base))
                 )
+                or not are_said_by(new.facts.parts, read_parts(row.parts))
                 or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(new.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(pushed)
                 or canonical_json(manifest.values) != canonical_json(pushed.values)
                 or not _has_wrapper_values(row, manifest, new, pushed)
+                or (new.facts.unwrapping.single and not Unwrapping.from_json(json.loads(row.unwrapping)).single)
             ):
                 continue
         return HeldVersion(row.id, model_id, new.name, row.number, weights)

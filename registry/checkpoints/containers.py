@@ -20,6 +20,7 @@ from registry.checkpoints.arrays import array_sets, as_tensors, is_weight, sets_
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.groups import Group, KeyPath, at, find_sets, parts_of, places_above, rank, values_in
 from registry.checkpoints.inventory import text_of
+from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
@@ -36,7 +37,7 @@ from registry.errors.checkpoints import (
     ZeroShards,
 )
 from registry.tensors.dtypes import ALL_ITEM_SIZES
-from registry.tensors.foreign import Array, Foreign
+from registry.tensors.foreign import Array
 from registry.tensors.source import TensorSource
 
 _INIT_KEYS = ("hyper_parameters", "model_args", "model_kwargs", "init_args", "hparams")
@@ -79,6 +80,9 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         found = sets_of_arrays(root)
     above = places_above(found)
     found.sort(key=lambda group: (group.place in above, rank(group)))
+    if not found and nbytes is not None and (modules := module_sets(root, source)):
+        training = _without(root, [tuple(weights.key.split("/")) if weights.key else () for weights in modules])
+        return Checkpoint(source, path, form, modules, training, facts=_facts(root), contents=root)
     if not found:
         raise _nothing(root, settled, source, in_memory=nbytes is None)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
@@ -152,10 +156,10 @@ def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:
 def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Exception:
     """Return the error that says what is in a file without weights."""
     for place, item in values_in(root):
-        if _is_module(item) and in_memory:
+        if is_module(item) and in_memory:
             where = "/".join(map(str, place))
             return EmptyCheckpoint(source, f"a live module ({item.name}) under '{where}'", "push that module itself")
-        if _is_module(item):
+        if is_module(item):
             return PickledModule(source, item.name, place)
     names = sorted({item.name for item in settled.foreign})
     if names:
@@ -182,11 +186,6 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
             return EmptyCheckpoint(source, f"{found}, with the state of the {of}", _OTHER_FILE)
         return EmptyCheckpoint(source, found)
     return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
-
-
-def _is_module(value: Any) -> bool:
-    """Return whether a foreign object has the state of a ``torch.nn.Module``."""
-    return isinstance(value, Foreign) and isinstance(value.state, dict) and "_parameters" in value.state
 
 
 def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:

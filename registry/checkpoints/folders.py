@@ -208,7 +208,7 @@ def _latest(path: Path) -> str:
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name or Path(name).name != name or name == ".." or not (path / name).is_dir():
-        raise DamagedCheckpoint(str(path), f"its file 'latest' names {name[:60]!r}, which is no folder in it")
+        raise DamagedCheckpoint(str(path), f"its file 'latest' names {name[:60]!r}, which is not a folder in it")
     return name
 
 

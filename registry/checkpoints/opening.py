@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from registry.checkpoints.averages import with_averages
 from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.folders import open_folder
 from registry.checkpoints.formats.safetensors_file import begins_safetensors, read_safetensors
@@ -39,12 +40,12 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if is_dangling(place):
         raise dangling(place)
     if stat.S_ISDIR(status_of(place).st_mode):
-        return open_folder(place, open_file, read_file)
+        return with_averages(open_folder(place, open_file, read_file))
     if place.name == METADATA:
-        return open_folder(place.parent, open_file, read_file)
+        return with_averages(open_folder(place.parent, open_file, read_file))
     refuse_part(place)
     try:
-        checkpoint = open_file(place)
+        checkpoint = with_averages(open_file(place))
     except (DamagedCheckpoint, NotACheckpoint) as error:
         if is_unfinished(place.name):
             what = f"a download that has not ended ({place.suffix})"

@@ -205,9 +205,7 @@ def other_file(head: bytes, content: Span, source: str) -> NotACheckpoint:
     """
     path = Path(source)
     if not head.strip(b"\0"):
-        return NotACheckpoint(
-            source, "not a valid file, it begins with nothing but zeros", "copy or save it again", False
-        )
+        return NotACheckpoint(source, "nothing but zeros, as far as it was looked at", "copy or save it again", False)
     if (said := _pointer_of_dvc(head, path)) is not None:
         return said
     form = next((form for form in _FORMATS if form.begins.match(head)), None)

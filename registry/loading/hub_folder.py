@@ -53,7 +53,9 @@ def export_folder(home: Home, ref: str, out: str | os.PathLike[str], progress: P
         )
     if manifest.values:
         name = next(iter(manifest.values))
-        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file")
+        raise CannotExport(
+            str(path), f"'{name}' is not a tensor, which is all that safetensors holds; export to a .pth file"
+        )
     with _new_folder(path) as folder:
         _write_weights(folder, home, entry, in_files(manifest, entry, config), progress)
         for name, text in config.files.items():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
@@ -128,7 +129,9 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     if name is None:
         if not isinstance(source, (str, os.PathLike)):
             raise NameNeeded("an object in memory")
-        name = file_stem(source)
+        # '.' and '..' have no name of their own.
+        is_named = Path(source).name not in ("", "..")
+        name = file_stem(source if is_named else Path(source).resolve())
         if not may_be_new(name) and not _is_older(home, name):
             name = legal_name(name) or name
     if may_be_new(name):
@@ -138,4 +141,4 @@ def name_of(home: Home, source: object, name: str | None) -> str:
 
 def _is_older(home: Home, name: str) -> bool:
     """Whether a model has a name that no new one may bear: it was named before the rule, and keeps it."""
-    return is_older_name(name) and home.catalog.knows(name)
+    return is_older_name(name) and home.is_made and home.catalog.knows(name)

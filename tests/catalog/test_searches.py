@@ -22,7 +22,7 @@ from registry.catalog.grammar import parse
 from registry.catalog.page import Page, Place
 
 CLASSES = ("nets:PointNet", "lib.nets:PointNet", "nets:PointNetPlus", None)
-WRAPPERS = ("none", "ddp", "compile(ddp)", "ddp(compile)", "ddpx")
+WRAPPERS = ("none", "ddp", "compile(ddp)", "ddp(compile)", "ddpx", "dp", "ddp or dp", "compile(ddp or dp)")
 
 
 def stock(catalog: Catalog, versions: int) -> None:
@@ -66,7 +66,10 @@ def fits(text: str | None, pattern: str) -> bool:
 HOLDS: dict[str, Callable[[Entry, str], bool]] = {
     "name": lambda entry, value: fits(entry.name, value),
     "class": lambda entry, value: fits(entry.model_class, value if ":" in value else f"*:{value}"),
-    "wrapper": lambda entry, value: value in re.split(r"[()]", entry.wrapper) or entry.wrapper == value,
+    "wrapper": lambda entry, value: any(
+        value in re.split(r"[()]", told) or told == value
+        for told in (entry.wrapper, *(entry.wrapper.replace("ddp or dp", name) for name in ("ddp", "dp")))
+    ),
     "tag": lambda entry, value: (
         fits(entry.tags.get(value.split("=")[0]), value.split("=")[1]) if "=" in value else value in entry.tags
     ),
@@ -156,6 +159,9 @@ TERMS = (
         "class:Point*",
         "wrapper:ddp",
         "wrapper:compile(ddp)",
+        "wrapper:dp",
+        "wrapper:compile(dp)",
+        'wrapper:"ddp or dp"',
     ),
     *("wrapper:none", "by:ann", "by:ann@here", "by:an*", "alias:best", "alias:b*", "kept:training", "run:r1", "run:r*"),
     *(

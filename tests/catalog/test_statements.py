@@ -26,6 +26,7 @@ OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
     "events_after": [(None,), (("net",),), (("net", "old"),)],
+    "last_removal": [(("net:v1",),), (("net:v1", "old:v1"),)],
     "moves": [(("net",), "best")],
     **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
 }  # fmt: skip

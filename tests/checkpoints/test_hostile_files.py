@@ -29,6 +29,7 @@ from registry.errors import (
     UnopenableCheckpoint,
     UnstorableTensor,
 )
+from registry.inspection import Question, examine
 
 
 def tar() -> bytes:
@@ -107,7 +108,7 @@ def test_a_file_without_weights_says_what_it_holds(tmp_path, value, words):
 def test_a_pickled_module_is_refused_with_the_lines_that_convert_it(tmp_path, is_zip):
     for value in (torch.nn.Linear(2, 2), {"model": torch.nn.Linear(2, 2), "epoch": 3}):
         with pytest.raises(PickledModule, match=r"torch\.nn\.modules\.linear\.Linear") as refusal:
-            open_checkpoint(saved(tmp_path / "a.pth", value, _use_new_zipfile_serialization=is_zip))
+            examine(saved(tmp_path / "a.pth", value, _use_new_zipfile_serialization=is_zip), Question())
         assert "weights_only=False" in str(refusal.value) and "model.state_dict()" in str(refusal.value)
 
 

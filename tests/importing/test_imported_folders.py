@@ -11,6 +11,7 @@ from pathlib import Path
 import old_checkpoints as making
 import pytest
 import torch
+from contents import is_empty
 from invocation import run
 
 from registry import Registry, errors
@@ -72,7 +73,7 @@ def verdicts(report: ImportReport) -> dict[str, tuple[str, str | None]]:
 
 
 def entries(hub: Registry) -> dict[str, str]:
-    return {entry.ref: entry.digest for entry in hub.list()}
+    return {} if is_empty(hub) else {entry.ref: entry.digest for entry in hub.list()}
 
 
 def test_every_line_of_a_mixed_folder_is_right(old: Path, hub: Registry) -> None:

@@ -90,7 +90,7 @@ class _Storages:
 
     def resolve(self, pid: Any) -> TypedStorage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         kind, key, _, numel = pid[1:5]
         if not isinstance(kind, StorageType) or not isinstance(key, str):
             raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
