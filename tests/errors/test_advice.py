@@ -198,7 +198,7 @@ def printed(source: Path) -> set[str]:
 
 
 ELSEWHERE = ("libraries.py", "client.py", "requests.py", "server.py", "tokens.py")
-"""Errors whose advice needs a library or a server: it is followed among the tests of the ecosystem and of the server."""
+"""Errors whose advice needs a library or a server: it is followed among the tests of those."""
 
 
 def test_every_flag_command_and_argument_of_a_sentence_is_followed_here() -> None:
