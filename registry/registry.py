@@ -1007,6 +1007,9 @@ class Registry:
         Raises:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
+        from registry.catalog.tokens import check_token
+
+        check_token(user, role, models, expires)  # before a registry is made for it
         self._home.make()
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 
