@@ -339,6 +339,8 @@ def test_what_cannot_be_kept_is_refused_in_a_sentence_and_leaves_nothing(
         assert post(served, "/api/models/lab/refused/preupload/main", body).status == 400
     for body in (b"{", b"3", b'{"key": "file"}', b'{"key": "file", "value": 3}'):
         assert post(served, "/api/models/lab/refused/commit/main", body).status == 400
+    long = post(served, "/api/models/lab/refused/commit/main", b'{"key": "' + bytes(17 << 20))
+    assert long.status == 413 and "by LFS" in long.json["error"]
     branch = post(served, "/api/models/lab/refused/commit/dev", b"")
     assert branch.status == 400 and "main" in branch.json["error"]
     deleted = commit(served, "native", line("deletedFile", path="model.safetensors"))
