@@ -1018,6 +1018,9 @@ class Registry:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
         self._home.require_folder("token")
+        from registry.catalog.tokens import check_token
+
+        check_token(user, role, models, expires)  # before a registry is made for it
         self._home.make()
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 
