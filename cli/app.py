@@ -18,7 +18,7 @@ PURPOSES = {
     "Use": ("load", "export"),
     "Name and describe": ("alias", "tag", "annotate", "card", "rename"),
     "Keep in order": ("audit", "prune", "rm", "restore", "gc", "doctor", "db"),
-    "Serve a group": ("serve", "token", "login", "logout"),
+    "Serve a group": ("serve", "token", "login", "logout", "cache"),
     "Begin": ("demo",),
 }
 """The commands by what somebody wants to do. Each is a function of its name in the module of its name."""
