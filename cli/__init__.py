@@ -6,7 +6,6 @@ import sys
 from atexit import register
 from gc import freeze, set_threshold  # the name "gc" is that of a command here
 
-
 _INTERRUPTED = 130
 """Exit code of what Ctrl-C ended."""
 

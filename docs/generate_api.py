@@ -24,9 +24,9 @@ INTRODUCTION = """# Python API
 Generated from the docstrings by `python docs/generate_api.py`.
 
 `import registry` is enough: every verb is a function of the package, on the home that `REGISTRY_HOME` names or else the
-user's data directory, and a method of [`Registry(home)`](#registry) for another one. `import checkpoint_registry` is the
-same package under a [second name](faq.md#my-project-has-a-registrypy). Whatever can go wrong is a
-[`RegistryError`](troubleshooting.md); an interrupted or refused call changes nothing.
+user's data directory, and a method of [`Registry(home)`](#registry) for another one. `import checkpoint_registry` is
+the same package under a [second name](faq.md#my-project-has-a-registrypy). Whatever can go wrong is a
+[`RegistryError`](troubleshooting.md); a call that is refused changes nothing.
 """
 
 RETURNED = {
@@ -53,7 +53,7 @@ CALLBACKS = {
     "transformers": ("RegistryCallback", "checkpoint"),
     "accelerate": ("RegistrySaver",),
 }
-"""What is in each module of ``registry.integrations``, read without importing it: the libraries may not be installed."""
+"""What is in each module of ``registry.integrations``, read without importing it: the libraries may be missing."""
 
 
 def page() -> str:
@@ -205,7 +205,9 @@ def _markdown(document: str) -> str:
         else:
             lines.append(line)
     text = _inline("\n".join(lines))
-    text = re.sub(r"::\n\n((?: {4}.*\n?|\n)+)", lambda found: f":\n\n```py\n{textwrap.dedent(found[1]).rstrip()}\n```\n", text)
+    text = re.sub(
+        r"::\n\n((?: {4}.*\n?|\n)+)", lambda found: f":\n\n```py\n{textwrap.dedent(found[1]).rstrip()}\n```\n\n", text
+    )
     return text.rstrip() + "\n"
 
 

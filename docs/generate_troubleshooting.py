@@ -16,8 +16,8 @@ PAGE = Path(__file__).parent / "troubleshooting.md"
 INTRODUCTION = """# Troubleshooting
 
 Generated from the classes by `python docs/generate_troubleshooting.py`. Search this page for some words of what was
-printed; names of yours are in capitals here. Every error is a class of `registry.errors`, with a `code`, a sentence that
-says what to do, and the `fields` that it was made of. With `--json` a command prints them as
+printed; names of yours are in capitals here. Every error is a class of `registry.errors`, with a `code`, a sentence
+that says what to do, and the `fields` that it was made of. With `--json` a command prints them as
 `{"error": {"code", "message", "fields"}}`; a server answers the same.
 
 ## What no class says
@@ -86,7 +86,9 @@ def _section(kind: type[RegistryError]) -> str:
     if message := words(kind):
         quoted = "\n".join(f"> {line}" for line in _escaped(message).splitlines())
         text += [quoted, ""]
-    kinds = [base.__name__ for base in kind.__mro__[1:] if issubclass(base, RegistryError) and base is not RegistryError]
+    kinds = [
+        base.__name__ for base in kind.__mro__[1:] if issubclass(base, RegistryError) and base is not RegistryError
+    ]
     of = "".join(f", a [`{name}`](#{name.lower()})" for name in kinds)
     return "\n".join([*text, f"Code `{kind.code}`{of}.", ""])
 
@@ -94,7 +96,8 @@ def _section(kind: type[RegistryError]) -> str:
 def _escaped(text: str) -> str:
     """Keep Markdown from reading names such as ``head.*`` and ``__init__``; what is code stays code."""
     return "".join(
-        part if at % 2 else re.sub(r"([*_<>\[\]|#])", r"\\\1", part) for at, part in enumerate(re.split(r"(`[^`]*`)", text))
+        part if at % 2 else re.sub(r"([*_<>\[\]|#])", r"\\\1", part)
+        for at, part in enumerate(re.split(r"(`[^`]*`)", text))
     )
 
 
@@ -111,7 +114,9 @@ def words(kind: type[RegistryError]) -> str:
 def _sample(parameter: inspect.Parameter) -> Any:
     annotation, name = str(parameter.annotation), parameter.name.upper()
     special: dict[str, Any] = {
-        "differences": [["WEIGHT", [1], [2]]] if "str, str, str" not in annotation else [["WEIGHT", "float32", "float16"]],
+        "differences": [["WEIGHT", [1], [2]]]
+        if "str, str, str" not in annotation
+        else [["WEIGHT", "float32", "float16"]],
         "failures": [[1, "REASON"]],
         "faults": [["other values", ["WEIGHT"]]],
         "around": {"MODEL": ["FIRST"]},

@@ -11,7 +11,6 @@ from alembic.runtime.migration import MigrationContext, MigrationStep
 from sqlalchemy import Connection, MetaData, create_engine
 
 
-
 def tables() -> MetaData:
     lent = context.config.attributes.get("tables")
     if isinstance(lent, MetaData):

@@ -1,4 +1,4 @@
-"""``checkpoint_registry`` is ``registry``, and what is left of it where a project's own ``registry.py`` hides that name."""
+"""``checkpoint_registry`` is ``registry``, and is there still where a project's own ``registry.py`` hides it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ assert not [name for name in sys.modules if name.startswith("registry.")]
 
 
 def test_what_a_project_hides_is_said_with_what_to_type(project: Path) -> None:
-    """The command line finds the project's class, whose ``registry`` is not the project's there; the advice is followed."""
+    """The command line finds the project's class, to which ``registry`` is this package; the advice is followed."""
     (project / "weights.py").write_text("import mymodels, torch\ntorch.save(mymodels.Net().state_dict(), 'net.pth')\n")
     assert call("weights.py", folder=project).returncode == 0
     (project / "elsewhere").mkdir()

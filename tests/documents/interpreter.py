@@ -1,7 +1,7 @@
 """Python with torch loaded already: whatever a page calls ``registry`` or ``python`` is a fork of this process.
 
-A page of twenty commands would else spend a minute on imports. The programs that are put into the ``PATH`` of a page hand
-their arguments, folder, environment and open files to this process, and end as the fork ends.
+A page of twenty commands would else spend a minute on imports. The programs that are put into the ``PATH`` of a page
+hand their arguments, folder, environment and open files to this process, and end as the fork ends.
 """
 
 from __future__ import annotations

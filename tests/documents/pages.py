@@ -61,7 +61,7 @@ def follow(page: Path) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     for what in said(text, "given"):
         names |= getattr(given, what)() or {}
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     for block in blocks(text):
         if block.run_by or block.language not in RUN:
             continue
@@ -109,8 +109,6 @@ def _bash(page: Path, block: Block, code: str) -> str:
     os.environ.update(pair.split("=", 1) for pair in (keep / "environment").read_text().split("\0") if "=" in pair)
     os.chdir((keep / "folder").read_text().rstrip("\n"))
     return done.stdout
-
-
 
 
 if __name__ == "__main__":

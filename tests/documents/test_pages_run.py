@@ -1,4 +1,4 @@
-"""Every command and every Python block of README and docs runs as it stands there, in a folder that has nothing else."""
+"""Every command and every Python block of README and docs runs as it stands there, in a folder of its own."""
 
 from __future__ import annotations
 
