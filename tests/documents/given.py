@@ -15,24 +15,12 @@ def mixed_folder() -> None:
 
 
 def a_training() -> None:
-    """A class of the user's, what its training saved, and a process group of one rank."""
+    """A class of the user's, what its training saved under DataParallel, and a process group of one rank."""
     import torch
     import torch.distributed as dist
     from torch import nn
 
-    Path("mymodels.py").write_text(
-        "from torch import nn\n\n\nclass PointNet(nn.Module):\n    def __init__(self, num_classes=40):\n"
-        "        super().__init__()\n        self.features = nn.Linear(3, 8)\n"
-        "        self.head = nn.Linear(8, num_classes)\n\n"
-        "    def forward(self, points):\n        return self.head(self.features(points).amax(1))\n"
-    )
-    import sys
-
-    sys.path.insert(0, str(Path.cwd()))
-    from mymodels import PointNet
-
-    model = PointNet()
-    torch.save(nn.DataParallel(model).state_dict(), "best.pth")
+    torch.save(nn.DataParallel(_point_net()()).state_dict(), "best.pth")
     dist.init_process_group("gloo", init_method=f"file://{Path.cwd()}/ranks", rank=0, world_size=1)
 
 
@@ -55,13 +43,12 @@ class PointNet(nn.Module):
 
 
 def _point_net() -> type:
+    import importlib
     import sys
 
     Path("mymodels.py").write_text(NET)
     sys.path.insert(0, str(Path.cwd()))
-    import mymodels
-
-    return mymodels.PointNet  # type: ignore[no-any-return]
+    return importlib.import_module("mymodels").PointNet
 
 
 def a_job() -> dict[str, object]:

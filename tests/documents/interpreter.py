@@ -1,4 +1,4 @@
-"""Python with torch loaded already: whatever a page calls ``registry`` or ``python`` is a fork of this process.
+"""Python with torch loaded already: what a page calls ``registry``, ``python`` or ``torchrun`` is a fork of it.
 
 A page of twenty commands would else spend a minute on imports. The programs that are put into the ``PATH`` of a page
 hand their arguments, folder, environment and open files to this process, and end as the fork ends.
@@ -32,9 +32,9 @@ sys.exit(int(answers.readline() or 1))
 
 
 def programs(folder: Path, address: str) -> None:
-    """Write the programs of a page's ``PATH``."""
+    """Write the programs of a page's ``PATH``; ``PYTHON_EXEC`` tells torchrun what the ranks are."""
     folder.mkdir(parents=True, exist_ok=True)
-    for program in ("registry", "python"):
+    for program in ("registry", "python", "torchrun"):
         path = folder / program
         path.write_text(CLIENT.format(python=sys.executable, address=address, program=program))
         path.chmod(0o755)
@@ -85,6 +85,8 @@ def _become(asked: dict[str, Any]) -> None:
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     words: list[str] = asked["arguments"]
+    if words[:1] == ["-u"]:  # of torchrun
+        del words[0]
     code: object = 0
     own = str(Path(__file__).parent)
     sys.path[:] = [entry for entry in sys.path if entry not in ("", own)]
@@ -97,6 +99,11 @@ def _become(asked: dict[str, Any]) -> None:
 
             sys.argv = ["registry", *words]
             main()
+        elif asked["program"] == "torchrun":
+            from torch.distributed.run import main as torchrun
+
+            sys.argv = ["torchrun", *words]
+            torchrun()
         elif words[:1] == ["-m"]:
             sys.path.insert(0, asked["folder"])
             sys.argv = words[1:]

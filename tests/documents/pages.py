@@ -106,7 +106,10 @@ def _bash(page: Path, block: Block, code: str) -> str:
     print(done.stdout, end="")
     if done.returncode or "Traceback (most recent" in done.stdout:
         raise AssertionError(f"{page.name}:{block.line}: ended with {done.returncode}:\n{code}\n{done.stdout}")
-    os.environ.update(pair.split("=", 1) for pair in (keep / "environment").read_text().split("\0") if "=" in pair)
+    for pair in (keep / "environment").read_text().split("\0"):
+        name, _, value = pair.partition("=")
+        if name:
+            os.environ[name] = value
     os.chdir((keep / "folder").read_text().rstrip("\n"))
     return done.stdout
 

@@ -17,13 +17,15 @@ from pages import PAGES, ROOT, RUN, blocks, said
 HERE = Path(__file__).parent
 
 
-def followed() -> Iterator[Any]:
-    """Yield the pages that have something to run, each under the marker that it names."""
+def followed() -> list[Any]:
+    """Return the pages that have something to run, each under the marker that it names."""
+    found = []
     for page in PAGES:
         text = page.read_text()
         if any(block.language in RUN and not block.run_by for block in blocks(text)):
             marks = [getattr(pytest.mark, name) for name in said(text, "runs with")]
-            yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+            found.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,7 @@ def test_a_page_does_what_it_says(page: Path, interpreter: Path, tmp_path: Path)
         "USER": "ann",
         "LANG": "C.UTF-8",
         "PAGE_KEEPS": str(keeps),
+        "PYTHON_EXEC": str(interpreter / "python"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(tmp_path),
         "HF_HUB_OFFLINE": "1",
