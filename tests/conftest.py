@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ranks import Ranks
 
 import registry
+
+if TYPE_CHECKING:
+    from bucket_server import Buckets
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
@@ -64,6 +68,23 @@ def ranks() -> Iterator[Ranks]:
 def hub(home: Path) -> registry.Registry:
     """A registry in a fresh home."""
     return registry.Registry(home)
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
+    """A server of buckets, for the tests marked ``services``."""
+    from bucket_server import buckets_in
+
+    with buckets_in(tmp_path_factory.mktemp("buckets")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a place in a bucket that is this test's alone, which spawned processes may use, too."""
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets.fresh()
 
 
 def samples(name: str) -> Path:

@@ -189,6 +189,13 @@ from registry.errors.models import (
     UnusableDevice as UnusableDevice,
     WrongRank as WrongRank,
 )
+from registry.errors.objects import (
+    ClocksApart as ClocksApart,
+    InvalidBucket as InvalidBucket,
+    ObjectsAfterFork as ObjectsAfterFork,
+    ObjectsForbidden as ObjectsForbidden,
+    UnknownBucket as UnknownBucket,
+)
 from registry.errors.outputs import (
     ExampleFailed as ExampleFailed,
     ExampleNeedsClass as ExampleNeedsClass,
