@@ -41,6 +41,7 @@ from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
+    from registry.catalog.leases import LeaseTable
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
@@ -226,6 +227,13 @@ class Catalog(Amendments, FileDigests):
         from registry.catalog.tokens import Tokens
 
         return Tokens(self._database, self._change)
+
+    @property
+    def lease_table(self) -> LeaseTable:
+        """What running pushes and collections claim, of a catalog that several machines change."""
+        from registry.catalog.leases import LeaseTable
+
+        return LeaseTable(self._database)
 
     # Changes
 

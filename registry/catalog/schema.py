@@ -233,3 +233,15 @@ FILE_DIGESTS = Table(
     sqlite_with_rowid=False,
 )
 """What files made of weights hash to, by what decides their bytes."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    _text("id", primary_key=True),
+    _text("holder"),  # who pushes, for whoever looks
+    _whole("expires_at"),  # seconds since 1970 by the clock of the database
+    _text("blobs"),  # a JSON array of digests
+    _text("doomed"),  # likewise
+    sqlite_with_rowid=False,
+)
+"""What running pushes are about to use, and what running collections delete; see ``blobs.leases``."""
