@@ -99,7 +99,6 @@ class Buckets:
             time.sleep(0.1)
         raise AssertionError(f"the server of buckets does not start: {(self.folder / 'log').read_text()[-2000:]}")
 
-
     @property
     def _folder_of_the_bucket(self) -> str:
         return f"http://127.0.0.1:{self.ports['filer.port']}/buckets/{BUCKET}/?limit=1"

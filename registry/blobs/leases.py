@@ -1,6 +1,7 @@
 """Who is about to use what: the claims of running pushes, and of running collections, on blobs.
 
-Whoever changes a catalog sees the leases of all others who do. A lease ends with its process, however that ends, if not at once.
+Whoever changes a catalog sees the leases of all others who do. A lease ends with its process, however that ends, at
+once or soon.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-
 Moved = Callable[[int], object]
 """Called with the bytes that came or went since the last call."""
 
@@ -53,7 +52,9 @@ class ObjectBackend(Protocol):
         """
 
     def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
-        """Write an object into an open file, in place of what that holds, unchecked.
+        """Write an object into an open file, unchecked.
+
+        It comes in place of what the file holds; or behind it, if that is the begin of the same.
 
         Args:
             moved: called with the bytes that came since the last call, by any thread.

@@ -42,7 +42,7 @@ from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
-    from registry.catalog.leases import LeaseTable
+    from registry.catalog.leases import LeaseRows
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
@@ -234,11 +234,11 @@ class Catalog(Amendments, FileDigests):
         return Tokens(self._database, self._change)
 
     @property
-    def lease_table(self) -> LeaseTable:
-        """What running pushes and collections claim, of a catalog that several machines change."""
-        from registry.catalog.leases import LeaseTable
+    def leases(self) -> LeaseRows:
+        """What running pushes and collections claim, where several machines change the catalog."""
+        from registry.catalog.leases import LeaseRows
 
-        return LeaseTable(self._database)
+        return LeaseRows(self._database)
 
     # Changes
 

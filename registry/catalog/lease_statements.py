@@ -1,4 +1,4 @@
-"""The statements of leases, on the tables of ``schema`` like all others. Times are the database's: one clock for all."""
+"""The statements of leases, on the tables of ``schema`` like all others. The clock is the database's, one for all."""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.blobs.backends.fetching import FETCHING
 from registry.blobs.files import StoreFolders, blob_files, digest_of, is_file
 from registry.blobs.running import FileLeases
-from registry.client.store import FETCHING, caches
+from registry.client.store import caches
 
 _MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ \S+\s+(/.*?)(?: \(deleted\))?$", re.M)
 

@@ -201,6 +201,7 @@ from registry.errors.models import (
 from registry.errors.objects import (
     ClocksApart as ClocksApart,
     InvalidBucket as InvalidBucket,
+    LeaseLost as LeaseLost,
     ObjectsAfterFork as ObjectsAfterFork,
     ObjectsForbidden as ObjectsForbidden,
     UnknownBucket as UnknownBucket,

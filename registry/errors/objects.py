@@ -53,3 +53,13 @@ class ObjectsAfterFork(ObjectsUnreachable):
             "version before the fork, after which it is in the cache, or start the process with the method 'spawn' "
             "(DataLoader: multiprocessing_context='spawn')",
         )
+
+
+class LeaseLost(RegistryError):
+    """A collection could not renew its lease, so that pushes no longer wait for it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"the collection of {where} was held up for too long and has stopped before it deleted everything; run "
+            "`registry gc` again"
+        )

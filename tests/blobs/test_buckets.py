@@ -116,9 +116,7 @@ def test_credentials_that_do_not_do_are_named(
 
 
 @pytest.mark.services
-def test_a_server_that_is_not_there_is_named(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_not_there_is_named(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("registry.blobs.backends.objects._RETRIES", 1)
     for sentence in asks(BucketBackend(bucket), tmp_path):
@@ -216,4 +214,3 @@ def test_what_is_put_and_fetched_is_not_held_in_memory(bucket: str, tmp_path: Pa
     )
     assert said.returncode == 0, said.stderr
     assert int(said.stdout) < 220, f"{said.stdout} MiB for an object of 300"
-

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from registry.blobs.running import BELIEVED_SECONDS, FileLeases
+from registry.blobs.shared_leases import SharedLeases
 from registry.catalog.catalog import Catalog
-from registry.catalog.leases import RowLeases
 
 
 def test_what_cannot_be_opened_counts_for_a_day(tmp_path):
@@ -30,8 +30,7 @@ def test_what_cannot_be_opened_counts_for_a_day(tmp_path):
 
 def rows(home, *, seconds=120, renewal=20.0, local="running"):
     """Leases of one machine, on a catalog that others share; its own files are in a folder of its own."""
-    catalog = Catalog(home)
-    return RowLeases(lambda: catalog.lease_table, FileLeases(home / local), seconds=seconds, renewal=renewal)
+    return SharedLeases(Catalog(home).leases, FileLeases(home / local), seconds=seconds, renewal=renewal)
 
 
 def test_a_push_of_one_machine_is_seen_on_another(tmp_path):
@@ -70,7 +69,7 @@ def test_a_lease_is_renewed_while_its_push_runs_and_runs_out_after_it(tmp_path):
 
 def test_what_a_collection_dooms_is_seen_when_it_commits_and_not_if_it_fails(tmp_path):
     catalog = Catalog(tmp_path)
-    leases = RowLeases(lambda: catalog.lease_table, FileLeases(tmp_path / "here"))
+    leases = SharedLeases(catalog.leases, FileLeases(tmp_path / "here"))
     there = rows(tmp_path, local="there")
     lease = leases.lease()
     with pytest.raises(KeyboardInterrupt), catalog.write_lock():
@@ -98,5 +97,5 @@ def test_a_row_that_somebody_edited_claims_nothing(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "registry.db")) as database:
         database.execute("UPDATE leases SET blobs = '{', doomed = '3'")
         database.commit()
-    held = RowLeases(lambda: Catalog(tmp_path).lease_table, FileLeases(tmp_path / "elsewhere")).held()
+    held = SharedLeases(Catalog(tmp_path).leases, FileLeases(tmp_path / "elsewhere")).held()
     assert held.blobs == held.doomed == frozenset()

@@ -66,9 +66,12 @@ class FolderBackend(ObjectBackend):
             shutil.copyfileobj(source, file, 1 << 20)
 
     def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
-        with self._opened(digest) as source, open(handle, "wb", closefd=False) as file:
+        at = 0
+        with self._opened(digest) as source:
+            os.ftruncate(handle, 0)
             while content := source.read(1 << 20):
-                file.write(content)
+                at += os.pwrite(handle, content, at)
+                source.seek(at)
                 moved(len(content))
 
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:

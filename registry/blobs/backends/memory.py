@@ -42,8 +42,10 @@ class MemoryBackend(ObjectBackend):
 
     def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
         content = self._content(digest)
-        with open(handle, "wb", closefd=False) as file:
-            file.write(content)
+        os.ftruncate(handle, 0)
+        at = 0
+        while at < len(content):
+            at += os.pwrite(handle, memoryview(content)[at:], at)
         moved(len(content))
 
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:

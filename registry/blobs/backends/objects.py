@@ -24,8 +24,10 @@ from registry.blobs.backends.addresses import check_address
 from registry.blobs.backends.answers import ends_before, said, status_of, unreached
 from registry.blobs.backends.cached import YOUNG_SECONDS, CachedStore
 from registry.blobs.backends.local import LocalStore
-from registry.blobs.leases import Leases
+from registry.blobs.files import StoreFolders
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
+from registry.blobs.running import FileLeases
+from registry.blobs.shared_leases import LeaseTable, SharedLeases
 from registry.errors.blobs import ObjectsUnreachable
 from registry.errors.objects import ObjectsAfterFork, UnknownBucket
 from registry.errors.server import ExtraMissing
@@ -56,21 +58,23 @@ _is_used = _is_forked = False
 
 
 def store_at(
-    url: str, cache: Path, leases: Leases | None = None, *, young_seconds: float = YOUNG_SECONDS
+    url: str, cache: Path, leases: LeaseTable | None = None, *, young_seconds: float = YOUNG_SECONDS
 ) -> CachedStore:
     """Return the store whose blobs are in a bucket; nothing is asked of it before it is used.
 
     Args:
         url: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
         cache: the folder on a disk of this machine that loads map from; made when something is written.
-        leases: of all who change the same catalog.
+        leases: the table of those of all machines that change the same catalog.
         young_seconds: how old an object is that a collection may take.
 
     Raises:
         InvalidBucket: it is no address of a bucket.
         ExtraMissing: the library for buckets is not installed.
     """
-    return CachedStore(LocalStore(cache, leases), BucketBackend(url), young_seconds=young_seconds)
+    objects, here = BucketBackend(url), FileLeases(StoreFolders(cache).running)
+    local = LocalStore(cache, here if leases is None else SharedLeases(leases, here))
+    return CachedStore(local, objects, young_seconds=young_seconds)
 
 
 class BucketBackend(ObjectBackend):
@@ -320,4 +324,3 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-
