@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from databases import Server, running_server
 from ranks import Ranks
 
 import registry
@@ -58,6 +59,12 @@ def ranks() -> Iterator[Ranks]:
     processes = Ranks()
     yield processes
     processes.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    yield from running_server()
 
 
 @pytest.fixture

@@ -127,10 +127,10 @@ class Postgres:
         connection.exec_driver_sql("DROP TRIGGER IF EXISTS trail_moved ON trail")
         if to is None:
             return
-        told = (MOVED + to).replace("'", "''").replace("%", "%%")
+        body = f"BEGIN RAISE EXCEPTION USING MESSAGE = {_literal(MOVED + to)}; END"
         connection.exec_driver_sql(
             "CREATE OR REPLACE FUNCTION refuse_a_moved_registry() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$refuse$ BEGIN RAISE EXCEPTION '{told}'; END $refuse$"
+            + _literal(body).replace("%", "%%")
         )
         connection.exec_driver_sql(
             "CREATE TRIGGER trail_moved BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON trail "
@@ -186,8 +186,9 @@ class Postgres:
 
     def _word(self, error: DBAPIError) -> RegistryError | None:
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        message = self.address.without_secrets(str(error.orig).partition("\nCONTEXT")[0])
-        if MOVED in message:
+        told = getattr(getattr(error.orig, "diag", None), "message_primary", None) or str(error.orig)
+        message = self.address.without_secrets(told)
+        if message.startswith(MOVED):
             return HomeMoved(self.where, message.partition(MOVED)[2])
         if error.connection_invalidated or state.startswith(("57P", "08")):
             return DatabaseLost(self.where, message)
@@ -204,6 +205,11 @@ _WORDS: tuple[tuple[tuple[str, ...], Callable[[str, str], RegistryError]], ...] 
     (("42P01", "42703", "3F000", "3D000", "XX", "58"), lambda where, message: HomeUnusable(where, f"PostgreSQL reports '{message}'")),
 )
 """What a user can meet, by how PostgreSQL numbers it."""
+
+
+def _literal(text: str) -> str:
+    """Write a text into a statement that takes no parameters."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _driver() -> Any:

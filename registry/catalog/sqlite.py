@@ -216,7 +216,7 @@ class Sqlite:
 
     def _word(self, message: str) -> RegistryError | None:
         path = str(self.path)
-        if MOVED in message:
+        if message.startswith(MOVED):
             return HomeMoved(str(self.home), message.partition(MOVED)[2])
         if "locked" in message or "busy" in message:
             return DatabaseBusy(path, BUSY_SECONDS)

@@ -18,6 +18,7 @@ from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
 from registry.errors.home import DatabaseMissing, NoRegistry
+from registry.home import configuration
 from registry.home.place import has_bytes, is_made
 from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.home.configuration import Configuration
     from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
@@ -104,14 +106,23 @@ class Home:
     @cached_property
     def blobs(self) -> BlobStore:
         """The bytes."""
-        from registry.blobs.backends.local import LocalStore
+        from registry.home.parts import open_blobs
 
-        return LocalStore(self.folder)
+        return open_blobs(self.folder, self.configuration, lambda: self.database)
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """Where catalog and bytes are, if not in the folder.
+
+        Raises:
+            InvalidConfiguration
+        """
+        return configuration.read(self.folder)
 
     @property
     def is_made(self) -> bool:
         """Whether there is a registry: what is about to make one asks, and looks for nothing in it before."""
-        return self._opened_before() is not None or is_made(self.folder)
+        return self._opened_before() is not None or self.configuration.catalog is not None or is_made(self.folder)
 
     def close(self) -> None:
         """Let go of the database; the next verb opens it again."""
@@ -244,12 +255,12 @@ class Home:
     def _open(self, *, make: bool) -> Catalog:
         catalog = self._opened_before()
         if catalog is None:
-            if not is_made(self.folder):
+            if not self.is_made:
                 if has_bytes(self.folder):
                     raise DatabaseMissing(str(self.folder), self._source)
                 if not make:
                     raise NoRegistry(str(self.folder), self._source)
-            catalog = self._catalog = Catalog(self.folder)
+            catalog = self._catalog = Catalog(self.configuration.address() or self.folder)
         return catalog
 
     def _opened_before(self) -> Catalog | None:
