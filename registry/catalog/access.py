@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class Access:
     """What a catalog stands on."""
 
-    def __init__(self, home: Path | DatabaseAddress, *, actor: str | None = None, file_system: FileSystem | None = None) -> None:
+    def __init__(
+        self, home: Path | DatabaseAddress, *, actor: str | None = None, file_system: FileSystem | None = None
+    ) -> None:
         """Open the catalog of a home; it is made, or brought to this program's revision, where it is not.
 
         Args:
@@ -35,8 +37,12 @@ class Access:
         self._actor = actor
 
     @staticmethod
-    def can_be_read(home: Path) -> bool:
+    def can_be_read(home: Path | DatabaseAddress) -> bool:
         """Whether a home has a database of this program's revision, which opening it would neither make nor migrate."""
+        if not isinstance(home, Path):
+            from registry.catalog.postgres import is_current
+
+            return is_current(home)
         path = home / "registry.db"
         if not path.exists():
             return False

@@ -55,7 +55,9 @@ class DatabaseAddress:
         if not text.startswith(SCHEMES):
             raise InvalidDatabaseAddress("it does not begin with postgresql://")
         if "\0" in text or not text.isprintable() or " " in text:
-            raise InvalidDatabaseAddress("it contains a space or a control character, which is written as %20 and so on")
+            raise InvalidDatabaseAddress(
+                "it contains a space or a control character, which is written as %20 and so on"
+            )
         found = _AUTHORITY.fullmatch(text)
         if found is None:
             raise InvalidDatabaseAddress(

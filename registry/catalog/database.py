@@ -91,6 +91,12 @@ class Database:
         with self._transaction() as connection:
             return self.backend.facts(connection.of_engine)
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether it refuses changes, since its rows are elsewhere now."""
+        with self._transaction() as connection:
+            return self.backend.is_moved(connection.of_engine)
+
     def close(self) -> None:
         """Close every connection of this process."""
         self.backend.engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -45,6 +46,10 @@ class DatabaseEngine(Protocol):
         """How messages call the database."""
 
     @property
+    def identity(self) -> str:
+        """Which database it is; shown to nobody."""
+
+    @property
     def is_there(self) -> bool:
         """Whether it is still the one that was opened."""
 
@@ -67,6 +72,12 @@ class DatabaseEngine(Protocol):
     def refuse_changes(self, connection: sqlalchemy.Connection, to: str | None) -> None:
         """Have the database refuse every change from the end of this transaction on, naming where it was moved to;
         None to allow them again."""
+
+    def is_moved(self, connection: sqlalchemy.Connection) -> bool:
+        """Whether it refuses changes."""
+
+    def count_on(self, connection: sqlalchemy.Connection, tables: Iterable[sqlalchemy.Table]) -> None:
+        """Let the ids that rows are given go on after those that are there."""
 
     def facts(self, connection: sqlalchemy.Connection) -> tuple[Fact, ...]:
         """Say what is worth knowing of it."""

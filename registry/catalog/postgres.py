@@ -7,10 +7,10 @@ trail need one lock anyway: nothing can deadlock, and behind it each statement s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 
 from registry.catalog.address import DatabaseAddress
@@ -42,6 +42,7 @@ _LOCK = (
 )
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _MAY_WRITE = "SELECT NOT pg_is_in_recovery() AND has_table_privilege('trail', 'UPDATE')"
+_IS_MOVED = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'trail_moved' AND tgrelid = to_regclass('trail'))"
 _VERSION = "SELECT current_setting('server_version')"
 _SECONDS_AHEAD = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _USED_CONNECTIONS = "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity"
@@ -51,6 +52,7 @@ class Postgres:
     """A database on a server, made and migrated when it is opened.
 
     Args:
+        opens: whether to bring it to this program's revision, as is done once before it is used.
         address: of the database; the schema is the first of the search path, which the address may set
             (``?options=-csearch_path%3DNAME``).
 
@@ -62,7 +64,7 @@ class Postgres:
 
     dangling = None
 
-    def __init__(self, address: DatabaseAddress) -> None:
+    def __init__(self, address: DatabaseAddress, *, opens: bool = True) -> None:
         self.address = address
         self.migration: Migration | None = None
         self._psycopg = _driver()
@@ -77,8 +79,9 @@ class Postgres:
             pool_use_lifo=True,
             use_native_hstore=False,
         )
-        with self.worded():
-            self._bring_to_head()
+        if opens:
+            with self.worded():
+                self._bring_to_head()
 
     @property
     def place(self) -> str:
@@ -87,6 +90,10 @@ class Postgres:
     @property
     def where(self) -> str:
         return str(self.address)
+
+    @property
+    def identity(self) -> str:
+        return self.address.url
 
     @property
     def is_there(self) -> bool:
@@ -136,6 +143,21 @@ class Postgres:
             "CREATE TRIGGER trail_moved BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON trail "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_a_moved_registry()"
         )
+
+    def is_moved(self, connection: Connection) -> bool:
+        return bool(connection.exec_driver_sql(_IS_MOVED).scalar())
+
+    def count_on(self, connection: Connection, tables: Iterable[Table]) -> None:
+        for table in tables:
+            for column in table.primary_key:
+                if column.name == "id" and (sequence := self._sequence_of(connection, table.name)) is not None:
+                    largest = f"SELECT setval('{sequence}', coalesce(max(id), 0) + 1, false) FROM {table.name}"
+                    connection.exec_driver_sql(largest)
+
+    @staticmethod
+    def _sequence_of(connection: Connection, table: str) -> str | None:
+        found = connection.exec_driver_sql(f"SELECT pg_get_serial_sequence('{table}', 'id')").scalar()
+        return None if found is None else str(found)
 
     def facts(self, connection: Connection) -> tuple[Fact, ...]:
         import time
@@ -202,9 +224,28 @@ _WORDS: tuple[tuple[tuple[str, ...], Callable[[str, str], RegistryError]], ...] 
     (("55P03", "57014", "40"), lambda where, message: DatabaseBusy(where, BUSY_SECONDS)),
     (("53",), lambda where, message: DatabaseFull(where)),
     (("42501", "25006"), lambda where, message: HomeReadOnly(where)),
-    (("42P01", "42703", "3F000", "3D000", "XX", "58"), lambda where, message: HomeUnusable(where, f"PostgreSQL reports '{message}'")),
+    (
+        ("42P01", "42703", "3F000", "3D000", "XX", "58"),
+        lambda where, message: HomeUnusable(where, f"PostgreSQL reports '{message}'"),
+    ),
 )
 """What a user can meet, by how PostgreSQL numbers it."""
+
+
+def is_current(address: DatabaseAddress) -> bool:
+    """Whether a database is at this program's revision; it is left as it is.
+
+    Raises:
+        RegistryError: it cannot be asked.
+    """
+    from registry.catalog.postgres_migration import revision_of
+
+    database = Postgres(address, opens=False)
+    try:
+        with database.worded(), database.engine.connect() as connection:
+            return revision_of(connection, database.where) == HEAD
+    finally:
+        database.engine.dispose()
 
 
 def _literal(text: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, Table, make_url, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -78,6 +78,10 @@ class Sqlite:
         return str(self.path)
 
     @property
+    def identity(self) -> str:
+        return str(self.path.resolve())
+
+    @property
     def is_there(self) -> bool:
         """Whether the file that was opened still has its name: the home was neither deleted nor moved nor replaced."""
         return self._file is not None and self._file == self._name()
@@ -119,6 +123,13 @@ class Sqlite:
             _driver(connection).execute(
                 f"CREATE TRIGGER trail_moved BEFORE UPDATE ON trail BEGIN SELECT RAISE(ABORT, '{told}'); END"
             )
+
+    def is_moved(self, connection: Connection) -> bool:
+        found = _driver(connection).execute("SELECT 1 FROM sqlite_master WHERE name = 'trail_moved'")
+        return found.fetchone() is not None
+
+    def count_on(self, connection: Connection, tables: Iterable[Table]) -> None:
+        """SQLite looks for the largest one itself."""
 
     def facts(self, connection: Connection) -> tuple[Fact, ...]:
         return (Fact("journal mode", str(connection.execute(JOURNAL_MODE).scalar_one())),)

@@ -68,7 +68,8 @@ def copy(
         if place.is_bundle:
             return _pack(sources, place.path, dry_run, report)
         if dry_run:
-            there = Home(place.path) if _is_home(place.path) else None
+            there = Home(place.path)
+            there = there if there.is_made else None
             return _forecast(there, sources, place.path, name, update)
         target = home if _is_same(home.folder, place.path) else Home(place.path)
         try:
@@ -91,7 +92,7 @@ def _take(
     target: Home, shelves: Sequence[Shelf], sources: Sequence[Source], intake: Intake, progress: Progress
 ) -> CopyReport:
     """Take versions into a home, one after the other. It is made once the first of them is known to be sound."""
-    copies = target.catalog.copies if _is_home(target.folder) else None
+    copies = target.catalog.copies if target.is_made else None
     new = [(shelf, listed) for shelf, listed in sources if copies is None or not copies.is_here(listed.identity)]
     for shelf in shelves:
         shelf.verify([listed for its, listed in new if its is shelf])
@@ -164,10 +165,6 @@ def _copied(listed: Listed, arrived: Arrived) -> CopiedVersion:
     else:
         outcome = "changed" if arrived.added else "already there"
     return CopiedVersion(listed.ref, arrived.ref, outcome, arrived.added, tuple(notices))  # type: ignore[arg-type]
-
-
-def _is_home(folder: Path) -> bool:
-    return (folder / "registry.db").exists()
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -4,7 +4,10 @@
     blobs = "s3://bucket/prefix"
     cache = "/fast/disk/cache"            # of what is in a bucket; by default in the home's folder
 
-Each may be left out; then it is in the folder, as of a home that has no such file.
+Each may be left out; then it is in the folder, as of a home that has no such file. Of a home that was moved away the
+file says where to, and nothing else:
+
+    moved_to = "/other/home"
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ FILE = "registry.toml"
 CACHE = "cache"
 """The folder of the cache in the home, where the file names no other one."""
 
-_KEYS = ("catalog", "blobs", "cache")
+_KEYS = ("catalog", "blobs", "cache", "moved_to")
+_MOST_MOVES = 20
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,11 @@ class Configuration:
     """A bucket's URL."""
     cache: str | None = None
     """A folder, ``~`` for the user's."""
+    moved_to: str | None = None
+    """The folder of the home that this one became."""
 
     def __repr__(self) -> str:
-        return f"Configuration(blobs={self.blobs!r}, cache={self.cache!r})"
+        return f"Configuration(blobs={self.blobs!r}, cache={self.cache!r}, moved_to={self.moved_to!r})"
 
     @property
     def is_local(self) -> bool:
@@ -97,7 +103,7 @@ def read(folder: Path) -> Configuration:
             meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(_KEYS)}"
             raise InvalidConfiguration(str(path), f"it has an unknown key {key!a}{meant}")
         if not isinstance(value, str) or not value.strip():
-            raise InvalidConfiguration(str(path), f"{key} is not a text; write {key} = \"…\"")
+            raise InvalidConfiguration(str(path), f'{key} is not a text; write {key} = "…"')
     return checked(Configuration(**said), str(path))
 
 
@@ -119,9 +125,29 @@ def checked(configuration: Configuration, source: str) -> Configuration:
             raise InvalidConfiguration(
                 source, "blobs is not a URL such as s3://BUCKET/PREFIX (keys come from the environment)"
             )
+    if configuration.moved_to is not None:
+        if configuration != Configuration(moved_to=configuration.moved_to):
+            raise InvalidConfiguration(source, "moved_to leads elsewhere, so that nothing else can stand beside it")
+        if not Path(configuration.moved_to).is_absolute():
+            raise InvalidConfiguration(source, "moved_to is not an absolute path")
     if configuration.cache is not None and configuration.blobs is None:
         raise InvalidConfiguration(source, "cache is for blobs in a bucket; give blobs, too")
     return configuration
+
+
+def settled(folder: Path) -> Path:
+    """Return the folder of the home that a home became, or the same one.
+
+    Raises:
+        InvalidConfiguration: it leads nowhere.
+    """
+    found = folder
+    for _ in range(_MOST_MOVES):
+        to = read(found).moved_to
+        if to is None:
+            return found
+        found = Path(to)
+    raise InvalidConfiguration(str(folder / FILE), "moved_to leads in a circle")
 
 
 def write(folder: Path, configuration: Configuration) -> None:

@@ -66,14 +66,26 @@ class Home:
         folder: where it is.
         notify: called, once each, with what there is to say of references, such as that a model has another name now.
         source: what named the folder, as a ``HomePlace`` has it.
+        wanted: where catalog and bytes are to be, instead of what the folder's configuration says.
     """
 
-    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None, source: str = "") -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        notify: Callable[[str], None] | None = None,
+        source: str = "",
+        wanted: Configuration | None = None,
+    ) -> None:
+        self.folder = folder if wanted is not None else configuration.settled(folder)
+        self._wanted = wanted
         self._notify = notify
         self._source = source
         self._notices: set[str] = set()
         self._catalog: Catalog | None = None
+
+    def at(self, folder: Path) -> Home:
+        """Return the home in another folder, or this one as its configuration is now."""
+        return Home(folder, self._notify, self._source)
 
     @property
     def catalog(self) -> CatalogProtocol:
@@ -117,7 +129,7 @@ class Home:
         Raises:
             InvalidConfiguration
         """
-        return configuration.read(self.folder)
+        return configuration.read(self.folder) if self._wanted is None else self._wanted
 
     @property
     def is_made(self) -> bool:
@@ -250,7 +262,8 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
+        server = self.database.where if self.configuration.catalog is not None else None
+        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named, server)
 
     def _open(self, *, make: bool) -> Catalog:
         catalog = self._opened_before()
