@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import Server, running_server
 from ranks import Ranks
 
 import registry
@@ -73,6 +74,12 @@ def ranks() -> Iterator[Ranks]:
     processes = Ranks()
     yield processes
     processes.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    yield from running_server()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -61,7 +61,7 @@ class ServedStore(CachedStore):
         super().__init__(self._cache, self._served)
 
     @contextlib.contextmanager
-    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[ServedTransfer]:  # type: ignore[override]
+    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[ServedTransfer]:
         lease = self._cache.leases.lease()
         try:
             yield ServedTransfer(self._cache, lease, self._served, self._session, began)

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from registry.blobs.store import BlobStore
 from registry.catalog.protocol import CatalogProtocol
-from registry.disk.filesystem import FileSystem
+from registry.disk.filesystem import FileSystem, detect
 from registry.errors.blobs import ObjectsUnreachable
 from registry.errors.root import RegistryError, size
 from registry.home.home import Home
@@ -34,10 +34,10 @@ def doctor(home: Home) -> tuple[Finding, ...]:
     catalog, database, store, folder = home.catalog, home.database, home.blobs, home.folder
     return (
         Finding("home", str(folder), "" if os.access(folder, os.W_OK) else "it is read-only: nothing can be pushed"),
-        _file_system(database.file_system),
+        _file_system(detect(folder)),
         _space(store),
         *_elsewhere(store),
-        Finding("journal mode", database.journal_mode),
+        *(Finding(*fact) for fact in database.facts()),
         Finding("schema revision", database.revision),
         Finding("versions", str(catalog.count()), ""),
         Finding("versions in the trash", str(catalog.count(trashed=True))),

@@ -120,7 +120,7 @@ class CachedStore(BlobStore):
         return examined
 
     def is_in_place(self, blob: str) -> bool:
-        return self._cache.is_in_place(blob) or self.has(blob)
+        return self.has(blob)  # what the cache has alone, no other machine can load
 
     def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
         sizes = {found.digest: found.nbytes for found in self._listed()}

@@ -1,0 +1,1 @@
+"""What a catalog on PostgreSQL promises that one in a file cannot, or need not."""
