@@ -43,7 +43,7 @@ def doctor(home: Home) -> tuple[Finding, ...]:
         Finding("versions in the trash", str(catalog.count(trashed=True))),
         _blobs(catalog, store),
         _leftovers(catalog, store),
-        _clock(store),
+        _clock(store, "the bucket" if home.configuration.blobs is not None else "the file system"),
         *(Finding(name, _version(name)) for name in ("torch", "safetensors", "sqlalchemy", "alembic", "blake3")),
         Finding("sqlite", sqlite3.sqlite_version),
         Finding("python", platform.python_version()),
@@ -103,8 +103,8 @@ def _leftovers(catalog: CatalogProtocol, store: BlobStore) -> Finding:
     )
 
 
-def _clock(store: BlobStore) -> Finding:
-    """Compare the file system's clock with this machine's: the grace period of a collection relies on both."""
+def _clock(store: BlobStore, where: str) -> Finding:
+    """Compare the clock where the blobs are with this machine's: the grace period of a collection relies on both."""
     try:
         ahead = store.seconds_ahead()
     except ObjectsUnreachable:
@@ -112,7 +112,7 @@ def _clock(store: BlobStore) -> Finding:
     except RegistryError:
         return Finding("clock", "not checked, the home cannot be written")
     advice = "" if abs(ahead) < 60 else "set the clocks of this machine and the file server"
-    return Finding("clock", f"{abs(ahead):.1f} s apart from the file system's", advice)
+    return Finding("clock", f"{abs(ahead):.1f} s apart from that of {where}", advice)
 
 
 def _version(name: str) -> str:

@@ -68,6 +68,7 @@ class CachedStore(BlobStore):
 
     @contextlib.contextmanager
     def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[Transfer]:
+        self._make_cache()
         lease = self._cache.leases.lease()
         sharing = partial(SharedObjects, self._cache, self._objects)
         try:
@@ -174,6 +175,7 @@ class CachedStore(BlobStore):
 
     @contextlib.contextmanager
     def sweep(self) -> Iterator[Sweep]:
+        self._make_cache()
         lease = self._cache.leases.lease()
         try:
             with self._cache.sweep() as sweep:
@@ -268,9 +270,15 @@ class CachedStore(BlobStore):
                 streamed = stream(self._objects, blob)
         return streamed
 
+    def _make_cache(self) -> None:
+        folder = self._cache.places.home
+        with worded(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
     @contextlib.contextmanager
     def _kept(self, blobs: Iterable[str]) -> Iterator[Lease]:
         """Keep blobs in the cache, and what is named by the lease; of no interest to other machines."""
+        self._make_cache()
         lease = self._here.lease()
         try:
             with worded(self._cache.places.home):
