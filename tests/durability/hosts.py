@@ -222,7 +222,8 @@ def the_bucket_goes_away(hosts: Hosts) -> None:
                     refused += 1
                     if refused == 2:
                         (hosts.folder / f"refused-{who}").touch()
-                if number == 1:
+                if number == 1 and not refused:
+                    check_weights(hub, f"net-{who}:v1", 10 * who)
                     (hosts.folder / f"pushed-{who}").touch()
                 assert time.monotonic() < until
             assert refused

@@ -256,6 +256,7 @@ class CachedStore(BlobStore):
             DamagedBlob: the object holds something else.
             ObjectsUnreachable, StoreUnwritable
         """
+        self._make_cache()
         fetch(self._cache, blob, self._receive, moved)
 
     def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> str | None:
