@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
     deduplication,
     listing,
@@ -45,6 +46,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 

@@ -147,6 +147,11 @@ class Registry:
         return self._home.folder
 
     @property
+    def cache(self) -> Path | None:
+        """The folder that what is in a bucket is mapped from; None where the blobs are not in one."""
+        return self._home.cache
+
+    @property
     def catalog(self) -> Catalog:
         """What is known of the versions; of a served registry, what can be asked from here.
 

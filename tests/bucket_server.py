@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,3 +135,52 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+class Meter:
+    """A proxy before the server, which counts what is fetched of each object through it.
+
+    It answers at a port of its own, and passes on what is asked as it is: a request is signed with the host it names.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._to = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.received = 0
+        """Bytes that came from the server."""
+        self.gets: Counter[str] = Counter()
+        """How often each path was asked for."""
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listening.accept()[0]
+                server = socket.create_connection(self._to)
+            except OSError:
+                return
+            for source, target, count in ((client, server, self._asked), (server, client, self._answered)):
+                threading.Thread(target=self._pass_on, args=(source, target, count), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, count: Callable[[bytes], None]) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(1 << 16):
+                count(content)
+                target.sendall(content)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _asked(self, content: bytes) -> None:
+        if content.startswith(b"GET "):
+            with self._lock:
+                self.gets[content.split(b" ", 2)[1].decode()] += 1
+
+    def _answered(self, content: bytes) -> None:
+        with self._lock:
+            self.received += len(content)

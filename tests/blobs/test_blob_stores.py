@@ -15,7 +15,6 @@ from registry.blobs.store import BlobStore
 from registry.errors import CorruptTensors, DamagedBlob
 from registry.tensors.manifest import Manifest
 
-
 OF_SERVICES = ("cached over s3",)
 HERE = [name for name in KINDS if name not in OF_SERVICES]
 

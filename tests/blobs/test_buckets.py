@@ -214,3 +214,29 @@ def test_what_is_put_and_fetched_is_not_held_in_memory(bucket: str, tmp_path: Pa
     )
     assert said.returncode == 0, said.stderr
     assert int(said.stdout) < 220, f"{said.stdout} MiB for an object of 300"
+
+
+@pytest.mark.services
+def test_the_cache_of_a_bucket_is_shown_and_trimmed_but_for_what_is_mapped(bucket: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "registry.toml").write_text(f'blobs = "{bucket}"\n')
+    said = run(
+        """
+        import subprocess, sys, torch, registry
+
+        hub = registry.Registry(sys.argv[1])
+        for name in ("one", "two", "three"):
+            hub.push({"weight": torch.full((300_000,), float(len(name)) + (name == 'one'))}, name)
+        held = hub.state_dict("two")
+        command = [sys.executable, "-m", "registry", "cache", "--home", sys.argv[1]]
+        print(subprocess.run([*command, "--to", "0"], capture_output=True, text=True, check=True).stdout)
+        left = list((hub.home / "cache").rglob("*.safetensors"))
+        assert len(left) == 1, left
+        assert float(held["weight"].sum()) == 900_000.0
+        assert float(hub.state_dict("three")["weight"].sum()) == 1_500_000.0
+        """,
+        home,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "removed 1 file" in said.stdout and "1 file in use stayed" in said.stdout
