@@ -55,8 +55,9 @@ def run_python(code: str, *arguments: str, **variables: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which a child finds these programs from any folder."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
+    """Return the environment in which a child finds these programs from any folder, compiled as an installed one is."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))}
 
 
 class PeakMemory:

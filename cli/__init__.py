@@ -17,7 +17,7 @@ def main() -> None:
 
 def _run() -> None:
     # Imports make many objects and leave none to collect: to look for those is an eighth of a short command's time.
-    set_threshold(100_000)
+    set_threshold(300_000)
     # So does the end of the process, which has all that they made: to look through it is a quarter of that time.
     register(freeze)
     from registry.errors import RegistryError
