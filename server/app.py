@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from registry.errors.root import RegistryError
 
 from .answers import refused
+from .pages.routes import routes as pages
 from .service import Service
 from .settings import Settings
 
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.add_exception_handler(RegistryError, refused)
     app.add_api_route("/healthz", _health, methods=["GET"])
+    app.routes.extend(pages())
     return app
 
 

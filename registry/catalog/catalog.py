@@ -29,6 +29,7 @@ from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
+from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
@@ -190,6 +191,11 @@ class Catalog(Amendments):
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""
         return Lineage(self._database)
+
+    @property
+    def overview(self) -> Overview:
+        """Many versions at a glance: facets, ranges of metrics, their course."""
+        return Overview(self._database)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

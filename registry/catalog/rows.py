@@ -361,3 +361,40 @@ class Dangling(NamedTuple):
     """A row that refers to one that is not there."""
 
     table: str
+
+
+class Counted(NamedTuple):
+    """How many versions have a value."""
+
+    value: str | None
+    total: int
+
+
+class CountedTag(NamedTuple):
+    """How many versions have a tag."""
+
+    key: str
+    value: str
+    total: int
+
+
+class Range(NamedTuple):
+    """How many versions have a metric, and its smallest and largest value."""
+
+    key: str
+    total: int
+    low: float
+    high: float
+
+
+class Point(NamedTuple):
+    """A metric of a version."""
+
+    number: int
+    value: float
+
+
+class Key(NamedTuple):
+    """A metric's name; None where there is no further one."""
+
+    key: str | None

@@ -1,0 +1,137 @@
+"""From a view's context to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, wraps
+from importlib import resources
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from registry.errors.root import RegistryError, size
+
+from ..access import Caller
+from ..answers import status_of
+from ..service import service_of
+from . import charts
+
+View = Callable[..., Response]
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+"""What a browser is told of every page."""
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks for a page."""
+    return service_of(request).access.caller(request.headers.get("authorization"))
+
+
+def page(request: Request, template: str, section: str = "", status: int = 200, **context: Any) -> HTMLResponse:
+    """Render a template."""
+    body = (
+        _environment()
+        .get_template(template)
+        .render(
+            section=section,
+            q=context.pop("q", request.query_params.get("q", "")),
+            caller=context.pop("caller", None) or caller_of(request),
+            home=service_of(request).settings.home.name,
+            here=request.url.path,
+            query=request.query_params,
+            **context,
+        )
+    )
+    return HTMLResponse(body, status, SECURITY)
+
+
+def view(function: View) -> View:
+    """Answer what a verb refuses with a page that says it."""
+
+    @wraps(function)
+    def answer(request: Request, *arguments: str) -> Response:
+        try:
+            return function(request, *arguments)
+        except RegistryError as error:
+            return refusal(request, error)
+
+    return answer
+
+
+def refusal(request: Request, error: RegistryError) -> HTMLResponse:
+    """Return the page of an error."""
+    return page(request, "error.html", status=status_of(error), message=str(error), caller=_NOBODY)
+
+
+def version_url(ref: str, part: str = "", **query: str) -> str:
+    """Return the page of a version: its reference is in its URL as it is."""
+    return f"/models/{quote(ref, safe='/:')}{f'/{part}' if part else ''}{f'?{urlencode(query)}' if query else ''}"
+
+
+def ago(moment: datetime) -> str:
+    """Word how long ago something was."""
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return "just now"
+
+
+def moment(at: datetime) -> Markup:
+    """Word a time: how long ago, with the time itself for who asks."""
+    return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(
+        at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", ago(at)
+    )
+
+
+def figure(value: float | None) -> str:
+    """Word a metric."""
+    return "" if value is None else f"{value:.6g}"
+
+
+def count(number: int) -> str:
+    """Word a number of things."""
+    return f"{number:,}"
+
+
+def markdown(text: str) -> Markup:
+    """Render a card; HTML in it is text, and links lead nowhere that runs."""
+    return Markup(MarkdownIt("js-default").render(text))
+
+
+_NOBODY = Caller(None, 0)  # type: ignore[arg-type]
+
+
+@cache
+def _environment() -> Environment:
+    folder = resources.files(__package__) / "templates"
+
+    def source(name: str) -> str:
+        return (folder / name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(
+        ago=ago, moment=moment, figure=figure, count=count, size=size, markdown=markdown, urlencode=urlencode
+    )
+    environment.globals.update(version_url=version_url, charts=charts)
+    return environment

@@ -1,0 +1,97 @@
+"""One version: what it is, its tensors, its names, its files, its events."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from registry.catalog.entry import Entry
+from registry.catalog.query import Query, Term
+from registry.errors.catalog import UnknownVersion
+from registry.reference import parse
+from registry.tensors.arguments import Arguments
+from registry.tensors.manifest import Manifest
+
+from ..access import Role
+from ..service import service_of
+from .rendering import caller_of, page, version_url, view
+
+_CHILDREN = 40
+"""More are not drawn."""
+
+PARTS = {"": "Overview", "tensors": "Tensors", "names": "Names", "files": "Files", "events": "Events"}
+
+
+@view
+def version(request: Request, ref: str, part: str) -> Response:
+    """Show a part of what is known of a version; an alias leads to the version that it points to."""
+    service, caller = service_of(request), caller_of(request)
+    caller.require(Role.READ, parse(ref).name)
+    entry = service.home.database.resolve(ref, trashed=True)
+    if part not in PARTS:
+        raise UnknownVersion(f"{ref}/{part}", ())
+    if entry.ref != ref:
+        return RedirectResponse(version_url(entry.ref, part), 307)
+    common = {"entry": entry, "part": part, "parts": PARTS, "q": entry.name}
+    return page(request, f"version_{part or 'overview'}.html", "Models", **common, **_context(request, entry, part))
+
+
+def _context(request: Request, entry: Entry, part: str) -> dict[str, object]:
+    home = service_of(request).home
+    catalog = home.database
+    if part == "events":
+        events = [event for event in catalog.events(entry.name) if event.reference == entry.ref]
+        return {"events": events}
+    if part == "names":
+        return {"rows": _names(entry, home.manifest(entry)), "manifest": home.manifest(entry)}
+    if part == "tensors":
+        return _tensors(request, home.manifest(entry))
+    if part == "files":
+        return {}
+    return {"snippets": _snippets(request, entry), "init": _arguments(entry), "nodes": _lineage(request, entry)}
+
+
+def _arguments(entry: Entry) -> object:
+    return entry.init.raw if isinstance(entry.init, Arguments) else dict(entry.init)
+
+
+def _snippets(request: Request, entry: Entry) -> dict[str, str]:
+    """Return how it is loaded, by what for."""
+    place = f"{request.url.scheme}://{request.url.netloc}"
+    home = f'registry.Registry("{place}")'
+    made = "" if entry.model_class or entry.builder else ", model=Net()"
+    return {
+        "one device": f'm = {home}.load("{entry.ref}"{made})',
+        "DDP, on rank r": f'm = {home}.load("{entry.ref}"{made}, ddp=True, rank=r)',
+        "FSDP, on rank r": f'm = {home}.load("{entry.ref}"{made}, fsdp=True, rank=r)',
+        "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth",
+        "Hugging Face": f"HF_ENDPOINT={place} hf download {entry.name} --revision v{entry.version}",
+    }
+
+
+def _lineage(request: Request, entry: Entry) -> list[tuple[str, str | None, str]]:
+    """Return the ancestors of a version, itself and its children, for the drawing."""
+    home = service_of(request).home
+    chain = [entry]
+    seen = {entry.identity}
+    while (parent := home.database.lineage.parent(chain[0])) is not None and parent.identity not in seen:
+        seen.add(parent.identity)
+        chain.insert(0, parent)
+    nodes: list[tuple[str, str | None, str]] = []
+    for before, each in zip([None, *chain], chain, strict=False):
+        nodes.append((each.ref, before.ref if before else None, version_url(each.ref)))
+    children = home.database.search(Query((Term("parent", entry.ref),)), limit=_CHILDREN)
+    nodes += [(child.ref, entry.ref, version_url(child.ref)) for child in children if child.identity not in seen]
+    return nodes if len(nodes) > 1 else []
+
+
+def _names(entry: Entry, manifest: Manifest) -> list[tuple[str, str]]:
+    """Return (as saved, canonical) of every tensor."""
+    return [(entry.unwrapping.wrapped(name), name) for name in manifest.tensors]
+
+
+def _tensors(request: Request, manifest: Manifest) -> dict[str, object]:
+    wanted = request.query_params.get("name", "")
+    found = {name: stored for name, stored in manifest.tensors.items() if wanted.lower() in name.lower()}
+    tied = {name: group for group in manifest.ties for name in group}
+    return {"tensors": found, "tied": tied, "wanted": wanted, "all": len(manifest.tensors)}
