@@ -197,6 +197,11 @@ class Catalog(Amendments):
         """Many versions at a glance: facets, ranges of metrics, their course."""
         return Overview(self._database)
 
+    @property
+    def remembered(self) -> Remembered:
+        """What was found out and need not be found out again."""
+        return Remembered(self._database, self._change)
+
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.
 

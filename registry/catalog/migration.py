@@ -17,7 +17,7 @@ from urllib.parse import quote
 from registry.disk.folders import share
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
-HEAD = "0004"
+HEAD = "0008"
 """The newest script in ``migrations/versions``; kept here so that a current database needs no alembic."""
 
 BACKUPS = "backups"

@@ -398,3 +398,20 @@ class Key(NamedTuple):
     """A metric's name; None where there is no further one."""
 
     key: str | None
+
+
+class Summary(NamedTuple):
+    """What a tensor's values are like, as JSON."""
+
+    digest: str
+    body: str
+
+
+class Audit(NamedTuple):
+    """What an audit said."""
+
+    at: str
+    actor: str
+    asked: str | None
+    versions: int
+    faults: str

@@ -207,3 +207,24 @@ TRAIL = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
+
+TENSOR_STATISTICS = Table(
+    "tensor_statistics",
+    METADATA,
+    _text("digest", primary_key=True),
+    _text("body"),  # JSON
+    sqlite_with_rowid=False,
+)
+"""What the values of tensors are like, computed when somebody first looks; the digest says of which bytes."""
+
+AUDITS = Table(
+    "audits",
+    METADATA,
+    _key(),
+    _text("at"),
+    _text("actor"),
+    _text("asked", null=True),  # the model or version that was audited; null for all
+    _whole("versions"),  # how many were checked
+    _text("faults"),  # JSON: reference to sentences
+)
+"""What audits said. It is no part of the trail: whoever can write here can write anything into it."""
