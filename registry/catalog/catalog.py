@@ -33,6 +33,7 @@ from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
+from registry.catalog.remembered import Remembered
 from registry.catalog.rows import Source
 from registry.catalog.search import search
 from registry.catalog.trail import Event, Only

@@ -51,6 +51,14 @@ class Point(NamedTuple):
     value: float
 
 
+class ModelSize(NamedTuple):
+    """How large the versions of a model are together, each counted whole."""
+
+    name: str
+    versions: int
+    nbytes: int
+
+
 class Overview:
     """What a catalog tells of many versions at once."""
 
@@ -89,6 +97,14 @@ class Overview:
             keys.append(found)
             after = found
         return tuple(keys)
+
+    def sizes(self) -> tuple[ModelSize, ...]:
+        """Return how large each model's live versions are, the largest first."""
+        return tuple(ModelSize(row.name, row.versions, row.nbytes) for row in self._database.rows(statements.SIZES))
+
+    def stored(self) -> int:
+        """Return the bytes of all files of tensors."""
+        return int(self._database.rows(statements.STORED)[0].total or 0)
 
     def series(self, name: str, key: str, limit: int) -> tuple[Point, ...]:
         """Return a metric along the newest live versions of a model that have it, the oldest of them first."""

@@ -64,3 +64,16 @@ SERIES: Reading[rows.Point] = (
 
 NEXT_KEY: Reading[rows.Key] = select(func.min(_METRICS.c.key).label("key")).where(_METRICS.c.key > bindparam("after"))
 """The metrics' names one by one, each found in the index; to read all rows for them would take longer than a page."""
+
+_SUMS = (
+    select(_VERSIONS.c.model_id, func.count().label("versions"), func.sum(_VERSIONS.c.byte_count).label("nbytes"))
+    .where(_VERSIONS.c.trashed_at.is_(None))
+    .group_by(_VERSIONS.c.model_id)
+    .subquery("sums")
+)
+SIZES: Reading[rows.Size] = (
+    select(_MODELS.c.name, _SUMS.c.versions, _SUMS.c.nbytes)
+    .join(_SUMS, _SUMS.c.model_id == _MODELS.c.id)
+    .order_by(_SUMS.c.nbytes.desc(), _MODELS.c.name)
+)
+STORED: Reading[rows.Total] = select(func.sum(schema.BLOBS.c.nbytes).label("total"))

@@ -415,3 +415,11 @@ class Audit(NamedTuple):
     asked: str | None
     versions: int
     faults: str
+
+
+class Size(NamedTuple):
+    """How large a model's versions are together."""
+
+    name: str
+    versions: int
+    nbytes: int

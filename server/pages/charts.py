@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 from markupsafe import Markup
@@ -153,7 +153,7 @@ def _chart(height: float, label: str, body: str) -> Markup:
     )
 
 
-def _scale(values: Sequence[float], low: float, high: float):  # type: ignore[no-untyped-def]
+def _scale(values: Sequence[float], low: float, high: float) -> Callable[[float], float]:
     """Return the function that maps the smallest value to ``low`` and the largest to ``high``."""
     least, most = min(values), max(values)
     # The halves do not overflow.

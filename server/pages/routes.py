@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from . import model, models, version
+from . import activity, compare, model, models, version
 
 _STATIC = {
     "app.css": "text/css",
@@ -23,6 +23,10 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/", models.models, name="models"),
         Route("/versions", models.versions),
+        Route("/compare", compare.compare),
+        Route("/activity", activity.activity),
+        Route("/storage", activity.storage),
+        Route("/trash", activity.trash),
         Route("/models/{rest:path}", _of_model),
         Route("/static/{name}", _static),
     ]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from registry.catalog.entry import Entry
 from registry.catalog.query import Query, Term
-from registry.errors.catalog import UnknownVersion
+from registry.errors.arguments import InvalidArgument
+from registry.home.home import Home
 from registry.reference import parse
 from registry.tensors.arguments import Arguments
 from registry.tensors.manifest import Manifest
+from registry.upkeep.blame import blame
 
 from ..access import Role
 from ..service import service_of
 from .rendering import caller_of, page, version_url, view
+from .tensors import MOST_BYTES, PAGE, described
 
 _CHILDREN = 40
 """More are not drawn."""
@@ -29,14 +34,14 @@ def version(request: Request, ref: str, part: str) -> Response:
     caller.require(Role.READ, parse(ref).name)
     entry = service.home.database.resolve(ref, trashed=True)
     if part not in PARTS:
-        raise UnknownVersion(f"{ref}/{part}", ())
+        raise InvalidArgument("version", "part", part, f"give one of {', '.join(filter(None, PARTS))}")
     if entry.ref != ref:
         return RedirectResponse(version_url(entry.ref, part), 307)
-    common = {"entry": entry, "part": part, "parts": PARTS, "q": entry.name}
+    common: dict[str, Any] = {"entry": entry, "part": part, "parts": PARTS, "q": entry.name}
     return page(request, f"version_{part or 'overview'}.html", "Models", **common, **_context(request, entry, part))
 
 
-def _context(request: Request, entry: Entry, part: str) -> dict[str, object]:
+def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
     home = service_of(request).home
     catalog = home.database
     if part == "events":
@@ -45,7 +50,7 @@ def _context(request: Request, entry: Entry, part: str) -> dict[str, object]:
     if part == "names":
         return {"rows": _names(entry, home.manifest(entry)), "manifest": home.manifest(entry)}
     if part == "tensors":
-        return _tensors(request, home.manifest(entry))
+        return _tensors(request, entry, home.manifest(entry))
     if part == "files":
         return {}
     return {"snippets": _snippets(request, entry), "init": _arguments(entry), "nodes": _lineage(request, entry)}
@@ -90,8 +95,33 @@ def _names(entry: Entry, manifest: Manifest) -> list[tuple[str, str]]:
     return [(entry.unwrapping.wrapped(name), name) for name in manifest.tensors]
 
 
-def _tensors(request: Request, manifest: Manifest) -> dict[str, object]:
-    wanted = request.query_params.get("name", "")
-    found = {name: stored for name, stored in manifest.tensors.items() if wanted.lower() in name.lower()}
-    tied = {name: group for group in manifest.ties for name in group}
-    return {"tensors": found, "tied": tied, "wanted": wanted, "all": len(manifest.tensors)}
+def _tensors(request: Request, entry: Entry, manifest: Manifest) -> dict[str, Any]:
+    """Return a page of the tensors whose names hold a word, and the one that is looked at."""
+    home, asked = service_of(request).home, request.query_params
+    wanted, name = asked.get("name", ""), asked.get("tensor", "")
+    found = {each: stored for each, stored in manifest.tensors.items() if wanted.lower() in each.lower()}
+    begin = max(0, int(asked["from"])) if asked.get("from", "").isdecimal() else 0
+    shown = dict(list(found.items())[begin : begin + PAGE])
+    stored = manifest.tensors.get(name)
+    large = stored is not None and stored.spec.nbytes > MOST_BYTES
+    return {
+        "tensors": shown,
+        "found": len(found),
+        "begin": begin,
+        "next": begin + PAGE if begin + PAGE < len(found) else None,
+        "known": home.database.remembered.statistics([each.digest for each in shown.values()]),
+        "tied": {each: group for group in manifest.ties for each in group},
+        "wanted": wanted,
+        "all": len(manifest.tensors),
+        "chosen": name if stored else "",
+        "large": large,
+        "described": described(home, entry, name, stored) if stored is not None and not large else None,
+        "introduced": {each.name: each.ref for each in blame(home, entry.ref, name).tensors}.get(name)
+        if stored
+        else None,
+    }
+
+
+def _introduced(home: Home, entry: Entry, name: str) -> str | None:
+    """Return the version that brought a tensor."""
+    return next((each.ref for each in blame(home, entry.ref, None).tensors if each.name == name), None)
