@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +10,9 @@ from registry.catalog import overview_statements as statements
 from registry.catalog.database import Database
 from registry.catalog.query import Query, Term
 from registry.catalog.selection import Shape, kinds_of, parameters_of
+
+MOST = 4000
+"""More versions are not counted, so that it takes no longer where there are very many."""
 
 MOST_VALUES = 12
 """More values of one facet are not shown."""
@@ -44,6 +47,22 @@ class Range(NamedTuple):
     high: float
 
 
+@dataclass(frozen=True)
+class Narrowing:
+    """What a search could be narrowed to."""
+
+    versions: int
+    """How many were counted: all that it finds, or the newest ``MOST`` of them."""
+    facets: tuple[Facet, ...]
+    ranges: tuple[Range, ...]
+    """Of metrics."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether there may be more versions than were counted."""
+        return self.versions == MOST
+
+
 class Point(NamedTuple):
     """A metric of a version."""
 
@@ -65,38 +84,19 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def facets(self, query: Query) -> tuple[Facet, ...]:
-        """Return what the versions of a query have, as further terms, each with the number of versions."""
-        found = tuple(self._facets(query))
-        return tuple(facet for facet in found if facet.values)
-
-    def _facets(self, query: Query) -> Iterator[Facet]:
-        shape, parameters = Shape(kinds_of(query)), {**parameters_of(query), "limit": MOST_VALUES}
-        parameters.pop("sorted_by", None)
-        tags = self._database.rows(statements.counted_tags(shape), **parameters)
-        yield Facet(
-            "tag",
-            tuple(Value(Term("tag", f"{row.key}={row.value}"), f"{row.key}={row.value}", row.total) for row in tags),
-        )
-        for field in statements.FACETS:
-            rows = self._database.rows(statements.counted(field, shape), **parameters)
-            yield Facet(field, tuple(_value(field, row.value, row.total) for row in rows if row.value))
-
-    def ranges(self, query: Query) -> tuple[Range, ...]:
-        """Return the metrics that the versions of a query have, the most frequent first."""
-        parameters = {**parameters_of(query), "limit": MOST_VALUES}
-        parameters.pop("sorted_by", None)
-        rows = self._database.rows(statements.ranges(Shape(kinds_of(query))), **parameters)
-        return tuple(Range(row.key, row.total, row.low, row.high) for row in rows)
-
-    def metric_keys(self) -> tuple[str, ...]:
-        """Return the names of all metrics, in alphabetical order."""
-        keys: list[str] = []
-        after = ""
-        while (found := self._database.rows(statements.NEXT_KEY, after=after)[0].key) is not None:
-            keys.append(found)
-            after = found
-        return tuple(keys)
+    def narrowing(self, query: Query) -> Narrowing:
+        """Return what the newest versions of a query have, each as a further term with their number."""
+        given = parameters_of(query)
+        given.pop("sorted_by", None)
+        ids = [row.id for row in self._database.rows(statements.newest(Shape(kinds_of(query))), **given, most=MOST)]
+        these = {"ids": json.dumps(ids), "limit": MOST_VALUES}
+        words = ((f"{row.key}={row.value}", row.total) for row in self._database.rows(statements.COUNTED_TAGS, **these))
+        facets = [Facet("tag", tuple(Value(Term("tag", word), word, total) for word, total in words))]
+        for field, statement in statements.COUNTED.items():
+            rows = self._database.rows(statement, **these)
+            facets.append(Facet(field, tuple(_value(field, row.value, row.total) for row in rows if row.value)))
+        ranges = (Range(*row) for row in self._database.rows(statements.RANGES, **these))
+        return Narrowing(len(ids), tuple(facet for facet in facets if facet.values), tuple(ranges))
 
     def sizes(self) -> tuple[ModelSize, ...]:
         """Return how large each model's live versions are, the largest first."""

@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import bindparam, func
+from sqlalchemy import Integer, Select, String, bindparam, cast, column, func
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
 from registry.catalog.selection import Shape, chosen
+from registry.catalog.statements import _Elements
 
 _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.METRICS, schema.TAGS
-_LATER = _METRICS.alias("later")
-
-FACETS = {"class": "model_class", "wrapper": "wrapper", "by": "creator"}
-"""Facts whose values are counted: the field of a query, and the column."""
 
 
 @lru_cache(maxsize=256)
-def counted(field: str, shape: Shape) -> Reading[rows.Counted]:
-    """Return the statement that counts the versions of a query by a fact, the most frequent value first."""
-    column = _VERSIONS.c[FACETS[field]]
-    total = func.count().label("total")
-    found = select(column.label("value"), total).where(_VERSIONS.c.id.in_(chosen(shape)))
-    return found.group_by(column).order_by(total.desc(), column).limit(bindparam("limit"))
+def newest(shape: Shape) -> Reading[rows.Id]:
+    """Return the statement for the ids of the newest versions of a query, at most the parameter ``most``."""
+    return chosen(shape).order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
 
 
-@lru_cache(maxsize=256)
-def counted_tags(shape: Shape) -> Reading[rows.CountedTag]:
-    """Return the statement that counts the versions of a query by their tags."""
-    total = func.count().label("total")
-    found = select(_TAGS.c.key, _TAGS.c.value, total).where(_TAGS.c.version_id.in_(chosen(shape)))
-    return (
-        found.group_by(_TAGS.c.key, _TAGS.c.value)
-        .order_by(total.desc(), _TAGS.c.key, _TAGS.c.value)
-        .limit(bindparam("limit"))
-    )
+_THESE: Select[Any] = select(cast(column("value"), Integer)).select_from(_Elements(bindparam("ids", type_=String)))
+_TOTAL = func.count().label("total")
+_LIMIT = bindparam("limit")
 
+COUNTED: dict[str, Reading[rows.Counted]] = {
+    field: select(_VERSIONS.c[name].label("value"), _TOTAL)
+    .where(_VERSIONS.c.id.in_(_THESE))
+    .group_by(_VERSIONS.c[name])
+    .order_by(_TOTAL.desc(), _VERSIONS.c[name])
+    .limit(_LIMIT)
+    for field, name in (("class", "model_class"), ("wrapper", "wrapper"), ("by", "creator"))
+}
+"""How many of some versions have each value of a fact, by the field of a query, the most frequent first."""
 
-@lru_cache(maxsize=256)
-def ranges(shape: Shape) -> Reading[rows.Range]:
-    """Return the statement for how many of a query's versions have a metric, and from where to where it goes."""
-    total = func.count().label("total")
-    found = select(
-        _METRICS.c.key, total, func.min(_METRICS.c.value).label("low"), func.max(_METRICS.c.value).label("high")
-    ).where(_METRICS.c.version_id.in_(chosen(shape)))
-    return found.group_by(_METRICS.c.key).order_by(total.desc(), _METRICS.c.key).limit(bindparam("limit"))
-
+COUNTED_TAGS: Reading[rows.CountedTag] = (
+    select(_TAGS.c.key, _TAGS.c.value, _TOTAL)
+    .where(_TAGS.c.version_id.in_(_THESE))
+    .group_by(_TAGS.c.key, _TAGS.c.value)
+    .order_by(_TOTAL.desc(), _TAGS.c.key, _TAGS.c.value)
+    .limit(_LIMIT)
+)
+RANGES: Reading[rows.Range] = (
+    select(_METRICS.c.key, _TOTAL, func.min(_METRICS.c.value).label("low"), func.max(_METRICS.c.value).label("high"))
+    .where(_METRICS.c.version_id.in_(_THESE))
+    .group_by(_METRICS.c.key)
+    .order_by(_TOTAL.desc(), _METRICS.c.key)
+    .limit(_LIMIT)
+)
+"""How many of some versions have a metric, and from where to where it goes."""
 
 SERIES: Reading[rows.Point] = (
     select(_VERSIONS.c.number, _METRICS.c.value)
@@ -61,9 +64,6 @@ SERIES: Reading[rows.Point] = (
     .limit(bindparam("limit"))
 )
 """A metric along the newest versions of a model."""
-
-NEXT_KEY: Reading[rows.Key] = select(func.min(_METRICS.c.key).label("key")).where(_METRICS.c.key > bindparam("after"))
-"""The metrics' names one by one, each found in the index; to read all rows for them would take longer than a page."""
 
 _SUMS = (
     select(_VERSIONS.c.model_id, func.count().label("versions"), func.sum(_VERSIONS.c.byte_count).label("nbytes"))

@@ -394,12 +394,6 @@ class Point(NamedTuple):
     value: float
 
 
-class Key(NamedTuple):
-    """A metric's name; None where there is no further one."""
-
-    key: str | None
-
-
 class Summary(NamedTuple):
     """What a tensor's values are like, as JSON."""
 

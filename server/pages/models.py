@@ -84,16 +84,14 @@ def versions(request: Request) -> Response:
     except RegistryError as error:
         return page(request, "versions.html", "Versions", 400, entries=(), trouble=str(error))
     entries = [entry for entry in found if caller.may(Role.READ, entry.name)]
-    overview = catalog.overview
-    plain = replace(query, order=None)
+    narrowing = catalog.overview.narrowing(replace(query, order=None))
     return page(
         request,
         "versions.html",
         "Versions",
         entries=entries,
         keys=_columns(query, entries),
-        facets=overview.facets(plain),
-        ranges=overview.ranges(plain),
+        narrowing=narrowing,
         next=found.next,
         first="after" not in request.query_params,
         trouble=None,
