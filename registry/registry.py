@@ -911,7 +911,7 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited
+        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited, remember
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
@@ -924,7 +924,9 @@ class Registry:
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
             report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        report = audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        remember(self._home, asked, report)
+        return report
 
     def _each(self, refs: str | Entry | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
         """Return the versions that references name, each once."""

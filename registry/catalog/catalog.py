@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from registry.catalog import (
@@ -14,6 +15,7 @@ from registry.catalog import (
     cards,
     listing,
     lookup,
+    moves,
     name_statements,
     source_statements,
     statements,
@@ -29,6 +31,7 @@ from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
+from registry.catalog.moves import Move
 from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
@@ -192,6 +195,14 @@ class Catalog(Amendments):
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""
         return Lineage(self._database)
+
+    def moves(self, name: str, alias: str, limit: int) -> tuple[Move, ...]:
+        """Return where an alias of a model pointed, the newest move first.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        return tuple(islice(moves.moves(self._database, self._names(name), alias), limit))
 
     @property
     def overview(self) -> Overview:

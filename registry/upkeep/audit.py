@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -133,6 +134,22 @@ def audit(
         len(left),
         notes=_notes(books),
     )
+
+
+def remember(home: Home, ref: str | None, report: AuditReport) -> None:
+    """Keep what an audit said, for who looks later; where nothing can be written, it is not kept."""
+    faults: dict[str, list[str]] = {}
+    for fault in report.faults:
+        faults.setdefault(fault.ref, []).append(fault.what)
+    with contextlib.suppress(RegistryError):
+        home.database.remembered.remember_audit(_asked(home, ref), report.versions, faults)
+
+
+def _asked(home: Home, ref: str | None) -> str | None:
+    """Return the model or the version that an audit was of, as it is called now."""
+    if ref is None:
+        return None
+    return home.current(parse(ref).name) if parse(ref).is_name else home.resolve(ref, trashed=True).ref
 
 
 def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:

@@ -7,12 +7,17 @@ from collections import Counter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from registry.catalog.catalog import Catalog
+from registry.catalog.moves import Move
 from registry.catalog.query import named
 
 from ..access import Role
 from ..service import service_of
 from .models import PAGE
 from .rendering import caller_of, page, version_url, view
+
+_MOVES = 10
+"""Moves of an alias that are shown."""
 
 _POINTS = 500
 """Versions that a chart goes back."""
@@ -38,7 +43,7 @@ def model(request: Request, name: str) -> Response:
         former=found[0].former_names if found else (),
         entries=found,
         total=catalog.count(name),
-        aliases={alias: entry.ref for entry in found for alias in entry.aliases},
+        aliases=_aliases(catalog, name),
         keys=keys,
         metric=chosen,
         points=[(point.number, point.value, version_url(f"{name}:v{point.number}")) for point in points],
@@ -47,3 +52,10 @@ def model(request: Request, name: str) -> Response:
         first="after" not in request.query_params,
         q=name,
     )
+
+
+def _aliases(catalog: Catalog, name: str) -> list[tuple[str, int, tuple[Move, ...]]]:
+    """Return each alias, the number of its version, and where it pointed before, the newest move first."""
+    summary = catalog.models(name)
+    aliases = summary[0].aliases if summary else {}
+    return [(alias, number, catalog.moves(name, alias, _MOVES)) for alias, number in aliases.items()]

@@ -53,7 +53,12 @@ def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
         return _tensors(request, entry, home.manifest(entry))
     if part == "files":
         return {}
-    return {"snippets": _snippets(request, entry), "init": _arguments(entry), "nodes": _lineage(request, entry)}
+    return {
+        "snippets": _snippets(request, entry),
+        "init": _arguments(entry),
+        "nodes": _lineage(request, entry),
+        "audited": catalog.remembered.last_audit((entry.name, entry.ref)),
+    }
 
 
 def _arguments(entry: Entry) -> object:
