@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Integer, Select, String, bindparam, cast, column, func
+import sqlalchemy
+from sqlalchemy import Integer, Select, String, bindparam, column, func
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
@@ -18,12 +19,15 @@ _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.MET
 @lru_cache(maxsize=256)
 def newest(shape: Shape) -> Reading[rows.Id]:
     """Return the statement for the ids of the newest versions of a query, at most the parameter ``most``."""
-    return chosen(shape).order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
+    found: Any = chosen(shape).order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
+    return cast("Reading[rows.Id]", found)
 
 
-_THESE: Select[Any] = select(cast(column("value"), Integer)).select_from(_Elements(bindparam("ids", type_=String)))
+_THESE: Select[Any] = select(sqlalchemy.cast(column("value"), Integer)).select_from(
+    _Elements(bindparam("ids", type_=String))
+)
 _TOTAL = func.count().label("total")
-_LIMIT = bindparam("limit")
+_LIMIT: Any = bindparam("limit")
 
 COUNTED: dict[str, Reading[rows.Counted]] = {
     field: select(_VERSIONS.c[name].label("value"), _TOTAL)
