@@ -31,14 +31,14 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("prune", "blame", "card", "gc", "demo", "doctor", "serve"),
+    *("prune", "blame", "card", "gc", "demo", "doctor", "serve", "login", "logout"),
 )
 """Each is a function of the same name in the module of that name."""
 
 _ELSEWHERE = {"import": "import_folder", "list": "list_versions"}
 """But for a name that would hide a builtin from the other modules, or is a keyword."""
 
-GROUPS = {"db": "database"}
+GROUPS = {"db": "database", "token": "token"}
 """The module of each group of commands, with an ``app`` of its own."""
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from registry.registry import Registry as Registry
 
     _verbs = Registry()  # each of `VERBS` is one of its methods
+    add_token = _verbs.add_token
     alias = _verbs.alias
     annotate = _verbs.annotate
     audit = _verbs.audit
@@ -49,13 +50,16 @@ if TYPE_CHECKING:
     replay = _verbs.replay
     restore = _verbs.restore
     resume = _verbs.resume
+    revoke_token = _verbs.revoke_token
     rm = _verbs.rm
     rollback = _verbs.rollback
     state_dict = _verbs.state_dict
     tag = _verbs.tag
+    tokens = _verbs.tokens
     unalias = _verbs.unalias
 
 VERBS = (
+    "add_token",
     "alias",
     "annotate",
     "audit",
@@ -80,10 +84,12 @@ VERBS = (
     "replay",
     "restore",
     "resume",
+    "revoke_token",
     "rm",
     "rollback",
     "state_dict",
     "tag",
+    "tokens",
     "unalias",
 )
 """Methods of ``Registry`` that are functions of this package too, on the default home."""

@@ -20,6 +20,7 @@ from registry.catalog.renaming import Renamed
 from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Removed
 from registry.errors.catalog import CannotRollBack
+from registry.errors.tokens import UnknownToken
 from registry.home.arguments import checked, widely
 from registry.home.home import Home, LoadVerify, home_folder
 from registry.reference import parse
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from registry.attachments.stateful import Stateful
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.catalog.tokens import NewToken, Token
     from registry.copying.report import CopyReport
     from registry.importing.report import ImportReport
     from registry.inspection import Inspection
@@ -940,6 +942,50 @@ class Registry:
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
+
+    # Who may do what with it over HTTP
+
+    @checked
+    def add_token(
+        self, user: str, *, role: str = "read", models: Sequence[str] = ("*",), expires: timedelta | None = None
+    ) -> NewToken:
+        """Make a token with which ``registry serve`` lets a user do something.
+
+        Args:
+            user: who stands in the trail for what is done with it.
+            role: ``"read"``; ``"write"``, to push, alias, tag and annotate, too; or ``"admin"``, to remove and rename.
+            models: patterns (``"team/*"``) of the names of the only models that it is for.
+            expires: how long it is valid; by default always.
+
+        Returns:
+            The token and what it is for. Its ``text`` is stored nowhere, and cannot be shown again.
+
+        Raises:
+            InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
+        """
+        return self._home.database.tokens.add(user, role, tuple(models), expires)
+
+    @checked
+    def tokens(self) -> tuple[Token, ...]:
+        """Return what every token is for that was made here, be it valid still or not, the oldest first."""
+        return () if self._home.is_vacant else self._home.database.tokens.all()
+
+    @checked
+    def revoke_token(self, which: int | str) -> tuple[Token, ...]:
+        """Let a token be valid no more, from the next request on.
+
+        Args:
+            which: its number, or a user, all of whose tokens are meant.
+
+        Returns:
+            What was revoked.
+
+        Raises:
+            UnknownToken: there is none that is not revoked already.
+        """
+        if self._home.is_to_be_made:
+            raise UnknownToken(which)
+        return self._home.database.tokens.revoke(which)
 
 
 @cache

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import Scope
 
 from registry.errors.blobs import ObjectsUnreachable, StoreUnreadable, StoreUnwritable
 from registry.errors.catalog import (
@@ -27,22 +33,73 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.errors.root import RegistryError
-from registry.errors.server import NotAllowed, WrongToken
+from registry.errors.requests import (
+    ForeignHost,
+    ForeignOrigin,
+    InvalidRequest,
+    NoSuchPage,
+    OversizedBody,
+    OversizedHeaders,
+    ServerBusy,
+    ServerFailed,
+    ServerStopping,
+    SlowRequest,
+    WrongMethod,
+)
+from registry.errors.root import RegistryError, shown
+from registry.errors.server import NotAllowed, TokenNeeded, WrongToken
 
 _STATUS: dict[type[RegistryError], int] = {
-    WrongToken: 401,
-    NotAllowed: 403,
-    **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact), 404),
+    **dict.fromkeys((WrongToken, TokenNeeded), 401),
+    **dict.fromkeys((NotAllowed, ForeignOrigin), 403),
+    **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage), 404),
+    WrongMethod: 405,
+    SlowRequest: 408,
     **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
-    **dict.fromkeys((ChangedVersion, DatabaseDamaged, HomeUnusable, StoreUnreadable), 500),
-    **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly), 503),
+    OversizedBody: 413,
+    ForeignHost: 421,
+    OversizedHeaders: 431,
+    **dict.fromkeys((ChangedVersion, DatabaseDamaged, StoreUnreadable, ServerFailed), 500),
+    **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly, HomeUnusable), 503),
+    **dict.fromkeys((ServerBusy, ServerStopping), 503),
     **dict.fromkeys((DatabaseFull, StoreUnwritable), 507),
 }
 """What is none of these is something in the request that can be put right: 400."""
 
+_HEADERS: Mapping[type[RegistryError], Mapping[str, str]] = {
+    # By these words clients of Hugging Face tell a wrong token from a repository that there is not.
+    WrongToken: {"WWW-Authenticate": "Bearer", "X-Error-Message": "Invalid credentials in Authorization header"},
+    TokenNeeded: {"WWW-Authenticate": "Bearer"},
+    ServerBusy: {"Retry-After": "5"},
+}
+
 _log = logging.getLogger("registry.server")
+
+
+@dataclass(frozen=True)
+class ErrorFacts:
+    """What went wrong."""
+
+    code: str
+    """Stable name of its kind: ``"unknown-version"``."""
+    message: str
+    """What is wrong, and what to do about it."""
+    fields: dict[str, Any]
+    """The facts that it was made of."""
+
+
+@dataclass(frozen=True)
+class ErrorDocument:
+    """What every error is answered with."""
+
+    error: ErrorFacts
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorDocument, "description": "The request cannot be fulfilled; the message says why."},
+    "5XX": {"model": ErrorDocument, "description": "The server cannot fulfill it; the message says why."},
+}
 
 
 def status_of(error: RegistryError) -> int:
@@ -52,13 +109,41 @@ def status_of(error: RegistryError) -> int:
 
 def refusal(error: RegistryError) -> JSONResponse:
     """Answer with an error as ``{"error": {"code", "message", "fields"}}``."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, WrongToken) else None
+    headers = dict(_HEADERS.get(type(error), {}))
+    if isinstance(error, WrongMethod) and (allowed := error.fields().get("allowed")):
+        headers["Allow"] = ", ".join(allowed)
     return JSONResponse({"error": error.document()}, status_of(error), headers)
+
+
+def refusal_of(error: RegistryError, scope: Scope) -> JSONResponse:
+    """Answer a request with an error; one that is this server's stands in its log, too."""
+    if status_of(error) >= 500:
+        _log.error("%s %s: %s", shown(scope["method"]), shown(scope["path"]), error)
+    return refusal(error)
 
 
 def refused(request: Request, error: Exception) -> JSONResponse:
     """Answer what a verb refused."""
     assert isinstance(error, RegistryError)
-    if status_of(error) >= 500:
-        _log.error("%s %s: %s", request.method, request.url.path, error)
-    return refusal(error)
+    return refusal_of(error, request.scope)
+
+
+def unknown(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the framework refused: no such path, no such method, a body that could not be read."""
+    assert isinstance(error, HTTPException)
+    path = request.scope["path"]
+    if isinstance(error.__cause__, RegistryError):
+        return refusal_of(error.__cause__, request.scope)
+    if error.status_code == 404:
+        return refusal(NoSuchPage(path))
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "").split(", ")
+        return refusal(WrongMethod(request.method, path, sorted(filter(None, allowed))))
+    return refusal(InvalidRequest(str(error.detail)[:500]))
+
+
+def unreadable(request: Request, error: Exception) -> JSONResponse:
+    """Answer a request whose parts are not what a route takes; without what they are, which may be long or secret."""
+    assert isinstance(error, RequestValidationError)
+    parts = [f"{'.'.join(map(str, each['loc']))[:100]}: {each['msg'][:200]}" for each in error.errors()[:5]]
+    return refusal(InvalidRequest("; ".join(parts)))

@@ -6,10 +6,17 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from registry.errors.root import RegistryError
 
-from .answers import refused
+from . import health, login
+from .answers import ERRORS, refused, unknown, unreadable
+from .bodies import Bodies
+from .envelope import Envelope
+from .hosts import HostGuard, names_of
+from .identity import Identity
 from .pages.routes import routes as pages
 from .service import Service
 from .settings import Settings
@@ -21,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
         yield
         service.close()
 
@@ -29,14 +37,20 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
+        responses=ERRORS,
     )
     app.state.service = service
     app.add_exception_handler(RegistryError, refused)
-    app.add_api_route("/healthz", _health, methods=["GET"])
+    app.add_exception_handler(HTTPException, unknown)
+    app.add_exception_handler(RequestValidationError, unreadable)
+    # The last one is the first that a request meets.
+    app.add_middleware(Bodies, patience=settings.patience)
+    app.add_middleware(Identity, service=service)
+    app.add_middleware(HostGuard, names=names_of(settings))
+    app.add_middleware(Envelope, logs_requests=settings.access_log)
+    app.include_router(health.router)
+    app.include_router(login.router)
     app.routes.extend(pages())
     return app
-
-
-def _health() -> dict[str, str]:
-    return {"status": "ok"}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from registry.home.home import Home
 
@@ -13,25 +10,27 @@ from .access import Access
 from .settings import Settings
 
 
-@dataclass(frozen=True)
 class Service:
     """One home, who may do what with it, and how it is served."""
 
-    settings: Settings
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = Home(settings.home)
+        self.access = Access(self.home, lets_anybody_read=settings.lets_anybody_read)
 
-    @cached_property
-    def home(self) -> Home:
-        return Home(self.settings.home)
+    def open(self) -> None:
+        """Open the catalog, before several threads would.
 
-    @cached_property
-    def access(self) -> Access:
-        return Access(self.home, lets_anybody_read=self.settings.lets_anybody_read)
+        Raises:
+            RegistryError: it cannot be.
+        """
+        self.home.database.names()
 
     def close(self) -> None:
         self.home.close()
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: HTTPConnection) -> Service:
     """Return what the application was made with."""
     service: Service = request.app.state.service
     return service

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+PATIENCE = 30.0
+"""Seconds to wait for the next part of a request, and for running requests when a server stops."""
+
+_VARIABLE = "REGISTRY_SERVER"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one server process serves one home."""
+    """How server processes serve one home."""
 
     home: Path
     host: str = "127.0.0.1"
     port: int = 8080
     anonymous: bool | None = None
-    """Whether anybody may read without a token; by default on a loopback address alone."""
+    """Whether anybody may read without a token; by default only programs on this machine, where no others come."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which it is called, besides the address that it is bound to; of any other a request is refused."""
+    """Names by which it is called, besides its own; ``*.lab.example`` is any below."""
+    workers: int = 1
+    """Processes."""
+    access_log: bool = False
+    """Whether each request is a line on standard error."""
+    patience: float = field(default_factory=lambda: PATIENCE)
+    """Seconds, as ``PATIENCE``."""
 
     @property
     def is_loopback(self) -> bool:
@@ -31,4 +46,18 @@ class Settings:
 
     @property
     def lets_anybody_read(self) -> bool:
-        return self.is_loopback if self.anonymous is None else self.anonymous
+        """Whether a request without a token may read.
+
+        A server that is called by other names is behind something that others reach, be it bound to this machine.
+        """
+        return self.is_loopback and not self.allowed_hosts if self.anonymous is None else self.anonymous
+
+    def to_environment(self) -> dict[str, str]:
+        """Return what tells a worker process the same."""
+        return {_VARIABLE: json.dumps({**asdict(self), "home": str(self.home)})}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Return what the process was told that started this one."""
+        told: dict[str, Any] = json.loads(environment[_VARIABLE])
+        return cls(**{**told, "home": Path(told["home"]), "allowed_hosts": tuple(told["allowed_hosts"])})

@@ -24,6 +24,7 @@ ALLOWED_SKIPS = (
     "root may read everything",
     "mounting is not allowed here",
     "there is no C compiler",
+    "there is no nginx",
     "no samples in",
     "samples of",
     "not a git checkout",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 from registry.catalog import listing, lookup, statements
@@ -85,15 +84,11 @@ class Access:
     @contextlib.contextmanager
     def _change(self) -> Iterator[Change]:
         with self._database.write() as connection:
-            yield Change(connection, self._who, text(datetime.now(UTC)))
+            # Who changes it now: of a catalog that a server has open, each time another user.
+            from registry.catalog.actor import client, creator
 
-    @cached_property
-    def _who(self) -> str:
-        if self._actor is not None:
-            return storable(self._actor)
-        from registry.catalog.actor import creator
-
-        return storable(creator())
+            who = self._actor if self._actor is not None else creator()
+            yield Change(connection, storable(who), text(datetime.now(UTC)), client())
 
 
 def text(moment: datetime) -> str:

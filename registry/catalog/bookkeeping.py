@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from registry.catalog import lookup, name_statements, row_digest, statements, trail
+from registry.catalog import lookup, name_statements, row_digest, statements, tokens, trail
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
 from registry.catalog.rows import Version
@@ -56,6 +56,7 @@ def check(database: Database, name: str | None = None, number: int | None = None
         rows += _aliases(database, name, history, wanted)
         if name is None:
             rows += _blobs(database, history)
+            rows += tokens.contradictions(database, history.tokens)
         covered_from = history.covered_from or trail.end(database)[0] + 1
         return Bookkeeping(rows=tuple(rows), uncovered=uncovered, covered_from=covered_from)
 

@@ -45,6 +45,7 @@ from registry.errors.catalog import ChangedVersion, FormerName
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
+    from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
@@ -248,6 +249,13 @@ class Catalog(Amendments):
     def copies(self) -> Copies:
         """What leaves for other homes, and comes from them."""
         return Copies(self._database, self._change)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may do what over HTTP."""
+        from registry.catalog.tokens import Tokens
+
+        return Tokens(self._database, self._change)
 
     # Changes
 

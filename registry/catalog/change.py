@@ -18,6 +18,8 @@ class Change:
     actor: str
     at: str
     """ISO 8601, in UTC."""
+    client: str | None = None
+    """What the program of the actor says that it runs as, where that is another one than this."""
     told: dict[int, str] = field(default_factory=dict)
     """Digests of the facts of versions, by their ids, as the events of this change told them."""
 

@@ -77,12 +77,16 @@ class History:
     """What models were called before, by name."""
     times: set[str] = field(default_factory=set)
     """When something happened."""
+    tokens: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What each token is for, by its number."""
     covered_from: int | None = None
     """The first event that carries a version's facts."""
 
     def tell(self, event: Event) -> None:
         """Go on by one event, a row of the table."""
         self.times.add(event.at)
+        if event.verb == "token":
+            self._tell_token(event)
         if event.name is None:
             return
         details = _details(event.details)
@@ -126,6 +130,14 @@ class History:
             told.note = note
         elif isinstance(note, str) and note:
             told.note = f"{told.note}\n\n{note}" if told.note else note
+
+    def _tell_token(self, event: Event) -> None:
+        details = _details(event.details)
+        number = details.get("token")
+        if isinstance(number, int) and details.get("revoked"):
+            self.tokens.setdefault(number, {})["revoked_at"] = event.at
+        elif isinstance(number, int):
+            self.tokens[number] = {**details, "created_at": event.at, "revoked_at": None}
 
     def _rename(self, old: str, new: str) -> None:
         """Tell by its new name all that was told of a model."""

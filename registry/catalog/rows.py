@@ -417,3 +417,17 @@ class Size(NamedTuple):
     name: str
     versions: int
     nbytes: int
+
+
+class Token(NamedTuple):
+    """Who may do what; the digest is of the text that its user has."""
+
+    id: int
+    digest: str
+    user: str
+    role: str
+    models: str
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    revoked_at: str | None

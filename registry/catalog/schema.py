@@ -228,3 +228,18 @@ AUDITS = Table(
     _text("faults"),  # JSON: reference to sentences
 )
 """What audits said. It is no part of the trail: whoever can write here can write anything into it."""
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    _key(),
+    _text("digest", unique=True),  # SHA-256 of what its user has, which is stored nowhere
+    _text("user"),
+    _text("role"),
+    _text("models"),  # patterns of their names
+    _text("created_at"),
+    _text("expires_at", null=True),
+    _text("last_used_at", null=True),  # within an hour; the only column that no event tells of
+    _text("revoked_at", null=True),
+)
+"""Who may do what over HTTP."""

@@ -55,7 +55,7 @@ class Flaw:
 
 VERBS = (
     *("push", "tag", "annotate", "note", "alias", "unalias", "rename", "card", "copy", "rm", "restore", "gc"),
-    "repair",
+    *("repair", "token"),
 )
 """What events tell of."""
 
@@ -91,7 +91,7 @@ def append(
         "name": version.name if version else name,
         "reference": version.ref if version else None,
         "digest": version.weights if version else None,
-        "details": canonical_json(details or {}),
+        "details": canonical_json({**(details or {}), **({"client": change.client} if change.client else {})}),
         "previous": previous,
         "facts": told,
     }

@@ -186,6 +186,20 @@ from registry.errors.outputs import (
     OutputsVary as OutputsVary,
     UnusableExample as UnusableExample,
 )
+from registry.errors.requests import (
+    CannotListen as CannotListen,
+    ForeignHost as ForeignHost,
+    ForeignOrigin as ForeignOrigin,
+    InvalidRequest as InvalidRequest,
+    NoSuchPage as NoSuchPage,
+    OversizedBody as OversizedBody,
+    OversizedHeaders as OversizedHeaders,
+    ServerBusy as ServerBusy,
+    ServerFailed as ServerFailed,
+    ServerStopping as ServerStopping,
+    SlowRequest as SlowRequest,
+    WrongMethod as WrongMethod,
+)
 from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,
@@ -195,7 +209,22 @@ from registry.errors.search import (
 from registry.errors.server import (
     ExtraMissing as ExtraMissing,
     NotAllowed as NotAllowed,
+    TokenNeeded as TokenNeeded,
     WrongToken as WrongToken,
+)
+from registry.errors.tokens import (
+    InvalidAddress as InvalidAddress,
+    InvalidLifetime as InvalidLifetime,
+    InvalidPattern as InvalidPattern,
+    InvalidRole as InvalidRole,
+    InvalidUser as InvalidUser,
+    NoSuchServer as NoSuchServer,
+    NotLoggedIn as NotLoggedIn,
+    SecretInAddress as SecretInAddress,
+    UnknownToken as UnknownToken,
+    UnprotectedToken as UnprotectedToken,
+    UnreadableLogins as UnreadableLogins,
+    UnusableToken as UnusableToken,
 )
 from registry.errors.training import (
     ForeignParameters as ForeignParameters,

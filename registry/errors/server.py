@@ -22,11 +22,17 @@ class WrongToken(RegistryError):
 class NotAllowed(RegistryError):
     """A request needs a role that its token does not give."""
 
-    def __init__(self, role: str, model: str | None, user: str | None) -> None:
+    def __init__(self, role: str, model: str | None, user: str) -> None:
         what = f"for {model}" if model is not None else "here"
-        if user is None:
-            super().__init__(
-                f"this needs a token with the role '{role}' {what}, and none was sent; run `registry login`"
-            )
-        else:
-            super().__init__(f"the token of {user} does not give the role '{role}' {what}; ask for one that does")
+        super().__init__(f"the token of {user} does not give the role '{role}' {what}; ask for one that does")
+
+
+class TokenNeeded(RegistryError):
+    """A request needs a role, and no token came with it."""
+
+    def __init__(self, role: str, model: str | None = None) -> None:
+        what = f"for {model}" if model is not None else "here"
+        super().__init__(
+            f"this needs a token with the role '{role}' {what}, and none was sent; run `registry login` with the "
+            "server's address, or set REGISTRY_TOKEN"
+        )

@@ -158,6 +158,11 @@ def whole(least: int) -> Callable[[object], int]:
     return read
 
 
+def token(value: object) -> int | str:
+    """Take the number of a token, or its user."""
+    return text("ann")(value) if isinstance(value, str) else whole(1)(value)
+
+
 def metrics(value: object) -> dict[str, float]:
     """Take finite numbers by name; whether they are finite, and the names' grammar, is the catalog's to say."""
     if not isinstance(value, Mapping):

@@ -73,7 +73,8 @@ def test_every_dependency_is_justified() -> None:
 def test_the_packages_listed_are_the_folders_on_disk() -> None:
     listed = re.search(r"^packages = \[(.*?)\]", project(), re.S | re.M)
     assert listed is not None
-    folders = {"registry": ROOT / "registry", "registry.cli": ROOT / "cli", "registry.migrations": ROOT / "migrations"}
+    beside = {f"registry.{name}": ROOT / name for name in ("cli", "migrations", "server")}
+    folders = {"registry": ROOT / "registry", **beside}
     found = set()
     for name, folder in folders.items():
         for init in folder.rglob("__init__.py"):

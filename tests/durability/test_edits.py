@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import freeze
@@ -24,7 +25,7 @@ from registry.errors import ChangedVersion, RegistryError
 
 TABLES = (
     *("models", "versions", "metrics", "tags", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
-    *("former_names", "events", "trail", "alembic_version"),
+    *("former_names", "events", "trail", "tokens", "alembic_version"),
 )
 
 
@@ -47,6 +48,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("first", "second")):
         push(hub, seed, name=f"{name}-draft", aliases=["best"])
         hub.rename(f"{name}-draft", f"team/{name}")
+    hub.add_token("ann", role="write", models=["team/*"], expires=timedelta(days=1))
+    hub.add_token("bob")
+    hub.revoke_token("bob")
     hub.rename("team/first", "first-draft")
     hub.rename("first-draft", "team/final")
     push(hub, 8, name="team/final", aliases=["best"])
@@ -164,7 +168,7 @@ def additions(path: Path, table: str) -> Iterator[list[Statement]]:
             copy = [*row[:column], new[type(row[column])], *row[column + 1 :]]
             if table == "versions":
                 copy[tables(path)[table].index("number")] = 10**6
-            if table in ("blobs", "models"):
+            if table in ("blobs", "models", "tokens"):
                 copy[1] = "f" * 64
             if table == "models":
                 copy[tables(path)[table].index("uid")] = "f" * 32

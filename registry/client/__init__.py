@@ -1,0 +1,1 @@
+"""A home that another machine serves."""

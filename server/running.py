@@ -1,0 +1,134 @@
+"""Running a server: its sockets, its processes, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from registry.errors.requests import CannotListen
+
+from .app import create_app
+from .connection import Connection
+from .envelope import MOST_HEADER_BYTES
+from .settings import Settings
+
+_KEEP_ALIVE_SECONDS = 15
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket at which a server can be reached.
+
+    Raises:
+        CannotListen: there is no such address here, it is in use, or this user may not have it.
+    """
+    host, port = settings.host, settings.port
+    where = address(host, port)
+    try:
+        # A name that leads to both kinds of addresses is that of the older one, which all clients can reach.
+        found = sorted(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+    except (OSError, UnicodeError) as error:
+        raise CannotListen(where, f"{host!r} leads to no address; give --host one of this machine's") from error
+    family, kind, protocol, _, place = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(place)
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise CannotListen(where, _worded(error, port)) from error
+    return listening
+
+
+def _worded(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another program uses the port {port}; stop it, or choose another one with --port (0 takes a free one)"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"only root may use the port {port}; choose one from 1024 on, and have a reverse proxy pass on to it"
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return "this machine does not have that address; give --host one of its own, or 0.0.0.0 for all"
+    return f"{error.strerror or error}; choose another address"
+
+
+def address(host: str, port: int) -> str:
+    """Return the address of a server as one writes it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, listening: socket.socket) -> None:
+    """Serve until a signal ends it: running requests end, for as long as the settings have patience."""
+    _log_to_standard_error()
+    Connection.patience = settings.patience
+    config = uvicorn.Config(
+        "registry.server.running:app_of_environment",
+        factory=True,
+        # One implementation, whatever else is installed: the other one has no limit to the size of headers.
+        http=Connection,
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.patience)),
+        workers=settings.workers,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+    )
+    with _told(settings), _ended_by_signals():
+        if settings.workers > 1:
+            Multiprocess(config, sockets=[listening]).run()
+        else:
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def app_of_environment() -> FastAPI:
+    """Return the application of this process, which may be one of several."""
+    settings = Settings.from_environment()
+    _log_to_standard_error()
+    Connection.patience = settings.patience
+    return create_app(settings)
+
+
+@contextlib.contextmanager
+def _told(settings: Settings) -> Iterator[None]:
+    """Tell the processes that are started here what they serve."""
+    told = settings.to_environment()
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name in told:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Take a signal that ended a server for its end: uvicorn raises it again when all is done."""
+    kept = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in ("registry.server", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+    logging.getLogger("registry.server").setLevel(logging.INFO)

@@ -1,0 +1,64 @@
+"""Every route of the native API, whatever there is, under requests that a machine made up of its description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+from served import Served, serving
+
+from registry import Registry
+
+pytestmark = pytest.mark.services
+
+DESCRIPTION = "/api/v1/openapi.json"
+TOKEN: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("described") / "home"
+    TOKEN[:] = [Registry(home).add_token("ann", role="admin").text]
+    with serving(home, patience=5) as found:
+        yield found
+        assert "Traceback" not in found.log, found.log
+
+
+def test_no_request_that_the_description_suggests_makes_it_fail(server: Served) -> None:
+    described = schemathesis.openapi.from_url(f"{server.url}{DESCRIPTION}")
+    valid, invalid = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+    tried = 0
+    for found in described.get_all_operations():
+        operation = found.ok()
+        print(operation.label)  # which one it was, where one fails
+        tried += 1
+
+        @given(case=operation.as_strategy(generation_mode=valid) | operation.as_strategy(generation_mode=invalid))
+        @settings(
+            max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )
+        def ask(case) -> None:
+            answer = case.call(headers={"Authorization": f"Bearer {TOKEN[0]}"}, timeout=30)
+            checks = [not_a_server_error, content_type_conformance, response_schema_conformance]
+            case.validate_response(answer, checks=checks)
+            if answer.status_code >= 400 and case.method != "HEAD":
+                error = answer.json()["error"]
+                assert set(error) == {"code", "message", "fields"} and "Traceback" not in error["message"]
+
+        ask()
+    assert tried >= 4
+
+
+def test_the_description_has_one_shape_of_errors_and_no_page_that_loads_scripts(server: Served) -> None:
+    description = server.get(DESCRIPTION).document
+    assert "HTTPValidationError" not in json.dumps(description)
+    for path in description["paths"].values():
+        for operation in path.values():
+            assert {"4XX", "5XX"} <= operation["responses"].keys()
+    assert {server.get(path).status for path in ("/docs", "/redoc")} == {404}
