@@ -9,10 +9,10 @@ from registry.catalog.moments import moment
 from registry.catalog.trail import VERBS, Only
 from registry.upkeep.gc import GRACE, gc
 
-from ..access import Role
+from ..access import Role, caller_of
 from ..service import service_of
 from .models import PAGE
-from .rendering import caller_of, page, view
+from .rendering import page, view
 
 
 @view

@@ -16,9 +16,9 @@ from registry.reference import parse
 from registry.tensors.arguments import Arguments
 from registry.upkeep.diff import changed_names, diff
 
-from ..access import Role
+from ..access import Role, caller_of
 from ..service import service_of
-from .rendering import caller_of, page, view
+from .rendering import page, view
 
 MOST = 5
 

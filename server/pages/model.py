@@ -11,10 +11,10 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.moves import Move
 from registry.catalog.query import named
 
-from ..access import Role
+from ..access import Role, caller_of
 from ..service import service_of
 from .models import PAGE
-from .rendering import caller_of, page, version_url, view
+from .rendering import page, version_url, view
 
 _MOVES = 10
 """Moves of an alias that are shown."""

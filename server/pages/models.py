@@ -16,9 +16,9 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
-from ..access import Role
+from ..access import Role, caller_of
 from ..service import service_of
-from .rendering import caller_of, page, view
+from .rendering import page, view
 
 PAGE = 50
 """Rows of one page."""

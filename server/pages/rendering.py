@@ -13,11 +13,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from registry.errors.root import RegistryError, size
+from registry.errors.server import TokenNeeded
 
-from ..access import Caller
+from ..access import caller_of
 from ..answers import status_of
 from ..service import service_of
 from . import charts
@@ -27,17 +28,9 @@ View = Callable[..., Response]
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
-"""What a browser is told of every page."""
-
-
-def caller_of(request: Request) -> Caller:
-    """Return who asks for a page."""
-    return service_of(request).access.caller(request.headers.get("authorization"))
+"""What a browser is told of a page, besides what it is told of every answer."""
 
 
 def page(request: Request, template: str, section: str = "", status: int = 200, **context: Any) -> HTMLResponse:
@@ -48,7 +41,7 @@ def page(request: Request, template: str, section: str = "", status: int = 200, 
         .render(
             section=section,
             q=context.pop("q", request.query_params.get("q", "")),
-            caller=context.pop("caller", None) or caller_of(request),
+            caller=caller_of(request),
             home=service_of(request).settings.home.name,
             here=request.url.path,
             query=request.query_params,
@@ -71,9 +64,11 @@ def view(function: View) -> View:
     return answer
 
 
-def refusal(request: Request, error: RegistryError) -> HTMLResponse:
-    """Return the page of an error."""
-    return page(request, "error.html", status=status_of(error), message=str(error), caller=_NOBODY)
+def refusal(request: Request, error: RegistryError) -> Response:
+    """Return the page of an error; who needs a token to see a page is asked for it."""
+    if isinstance(error, TokenNeeded) and request.method == "GET":
+        return RedirectResponse(f"/login?{urlencode({'next': request.url.path})}", 303)
+    return page(request, "error.html", status=status_of(error), message=str(error))
 
 
 def version_url(ref: str, part: str = "", **query: str) -> str:
@@ -110,9 +105,6 @@ def count(number: int) -> str:
 def markdown(text: str) -> Markup:
     """Render a card; HTML in it is text, and links lead nowhere that runs."""
     return Markup(MarkdownIt("js-default").render(text))
-
-
-_NOBODY = Caller(None, 0)  # type: ignore[arg-type]
 
 
 @cache

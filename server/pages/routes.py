@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from . import activity, compare, model, models, version
+from . import actions, activity, compare, model, models, version
 
 _STATIC = {
     "app.css": "text/css",
@@ -27,7 +27,11 @@ def routes() -> list[BaseRoute]:
         Route("/activity", activity.activity),
         Route("/storage", activity.storage),
         Route("/trash", activity.trash),
+        Route("/login", actions.login_page),
+        Route("/login", actions.login, methods=["POST"]),
+        Route("/logout", actions.logout, methods=["POST"]),
         Route("/models/{rest:path}", _of_model),
+        Route("/models/{rest:path}", actions.change, methods=["POST"]),
         Route("/static/{name}", _static),
     ]
 

@@ -16,9 +16,9 @@ from registry.tensors.arguments import Arguments
 from registry.tensors.manifest import Manifest
 from registry.upkeep.blame import blame
 
-from ..access import Role
+from ..access import Role, caller_of
 from ..service import service_of
-from .rendering import caller_of, page, version_url, view
+from .rendering import page, version_url, view
 from .tensors import MOST_BYTES, PAGE, described
 
 _CHILDREN = 40
