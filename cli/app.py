@@ -31,7 +31,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("prune", "blame", "card", "gc", "demo", "doctor", "serve", "login", "logout"),
+    *("prune", "blame", "card", "gc", "demo", "doctor", "serve", "ui", "login", "logout"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -18,6 +18,7 @@ from registry.errors.root import RegistryError
 
 from ..access import Role, caller_of
 from ..service import service_of
+from . import tables
 from .rendering import page, view
 
 PAGE = 50
@@ -80,6 +81,9 @@ def versions(request: Request) -> Response:
     text = request.query_params.get("q", "").strip()
     try:
         query = parse(text)
+        if form := tables.wanted(request):
+            every = catalog.search(query, limit=tables.MOST)
+            return tables.of_entries(form, [entry for entry in every if caller.may(Role.READ, entry.name)])
         found = catalog.search(query, limit=PAGE, after=request.query_params.get("after") or None)
     except RegistryError as error:
         return page(request, "versions.html", "Versions", 400, entries=(), trouble=str(error))

@@ -104,7 +104,13 @@ def count(number: int) -> str:
 
 def markdown(text: str) -> Markup:
     """Render a card; HTML in it is text, and links lead nowhere that runs."""
-    return Markup(MarkdownIt("js-default").render(text))
+    parser = MarkdownIt("js-default")
+    tokens = parser.parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            # The page's own headings are the first two levels.
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+    return Markup(parser.renderer.render(tokens, parser.options, {}))
 
 
 @cache

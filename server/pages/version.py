@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from starlette.requests import Request
@@ -9,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from registry.catalog.entry import Entry
 from registry.catalog.query import Query, Term
+from registry.catalog.trail import Event
 from registry.errors.arguments import InvalidArgument
 from registry.home.home import Home
 from registry.reference import parse
@@ -18,6 +20,7 @@ from registry.upkeep.blame import blame
 
 from ..access import Role, caller_of
 from ..service import service_of
+from . import tables
 from .rendering import page, version_url, view
 from .tensors import MOST_BYTES, PAGE, described
 
@@ -37,6 +40,12 @@ def version(request: Request, ref: str, part: str) -> Response:
         raise InvalidArgument("version", "part", part, f"give one of {', '.join(filter(None, PARTS))}")
     if entry.ref != ref:
         return RedirectResponse(version_url(entry.ref, part), 307)
+    if part == "events" and (form := tables.wanted(request)):
+        rows = [
+            (e.number, e.at.isoformat(), e.actor, e.verb, json.dumps(e.details), e.hash)
+            for e in _events(service.home, entry)
+        ]
+        return tables.table(form, "events", ("number", "at", "actor", "verb", "details", "hash"), rows)
     common: dict[str, Any] = {"entry": entry, "part": part, "parts": PARTS, "q": entry.name}
     return page(request, f"version_{part or 'overview'}.html", "Models", **common, **_context(request, entry, part))
 
@@ -45,8 +54,7 @@ def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
     home = service_of(request).home
     catalog = home.database
     if part == "events":
-        events = [event for event in catalog.events(entry.name) if event.reference == entry.ref]
-        return {"events": events}
+        return {"events": _events(home, entry)}
     if part == "names":
         return {"rows": _names(entry, home.manifest(entry)), "manifest": home.manifest(entry)}
     if part == "tensors":
@@ -59,6 +67,12 @@ def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
         "nodes": _lineage(request, entry),
         "audited": catalog.remembered.last_audit((entry.name, entry.ref)),
     }
+
+
+def _events(home: Home, entry: Entry) -> list[Event]:
+    """Return what happened to a version, the newest first, by whatever name its model had."""
+    called = {f"{name}:v{entry.version}" for name in (entry.name, *entry.former_names)}
+    return [event for event in home.database.events(entry.name) if event.reference in called]
 
 
 def _arguments(entry: Entry) -> object:
