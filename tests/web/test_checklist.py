@@ -170,8 +170,6 @@ def test_an_alias_has_a_history_and_goes_back_with_one_click(look: Open, token: 
     page.goto(page.url.split("/models")[0].rstrip("/") + "/models/team/pointnet")
     page.get_by_role("button", name="Roll best back").click()
     expect(page.get_by_role("link", name="best → v3")).to_be_visible()
-    page.get_by_role("button", name="Roll best back").click()
-    expect(page.get_by_role("link", name="best → v3").or_(page.get_by_role("alert"))).to_be_visible()
 
 
 def test_metrics_tags_and_note_are_shown(look: Open) -> None:
@@ -197,7 +195,7 @@ def test_lineage_is_drawn_with_parents_and_children(look: Open) -> None:
     page = look("/models/team/pointnet:v7")
     drawn = page.get_by_role("img", name="lineage")
     expect(drawn).to_contain_text("team/pointnet:v6")
-    drawn.get_by_text("downstream:v1").first.click()
+    drawn.locator("a", has_text="downstream:v1").locator("rect").click()
     page.wait_for_url("**/models/downstream:v1")
 
 
