@@ -18,6 +18,7 @@ from benchmarks.row import Row, at_least
 from benchmarks.timing import Side, rounds, timed
 from benchmarks.workshop import Workshop, recipe
 from registry import Registry
+from registry.catalog.catalog import Catalog
 
 DISK = "the disk; the other tools do not wait for it"
 IMPORTS = "importing torch"
@@ -72,7 +73,7 @@ def _push(folder: Path, path: Path) -> Side:
 
     def empty() -> None:
         shutil.rmtree(home, ignore_errors=True)
-        Registry(home).catalog.count()
+        Catalog(home).close()
 
     return timed(lambda: Registry(home).push(path, "pushed", from_="ddp"), before=empty)
 

@@ -12,6 +12,7 @@ from benchmarks.row import Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
+from registry.catalog.catalog import Catalog
 
 WRITING = "the disk, and beside it the blake3 of the file and of its tensors on the same cores"
 HASHING = "checksum and blake3 of each tensor, to know that it is stored"
@@ -25,7 +26,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
 
     def empty() -> None:
         shutil.rmtree(home, ignore_errors=True)
-        Registry(home).catalog.count()  # a registry is made and migrated once, and not by every push
+        Catalog(home).close()  # a registry is made and migrated once, and not by every push
         os.sync()
 
     def push() -> None:

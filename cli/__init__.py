@@ -8,27 +8,44 @@ from gc import freeze, set_threshold  # the name "gc" is that of a command here
 
 
 def main() -> None:
-    """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1."""
+    """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1.
+
+    Under ``--json`` a refusal is a document, too: ``{"error": {"code", "message", "fields"}}``.
+    """
     try:
-        _run()
+        sys.exit(_run())
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
         sys.exit(130)
 
 
-def _run() -> None:
+def _run() -> int:
+    """Run one command, and return its exit code."""
     # Imports make many objects and leave none to collect: to look for those is an eighth of a short command's time.
     set_threshold(300_000)
     # So does the end of the process, which has all that they made: to look through it is a quarter of that time.
     register(freeze)
+    from typer import Abort
+
     from registry.errors import RegistryError
 
-    from .app import build
+    from . import document
+    from .app import UsageError, build
     from .completion import mend_words, wanted_command
-    from .rendering import shown
+    from .rendering import print_json, shown
 
     mend_words()
+    document.forget()
+    words = sys.argv[1:]
     try:
-        build(wanted_command(sys.argv[1:]))(prog_name="registry")
+        return build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
-        sys.exit(1)
+        refusal, code = error.document(), 1
+    except UsageError as error:
+        error.show()
+        refusal, code = {"code": "wrong-usage", "message": error.format_message(), "fields": {}}, error.exit_code
+    except Abort:
+        return 1
+    if document.is_wanted(words):
+        print_json({"error": refusal})
+    return code

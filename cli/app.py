@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .grouping import GroupedCommand
+
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""What a command line that cannot be read raises; where typer has it depends on its version."""
 
 COMMANDS = (
     *(

@@ -23,6 +23,7 @@ def check(
         typer.Option("--name", metavar="PATTERN", help="Compare only these names: 'encoder.*'; may be repeated."),
     ] = None,
     weights: options.Weights = None,
+    part: options.Part = None,
     every: Annotated[bool, typer.Option("--all", help="Show every tensor that differs.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -35,7 +36,9 @@ def check(
 
     Example: registry check pointnet:v3 ./best.pth
     """
-    report = options.registry_at(home).check(a, b, names=name or None, weights=weights)
+    report = options.registry_at(home).check(
+        a, b, names=name or None, weights=options.parse_weights(weights), part=part
+    )
     if as_json:
         print_json({"is_equal": report.is_equal, **vars(report)})
     else:

@@ -125,10 +125,10 @@ def formats(ctx: typer.Context, incomplete: str) -> tuple[str, ...]:
 def _catalog(ctx: typer.Context) -> Iterator[Catalog]:
     """Open the catalog of the home; one that is not there, or that a migration would change, is left alone."""
     from registry.catalog.catalog import Catalog
-    from registry.home.home import home_folder
+    from registry.home.place import home_place
 
     given: Any = ctx.params.get("home")
-    home = home_folder(given)
+    home = home_place(given).folder
     if not Catalog.can_be_read(home):
         raise FileNotFoundError(home)
     catalog = Catalog(home)

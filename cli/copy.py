@@ -31,7 +31,7 @@ def copy(
     without_base: Annotated[
         bool, typer.Option("--without-base", help="Leave the weights out that the versions are adapters of.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be copied; copy nothing.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

@@ -24,6 +24,7 @@ def export(
             autocompletion=completion.formats,
         ),
     ] = None,
+    part: options.Part = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def export(
 
     written = format_of(out, format)
     with progress_bar(f"writing {out}", quiet=as_json) as progress:
-        path = options.registry_at(home).export(ref, out, format=written, progress=progress)
+        path = options.registry_at(home).export(ref, out, format=written, part=part, progress=progress)
     files = path.rglob("*") if path.is_dir() else [path]
     nbytes = sum(file.stat().st_size for file in files if file.is_file())
     if as_json:

@@ -12,7 +12,7 @@ from .rendering import number_of, print_json, say, size
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")] = False,
     grace: Annotated[
         str, typer.Option("--grace", metavar="TIME", help="Keep what was put into the trash more recently: 7d, 12h.")
     ] = "7d",

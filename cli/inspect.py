@@ -25,6 +25,7 @@ def inspect(
     init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
+    allow_unexpected: options.AllowUnexpected = None,
     builder: options.Builder = None,
     every: Annotated[bool, typer.Option("--all", help="Show every name, not only the first few.")] = False,
     home: options.Home = None,
@@ -39,11 +40,12 @@ def inspect(
     inspection = options.registry_at(home).inspect(
         file,
         from_=options.declared(from_ddp, from_single, from_),
-        model=model,
+        model=options.parse_model(model),
         init=options.parse_init(init, init_as),
         init_as=init_as,
         init_from_file=init_from_file,
-        weights=weights,
+        weights=options.parse_weights(weights),
+        allow_unexpected=allow_unexpected or (),
         builder=builder,
     )
     if as_json:
@@ -70,6 +72,8 @@ def inspect(
     for kind, files in (("configurations", documents.config), ("tokenizer", documents.tokenizer)):
         if files:
             say(f"{kind} kept beside them: {few(list(files))}")
+    for part in inspection.recipe.parts:
+        say(f"part {part.part}: {part.model_class or 'class not known'}")
     if inspection.recipe.builder is not None:
         say(f"made by {inspection.recipe.builder}")
     for note in inspection.notes:
@@ -109,6 +113,7 @@ def _document(inspection: Inspection) -> dict[str, Any]:
         },
         "ties": inspection.ties,
         "builder": inspection.recipe.builder,
+        "parts": inspection.recipe.parts,
         "kept_beside": {
             "config": sorted(inspection.documents.config),
             "tokenizer": sorted(inspection.documents.tokenizer),

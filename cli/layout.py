@@ -21,7 +21,7 @@ def wide(text: str) -> int:
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:
-    """Return a text of at most so many columns; what is longer ends in an ellipsis."""
+    """Return a text of at most that many columns; what is longer ends in an ellipsis."""
     if wide(text) <= width:
         return text
     kept = ""

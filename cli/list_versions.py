@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from registry.catalog.entry import Entry
 
 _LIMIT = 50
-_COLUMNS = ("version", "digest", "wrapper", "params", "size", "pushed", "aliases", "metrics", "tags", "beside")
-_SPARE = ("digest", "wrapper", "params", "size", "beside", "tags", "pushed")
+_COLUMNS = ("version", "digest", "wrapper", "params", "size", "pushed", "aliases", "metrics", "tags", "attached")
+_SPARE = ("digest", "wrapper", "params", "size", "attached", "tags", "pushed")
 
 
 def list_versions(

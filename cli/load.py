@@ -13,10 +13,14 @@ from .rendering import print_json, say
 
 def load(
     ref: options.Ref,
+    part: options.Part = None,
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--model", metavar="PKG.MOD:CLASS", help="The class to build. [default: the stored one, if trusted]"
+            "--model",
+            metavar="PKG.MOD:CLASS",
+            help="The class to build; of several parts PART=PKG.MOD:CLASS for each. "
+            "[default: the stored one, if trusted]",
         ),
     ] = None,
     init: options.Init = None,
@@ -66,7 +70,8 @@ def load(
     with progress_bar(f"loading {ref}", quiet=as_json) as progress:
         _, report = options.registry_at(home, notify=lambda notice: None).load(  # which is in the report
             ref,
-            model=model,
+            part=part,
+            model=options.parse_model(model),
             init=options.parse_init(init, init_as),
             init_as=init_as,
             device=device,

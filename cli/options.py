@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import completion
+from . import completion, document
 from .rendering import warn
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ Home = Annotated[
         help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", callback=document.begin, help="Print one JSON document and nothing else."),
+]
 SELECTION, PAGING = "Selection", "Paging"
 """Words over groups of options in a help text."""
 
@@ -55,8 +58,12 @@ Metric = Annotated[
 ]
 Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="Free text.")]
 Model = Annotated[
-    str | None,
-    typer.Option("--model", metavar="PKG.MOD:CLASS", help="The model's class; it then judges the names."),
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="PKG.MOD:CLASS",
+        help="The model's class; it then judges the names. Of several parts PART=PKG.MOD:CLASS for each.",
+    ),
 ]
 Init = Annotated[
     list[str] | None,
@@ -94,11 +101,24 @@ From = Annotated[
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most N, newest first.")]
 Every = Annotated[bool, typer.Option("--all", help="Show every tensor, not only the first few.")]
 Weights = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--weights",
         metavar="PATH",
-        help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it.",
+        help="Which set of weights: any path in the file, such as model, ema.model or heads.0; '.' is all of it. "
+        "Repeated, each is a part of one version: PATH, or PART=PATH.",
+    ),
+]
+Part = Annotated[
+    str | None,
+    typer.Option("--part", metavar="PART", help="Of a version with several parts, this one alone, by its own names."),
+]
+AllowUnexpected = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-unexpected",
+        metavar="PATTERN",
+        help="Names to leave out if the class does not have them: 'loss.*'. Needs --model.",
     ),
 ]
 Builder = Annotated[
@@ -137,9 +157,10 @@ def notice(text: str) -> None:
 
 def registry_at(home: Path | None, notify: Callable[[str], None] = notice) -> Registry:
     """Return the registry of a home; what there is to say of references goes to standard error."""
+    from registry.home.place import home_place
     from registry.registry import Registry
 
-    return Registry(home, notify=notify)
+    return Registry(home_place(home, "--home"), notify=notify)
 
 
 def declared(from_ddp: bool, from_single: bool, from_: str | None) -> str | None:
@@ -175,6 +196,27 @@ def parse_init(given: Sequence[str] | None, init_as: str | None = None) -> dict[
     return init
 
 
+def parse_weights(given: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Read ``--weights``: one path, or the parts of a version, each a path or ``PART=PATH``."""
+    if not given:
+        return None
+    if len(given) == 1:
+        return given[0]
+    from registry.checkpoints.choosing import parts_called
+
+    pairs = [(part, path) if equals else text for text in given for part, equals, path in [text.partition("=")]]
+    return parts_called(pairs)
+
+
+def parse_model(given: Sequence[str] | None) -> str | dict[str, str] | None:
+    """Read ``--model``: one class, or ``PART=CLASS`` for each part."""
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    return dict(_pairs(given, "--model", "img=package.module:Net"))
+
+
 def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
     """Read ``--metric k=v``."""
     metrics = {}
@@ -182,7 +224,9 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
         try:
             metrics[key] = float(value)
         except ValueError as error:
-            raise typer.BadParameter(f"--metric {key}: '{value}' is not a valid number") from error
+            raise typer.BadParameter(
+                f"--metric {key}: '{value}' is not a valid number; write for example {key}=0.92"
+            ) from error
     return metrics
 
 
@@ -231,7 +275,7 @@ def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, s
     for item in given:
         key, separator, value = item.partition("=")
         if not separator or not key:
-            raise typer.BadParameter(f"{option} '{item}' is not of the form {example}")
+            raise typer.BadParameter(f"{option} '{item}' is not of the form K=V; write for example {example}")
         pairs.append((key.strip(), value))
     return pairs
 

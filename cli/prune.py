@@ -33,11 +33,11 @@ def prune(
     keep_within: Annotated[
         str | None, typer.Option("--keep-within", metavar="TIME", help="Keep what was pushed in the last 30d, 12h, 2w.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it only says what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this, show what would be removed.")] = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put the versions of a model that no rule keeps into the trash; without --yes, only say which.
+    """Put the versions of a model that no rule keeps into the trash; without --yes, show which.
 
     A version stays if one of the rules keeps it. The newest version stays in any case, and so does what an alias points
     to, and the parents and bases of what stays. More of a metric is better unless the rule ends in :min; the metric's

@@ -25,6 +25,7 @@ def push(
     init_as: options.InitAs = None,
     init_from_file: options.InitFromFile = False,
     weights: options.Weights = None,
+    allow_unexpected: options.AllowUnexpected = None,
     world_size: Annotated[
         int | None, typer.Option("--world-size", metavar="N", min=1, help="Number of processes that trained it.")
     ] = None,
@@ -73,11 +74,12 @@ def push(
             file,
             name,
             from_=options.declared(from_ddp, from_single, from_),
-            model=model,
+            model=options.parse_model(model),
             init=options.parse_init(init, init_as),
             init_as=init_as,
             init_from_file=init_from_file,
-            weights=weights,
+            weights=options.parse_weights(weights),
+            allow_unexpected=allow_unexpected or (),
             world_size=world_size,
             metrics=options.parse_metrics(metric),
             tags=options.parse_tags(tag),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -18,6 +17,7 @@ from registry.notebook import figures as figures, words as words
 from registry.tensors.arguments import Arguments
 
 from . import layout
+from .document import write
 
 if TYPE_CHECKING:
     from registry.canonical.unwrap import Unwrapping
@@ -45,8 +45,8 @@ def warn(text: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document: ASCII, so that no terminal acts on what is in it."""
-    print(json.dumps(_plain(document), indent=2, allow_nan=False))
+    """Print the one JSON document of a command."""
+    write(_plain(document))
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
@@ -173,15 +173,11 @@ def local(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def beside(entry: Entry, parts: Sequence[str] = ()) -> str:
-    """Word what is kept beside the weights: ``epoch 3, step 1200, training, example``.
-
-    Args:
-        parts: of the training state, where these are known.
-    """
+def beside(entry: Entry) -> str:
+    """Word what a version has besides one model's weights: ``parts point + img, epoch 3, step 1200, training``."""
+    models = [f"parts {' + '.join(part.part for part in entry.parts)}"] if entry.parts else []
     counted = [f"{name} {value}" for name, value in (("epoch", entry.epoch), ("step", entry.step)) if value is not None]
-    kinds = [part for kind in entry.attachments for part in ((parts or (kind,)) if kind == "training" else (kind,))]
-    return ", ".join([*counted, *kinds])
+    return ", ".join([*models, *counted, *entry.attachments])
 
 
 def figure(value: Any) -> str:
@@ -201,6 +197,8 @@ def _plain(value: Any) -> Any:
         return _plain(value.raw)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

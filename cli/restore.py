@@ -9,6 +9,8 @@ from .rendering import entry_document, print_json, say
 def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json = False) -> None:
     """Take versions out of the trash: all that are named, or, if one cannot come back, none.
 
+    The aliases that they lost point to them again, unless they point elsewhere by now.
+
     Example: registry restore pointnet:v2
     """
     entries = options.registry_at(home).restore(refs)
@@ -18,3 +20,5 @@ def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json
         return
     for entry in entries:
         say(f"{entry.ref} is back")
+        for notice in entry.notices:
+            say(f"  {notice}")

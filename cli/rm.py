@@ -16,16 +16,19 @@ def rm(
         bool,
         typer.Option("--force", help="Also if aliases point there, which are dropped, or adapters need it as base."),
     ] = False,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="REF is the name of a model: remove every version of it.")
+    ] = False,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Put versions into the trash: all that are named, or, if one cannot go, none.
 
-    It says how many bytes `registry gc` frees once it empties the trash of them.
+    It says which aliases are dropped, and how many bytes `registry gc` frees once it empties the trash of them.
 
     Example: registry rm pointnet:v2 pointnet:v3
     """
-    removed = options.registry_at(home).rm(refs, force=force)
+    removed = options.registry_at(home).rm(refs, force=force, all_versions=all_versions)
     entries = removed.versions
     if as_json:
         # Of one, its document is the whole one's too, as it was when there could be only one.
@@ -35,6 +38,8 @@ def rm(
         return
     for entry in entries:
         say(f"{entry.ref} is in the trash; `registry restore {entry.ref}` takes it back")
+        for notice in entry.notices:
+            say(f"  {notice}")
     freed = "nothing" if not removed.nbytes else size(removed.nbytes)
     these = "it" if len(entries) == 1 else f"these {number_of(len(entries), 'version')}"
     say(f"`registry gc` empties the trash of {these} later, which frees {freed}")

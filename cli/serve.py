@@ -54,7 +54,7 @@ def serve(
     """
     from registry.errors.catalog import HomeUnusable
     from registry.errors.server import ExtraMissing
-    from registry.home.home import HOME_VARIABLE, home_folder
+    from registry.home.place import HOME_VARIABLE, home_place
 
     try:
         from registry.server.running import listen, run
@@ -67,7 +67,7 @@ def serve(
     chosen = os.fspath(home) if home is not None else os.environ.get(HOME_VARIABLE, "")
     if chosen.startswith(("http:/", "https:/")):
         raise HomeUnusable(chosen, "a server serves a folder of this machine; name one with --home")
-    folder = home_folder(home)
+    folder = home_place(home, "--home").folder
     settings = Settings(folder, host, port, anonymous, tuple(allowed_host or ()), workers, access_log)
     listening = listen(settings)
     service = Service(settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from . import options
-from .rendering import beside, decision, entry_document, figures, local, print_json, say, size, words
+from .rendering import decision, entry_document, figures, local, print_json, say, size, words
 
 if TYPE_CHECKING:
     from registry.catalog.entry import Entry
@@ -30,13 +31,15 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         "aliases": ", ".join(entry.aliases),
         "metrics": figures(entry.metrics),
         "tags": words(entry.tags),
-        "beside": beside(entry, _training(registry, entry)),
+        "epoch": "" if entry.epoch is None else str(entry.epoch),
+        "step": "" if entry.step is None else str(entry.step),
+        "attachments": _attachments(registry, entry),
         "class": _construction(entry),
+        "parts": ", ".join(part.part for part in entry.parts),
         "wrapper": f"{entry.wrapper}, saved {entry.saved_as}",
         "evidence": entry.unwrapping.evidence or "",
         "world size": str(entry.world_size or ""),
         "tensors": f"{entry.tensor_count}, {entry.parameter_count} elements, {size(entry.byte_count)}",
-        "attachments": ", ".join(entry.attachments),
         "dtypes": ", ".join(f"{number} {dtype}" for dtype, number in entry.dtypes.items()),
         "parent": entry.parent or "",
         "base": entry.base or "",
@@ -62,6 +65,13 @@ def show(ref: options.Ref, home: options.Home = None, as_json: options.Json = Fa
         say(line, "names".ljust(width))
 
 
+def _attachments(registry: Registry, entry: Entry) -> str:
+    """Word what is kept beside the weights: ``example, training (optimizer, scheduler)``."""
+    parts = _training(registry, entry)
+    named = {"training": f"training ({', '.join(parts)})" if parts else "training"}
+    return ", ".join(named.get(kind, kind) for kind in entry.attachments)
+
+
 def _training(registry: Registry, entry: Entry) -> list[str]:
     """Return what a version's training state is of: optimizer, scheduler, scaler."""
     from registry.catalog.blobs import decode
@@ -75,13 +85,19 @@ def _training(registry: Registry, entry: Entry) -> list[str]:
 
 
 def _construction(entry: Entry) -> str:
-    """Word how the model is made, as Python has it."""
+    """Word how the model is made, or each part of it, as Python has it."""
+    if entry.parts:
+        return "; ".join(f"{part.part}: {_call(part.model_class, part.init)}" for part in entry.parts)
     if entry.builder is not None:
         return f"{entry.model_class or 'a model'}, made by {entry.builder} of its configuration"
-    if entry.model_class is None:
+    return _call(entry.model_class, None if entry.init_as == "unknown" else entry.init, entry.init_as)
+
+
+def _call(model_class: str | None, init: Mapping[str, Any] | None, init_as: str = "kwargs") -> str:
+    if model_class is None:
         return "not known"
-    if entry.init_as == "unknown":
-        return f"{entry.model_class}, with constructor arguments that are not known"
-    arguments = ", ".join(f"{name}={value!r}" for name, value in entry.init.items())
+    if init is None:
+        return f"{model_class}, with constructor arguments that are not known"
+    arguments = ", ".join(f"{name}={value!r}" for name, value in init.items())
     objects = {"namespace": f"Namespace({arguments})", "dict": f"dict({arguments})"}
-    return f"{entry.model_class}({objects.get(entry.init_as, arguments)})"
+    return f"{model_class}({objects.get(init_as, arguments)})"

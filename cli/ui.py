@@ -29,7 +29,7 @@ def ui(
     Example: registry ui --no-browser --port 8081
     """
     from registry.errors.server import ExtraMissing
-    from registry.home.home import home_folder
+    from registry.home.place import home_place
 
     try:
         from registry.server.running import address, listen, run
@@ -39,7 +39,7 @@ def ui(
         if (error.name or "").startswith("registry"):
             raise
         raise ExtraMissing("`registry ui`", "server") from error
-    settings = Settings(home_folder(home), port=port)
+    settings = Settings(home_place(home, "--home").folder, port=port)
     listening = listen(settings)
     service = Service(settings)
     service.open()

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import Clues, Form, canonicalize
+from registry.canonical.form import EXTRA_STATE, Clues, Form
+from registry.canonical.match import fits
+from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
-from registry.checkpoints.choosing import ROOT, sets_called
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.inventory import identities, left_out, said, tensors_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.quantized import unscaled
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import ClassMismatch, ContradictedTie, ShapesDiffer
-from registry.errors.checkpoints import ArraysOfNumpy
-from registry.errors.intake import InitInFile, NoInitInFile, SeveralWeightSets, UnknownWeightSet
+from registry.errors.intake import InitInFile, NoInitInFile
 from registry.errors.libraries import (
     BuilderMismatch,
     BuilderNotApplicable,
@@ -28,16 +29,15 @@ from registry.errors.libraries import (
     ScalesMissing,
 )
 from registry.errors.models import ConstructorFailed, InitRefused, ModelError
+from registry.errors.parts import NoParts
 from registry.modules.builders.table import MAIN, NONE, check_builder, library, of_class
 from registry.modules.building.alteration import alterations, is_broken
 from registry.modules.building.offer import as_options
-from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, read_init, read_model
+from registry.modules.building.recipe import Recipe, of_file, of_folder, of_live, of_parts, read_init, read_model
+from registry.modules.judging import formed, refused, without_unexpected
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.source import TensorSource
 from registry.tensors.ties import tied
-
-MOST_AROUND = 20
-"""Sets with others inside of them that a refusal describes."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,13 +52,17 @@ class Question:
     """What the user said about a checkpoint, in the words of ``push`` and ``inspect``."""
 
     from_: str | None = None
-    model: str | None = None
+    model: str | Mapping[str, str] | None = None
+    """Its class, or that of each part."""
     init: Mapping[str, Any] | None = None
     init_as: str | None = None
-    weights: str | None = None
+    weights: str | Mapping[str, str] | None = None
+    """Which set of weights; or which are the parts of the version, by the part's name."""
     init_from_file: bool = False
     builder: str | None = None
     """One that the user named, or ``"none"``; by default the one whose library wrote the folder or made the model."""
+    allow_unexpected: tuple[str, ...] = ()
+    """Patterns of names that the class may not have, and that are then left out."""
     builds: bool = True
     """Whether the builder of a folder is asked; otherwise it is recorded, and the first load finds out."""
 
@@ -74,9 +78,10 @@ class Question:
         model: object,
         init: object,
         init_as: str | None,
-        weights: str | None,
+        weights: str | Mapping[str, str] | None,
         init_from_file: bool = False,
         builder: str | None = None,
+        allow_unexpected: Sequence[str] = (),
     ) -> Question:
         """Read what a verb was called with.
 
@@ -85,7 +90,8 @@ class Question:
             UnknownBuilder: there is no such builder.
         """
         named = check_builder(builder) if builder is not None else None
-        return cls(from_, read_model(model), *read_init(init, init_as), weights, init_from_file, named)
+        made = read_model(model), *read_init(init, init_as)
+        return cls(from_, *made, weights, init_from_file, named, tuple(allow_unexpected))
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,12 @@ class Inspection:
         return dict(sorted(tensors.items(), key=lambda item: order.get(item[0], len(order))))
 
     @property
+    def extra_states(self) -> dict[str, Any]:
+        """The values that go back into modules, by canonical name."""
+        values = self.form.values.items()
+        return {new: self.weights.values[name] for name, new in values if new.rpartition(".")[2] == EXTRA_STATE}
+
+    @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
         """Groups of canonical names that the class holds as one tensor, or the file as one piece of memory."""
         groups = [set(names) for names in tied({name: source.identity for name, source in self.tensors.items()})]
@@ -155,37 +167,48 @@ def examine(
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
     checkpoint = opened if opened is not None else _open(source)
-    weights = choose(checkpoint, question.weights)
+    has_class = question.model is not None or MAIN in checkpoint.documents.config
+    weights = choose(checkpoint, question.weights, has_class=has_class)
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
         raise ScalesMissing(checkpoint.source, names)
     module = None if isinstance(source, (str, os.PathLike, Mapping)) else source
-    recipe = _recipe(checkpoint, module, question)
+    recipe = _recipe(checkpoint, module, question, weights)
     recipe, (probe, expectation) = _asked(recipe, question)
     spec, documents = recipe.spec, checkpoint.documents
+    if expectation is not None and weights.own is not None and not fits(weights.names, expectation, declared):
+        weights = weights.own if fits(weights.own.names, expectation, declared) else weights
     if recipe.builder is not None and probe is not None and question.builder != NONE:
         checkpoint, weights, documents = _in_memory(checkpoint, weights, recipe, probe)
+    weights, told = without_unexpected(checkpoint, weights, expectation, question.allow_unexpected)
+    clues = Clues(
+        declared=declared,
+        live=checkpoint.live_wrappers if weights.wrappers is None else weights.wrappers,
+        is_live=module is not None or weights.wrappers is not None,
+        metadata=weights.metadata,
+        dropped=weights.aliases,
+        expectation=expectation,
+        target=spec.target if spec else "the class",
+        key=weights.key,
+        averages={each.key: each.names for each in checkpoint.weight_sets if each.inside == weights.key},
+    )
     with _offering(recipe.offered), _judging(recipe, checkpoint):
-        form = canonicalize(
-            checkpoint.source,
-            {name: tensor.spec for name, tensor in weights.tensors.items()},
-            weights.values.keys(),
-            Clues(
-                declared=declared,
-                live=checkpoint.live_wrappers,
-                is_live=module is not None,
-                metadata=weights.metadata,
-                dropped=weights.aliases,
-                expectation=expectation,
-                target=spec.target if spec else "the class",
-                key=weights.key,
-            ),
-        )
+        form, expectation, read = formed(checkpoint, weights, clues, probe)
     inspection = Inspection(checkpoint, weights, form, spec, probe, expectation, (), recipe, documents=documents)
     with _judging(recipe, checkpoint):
         _check_ties(inspection)
     if module is not None:
         inspection = _by_library(inspection, module, question)
-    notes = (*checkpoint.notes, *inspection.recipe.notes)
+    why = refused(probe, module, inspection.tensors, inspection.extra_states, inspection.ties, form.metadata)
+    asked = spec.target if spec else "the class" if expectation is not None or module is not None else None
+    notes = (
+        *checkpoint.notes,
+        *filter(None, [weights.note]),
+        *remarks(form, weights.aliases, asked),
+        *inspection.recipe.notes,
+        *told,
+        *read,
+        *why,
+    )
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 
@@ -207,49 +230,23 @@ def _builder_of(module: nn.Module) -> str | None:
     return of_class(model_class(module))
 
 
-def choose(checkpoint: Checkpoint, key: str | None) -> WeightSet:
-    """Return the one set of weights, or the one that the user named.
+def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question, weights: WeightSet) -> Recipe:
+    parts: Mapping[str, nn.Module | None] = dict.fromkeys(weights.parts)
+    if module is not None and not isinstance(question.model, str):
+        from registry.modules.parts import parts_of
 
-    Raises:
-        SeveralWeightSets, UnknownWeightSet: with those that there are.
-        UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
-    """
-    sets = checkpoint.weight_sets
-    if key is not None:
-        chosen = sets_called(checkpoint, key)
-        if len(chosen) != 1:
-            raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
-    elif len(sets) > 1:
-        arrays = [found.key or ROOT for found in sets if isinstance(found.fault, ArraysOfNumpy) and not found.tensors]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint), arrays)
-    else:
-        chosen = list(sets)
-    if chosen[0].fault is not None:
-        raise chosen[0].fault
-    return chosen[0].with_whole_extra_states()
-
-
-def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
-    return {s.key or ROOT: s.count for s in sets}
-
-
-def _loose(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """Return, by set, the names that stand in it around other sets."""
-    keys = [found.key for found in checkpoint.weight_sets]
-    around: dict[str, list[str]] = {}
-    for found in checkpoint.weight_sets[-MOST_AROUND:]:  # those that contain others come last
-        prefix = f"{found.key}/" if found.key else ""
-        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
-        if inside:
-            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
-            around[found.key or ROOT] = own
-    return around
-
-
-def _recipe(checkpoint: Checkpoint, module: nn.Module | None, question: Question) -> Recipe:
+        parts = parts_of(module)
+    if parts:
+        if question.init_from_file:
+            raise NoInitInFile(checkpoint.source, "is stored as several models")
+        if question.builder not in (None, NONE):
+            raise BuilderNotApplicable(str(question.builder), checkpoint.source, "it is stored as several models")
+        return of_parts(parts, question.model, question.init, question.init_as, checkpoint.source)
+    if isinstance(question.model, Mapping):
+        raise NoParts("model=", checkpoint.source)
     said = question.model, question.init, question.init_as
     if module is None and question.is_silent:
-        return of_folder(checkpoint, question.builder)
+        return of_folder(checkpoint, question.builder, builds=question.builds)
     if module is not None and question.is_silent and _builder_of(module) == "peft":
         return Recipe(builder="peft", init_as=UNKNOWN)
     if question.builder not in (None, NONE) and not question.is_silent:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePath
 
-from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile
+from registry.errors.catalog import InvalidAlias, InvalidModelName, InvalidReference, NamedLikeAFile, VersionAsName
 
 _PART = r"[A-Za-z0-9_](?:(?:[A-Za-z0-9_]|\.(?!\.)|-(?!-))*[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})?")
@@ -86,6 +86,8 @@ def parse(text: str) -> Reference:
     if marks not in ("", ":", "@", ":@"):
         raise InvalidReference(text, "it has more than one ':' or '@'")
     name, mark, rest = (text, "", "") if not marks else text.partition(marks[0])
+    if not mark and (near := with_colon(name)) and name.count("/") > 1:
+        raise InvalidReference(text, "a version follows ':'", near)
     check_model_name(name)
     if not mark:
         return Reference(name)
@@ -102,6 +104,9 @@ def parse(text: str) -> Reference:
         return Reference(name)
     if version := _VERSION.fullmatch(word):
         return Reference(name, version=int(version[1]))
+    if _LIKE_A_VERSION.fullmatch(word):
+        number = int(word.lstrip("vV"))
+        raise InvalidReference(text, "the numbers of versions are written like v3", f"{name}:v{number}")
     return Reference(name, alias=check_alias(word), day=_day(text, day) if dated else None)
 
 
@@ -119,8 +124,11 @@ def check_model_name(text: str) -> str:
 
     Raises:
         InvalidModelName: with a legal name that is near.
+        VersionAsName: it is the reference of a version.
     """
-    if not isinstance(text, str) or not (_is_regular(text) or _OLDER_NAME.fullmatch(text)):
+    if not isinstance(text, str) or not is_older_name(text):
+        if isinstance(text, str) and _is_regular(name := re.split("[:@]", text, maxsplit=1)[0]) and name != text:
+            raise VersionAsName(text, name)
         raise InvalidModelName(text, _legal(text) if isinstance(text, str) else "model")
     return text
 
@@ -148,6 +156,25 @@ def may_be_new(text: str) -> bool:
     return _is_regular(text) and not _ends_like_a_file(text)
 
 
+def with_colon(text: str) -> str:
+    """Return the reference that is meant where a version is written like a folder (``pointnet/v1``), else nothing."""
+    name, _, word = text.rpartition("/")
+    return f"{name}:v{int(word.lstrip('vV'))}" if name and _LIKE_A_VERSION.fullmatch(word) else ""
+
+
+def is_older_name(text: str) -> bool:
+    """Whether a model may have a name, be it from before the rule for new ones."""
+    return _is_regular(text) or _OLDER_NAME.fullmatch(text) is not None
+
+
+def legal_name(text: str) -> str:
+    """Return the name for a new model that looks like a text: ``epoch-3-step-100`` of ``epoch=3-step=100``.
+
+    It is empty where nothing of the text can stand in one.
+    """
+    return _legal(text) if re.search(r"\w", text, re.ASCII) else ""
+
+
 def check_alias(text: str) -> str:
     """Return a legal alias unchanged.
 
@@ -168,19 +195,10 @@ def is_named_like_a_file(text: str) -> bool:
     return text.lower().endswith(CHECKPOINT_SUFFIXES)
 
 
-def same_name_as_file_stem(path: str | os.PathLike[str]) -> str:
-    """Return the model's name that a file or folder suggests: ``best`` for ``runs/best.pth``.
-
-    Raises:
-        InvalidModelName, NamedLikeAFile: no new model may be called so; the error proposes a name.
-    """
-    return check_new_model_name(file_stem(path))
-
-
 def file_stem(path: str | os.PathLike[str]) -> str:
     """Return the name of a file or folder without the suffixes that checkpoints have: ``chgnet`` of ``chgnet.pth.tar``.
 
-    It may be no name of a model.
+    It need not be a valid name of a model.
     """
     return _stem(PurePath(path).name)
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, SupportsIndex, Ty
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.grammar import parse as parse_query
-from registry.catalog.listing import ModelSummary
+from registry.catalog.listing import Models
 from registry.catalog.moments import moment
 from registry.catalog.page import Page
 from registry.catalog.renaming import Renamed
-from registry.catalog.trail import Event, Only
+from registry.catalog.trail import Events, Only
 from registry.catalog.trash import Removed
-from registry.errors.catalog import CannotRollBack
-from registry.errors.tokens import UnknownToken
+from registry.errors.catalog import CannotRollBack, NameIsNoVersion
 from registry.home.arguments import checked, widely
-from registry.home.home import Home, LoadVerify, home_folder
+from registry.home.home import Home, LoadVerify
+from registry.home.place import HomePlace, home_place
 from registry.reference import parse
 from registry.upkeep.gc import GRACE, Collected, gc
 
@@ -50,18 +50,22 @@ if TYPE_CHECKING:
     from registry.upkeep.doctor import Finding
     from registry.upkeep.prune import PruneReport
 
-    Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any]
+    Source = str | os.PathLike[str] | nn.Module | Mapping[str, Any] | Sequence[nn.Module]
+    Live = nn.Module | Mapping[str, nn.Module] | Sequence[nn.Module]
+    Classes = str | Callable[..., nn.Module] | Mapping[str, str | Callable[..., nn.Module]]
+    Sets = str | Sequence[str] | Mapping[str, str]
     Several = list[str | Entry] | list[str] | list[Entry] | tuple[str | Entry, ...]
 
     class PushOptions(TypedDict, total=False):
         """The arguments of a push that do not decide what it returns."""
 
         from_: str | None
-        model: str | Callable[..., nn.Module] | None
+        model: Classes | None
         init: Mapping[str, Any] | Namespace | None
         init_as: str | None
         init_from_file: bool
-        weights: str | None
+        weights: Sets | None
+        allow_unexpected: Sequence[str]
         world_size: SupportsIndex | None
         metrics: Mapping[str, SupportsFloat] | None
         tags: Mapping[str, str] | None
@@ -86,7 +90,8 @@ if TYPE_CHECKING:
     class LoadOptions(TypedDict, total=False):
         """The arguments of a load that do not decide what it returns."""
 
-        model: nn.Module | type[nn.Module] | str | None
+        part: str | None
+        model: Live | type[nn.Module] | str | Mapping[str, type[nn.Module] | str] | None
         init: Mapping[str, Any] | Namespace | None
         init_as: str | None
         device: str | int | torch.device | None
@@ -101,14 +106,17 @@ if TYPE_CHECKING:
         resident: bool
         progress: Progress | None
         base: str | Entry | None
+        timeout: timedelta | float
 
 
 TIMEOUT = timedelta(minutes=10)
-"""How long the ranks of a job wait for each other in a push."""
+"""How long the ranks of a job wait for each other in a push, and in a load."""
 
 
 class Registry:
-    """A registry in one folder, created on first use. Its methods are the verbs.
+    """A registry in one folder. Its methods are the verbs.
+
+    The first version that is stored creates it. Until then, every verb that reads raises ``NoRegistry``.
 
     Args:
         home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
@@ -120,7 +128,8 @@ class Registry:
     def __init__(
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
-        self._home = Home(home_folder(home), notify)
+        place = home_place(home)
+        self._home = Home(place.folder, notify, place.source)
 
     def __repr__(self) -> str:
         return f"Registry({str(self.home)!r})"
@@ -132,7 +141,11 @@ class Registry:
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the versions."""
+        """What is known of the versions.
+
+        Raises:
+            NoRegistry: there is none.
+        """
         return self._home.database
 
     @property
@@ -163,11 +176,12 @@ class Registry:
         name: str | None = None,
         *,
         from_: str | None = None,
-        model: str | Callable[..., nn.Module] | None = None,
+        model: str | Callable[..., nn.Module] | Mapping[str, Any] | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         init_from_file: bool = False,
-        weights: str | None = None,
+        weights: str | Mapping[str, str] | None = None,
+        allow_unexpected: Sequence[str] = (),
         world_size: int | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -196,10 +210,13 @@ class Registry:
         what fails on one raises on all.
 
         Args:
-            source: a file, a folder, a state dict, or a live module, wrapped or not.
+            source: a file, a folder, a state dict, or a live module, wrapped or not. A dict of live modules is one
+                version with several **parts**, exactly as their ``torch.nn.ModuleDict`` is: each is unwrapped by
+                itself, and its names stand below the part's (``img.conv.weight``). In a list they are ``"0"``, ``"1"``.
             name: the model's name; by default the file's stem.
             from_: the wrapper it was trained in: ``"ddp"``, ``"compile(ddp)"``, ``"single"``.
-            model: its class, or ``"pkg.mod:Class"``, which then judges the names.
+            model: its class, or ``"pkg.mod:Class"``, which then judges the names; of several parts of a file a dict of
+                these by part. So is ``init`` then: ``{"img": {"width": 64}}``.
             init: what the class is constructed with, by name; by default what was remembered on the live module, and of
                 a file nothing. A ``Namespace`` is what the class takes as its only argument. Beside others, it stands
                 under the name of its parameter: ``{"args": args, "num_classes": 40}``; what has no name, in a list
@@ -208,7 +225,9 @@ class Registry:
             init_from_file: take what the file says of itself (``hyper_parameters``), too, where ``init`` does not. Its
                 writer then chooses what the class is called with.
             weights: which set of weights, where the file holds several: any path in it, such as ``"ema.model"`` or
-                ``"heads.0"``; ``"."`` is all of it.
+                ``"heads.0"``; ``"."`` is all of it. A list is several parts, called after the last step of each path;
+                a dict names them: ``{"img": "models.image"}``.
+            allow_unexpected: patterns (``"loss.*"``) of names that are not stored where the class does not have them.
             world_size: number of processes that trained it.
             metrics: finite numbers by name.
             tags: words by name: ``{"task": "seg"}``.
@@ -246,10 +265,11 @@ class Registry:
         from registry.pushing.push import push, push_later
         from registry.pushing.request import PushRequest
 
+        given: Any = source  # several live models are one here
         request = PushRequest(
-            source,
+            given,
             name,
-            Question.of(from_, model, init, init_as, weights, init_from_file, builder),
+            Question.of(from_, model, init, init_as, weights, init_from_file, builder, allow_unexpected),
             timeout,
             world_size=world_size,
             metrics=metrics or {},
@@ -285,7 +305,7 @@ class Registry:
 
         Args:
             name: of the one model that everything becomes; otherwise each model gets a name of its own.
-            dry_run: only say what would come of it.
+            dry_run: report what would come of it, and push nothing.
             progress: called with (bytes done, bytes in all).
 
         Returns:
@@ -304,12 +324,13 @@ class Registry:
     def resume(
         self,
         ref: str | Entry,
-        model: nn.Module,
+        model: Live,
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Stateful | None = None,
         scaler: Stateful | None = None,
         *,
         state: Mapping[str, Stateful] | None = None,
+        part: str | None = None,
         verify: Verify = "always",
     ) -> Resumed:
         """Bring a job back to where a version was pushed: weights, optimizer, scheduler, scaler, random generators.
@@ -319,9 +340,11 @@ class Registry:
         where one process pushed and one resumes.
 
         Args:
-            model: the caller's, which keeps its parameter objects.
-            optimizer: over the parameters of this model; likewise ``scheduler`` and ``scaler``, as they were pushed.
+            model: the caller's, which keeps its parameter objects; of a version with several parts a dict of them.
+            optimizer: over the parameters of this model, or of all parts; likewise ``scheduler`` and ``scaler``, as
+                they were pushed.
             state: what else to bring back, by the names under which it was pushed: ``{"loader": loader}``.
+            part: of a version with several parts, the one to go on with alone; the optimizer is over its parameters.
 
         Raises:
             RegistryError: nothing was changed; what fails on one rank raises on all.
@@ -329,7 +352,8 @@ class Registry:
         from registry.attachments.attachment import Job
         from registry.loading.resume import resume
 
-        return resume(self._home, str(ref), model, Job(optimizer, scheduler, scaler, state=state or {}), verify)
+        module: Any = model
+        return resume(self._home, str(ref), module, Job(optimizer, scheduler, scaler, state=state or {}), verify, part)
 
     @checked
     def inspect(
@@ -337,11 +361,12 @@ class Registry:
         source: Source,
         *,
         from_: str | None = None,
-        model: str | Callable[..., nn.Module] | None = None,
+        model: Classes | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         init_from_file: bool = False,
-        weights: str | None = None,
+        weights: Sets | None = None,
+        allow_unexpected: Sequence[str] = (),
         builder: str | None = None,
     ) -> Inspection:
         """Return what a push of this checkpoint would store, without storing it.
@@ -352,16 +377,19 @@ class Registry:
         from registry.inspection import Question
         from registry.pushing.push import inspect
 
-        return inspect(source, Question.of(from_, model, init, init_as, weights, init_from_file, builder))[0]
+        given: Any = source, weights
+        asked = Question.of(from_, model, init, init_as, given[1], init_from_file, builder, allow_unexpected)
+        return inspect(given[0], asked)[0]
 
     @checked
     def check(
         self,
-        module: nn.Module | str | os.PathLike[str] | Entry,
+        module: Live | str | os.PathLike[str] | Entry,
         ref_or_path: str | os.PathLike[str] | Entry,
         *,
         names: Sequence[str] | None = None,
-        weights: str | None = None,
+        weights: Sets | None = None,
+        part: str | None = None,
     ) -> CheckReport:
         """Compare what sits in a live module now with a version or with a file, tensor by tensor, by bits.
 
@@ -374,7 +402,8 @@ class Registry:
                 all get the same report. Or a reference or a path, to compare two stored things without their class.
             ref_or_path: what it should hold.
             names: patterns (``"encoder.*"``) of the only names to compare.
-            weights: which set of weights, where the file holds several.
+            weights: which set of weights, where the file holds several; or those of its parts, as a push takes them.
+            part: of a version with several parts, the one to compare, by its own names.
 
         Returns:
             The report; ``report.require()`` raises ``WeightsDiffer`` unless ``report.is_equal``.
@@ -385,7 +414,8 @@ class Registry:
         from registry.loading.counterparts import check
 
         sides: tuple[Any, Any] = module, ref_or_path
-        return check(self._home, *sides, names, weights)
+        sets: Any = weights
+        return check(self._home, *sides, names, sets, part)
 
     # Taking out
 
@@ -402,7 +432,8 @@ class Registry:
         self,
         ref: str,
         *,
-        model: nn.Module | type[nn.Module] | str | None = None,
+        part: str | None = None,
+        model: nn.Module | type[nn.Module] | str | Mapping[str, Any] | None = None,
         init: Mapping[str, Any] | Namespace | None = None,
         init_as: str | None = None,
         device: str | torch.device | None = None,
@@ -417,8 +448,9 @@ class Registry:
         resident: bool = False,
         progress: Progress | None = None,
         base: str | None = None,
+        timeout: timedelta = TIMEOUT,
         report: bool = False,
-    ) -> nn.Module | tuple[nn.Module, LoadReport]:
+    ) -> Any:
         """Return a ready model made from a version, or put the version into the caller's model.
 
         Without ``ddp`` and ``fsdp``: the bare module on one device, in eval mode (the caller's own ``model`` keeps its
@@ -426,12 +458,16 @@ class Registry:
         process group calls it and gets the version that rank 0 resolved. With ``fsdp``: sharded by ``fully_shard``,
         in train mode, each rank reading only its own part.
 
+        Of a version with several parts it is a dict of their modules, each as above, unless one ``part`` is asked for.
+
         Args:
             ref: ``"pointnet"``, ``"pointnet:v3"``, ``"pointnet:best"``, ``"pointnet:best@2026-11-01"`` (what the alias
                 was when that day ended in UTC), ``"pointnet@4be1"``; or an entry.
+            part: of a version with several parts, the one to load: that module alone, by its own names.
             model: the caller's instance; or the class to build, itself or as ``"pkg.mod:Class"``. By default the stored
                 class is built. That imports it, which is done only where the rule of trust allows it: naming the class
-                here does, and so does ``REGISTRY_TRUST``.
+                here does, and so does ``REGISTRY_TRUST``. Of several parts, a dict of instances, all or none of which
+                get their weights, or of classes.
             init: constructor arguments over the stored ones, key by key.
             init_as: how the class takes them, instead of as stored: ``"kwargs"``, ``"namespace"`` or ``"dict"``.
             device: where the model goes; by default the CPU, or the rank's device under ``ddp`` and ``fsdp``.
@@ -448,6 +484,7 @@ class Registry:
             progress: called with (bytes done, bytes in all) while they are hashed.
             base: of an adapter of PEFT: reference of the version that it is put on; by default any that has the weights
                 that it was pushed with.
+            timeout: how long the ranks wait for each other with ``ddp`` and ``fsdp``; a number is one of seconds.
             report: return ``(model, LoadReport)``.
 
         Raises:
@@ -472,19 +509,22 @@ class Registry:
             resident=resident,
             progress=progress,
             base=base,
+            part=part,
+            seconds=timeout.total_seconds(),
         )
         loaded = load(self._home, ref, request)
         return loaded if report else loaded[0]
 
     @checked
     def state_dict(
-        self, ref: str | Entry, *, verify: Verify = "always", resident: bool = False
+        self, ref: str | Entry, *, part: str | None = None, verify: Verify = "always", resident: bool = False
     ) -> dict[str, torch.Tensor]:
         """Return a version's weights by canonical name; tied names have one tensor, ``_extra_state`` its value.
 
         The tensors are mapped from the store, privately: writing to them reaches no file.
 
         Args:
+            part: of a version with several parts, the one whose weights are wanted, by its own names.
             resident: read them into memory of this process instead, which nothing done to the files reaches.
 
         Raises:
@@ -492,7 +532,7 @@ class Registry:
         """
         from registry.tensors.decoding import decode
 
-        entry = self.get(ref)
+        entry = self._home.part(self.get(ref), part)
         manifest = self._home.manifest(entry)
         tensors = self._home.tensors(entry, manifest, verify, resident=resident)
         return {**tensors, **{name: decode(value) for name, value in manifest.values.items()}}
@@ -517,7 +557,6 @@ class Registry:
         Raises:
             RegistryError: there is no such name, or the text is too long.
         """
-        self._home.require(name)
         if text is not None:
             self.catalog.set_card(name, text)
         return self.catalog.card(name)
@@ -534,7 +573,7 @@ class Registry:
         Args:
             query: what all of them have; by default all versions.
             trashed: those in the trash instead.
-            limit: at most so many.
+            limit: at most this many.
             after: the ``next`` of the page before, to continue after it.
 
         Returns:
@@ -547,12 +586,10 @@ class Registry:
         """
         asked = parse_query(query or "")
         now = asked if asked.name is None else asked.of(self._home.current(asked.name))
-        if after is None and self._home.is_vacant:
-            return Page(())
         return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
 
     @checked
-    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
+    def models(self, name: str | None = None) -> Models:
         """Return the models that have a version outside the trash, by name.
 
         Args:
@@ -561,11 +598,7 @@ class Registry:
         Raises:
             UnknownModel: there is none of this name; with the nearest names.
         """
-        if name is not None and "*" not in name:
-            self._home.require(name)
-        if self._home.is_vacant:
-            return ()
-        return self.catalog.models(name)
+        return Models(self.catalog.models(name))
 
     @checked
     def log(
@@ -577,7 +610,7 @@ class Registry:
         by: str | None = None,
         after: str | date | None = None,
         before: str | date | None = None,
-    ) -> tuple[Event, ...]:
+    ) -> Events:
         """Return the trail, the newest event first: of everything, or of one model, by whatever name it has and had.
 
         Args:
@@ -587,11 +620,11 @@ class Registry:
             before: only until the beginning of this day, or until this moment.
 
         Raises:
-            RegistryError: there is no such name or verb, or what is given is no time.
+            RegistryError: there is no such name or verb, or what is given is not a time.
         """
         only = Only(verb, by, None if after is None else moment(after), None if before is None else moment(before))
         name = self._home.current(parse(str(ref)).name) if ref is not None else None
-        return () if verb is None and self._home.is_vacant else self.catalog.events(name, limit, only)
+        return Events(self.catalog.events(name, limit, only))
 
     @checked
     def replay(self, ref: str | Entry, *, model: nn.Module | None = None, cast: torch.dtype | None = None) -> Replay:
@@ -627,6 +660,7 @@ class Registry:
         out: str | os.PathLike[str],
         *,
         format: str | None = None,
+        part: str | None = None,
         progress: Progress | None = None,
     ) -> Path:
         """Write a version to a new file, or with ``"hf"`` to a new folder, that other programs read.
@@ -637,6 +671,7 @@ class Registry:
                 ``"safetensors"`` or ``"pth"`` with the canonical names; ``"ddp"`` or ``"compile"`` with those of
                 the wrapped model; ``"as-saved"`` with those of the pushed file, bit for bit. A safetensors file has the
                 same bytes for the same weights and ties, whoever exports it.
+            part: of a version with several parts, the one to write, by its own names.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -644,7 +679,7 @@ class Registry:
         """
         from registry.loading.export import export
 
-        return export(self._home, str(ref), out, format, progress)
+        return export(self._home, str(ref), out, format, progress, part)
 
     @checked
     def copy(
@@ -672,7 +707,7 @@ class Registry:
             name: the model's name there, instead of its own.
             update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
             without_base: leave out the versions whose weights these are adapters of.
-            dry_run: only say what would be copied.
+            dry_run: report what would be copied, and copy nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
@@ -700,7 +735,7 @@ class Registry:
         """Point an alias of the version's model to the version, wherever it pointed before.
 
         Raises:
-            RegistryError: there is no such version, or the alias is no legal one.
+            RegistryError: there is no such version, or the alias is not a legal one.
         """
         entry = self.get(ref)
         self.catalog.set_alias(entry, alias)
@@ -769,7 +804,6 @@ class Registry:
         Raises:
             RegistryError: there is no such model, or it cannot be called so.
         """
-        self._home.require(old)
         return self.catalog.rename(old, new)
 
     @checked
@@ -783,22 +817,35 @@ class Registry:
         self.catalog.drop_alias(current, alias)
 
     @checked
-    def rm(self, ref: str | Entry | Several, *, force: bool = False) -> Removed:
+    def rm(self, ref: str | Entry | Several, *, force: bool = False, all_versions: bool = False) -> Removed:
         """Put versions into the trash, all or none, from where ``restore`` takes them back until ``gc`` empties it.
 
         Args:
             ref: one reference, or several.
-            force: also if aliases point there, which are dropped, or if it is the base of adapters that stay.
+            force: also if aliases point there, which are dropped until a ``restore``, or if it is the base of adapters
+                that stay.
+            all_versions: the references are names of models, of which every version goes.
 
         Returns:
-            The entries, and how many bytes a ``gc`` frees that empties the trash of them.
+            The entries, whose ``notices`` say which aliases were dropped, and how many bytes a ``gc`` frees that
+            empties the trash of them.
 
         Raises:
+            NameIsNoVersion: a bare name was given without ``all_versions``, or something else with it.
             RegistryError: one of them is not there, or is needed; nothing was removed.
         """
-        entries = self._each(ref)
-        nbytes = self.catalog.trash(*entries, force=force)
-        return Removed(tuple(self.catalog.resolve(entry.ref, trashed=True) for entry in entries), nbytes)
+        given = (str(ref),) if isinstance(ref, str | Entry) else tuple(map(str, ref))
+        for each in given:
+            if (parse(each).is_name and ":" not in each) != all_versions:
+                raise NameIsNoVersion(each, all_versions)
+        entries = tuple(each for name in given for each in self._live(name)) if all_versions else self._each(given)
+        trashed = self.catalog.trash(*entries, force=force)
+        gone = [self.catalog.resolve(entry.ref, trashed=True) for entry in entries]
+        dropped = [[f"{entry.name}:{alias} was dropped" for alias in trashed.aliases[entry.ref]] for entry in gone]
+        return Removed(
+            tuple(replace(entry, notices=(*entry.notices, *said)) for entry, said in zip(gone, dropped, strict=True)),
+            trashed.nbytes,
+        )
 
     @overload
     def restore(self, ref: str | Entry) -> Entry: ...
@@ -810,12 +857,13 @@ class Registry:
     def restore(self, ref: str | Entry | Several) -> Entry | tuple[Entry, ...]:
         """Take versions out of the trash, all or none, and return the entry of one reference, or those of several.
 
+        The aliases that ``rm`` dropped point to them again, but for those that point elsewhere by now; ``notices`` say
+        which.
+
         Raises:
             RegistryError: one of them is not there, or was collected; nothing was restored.
         """
-        entries = self._each(ref, trashed=True)
-        self.catalog.restore(*entries)
-        found = tuple(self.catalog.resolve(entry.ref) for entry in entries)
+        found = self.catalog.restore(*self._each(ref, trashed=True))
         return found[0] if isinstance(ref, str | Entry) else found
 
     @checked
@@ -837,14 +885,14 @@ class Registry:
 
         Args:
             name: the model's.
-            keep_last: the newest so many.
+            keep_last: this many of the newest.
             keep_best: the best by a metric: ``"acc:3"`` for the three highest, ``"loss:3:min"`` for the three lowest.
                 The direction is never read out of the metric's name.
             keep_aliased: those that an alias points to, and as the only rule nothing else.
             keep_tags: those with a tag: ``"release"``, or ``"task=seg"``.
             keep_within: those that were pushed in the last ``"30d"`` (``s``, ``m``, ``h``, ``d``, ``w``); or a
                 ``timedelta``, or a number of seconds.
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
 
         Returns:
             The report: what stays and why, what goes, and how many bytes ``gc`` frees then.
@@ -879,14 +927,12 @@ class Registry:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: report what would go, and remove nothing.
             progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the home cannot be written.
         """
-        if self._home.is_vacant:
-            return Collected((), (), 0, dry_run)
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
@@ -906,22 +952,18 @@ class Registry:
             ref: only this version, or all versions of this name; by default everything.
             classes: also import and build the classes, under the rule of trust, and compare names, shapes and dtypes.
             run: also run every example, under the same rule, and compare what the models compute with what they did.
-            repair: put right what another stored copy or a source can restore, and quarantine the other damaged files.
+            repair: restore what another stored copy or a source has, and quarantine the other damaged files.
             sources: files that were pushed once.
             progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
-        from registry.upkeep.audit import AuditReport, audit, audit_outputs, audited, remember
+        from registry.upkeep.audit import audit, audit_outputs, audited, remember
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
         asked = None if ref is None else str(ref)
-        if asked is not None:
-            self._home.require(parse(asked).name)
-        elif self._home.is_vacant:
-            return AuditReport((), 0, 0, 0)
         report = audit(self._home, asked, classes=classes, progress=progress)
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
@@ -936,9 +978,13 @@ class Registry:
         found = (self._home.resolve(str(ref), trashed=trashed) for ref in given)
         return tuple({entry.identity: entry for entry in found}.values())
 
+    def _live(self, name: str) -> tuple[Entry, ...]:
+        """Return the versions of a model, of which there is one."""
+        return self.catalog.entries(self._home.current(name)) or (self._home.resolve(name),)
+
     @checked
     def doctor(self) -> tuple[Finding, ...]:
-        """Return what the registry stands on (file system, database, versions, leftovers), with what to do about it."""
+        """Check the file system, database, versions and leftovers of the registry, and return each with a fix."""
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
@@ -963,12 +1009,13 @@ class Registry:
         Raises:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
+        self._home.make()
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 
     @checked
     def tokens(self) -> tuple[Token, ...]:
         """Return what every token is for that was made here, be it valid still or not, the oldest first."""
-        return () if self._home.is_vacant else self._home.database.tokens.all()
+        return self._home.database.tokens.all()
 
     @checked
     def revoke_token(self, which: int | str) -> tuple[Token, ...]:
@@ -983,16 +1030,14 @@ class Registry:
         Raises:
             UnknownToken: there is none that is not revoked already.
         """
-        if self._home.is_to_be_made:
-            raise UnknownToken(which)
         return self._home.database.tokens.revoke(which)
 
 
 @cache
-def _registry_at(home: Path) -> Registry:
+def _registry_at(home: HomePlace) -> Registry:
     return Registry(home)
 
 
 def default_registry() -> Registry:
     """Return the registry of the home that ``REGISTRY_HOME`` names now, or of the user's data directory."""
-    return _registry_at(home_folder())
+    return _registry_at(home_place())

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from registry.errors.blobs import ObjectsUnreachable, StoreUnreadable, StoreUnwritable
+from registry.errors.blobs import CorruptTensors, DamagedBlob, ObjectsUnreachable, StoreUnreadable, StoreUnwritable
 from registry.errors.catalog import (
     AbsentFact,
     AliasedVersion,
@@ -60,7 +60,7 @@ _STATUS: dict[type[RegistryError], int] = {
     OversizedBody: 413,
     ForeignHost: 421,
     OversizedHeaders: 431,
-    **dict.fromkeys((ChangedVersion, DatabaseDamaged, StoreUnreadable, ServerFailed), 500),
+    **dict.fromkeys((ChangedVersion, CorruptTensors, DamagedBlob, DatabaseDamaged, StoreUnreadable, ServerFailed), 500),
     **dict.fromkeys((DatabaseBusy, DatabaseChanged, ObjectsUnreachable, HomeReadOnly, HomeUnusable), 503),
     **dict.fromkeys((ServerBusy, ServerStopping), 503),
     **dict.fromkeys((DatabaseFull, StoreUnwritable), 507),

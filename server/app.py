@@ -16,6 +16,7 @@ from .answers import ERRORS, refused, unknown, unreadable
 from .bodies import Bodies
 from .envelope import Envelope
 from .hosts import HostGuard, names_of
+from .hub.app import HubApplication
 from .identity import Identity
 from .pages.routes import routes as pages
 from .service import Service
@@ -25,11 +26,13 @@ from .settings import Settings
 def create_app(settings: Settings) -> FastAPI:
     """Return the application that serves a home; its documentation pages, which load foreign scripts, are off."""
     service = Service(settings)
+    hub = HubApplication(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.open()
         yield
+        hub.close()
         service.close()
 
     app = FastAPI(
@@ -53,4 +56,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(login.router)
     app.routes.extend(pages())
+    # What is none of the routes is the Hub's, whose paths are told apart by how they are quoted.
+    app.router.default = hub
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 from starlette.datastructures import Headers
@@ -18,17 +19,22 @@ STREAMED = 1 << 40
 """Bytes of a ``PUT``, which goes to the disk as it comes."""
 OF_WRITERS = 64 * _MIB
 """Bytes of anything else by somebody who may write: it is read whole, as a manifest and a commit are."""
+OF_COMMITS = 256 * _MIB
+"""Bytes of a commit of a Hub's client: it is read line by line, and each file in it goes to the disk."""
 OF_OTHERS = _MIB
 """Bytes of anything else: what a reader asks is short."""
 
+_COMMIT = re.compile(r"/api/models/[^/]+(/[^/]+)?/commit/")
 _SLOWEST = 1024
 """Bytes a second, over all that came."""
 
 
-def most_of(method: str, caller: Caller) -> int:
+def most_of(method: str, path: str, caller: Caller) -> int:
     """Return how many bytes a request's body may have."""
     if method == "PUT":
         return STREAMED
+    if caller.role >= Role.WRITE and _COMMIT.match(path):
+        return OF_COMMITS
     return OF_WRITERS if caller.role >= Role.WRITE else OF_OTHERS
 
 
@@ -43,7 +49,7 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = most_of(scope["method"], scope.get("registry.caller", NOBODY))
+        most = most_of(scope["method"], scope["path"], scope.get("registry.caller", NOBODY))
         announced = Headers(scope=scope).get("content-length")
         if announced is not None and int(announced) > most:
             await refusal(OversizedBody(most))(scope, receive, send)

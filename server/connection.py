@@ -26,6 +26,7 @@ class Connection(H11Protocol):
     patience = 30.0
     """Seconds for the headers of a request, from the connection or from their first byte on."""
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _was_refused = False
 
     def connection_made(self, transport: Any) -> None:
@@ -41,8 +42,18 @@ class Connection(H11Protocol):
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE and not self._was_refused:
             self._expect_no_more()
 
+    def pause_writing(self) -> None:
+        """Wait for a client to take what it asked for: a piece of at most some MiB is on its way."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(4 * self.patience, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._take_for_alive()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_no_more()
+        self._take_for_alive()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -80,6 +91,11 @@ class Connection(H11Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._expect(_LINGERS, self.transport.close)
+
+    def _take_for_alive(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _expect(self, seconds: float, otherwise: Callable[[], None]) -> None:
         self._expect_no_more()

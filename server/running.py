@@ -86,11 +86,15 @@ def run(settings: Settings, listening: socket.socket) -> None:
         access_log=False,
         server_header=False,
     )
-    with _told(settings), _ended_by_signals():
+    server = uvicorn.Server(config)
+    with _told(settings), _signals_end(server):
         if settings.workers > 1:
-            Multiprocess(config, sockets=[listening]).run()
+            processes = Multiprocess(config, sockets=[listening])
+            if server.should_exit:
+                processes.should_exit.set()
+            processes.run()
         else:
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 def app_of_environment() -> FastAPI:
@@ -114,9 +118,13 @@ def _told(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Take a signal that ended a server for its end: uvicorn raises it again when all is done."""
-    kept = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGTERM, signal.SIGINT)}
+def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """Have signals end a server in order, also before it listens to them; it raises them again when all is done."""
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    kept = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

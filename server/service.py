@@ -19,11 +19,12 @@ class Service:
         self.access = Access(self.home, lets_anybody_read=settings.lets_anybody_read)
 
     def open(self) -> None:
-        """Open the catalog, before several threads would.
+        """Open the catalog, before several threads would; make it where there is none, for what others push.
 
         Raises:
             RegistryError: it cannot be.
         """
+        self.home.make()
         self.home.database.names()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What pages show and nobody wants to compute twice: what tensors' values are like, and what audits said.
 
 Revision ID: 0008
-Revises: 0006
+Revises: 0007
 Create Date: 2026-11-26 05:00:00.000000
 """
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

@@ -1,6 +1,6 @@
-"""Files beside the weights, by the path in their folder: configurations as texts, a tokenizer's files as bytes.
+"""Files beside the weights, by the path in their folder: configurations as texts, all others as bytes.
 
-A tokenizer's file is stored as a tensor of its bytes, so that equal ones are stored once, are verified as weights are,
+Such a file is stored as a tensor of its bytes, so that equal ones are stored once, are verified as weights are,
 and are collected with the last version that needs them.
 """
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from registry.catalog.entry import Entry
     from registry.checkpoints.documents import Documents
     from registry.home.home import Home
+    from registry.tensors.manifest import StoredTensor
 
-KINDS = ("config", "tokenizer")
+KINDS = ("config", "tokenizer", "files")
 """Kinds of attachments that are files."""
 
 PIECE = 8 << 20
@@ -39,11 +40,16 @@ def attach_files(documents: Documents) -> dict[str, Attachment]:
         names = {"names": dict(documents.names)} if documents.names else {}
         found["config"] = Attachment(values={"files": dict(documents.config), **names})
     if documents.tokenizer:
-        found["tokenizer"] = Attachment({name: _bytes(span.read()) for name, span in documents.tokenizer.items()})
+        found["tokenizer"] = Attachment({name: as_tensor(span.read()) for name, span in documents.tokenizer.items()})
     return found
 
 
-def _bytes(content: bytes) -> TensorBytes:
+def attach_others(others: Mapping[str, bytes]) -> dict[str, Attachment]:
+    """Return the attachment of files that nothing here reads, by path; without any, none."""
+    return {"files": Attachment({name: as_tensor(content) for name, content in others.items()})} if others else {}
+
+
+def as_tensor(content: bytes) -> TensorBytes:
     return TensorBytes(TensorSpec("uint8", (len(content),)), memoryview(content))
 
 
@@ -84,17 +90,25 @@ def configuration(home: Home, entry: Entry) -> Configuration:
     return Configuration(files, {str(name): str(own) for name, own in values.get("names", {}).items()})
 
 
-def tokenizer_files(home: Home, entry: Entry) -> Mapping[str, bytes]:
-    """Return the files of a version's tokenizer by path, verified; without one, none.
+def places_of(home: Home, entry: Entry, kind: str) -> Mapping[str, StoredTensor]:
+    """Return where the files of a kind lie that are kept as bytes, by path; without any, none.
+
+    Raises:
+        UnsafePath: a path leads out of the folder.
+    """
+    document = home.document(entry, kind)
+    if document is None:
+        return {}
+    return {check_path(entry.ref, name): tensor for name, tensor in document.tensors.items()}
+
+
+def stored_files(home: Home, entry: Entry, kind: str) -> Mapping[str, bytes]:
+    """Return the files of a kind, ``tokenizer`` or ``files``, by path, verified; without any, none.
 
     Raises:
         UnsafePath: a path leads out of the folder.
         RegistryError: their bytes are not what was stored.
     """
-    document = home.document(entry, "tokenizer")
-    if document is None:
-        return {}
     return {
-        check_path(entry.ref, name): b"".join(home.pieces(entry, name, tensor, PIECE))
-        for name, tensor in document.tensors.items()
+        name: b"".join(home.pieces(entry, name, tensor, PIECE)) for name, tensor in places_of(home, entry, kind).items()
     }

@@ -34,7 +34,7 @@ class StoreFolders:
         try:
             check_digest(digest)
         except ValueError as error:
-            raise DamagedBlob(str(digest)[:64], "has a name that is no digest") from error
+            raise DamagedBlob(str(digest)[:64], "has a name that is not a digest") from error
         return self.blobs / digest[:2] / f"{digest}.safetensors"
 
     def stamp(self, digest: str) -> Path:
@@ -83,7 +83,7 @@ def opened(path: Path, blob: str) -> Iterator[tuple[int, os.stat_result]]:
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise DamagedBlob(blob, "is no regular file")
+            raise DamagedBlob(blob, "is not a regular file")
         yield handle, status
     finally:
         os.close(handle)

@@ -77,6 +77,16 @@ class BlobStore(Protocol):
             CorruptTensors, DamagedBlob, StoreUnreadable: they are not what was stored, or cannot be read.
         """
 
+    def part(self, name: str, stored: StoredTensor, begin: int, end: int, step: int) -> Iterator[memoryview]:
+        """Read the bytes of a tensor from ``begin`` to before ``end``, in pieces of ``step`` bytes, without torch.
+
+        A part has no digest of its own. So the tensor is hashed as a whole before the first piece, unless the file is
+        as it was when it was last hashed, by inode, size and times.
+
+        Raises:
+            CorruptTensors, DamagedBlob, StoreUnreadable: as ``pieces``.
+        """
+
     # Whether they are still what they were
 
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:

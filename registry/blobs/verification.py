@@ -115,6 +115,31 @@ def verified(path: Path, name: str, stored: StoredTensor, step: int) -> Iterator
         raise CorruptTensors(blob, [name])
 
 
+def part(
+    places: StoreFolders, name: str, stored: StoredTensor, begin: int, end: int, step: int
+) -> Iterator[memoryview]:
+    """Read a part of a tensor in pieces, each there until the next is asked for.
+
+    Raises:
+        CorruptTensors: before the first piece: the tensor is not what was stored.
+        DamagedBlob, StoreUnreadable: the file is no blob that can be read, or is cut short.
+    """
+    blob = stored.location.blob
+    path = places.blob(blob)
+    memory = memoryview(bytearray(max(0, min(step, end - begin))))
+    with opened(path, blob) as (handle, status):
+        if not is_unchanged(places, blob, status):
+            for _ in verified(path, name, stored, step):
+                pass
+        for done in range(begin, end, step):
+            piece = memory[: end - done]
+            try:
+                fill(handle, piece, stored.location.offset + done, blob)
+            except OSError as error:
+                raise StoreUnreadable(path, error.strerror or str(error)) from error
+            yield piece
+
+
 def is_unchanged(places: StoreFolders, blob: str, status: os.stat_result) -> bool:
     """Whether a blob's file is as it was written or audited; rot of the disk does not show here."""
     return _stamped(places, blob, status) is not None

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from registry.canonical.match import cuts_of
 from registry.canonical.tree import Node
 from registry.canonical.unwrap import Cut
-from registry.canonical.wrappers import COMPONENTS, WRAPPERS, Wrapper, format_stack, row_for
+from registry.canonical.wrappers import COMPONENTS, WRAPPERS, Wrapper, format_stack, row_for, shown_by_names
 from registry.errors.canonical import MixedNames, WrongDeclaration
 
 RESERVED = frozenset(row.component for row in WRAPPERS if row.reserved)
@@ -54,16 +54,16 @@ class _Assumption:
         cuts: list[Cut] = []
         while (found := self._leading(node)) is not None:
             child, row = found
-            cuts += cuts_of([(child, row.name)], "declared" if row.name in (self.declared or ()) else "assumed")
+            wrapper = shown_by_names(row, self.declared or ())
+            cuts += cuts_of([(child, wrapper)], "declared" if row.name in (self.declared or ()) else "assumed")
             self.unmet = self.unmet[1:] if row.name in self.unmet else self.unmet
             node = child
-        if self.declared != ():
-            self._check_mixture(node, self.budget)
+        self._check_mixture(node, self.budget)
         for child in node.children.values():
             cuts += self._inside(child, dict(self.budget))
         left, _ = self._single_child(node)
         doubts = [left.dotted, *self.doubts] if left is not None else self.doubts
-        return tuple(cuts), tuple(doubts) if self.declared != () else ()
+        return tuple(cuts), tuple(dict.fromkeys(doubts)) if self.declared != () else ()
 
     def _leading(self, node: Node) -> tuple[Node, Wrapper] | None:
         """Return the child that a wrapper of the whole model made, if the node shows one that may be cut."""
@@ -79,7 +79,9 @@ class _Assumption:
             return child, row
         if self.declared and row.component not in self._declared_components():
             flag = f"--from '{format_stack([row.name, *self.declared])}'"
-            raise WrongDeclaration(self.source, format_stack(self.declared), row.name, child.dotted, flag)
+            raise WrongDeclaration(
+                self.source, format_stack(self.declared), shown_by_names(row, ()), child.dotted, flag
+            )
         return None
 
     def _inside(self, node: Node, budget: dict[str, int]) -> list[Cut]:
@@ -92,17 +94,18 @@ class _Assumption:
                 left = {**budget, row.component: budget[row.component] - 1}
                 return [*cuts_of([(child, row.name)], "declared"), *self._inside(child, left)]
             self.doubts.append(child.dotted)
-        if self.declared:
-            self._check_mixture(node, budget)
+        self._check_mixture(node, budget if self.declared else {})
         return [cut for below in node.children.values() for cut in self._inside(below, budget)]
 
     def _single_child(self, node: Node) -> tuple[Node | None, Wrapper | None]:
-        """Return the wrapper's child at a node through which every name below it goes, and the wrapper's row."""
+        """Return the wrapper's child at a node through which every name below it goes, and the wrapper's row.
+
+        A name that ends with the component would have none left without it: no wrapper wrote that.
+        """
         if node.is_name:
             return None, None
-        for component, child in node.children.items():
-            siblings = [other for other in node.children if other != component]
-            if component not in COMPONENTS or child.is_leaf or any(not node.children[s].is_leaf for s in siblings):
+        for component, child, siblings in node.only_branches():
+            if component not in COMPONENTS or _is_named(child):
                 continue
             row = row_for(component, siblings, self.unmet or self.declared or ())
             if row is not None and not self._refuted(node, component):
@@ -115,8 +118,13 @@ class _Assumption:
         return component not in RESERVED and bool(self.parents.get(path, set()) - {component})
 
     def _check_mixture(self, node: Node, budget: Mapping[str, int]) -> None:
-        """Refuse names of one model of which only some go through a component that could still be cut here."""
-        for component in COMPONENTS & node.children.keys():
+        """Refuse names of one model of which only some go through a component that could still be cut here.
+
+        Where a module of that name could have all of them, they are kept, and the component is in doubt.
+        """
+        if self.declared == ():
+            return
+        for component in sorted(COMPONENTS & node.children.keys()):
             if component not in RESERVED and budget.get(component, 0) <= 0:
                 continue
             child = node.children[component]
@@ -126,9 +134,19 @@ class _Assumption:
                 inside = [n.dotted for name in both for n in child.children[name].walk() if n.is_name]
                 others = [n.dotted for other in beside.values() for n in other.walk() if n.is_name]
                 raise MixedNames(self.source, child.dotted, inside, others)
+            if child.is_leaf or self._refuted(node, component):
+                continue
+            is_a_wrappers = component in RESERVED or component in self._declared_components()
+            if _is_named(child) or (beside and is_a_wrappers):
+                self.doubts.append(child.dotted)
 
     def _declared_components(self) -> set[str]:
         return {row.component for row in WRAPPERS if row.name in (self.declared or ())}
+
+
+def _is_named(node: Node) -> bool:
+    """Whether a name ends with the component of a node, in front of a last dot or not."""
+    return node.is_name or ("" in node.children and node.children[""].is_name)
 
 
 def _children_by_parent(modules: Iterable[str]) -> dict[tuple[str, ...], set[str]]:

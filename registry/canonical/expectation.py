@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from registry.tensors.paths import below
 from registry.tensors.spec import TensorSpec
 
 
@@ -33,6 +34,17 @@ class Expectation:
     @property
     def names(self) -> frozenset[str]:
         return self.values.union(self.tensors)
+
+    def below(self, part: str) -> Expectation:
+        """Return what one part of the model wants, by its own names."""
+        names = below(part, (*self.tensors, *self.values))
+        ties = (tuple(names[name] for name in tie if name in names) for tie in self.ties)
+        return Expectation(
+            {names[name]: spec for name, spec in self.tensors.items() if name in names},
+            frozenset(names[name] for name in self.values if name in names),
+            tuple(tie for tie in ties if len(tie) > 1),
+            frozenset(names[name] for name in self.defaults if name in names),
+        )
 
     @property
     def dispensable(self) -> frozenset[str]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.canonical.assume import RESERVED, assume
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, knows_counter
 from registry.canonical.match import match, unmet
 from registry.canonical.owned import Met, owners_beside, owners_met
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Unwrapping
-from registry.canonical.wrappers import FLAT_PARAMETERS, format_stack
+from registry.canonical.wrappers import FLAT_PARAMETERS, OR, format_stack
 from registry.errors.canonical import (
     ClassMismatch,
     CollidingNames,
@@ -42,13 +43,15 @@ class Clues:
     metadata: Mapping[str, Mapping[str, Any]] | None = None
     """The state dict's ``_metadata``."""
     dropped: Mapping[str, str] = field(default_factory=dict)
-    """Tied names that the writer left out, to the name that it kept."""
+    """Tied names that the writer may have left out, to the name that it kept."""
     expectation: Expectation | None = None
     """What the class wants, where it is known."""
     target: str = "the class"
     """How to name the class to the user."""
     key: str = ""
     """Where in the file the names stand."""
+    averages: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names of the averages in it, and of the model that these are of, by where they stand."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Form:
     """``_metadata`` under canonical module paths."""
     wrapper: str
     saved_as: str
+    foreign: tuple[str, ...] = ()
+    """Names in the file of plain values that the class does not have."""
 
 
 def canonicalize(source: str, tensors: Signature, values: Collection[str], facts: Clues) -> Form:
@@ -89,13 +94,15 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
     if not tensors:
         raise NoTensors(source)
     _refuse_shards(source, tensors, facts)
-    structural = [*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)]
+    structural = dict.fromkeys([*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)])
     cuts, doubts = _decide(source, structural, facts)
     _check_declaration(source, cuts, facts)
-    unwrapping = Unwrapping(cuts, doubts, outside=_outside(cuts, values, structural))
+    outside = _outside(cuts, values, structural)
+    unwrapping = Unwrapping(cuts, doubts, outside=outside, single=facts.declared == ())
     owned = _owned(cuts, structural, facts)
     kept = [name for name in tensors if name not in owned]
-    kept_values = [name for name in values if name not in owned]
+    foreign = _foreign(values, structural, unwrapping, facts.expectation)
+    kept_values = [name for name in values if name not in owned and name not in foreign]
     if not kept:
         raise NoTensors(source)
     names = _rename(source, kept, unwrapping)
@@ -120,6 +127,7 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
         metadata=metadata,
         wrapper=format_stack(_stack(unwrapping, facts)),
         saved_as="wrapped" if visible else "bare",
+        foreign=foreign,
     )
 
 
@@ -131,13 +139,16 @@ class Correction:
     """Stored name to the class's name; empty where there is nothing to put right."""
     owned: Mapping[str, Owner] = field(default_factory=dict)
     """Stored names that belong to a wrapper, now that the class has told what is one."""
+    refused: str = ""
+    """Component that the class's names lack, and that stays, since it was declared that nothing wrapped the model."""
 
 
 def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expectation) -> Correction | None:
     """Return how the names of a stored version become those of a class that contradicts them, or None.
 
     The names in the file, which the unwrapping gives back, are read again with this class as judge: that puts an
-    assumed cut right which took an honest name, or a kept component which a wrapper had made.
+    assumed cut right which took an honest name, or a kept component which a wrapper had made. Against a declaration
+    nothing is put right.
     """
     if not any(unmet(names, expectation)):
         return Correction()
@@ -145,6 +156,8 @@ def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expecta
     cuts = match(in_file, expectation)
     if cuts is None:
         return None
+    if unwrapping.single and (cut := _against_single(cuts)) is not None:
+        return Correction(refused=cut.path)
     again = Unwrapping(cuts)
     owned = owners_beside(cuts, in_file)
     return Correction(
@@ -153,7 +166,7 @@ def reconcile(names: Sequence[str], unwrapping: Unwrapping, expectation: Expecta
     )
 
 
-def _decide(source: str, names: Sequence[str], facts: Clues) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
+def _decide(source: str, names: Collection[str], facts: Clues) -> tuple[tuple[Cut, ...], tuple[str, ...]]:
     tree = grow(names)
     if facts.expectation is not None:
         cuts = match(names, facts.expectation, facts.declared or ())
@@ -174,14 +187,14 @@ def _live_cuts(tree: Node, live: Iterable[Met]) -> tuple[Cut, ...]:
     return tuple(Cut(path, wrappers[path], "live", nodes[path].names) for path in paths)
 
 
-def _owned(cuts: Sequence[Cut], names: Sequence[str], facts: Clues) -> dict[str, Owner]:
+def _owned(cuts: Sequence[Cut], names: Collection[str], facts: Clues) -> dict[str, Owner]:
     if not facts.is_live:
         return owners_beside(cuts, names)
     met = owners_met(facts.live)
     return {name: met[name] for name in names if name in met}
 
 
-def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expectation: Expectation) -> ClassMismatch:
+def _nearest(source: str, names: Collection[str], tree: Node, facts: Clues, expectation: Expectation) -> ClassMismatch:
     """Return the error for names that no set of cuts leads to the class, with the reading that comes closest."""
     readings = [Unwrapping()]
     with contextlib.suppress(WrongDeclaration):
@@ -194,25 +207,41 @@ def _nearest(source: str, names: Sequence[str], tree: Node, facts: Clues, expect
     _, missing, extra, reading = min(leftovers, key=lambda leftover: leftover[0])
     worded = " and ".join(f"with `{cut.path}` cut" for cut in reading.cuts) or "as it is"
     fitting = [f"{facts.key}.{path}".lstrip(".") for path in _fitting(names, expectation)]
+    averages = [key.replace("/", ".") for key, inner in facts.averages.items() if not any(unmet(inner, expectation))]
+    fitting += [key for key in averages if key not in fitting]
     return ClassMismatch(source, facts.target, worded, missing, extra, fitting)
 
 
-def _fitting(names: Sequence[str], expectation: Expectation) -> list[str]:
+def _fitting(names: Collection[str], expectation: Expectation) -> list[str]:
     """Return the paths under which the names are those of the class: a file may hold a model and its average as one."""
     by_path: dict[str, list[str]] = {}
     for name in names:
         for position in (index for index, character in enumerate(name) if character == "."):
             by_path.setdefault(name[:position], []).append(name[position + 1 :])
-    return [path for path, inner in by_path.items() if not any(unmet(inner, expectation))]
+    fewest = len(expectation.names - expectation.dispensable)  # else each module is held against the whole class
+    large = {path: inner for path, inner in by_path.items() if len(inner) >= fewest}
+    return [path for path, inner in large.items() if not any(unmet(inner, expectation))]
 
 
 def _check_declaration(source: str, cuts: Iterable[Cut], facts: Clues) -> None:
     """Refuse a declaration of ``single`` where the class or the objects prove a wrapper that several devices need."""
-    if facts.declared != ():
-        return
-    for cut in cuts:
-        if cut.wrapper != PREFIX and cut.components[-1] not in RESERVED:
-            raise WrongDeclaration(source, "single", cut.wrapper, cut.path, f"--from {cut.wrapper}")
+    if facts.declared == () and (cut := _against_single(cuts)) is not None:
+        raise WrongDeclaration(source, "single", cut.wrapper, cut.path, f"--from {cut.wrapper.partition(OR)[0]}")
+
+
+def _against_single(cuts: Iterable[Cut]) -> Cut | None:
+    """Return a cut of a wrapper that nobody has who declares ``single``; a compiled model may be one."""
+    return next((cut for cut in cuts if cut.wrapper != PREFIX and cut.components[-1] not in RESERVED), None)
+
+
+def _foreign(
+    values: Collection[str], structural: Collection[str], unwrapping: Unwrapping, expectation: Expectation | None
+) -> tuple[str, ...]:
+    """Return the plain values that stand beside the tensors and are nothing of the class: a counter, a rate."""
+    if expectation is None:
+        return ()
+    among = set(structural)
+    return tuple(n for n in values if n not in among and unwrapping.bare(n) not in expectation.values)
 
 
 def _outside(cuts: Sequence[Cut], values: Collection[str], structural: Collection[str]) -> tuple[str, ...]:
@@ -243,7 +272,7 @@ def _restored(names: Mapping[str, str], unwrapping: Unwrapping, facts: Clues) ->
             restored.update({name: kept for name in group if name not in have})
     for dropped, kept in facts.dropped.items():
         name, original = unwrapping.bare(dropped), unwrapping.bare(kept)
-        if original in have and name not in have:
+        if original in have and name not in have and is_tie(name, original, facts.expectation):
             restored.setdefault(name, original)
     return restored
 
@@ -259,7 +288,7 @@ def _judge(
 ) -> tuple[str, ...]:
     """Hold the canonical names and shapes against the class; return the counters that an old file may lack."""
     missing, extra = unmet(canonical, expectation)
-    defaulted = [name for name in expectation.defaults if name not in set(canonical)]
+    defaulted = sorted(expectation.defaults.difference(canonical))
     missing += [name for name in defaulted if knows_counter(name, metadata)]
     if missing or extra:
         raise ClassMismatch(source, facts.target, "with the class's cuts", missing, extra)
@@ -270,7 +299,7 @@ def _judge(
     ]
     if differences:
         raise ShapesDiffer(source, facts.target, differences)
-    return tuple(sorted(defaulted))
+    return tuple(defaulted)
 
 
 def canonical_metadata(
@@ -297,8 +326,28 @@ def _refuse_shards(source: str, tensors: Signature, facts: Clues) -> None:
     flat = next((name for name in tensors if name.rpartition(".")[2].startswith(FLAT_PARAMETERS)), None)
     if flat is not None:
         raise ShardedNames(source, f"'{flat}' is a flat parameter")
+    if facts.expectation is not None or facts.is_live:
+        return  # the shapes of the class tell, and what is live was gathered
     if all(len(spec.shape) == 1 for spec in tensors.values()) and len(tensors) > 1:
-        empty = next((name for name, spec in tensors.items() if spec.numel == 0), None)
-        told = any("_fsdp_wrapped_module" in module for module in facts.metadata or ())
-        if empty is not None or told:
-            raise ShardedNames(source, f"every tensor is flat{f', and {empty!r} is empty' if empty else ''}")
+        if any("_fsdp_wrapped_module" in module for module in facts.metadata or ()):
+            why = "every tensor is flat, and the metadata names FSDP"
+            raise ShardedNames(source, why, "; if these are whole, name the class with --model")
+        if facts.declared != () and (found := _cut_apart(tensors)) is not None:
+            why = f"every tensor is flat, and '{found[0]}' is empty where '{found[1]}' is not"
+            raise ShardedNames(source, why, "; if these are whole, name the class with --model, or say --from-single")
+
+
+def _cut_apart(tensors: Signature) -> tuple[str, str] | None:
+    """Return a tensor of no elements and one that has some, where layers make the two alike; None if there is no pair.
+
+    Those are tensors of one key in several modules, and the weight and the bias of one: where all are flat, they are
+    those of a norm, and equally long.
+    """
+    alike: dict[tuple[str, ...], dict[bool, str]] = {}
+    for name, spec in tensors.items():
+        path, _, key = name.rpartition(".")
+        groups = [("key", key)] if path else []
+        groups += [("module", path)] if key in ("weight", "bias") else []
+        for group in groups:
+            alike.setdefault(group, {})[spec.numel == 0] = name
+    return next(((pair[True], pair[False]) for pair in alike.values() if len(pair) == 2), None)

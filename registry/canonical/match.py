@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from registry.canonical.expectation import Expectation
 from registry.canonical.tree import Node, grow
 from registry.canonical.unwrap import PREFIX, Cut, Evidence
-from registry.canonical.wrappers import row_for
+from registry.canonical.wrappers import row_for, shown_by_names
 
 NodeCuts = tuple[tuple[Node, str], ...]
 """Nodes to cut and the wrapper that each is, outermost first."""
@@ -29,6 +29,11 @@ def match(names: Iterable[str], expectation: Expectation, declared: Sequence[str
     if plan is None:
         return None
     return cuts_of(plan, "class")
+
+
+def fits(names: Iterable[str], expectation: Expectation, declared: Sequence[str] | None = None) -> bool:
+    """Whether there are cuts that make the names those of the class."""
+    return match(names, expectation, declared or ()) is not None
 
 
 def cuts_of(plan: Iterable[tuple[Node, str]], evidence: Evidence) -> tuple[Cut, ...]:
@@ -75,28 +80,25 @@ class _Matcher:
         for component, child in wanted.children.items():
             if component not in file.children and not self._may_lack(child):
                 return None
-        plan: NodeCuts = ()
+        plan: list[tuple[Node, str]] = []
         for component, child in file.children.items():
             below = self.fit(child, wanted.children[component], at_root=False)
             if below is None:
                 return None
             plan += below
-        return plan
+        return tuple(plan)
 
     def _cut(self, file: Node, wanted: Node, at_root: bool) -> NodeCuts | None:
         if file.is_name:
             return None
         best: NodeCuts | None = None
-        for component, child in file.children.items():
-            siblings = [other for other in file.children if other != component]
-            if any(not file.children[other].is_leaf for other in siblings):
-                continue
+        for component, child, siblings in file.only_branches():
             row = row_for(component, siblings, self._declared)
             if row is None and not (at_root and not siblings):
                 continue
             below = self.fit(child, wanted, at_root=at_root)
             if below is not None and (best is None or len(below) + 1 < len(best)):
-                best = ((child, row.name if row else PREFIX), *below)
+                best = ((child, shown_by_names(row, self._declared) if row else PREFIX), *below)
         return best
 
     def _may_lack(self, wanted: Node) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from registry.canonical.wrappers import COMPONENTS
 from registry.errors.canonical import NamesTooDeep
 
 DEEPEST = 128
@@ -28,6 +29,19 @@ class Node:
     @property
     def is_leaf(self) -> bool:
         return self.is_name and not self.children
+
+    def only_branches(self) -> Iterator[tuple[str, Node, list[str]]]:
+        """Yield the children beside which there are tensors alone, with the components of those.
+
+        A wrapper's child is one of them. There is one at most where a child is a module; where all are tensors, only a
+        child that could be a wrapper's by its component is asked for, so that a module of many tensors costs one look
+        at each.
+        """
+        branches = [component for component, child in self.children.items() if not child.is_leaf]
+        if len(branches) > 1:
+            return
+        for component in branches or [c for c in self.children if c in COMPONENTS or len(self.children) == 1]:
+            yield component, self.children[component], [other for other in self.children if other != component]
 
     def walk(self) -> Iterator[Node]:
         """Yield this node and all below, parents first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
+
+from registry.tensors.paths import below
 
 Evidence = Literal["class", "live", "declared", "assumed"]
 """How a cut is known, strongest first."""
@@ -21,7 +23,7 @@ class Cut:
     path: str
     """In the names of the file, up to and with the component: ``"module"``, ``"features.module"``."""
     wrapper: str
-    """Name of the wrapper's row in the table: ``"ddp"``; ``"prefix"`` for a container's attribute."""
+    """As in the table: ``"ddp"``, or ``"ddp or dp"`` where only names show it; ``"prefix"``: a container's."""
     evidence: Evidence
     names: int
     """How many names go through it."""
@@ -52,10 +54,16 @@ class Unwrapping:
     """Canonical names that the file did not have, because they are tied to one that it had."""
     set_aside: tuple[str, ...] = ()
     """Names in the file of what belongs to the wrappers (``n_averaged``), in the order of the manifest's values."""
+    single: bool = False
+    """Whether it was declared that nothing wrapped the model, so that no class takes a component out later."""
 
     @cached_property
     def _cut_paths(self) -> frozenset[tuple[str, ...]]:
         return frozenset(cut.components for cut in self.cuts)
+
+    @cached_property
+    def _outside(self) -> frozenset[str]:
+        return frozenset(self.outside)
 
     @cached_property
     def _insertions(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
@@ -71,13 +79,13 @@ class Unwrapping:
 
     def bare(self, name: str) -> str:
         """Return the canonical form of a name (or module path) in the file."""
-        if name in self.outside or not self.cuts:
+        if not self.cuts or name in self._outside:
             return name
         return ".".join(self._bare(tuple(name.split("."))))
 
     def wrapped(self, name: str) -> str:
         """Return the name in the file of a canonical name (or module path)."""
-        if name in self.outside or not self.cuts:
+        if not self.cuts or name in self._outside:
             return name
         path = tuple(name.split(".")) if name else ()
         wrapped = list(self._insertions.get((), ()))
@@ -86,6 +94,34 @@ class Unwrapping:
             if depth < len(path):
                 wrapped.extend(self._insertions.get(path[:depth], ()))
         return ".".join(wrapped)
+
+    def below(self, part: str, own: Sequence[bool] = ()) -> Unwrapping:
+        """Return the cuts inside of one part of the model, as its own names have them.
+
+        Args:
+            part: its canonical path.
+            own: of what is set aside, whether it belongs to a wrapper in the part.
+        """
+        at = self.wrapped(part)
+        place = f"{at}."
+        return Unwrapping(
+            tuple(replace(cut, path=cut.path[len(place) :]) for cut in self.cuts if cut.path.startswith(place)),
+            tuple(below(at, self.doubts).values()),
+            outside=tuple(below(at, self.outside).values()),
+            absent=tuple(below(part, self.absent).values()),
+            set_aside=tuple(name[len(place) :] for name, is_own in zip(self.set_aside, own, strict=False) if is_own),
+        )
+
+    def under(self, part: str) -> Unwrapping:
+        """Return the same cuts where the model is a part of another one, at a path that nothing wraps."""
+        place = f"{part}."
+        return Unwrapping(
+            tuple(replace(cut, path=place + cut.path) for cut in self.cuts),
+            tuple(place + path for path in self.doubts),
+            outside=tuple(place + name for name in self.outside),
+            absent=tuple(place + name for name in self.absent),
+            set_aside=tuple(place + name for name in self.set_aside),
+        )
 
     @property
     def stack(self) -> tuple[str, ...]:
@@ -117,6 +153,7 @@ class Unwrapping:
             "absent": list(self.absent),
             # Left out where there is none, so that the records of older versions keep their digest.
             **({"set_aside": list(self.set_aside)} if self.set_aside else {}),
+            **({"single": True} if self.single else {}),
         }
 
     @classmethod
@@ -128,4 +165,5 @@ class Unwrapping:
             outside=tuple(raw["outside"]),
             absent=tuple(raw["absent"]),
             set_aside=tuple(raw.get("set_aside", ())),
+            single=raw.get("single") is True,
         )

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from registry.errors.canonical import UnknownWrapper
 
+OR = " or "
+"""Between the wrappers of which names alone do not tell one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
@@ -22,6 +25,8 @@ class Wrapper:
     """Tensors that it has beside its child; where they are present they prove it."""
     reserved: bool = False
     """Whether no honest module bears the name, so that it is cut undeclared and inside a model too."""
+    by_names: str = ""
+    """What it is called where only names show it, and others of the table write the same ones."""
 
 
 WRAPPERS = (
@@ -33,9 +38,11 @@ WRAPPERS = (
             "apex.parallel.distributed.DistributedDataParallel",
             "torch.distributed._replicate.DDP",
         ),
+        by_names=f"ddp{OR}dp",
     ),
     Wrapper("dp", "module", ("torch.nn.parallel.data_parallel.DataParallel",)),
     Wrapper("ema", "module", ("torch.optim.swa_utils.AveragedModel",), own=("n_averaged",)),
+    Wrapper("ema", "module", ("mmengine.model.averaged_model.BaseAveragedModel",), own=("steps",)),
     Wrapper("ema", "module", ("timm.utils.model_ema.ModelEmaV2", "timm.utils.model_ema.ModelEmaV3")),
     Wrapper("deepspeed", "module", ("deepspeed.runtime.engine.DeepSpeedEngine",)),
     Wrapper("compile", "_orig_mod", ("torch._dynamo.eval_frame.OptimizedModule",), reserved=True),
@@ -66,6 +73,9 @@ WRAPPERS = (
 
 COMPONENTS = frozenset(row.component for row in WRAPPERS)
 """Every component that some wrapper inserts."""
+
+HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+"""Components that torch's own hooks take out of a live state dict's names."""
 
 SINGLE = "single"
 """What ``--from`` calls a model that nothing wrapped."""
@@ -122,6 +132,11 @@ def row_for(component: str, siblings: Sequence[str], declared: Sequence[str]) ->
     """
     rows = [row for row in WRAPPERS if row.component == component and set(row.own) == set(siblings)]
     return next((row for name in declared for row in rows if row.name == name), rows[0] if rows else None)
+
+
+def shown_by_names(row: Wrapper, declared: Sequence[str]) -> str:
+    """Return what a wrapper is called that only names show: as it was declared, or with those that write the same."""
+    return row.name if row.name in declared else row.by_names or row.name
 
 
 def format_stack(stack: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def drop(change: Change, name: str, alias: str) -> None:
     """
     was = change.connection.row(statements.ALIASED, name=name, alias=alias)
     if was is None:
-        raise UnknownVersion(f"{name}:{alias}", f"{name} has no alias '{alias}'", ())
+        raise UnknownVersion(f"{name}:{alias}", f"{name} has no alias '{alias}'", (), change.connection.place)
     _remove(change, HeldVersion(was.id, was.model_id, name, was.number, was.weights), alias)
 
 

@@ -10,6 +10,7 @@ from registry.catalog.access import Access
 from registry.catalog.change import hold
 from registry.catalog.entry import Entry
 from registry.catalog.renaming import Renamed
+from registry.catalog.trash import Trashed
 from registry.catalog.version import check_apart, check_metrics, check_note, check_tags
 from registry.reference import check_alias, check_model_name
 
@@ -99,8 +100,8 @@ class Amendments(Access):
         with self._change() as change:
             return renaming.rename(change, old, new)
 
-    def trash(self, *entries: Entry, force: bool = False) -> int:
-        """Put versions into the trash, all or none, and return the bytes that no live one needs then.
+    def trash(self, *entries: Entry, force: bool = False) -> Trashed:
+        """Put versions into the trash, all or none, and return the bytes that no live one needs then, and the aliases.
 
         Args:
             force: also if aliases point there, which are dropped, or live adapters lose their base.
@@ -110,18 +111,21 @@ class Amendments(Access):
         """
         with self._change() as change:
             held = [hold(change, entry) for entry in entries]
-            for version in held:
-                trash.trash(change, version, force)
+            dropped = {version.ref: trash.trash(change, version, force) for version in held}
             if not force:
                 trash.check_bases(change, held)
-            return trash.freed(change, held)
+            return Trashed(trash.freed(change, held), dropped)
 
-    def restore(self, *entries: Entry) -> None:
-        """Take versions out of the trash, all or none.
+    def restore(self, *entries: Entry) -> tuple[Entry, ...]:
+        """Take versions out of the trash, all or none, and return them, with what there is to say of their aliases.
 
         Raises:
             NotInTrash, PurgedVersion
         """
         with self._change() as change:
-            for entry in entries:
-                trash.restore(change, hold(change, entry))
+            held = [hold(change, entry) for entry in entries]
+            said = [trash.restore(change, version) for version in held]
+        return tuple(
+            replace(self._entry(version.id), notices=(*entry.notices, *notices))
+            for entry, version, notices in zip(entries, held, said, strict=True)
+        )

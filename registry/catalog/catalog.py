@@ -29,6 +29,7 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
+from registry.catalog.file_digests import FileDigests
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
 from registry.catalog.moves import Move
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
 
-class Catalog(Amendments):
+class Catalog(Amendments, FileDigests):
     """What is known of every version. Threads and forked processes may share one; every change is one transaction.
 
     Every method may raise DatabaseBusy, DatabaseFull, DatabaseDamaged and HomeUnusable; those that change something,
@@ -147,21 +148,13 @@ class Catalog(Amendments):
         """Return what every version that is not purged was pushed from, where that was a file or a folder."""
         return self._database.rows(source_statements.SOURCES)
 
-    def manifest(self, entry: Entry) -> Manifest:
-        """Return where an entry's tensors are.
-
-        Raises:
-            ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
-        """
-        return self.manifest_and_documents(entry)[0]
-
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         """Return where an entry's tensors are, and the documents that belong to what it is, by kind.
 
         Of a copied version also where their tensors are here, for ``blobs.decode_documents``.
 
         Raises:
-            ChangedVersion: as ``manifest``.
+            ChangedVersion: there is none, or it is not readable; the database was edited, or the version collected.
         """
         rows = self._database.rows(statements.DOCUMENTS_OF, uid=entry.uid, number=entry.version)
         bodies = {row.kind: row.body for row in rows}
@@ -183,14 +176,14 @@ class Catalog(Amendments):
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         """Return the newest events first, of one model by whatever name it has or had, or of all.
 
-        Where none are chosen, those are among them that came with copied versions.
+        Those are among them that came with copied versions.
 
         Raises:
             UnknownModel, UnknownVerb: there is no such name, or verb.
         """
         names = None if name is None else self._names(name)
-        found = trail.events(self._database, names, limit, only or Only())
-        return self.copies.with_histories(found, limit) if only in (None, Only()) else found
+        asked = only or Only()
+        return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
 
     @property
     def lineage(self) -> Lineage:
@@ -290,6 +283,7 @@ class Catalog(Amendments):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        tells_again: bool = True,
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Add a version, or, where the name has it already, what this one knows besides, and return its entry.
@@ -299,6 +293,7 @@ class Catalog(Amendments):
             beside: manifests of tensors that its documents refer to.
             is_there: what ``holds`` said; if it is so no more, nothing is added.
             unsound: blobs that this push found missing or damaged, and no other shall share.
+            tells_again: have the trail say that it was pushed again where nothing came of it, too.
             confirm: called under the lock, under which alone blobs are deleted; raises if a new one is gone.
 
         Raises:
@@ -309,7 +304,13 @@ class Catalog(Amendments):
         candidate = versions.prepare(new, manifest, beside)
         with self._change() as change:
             admitted = versions.admit(
-                change, candidate, new_blobs, force_new=force_new, is_there=is_there, unsound=unsound
+                change,
+                candidate,
+                new_blobs,
+                force_new=force_new,
+                is_there=is_there,
+                unsound=unsound,
+                tells_again=tells_again,
             )
             confirm()
         entry = self._entry(admitted.id)

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Executable
+from sqlalchemy.exc import DBAPIError
 
 from registry.catalog.rows import R, Reading
 
 
 class Connection:
-    """What is asked and changed in one transaction."""
+    """What is asked and changed in one transaction.
 
-    def __init__(self, connection: sqlalchemy.Connection) -> None:
+    Args:
+        place: the home that it is of, for the words of errors.
+    """
+
+    def __init__(self, connection: sqlalchemy.Connection, place: str) -> None:
         self.of_engine = connection
+        self.place = place
 
     def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
-        """Run a statement that reads, and return its rows as named tuples."""
+        """Run a statement that reads, and return its rows as named tuples.
+
+        What should be a text and is not one, since somebody edited it, is read with U+FFFD for what is illegible: its
+        row is named by an audit, and all others are read as ever.
+        """
+        try:
+            return self._all(statement, parameters)
+        except DBAPIError as error:
+            driver: Any = self.of_engine.connection.driver_connection
+            if "decode" not in str(error.orig) or not hasattr(driver, "text_factory"):
+                raise
+            driver.text_factory = partial(str, encoding="utf-8", errors="replace")
+            try:
+                return self._all(statement, parameters)
+            finally:
+                driver.text_factory = str
+
+    def _all(self, statement: Reading[R], parameters: Mapping[str, Any]) -> Sequence[R]:
         rows: Sequence[Any] = self.of_engine.execute(statement, parameters).all()
         return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import arrivals, copy_statements as copying, past, row_digest, statements
+from registry.catalog import arrivals, copy_statements as copying, past, row_digest, statements, trail
 from registry.catalog.arrivals import Arrived, Whereabouts
 from registry.catalog.blobs import PLACES
 from registry.catalog.change import Change
@@ -15,7 +15,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.facts import Identity, Origin
 from registry.catalog.past import HISTORY
 from registry.catalog.record import DECISIVE
-from registry.catalog.trail import Event
+from registry.catalog.trail import Event, Only
 from registry.errors.catalog import ChangedVersion
 
 if TYPE_CHECKING:
@@ -140,14 +140,21 @@ class Copies:
 
     # What is told of it
 
-    def with_histories(self, events: Sequence[Event], limit: int | None) -> tuple[Event, ...]:
-        """Return events, newest first, with those that came with the copied versions that they tell of."""
+    def with_histories(
+        self, events: Sequence[Event], names: Sequence[str] | None, limit: int | None, only: Only
+    ) -> tuple[Event, ...]:
+        """Return events, newest first, with those asked for that came with copied versions.
+
+        What came with a copy happened before it, so the copies among the newest events tell all that is newer than the
+        oldest of them; where only some are asked for, every copy is looked at.
+        """
         found = list(events)
-        for event in events:
-            if event.verb == "copy" and event.name is not None and "reused" not in event.details:
-                number = int(str(event.reference).rpartition(":v")[2])
-                rows = self._database.rows(copying.HISTORY_OF, name=event.name, number=number)
-                found += _legible(rows[0].body) if rows else []
+        copies = events if only == Only() else trail.events(self._database, names, None, Only("copy"))
+        copied = dict.fromkeys((event.name, event.reference) for event in copies if event.verb == "copy" and event.name)
+        for name, reference in copied:
+            number = int(str(reference).rpartition(":v")[2])
+            rows = self._database.rows(copying.HISTORY_OF, name=name, number=number)
+            found += filter(only.holds, _legible(rows[0].body) if rows else [])
         if len(found) > len(events):
             found.sort(key=lambda event: (event.at, event.origin is None, event.number), reverse=True)
         return tuple(found[:limit])

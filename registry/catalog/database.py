@@ -31,6 +31,11 @@ class Database:
         # The last connection takes SQLite's log away; a process that ends need not collect what is in a cycle.
         weakref.finalize(self, self.file.engine.dispose)
 
+    @property
+    def place(self) -> str:
+        """The home that it is of, for the words of errors."""
+        return str(self.file.home)
+
     def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         is_joined = self._thread.transaction is not None
@@ -82,7 +87,7 @@ class Database:
             with self.file.connect() as connection, connection.begin():
                 if writes is not None:
                     self.file.begin(connection, writes=writes)
-                self._thread.transaction = Connection(connection)
+                self._thread.transaction = Connection(connection, self.place)
                 try:
                     yield self._thread.transaction
                 finally:

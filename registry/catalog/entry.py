@@ -57,6 +57,7 @@ class Entry(Facts):
             "metrics": figures(self.metrics),
             "tags": words(self.tags),
             "class": self.model_class or "",
+            "parts": ", ".join(f"{part.part}: {part.model_class or 'not known'}" for part in self.parts),
             "wrapper": self.wrapper,
             "tensors": f"{self.tensor_count:,}, {self.parameter_count:,} elements, {self.byte_count:,} bytes",
             "kept with it": ", ".join(self.attachments),

@@ -77,4 +77,14 @@ def moves(names: Sequence[str], alias: str, *, oldest_first: bool = False) -> Re
     return found.order_by(_EVENTS.c.id if oldest_first else _EVENTS.c.id.desc()).limit(200)
 
 
+def last_removal(references: Sequence[str]) -> Reading[rows.Event]:
+    """Return the statement for the event that put a version into the trash last, by all references that it had."""
+    removals: Reading[rows.Event] = select(_EVENTS).where(
+        _of_names([reference.rpartition(":v")[0] for reference in references]),
+        _EVENTS.c.reference.in_(references),
+        _EVENTS.c.verb == "rm",
+    )
+    return removals.order_by(_EVENTS.c.id.desc()).limit(1)
+
+
 VERBS: Reading[rows.Verb] = select(_EVENTS.c.verb).distinct().order_by(_EVENTS.c.verb)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from registry.canonical.unwrap import Unwrapping
 from registry.tensors.arguments import Arguments
+from registry.tensors.part import Part
 
 
 def canonical_json(value: object) -> str:
@@ -41,14 +42,31 @@ def _unwrapping(text: str) -> Unwrapping:
 def _object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return value
+
+
+def read_parts(text: str | None) -> tuple[Part, ...]:
+    """Read the parts of a version from its column.
+
+    Raises:
+        ValueError, TypeError, KeyError: somebody edited it.
+    """
+    parts = tuple(Part.from_json(each) for each in json.loads(text or "[]"))
+    if len({each.part for each in parts}) != len(parts):
+        raise ValueError("two parts have one name")
+    return parts
+
+
+def _encode_parts(parts: tuple[Part, ...]) -> str | None:
+    return json.dumps([each.to_json() for each in parts], separators=(",", ":")) if parts else None
 
 
 # How a column holds what is no text and no number.
 _AS_UNWRAPPING: dict[str, Any] = {"write": lambda unwrapping: canonical_json(unwrapping.to_json()), "read": _unwrapping}
 _AS_ARGUMENTS: dict[str, Any] = {"write": encode_init, "read": lambda text: Arguments(_object(text))}
 _AS_JSON: dict[str, Any] = {"write": canonical_json, "read": _object}
+_AS_PARTS: dict[str, Any] = {"write": _encode_parts, "read": read_parts, "null": True}
 _FROM_THE_SYSTEM: dict[str, Any] = {"write": storable}
 
 
@@ -88,7 +106,8 @@ class Facts:
     """What a version is, but for its name and number."""
 
     wrapper: str = "none"
-    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first."""
+    """What surrounded the model: ``"none"`` (none visible), ``"ddp"``, ``"compile(ddp)"``; outermost first.
+    ``"ddp or dp"`` where only names show it."""
     saved_as: str = "bare"
     """``"wrapped"`` or ``"bare"``: whether the names in the file went through the wrapper."""
     unwrapping: Unwrapping = field(default_factory=Unwrapping, metadata=_AS_UNWRAPPING)
@@ -99,6 +118,8 @@ class Facts:
     init_as: str = "kwargs"
     """How the class takes them: ``"kwargs"``, ``"namespace"`` or ``"dict"``; ``"unknown"`` where nobody said with which
     it was constructed, which is not the same as with none."""
+    parts: tuple[Part, ...] = field(default=(), metadata=_AS_PARTS)
+    """The models that it holds, where several were pushed as one: ``(part, model_class, init)`` of each, in order."""
     source_name: str = field(default="", metadata=_FROM_THE_SYSTEM)
     source_digest: str | None = None
     """Of the file: ``"blake3:…"``; of a folder, from its files: ``"blake3-files:…"``; ``"sha256:…"`` of a file that was
@@ -167,7 +188,7 @@ def declared() -> Iterator[tuple[str, bool, bool]]:
     """Yield each fact's column: its name, whether it is a whole number, and whether it may be null."""
     for each in fields(Facts):
         kind = str(each.type)
-        yield each.name, kind.startswith("int"), kind.endswith("None")
+        yield each.name, kind.startswith("int"), kind.endswith("None") or "null" in each.metadata
 
 
 _Codec = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]

@@ -16,11 +16,12 @@ from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in
 from registry.catalog.rows import Version
+from registry.notebook import called, few, html_table
 
 _NEVER = "1970-01-01T00:00:00+00:00"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelSummary:
     """A name and how much is behind it."""
 
@@ -35,6 +36,32 @@ class ModelSummary:
     """When the newest was pushed, in UTC."""
     aliases: Mapping[str, int]
     """Each with the number of the version that it points to."""
+
+    def __repr__(self) -> str:
+        return called(self, self.name, f"of {self.live}:", few([f"v{self.newest}", *self.aliases]))
+
+
+class Models(tuple[ModelSummary, ...]):
+    """Models, as a prompt and a notebook show them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return called(self, f"of {len(self)}:" if self else "of none", few([model.name for model in self]))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                model.name,
+                model.live,
+                f"v{model.newest}",
+                f"{model.changed_at:%Y-%m-%d %H:%M}",
+                ", ".join(f"{alias} (v{number})" for alias, number in model.aliases.items()),
+            )
+            for model in self
+        ]
+        header = ("model", "versions", "newest", "pushed (UTC)", "aliases")
+        return html_table("1 model" if len(rows) == 1 else f"{len(rows):,} models", header, rows)
 
 
 def read(rows: Iterable[Version]) -> tuple[Entry, ...]:

@@ -15,6 +15,7 @@ from registry.catalog.listing import read
 from registry.catalog.moves import end_of, moves
 from registry.errors.catalog import (
     AmbiguousDigest,
+    FileAsReference,
     NoLiveVersion,
     NothingThatDay,
     PurgedVersion,
@@ -22,7 +23,7 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.reference import Reference
+from registry.reference import Reference, is_named_like_a_file, with_colon
 
 
 def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
@@ -88,8 +89,13 @@ def refuse_unknown(database: Connection | Database, name: str) -> NoReturn:
     known = [str(row.name) for row in database.rows(statements.MODEL_NAMES)]
     # The name without its namespace is what one remembers.
     spellings = {**{each.rpartition("/")[2]: each for each in known}, **{each: each for each in known}}
+    if is_named_like_a_file(name) and name not in known:
+        raise FileAsReference(name, database.place)
     near = [spellings[spelling] for spelling in get_close_matches(name, spellings, n=3)]
-    raise UnknownModel(name, list(dict.fromkeys(near)))
+    model, _, word = name.rpartition("/")
+    if model in known:
+        near = [with_colon(name) or f"{model}:{word}"]
+    raise UnknownModel(name, list(dict.fromkeys(near)), database.place)
 
 
 def notice(name: str, now: str) -> str:
@@ -124,23 +130,29 @@ def _refuse(database: Database, reference: Reference, trashed: bool) -> NoReturn
     """Say why a reference names nothing, and what is near."""
     name = current(database, reference.name)
     if trashed and reference.version is None and reference.alias is None:
-        raise UnknownVersion(str(reference), f"no such version of {name} is in the trash", ())
+        raise UnknownVersion(str(reference), f"no such version of {name} is in the trash", (), database.place)
     versions = database.rows(statements.VERSIONS_OF_MODEL, name=name)
     live = [row.number for row in versions if row.trashed_at is None]
     if reference.digest is not None:
         for row in versions:
             if row.weights.startswith(reference.digest) and row.purged_at is None:
                 raise TrashedVersion(f"{name}:v{row.number}")
-        raise UnknownVersion(str(reference), f"no version of {name} has such a digest", ())
+        raise UnknownVersion(str(reference), f"no version of {name} has such a digest", (), database.place)
     if reference.alias is not None:
         aliases = [row.name for row in database.rows(statements.ALIAS_NAMES, name=name)]
         near = get_close_matches(reference.alias, aliases, n=3)
         raise UnknownVersion(
-            str(reference), f"{name} has no alias '{reference.alias}'", [f"{name}:{alias}" for alias in near]
+            str(reference),
+            f"{name} has no alias '{reference.alias}'",
+            [f"{name}:{alias}" for alias in near],
+            database.place,
         )
     if reference.version is None or not live:
         raise NoLiveVersion(name)
     near_number = min(live, key=lambda number: abs(number - (reference.version or 0)))
-    raise UnknownVersion(
-        str(reference), f"the versions of {name} go from v{live[0]} to v{live[-1]}", [f"{name}:v{near_number}"]
+    has = (
+        f"{name} has v{live[0]} alone"
+        if len(live) == 1
+        else f"the versions of {name} go from v{live[0]} to v{live[-1]}"
     )
+    raise UnknownVersion(str(reference), has, [f"{name}:v{near_number}"], database.place)

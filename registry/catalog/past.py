@@ -50,7 +50,7 @@ def check(events: Any) -> tuple[dict[str, Any], ...]:
         ValueError: one is not.
     """
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise ValueError("its history is no list of events")
+        raise ValueError("its history is not a list of events")
     for event in events:
         if (
             event.keys() != {PLACE, *COLUMNS}
@@ -59,7 +59,7 @@ def check(events: Any) -> tuple[dict[str, Any], ...]:
             or not all(event[name] is None or isinstance(event[name], str) for name in _NULLABLE)
             or not _is_time(event["at"])
         ):
-            raise ValueError("its history holds something that is no event")
+            raise ValueError("its history holds something that is not an event")
         if not is_digest(event["hash"]) or event_hash(event) != event["hash"]:
             raise ValueError(f"event {event['id']} of its history was changed after it was written")
     by_place = {(event[PLACE], event["id"]): event["hash"] for event in events}

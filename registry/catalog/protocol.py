@@ -15,6 +15,7 @@ from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
 from registry.catalog.rows import Source
+from registry.catalog.trash import Trashed
 from registry.catalog.version import NewVersion
 from registry.reference import Reference
 
@@ -59,6 +60,7 @@ class Additions(Protocol):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        tells_again: bool = True,
         confirm: Callable[[], None] = ...,
     ) -> Entry: ...
 
@@ -80,7 +82,7 @@ class Descents(Protocol):
 
     @property
     def lineage(self) -> Lineage: ...
-    def trash(self, *entries: Entry, force: bool = False) -> int: ...
+    def trash(self, *entries: Entry, force: bool = False) -> Trashed: ...
 
 
 class Audits(Protocol):

@@ -14,7 +14,7 @@ from registry.tensors.arguments import Arguments
 if TYPE_CHECKING:
     from registry.tensors.manifest import Manifest
 
-DECISIVE = ("training", "example", "factory", "config", "tokenizer")
+DECISIVE = ("training", "example", "factory", "config", "tokenizer", "files")
 """Documents that belong to what a version is."""
 
 
@@ -36,6 +36,7 @@ def record_digest(facts: Facts, manifest: Manifest, documents: Mapping[str, byte
         "init_as": facts.init_as,
         # Left out where there is none, so that the records of older versions keep their digest.
         **({"wrappers": [value.to_json() for value in manifest.wrappers]} if manifest.wrappers else {}),
+        **({"parts": [part.to_json() for part in facts.parts]} if facts.parts else {}),
         **{name: fact for name, fact in (("base", facts.base), ("builder", facts.builder)) if fact is not None},
         "documents": {kind: blake3(body).hexdigest() for kind, body in documents.items() if kind in DECISIVE},
     }

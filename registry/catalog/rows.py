@@ -93,6 +93,12 @@ class Verb(NamedTuple):
     verb: str
 
 
+class Key(NamedTuple):
+    """Of a metric."""
+
+    key: str
+
+
 class Digest(NamedTuple):
     """Of a blob."""
 
@@ -204,9 +210,23 @@ class Twin(NamedTuple):
     model_class: str | None
     init: str
     init_as: str
+    parts: str | None
     unwrapping: str
     builder: str | None
     base: str | None
+
+
+class NumberedDocument(NamedTuple):
+    """A document, and the number of the version that it is of."""
+
+    number: int
+    body: bytes
+
+
+class FileDigest(NamedTuple):
+    """What a file of weights hashes to."""
+
+    sha256: str
 
 
 class Card(NamedTuple):

@@ -243,3 +243,14 @@ TOKENS = Table(
     _text("revoked_at", null=True),
 )
 """Who may do what over HTTP."""
+
+FILE_DIGESTS = Table(
+    "file_digests",
+    METADATA,
+    _text("weights", primary_key=True),
+    _text("ties", primary_key=True),
+    Column("format", _WHOLE, primary_key=True, autoincrement=False),
+    _text("sha256"),
+    sqlite_with_rowid=False,
+)
+"""What files made of weights hash to, by what decides their bytes."""

@@ -8,12 +8,13 @@ from dataclasses import replace
 from itertools import chain, groupby
 from typing import Any, Literal
 
-from registry.catalog import lookup
+from registry.catalog import lookup, metric_statements
 from registry.catalog.database import Database
-from registry.catalog.listing import read
+from registry.catalog.listing import count, read
 from registry.catalog.page import Page, Place
 from registry.catalog.query import Query
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, parameters_of, selection
+from registry.errors.search import UnsortableBy
 
 FEW = 4000
 """A term that holds for fewer versions than this is asked first. More are found soon enough on the way through all."""
@@ -38,6 +39,7 @@ def search(
 
     Raises:
         UnknownModel: it names a model that there is not.
+        UnsortableBy: it sorts by a metric that no version has.
         UnusablePageToken: ``after`` is not what the page before came with.
     """
     mark = f"{asked or query} in the {'trash' if trashed else 'registry'}"
@@ -50,11 +52,25 @@ def search(
         now = lookup.current(database, query.name)
         if now != query.name:
             return search(database, query.of(now), trashed=trashed, limit=limit, asked=asked or query)
+    if place is None and query.order is not None and query.order.is_metric and not any(map(_has_place, groups)):
+        _refuse_absent(database, query.name, query.order.by, trashed)
     if limit is None or len(groups) <= limit:
         return Page(read(chain.from_iterable(groups)))
     last = groups[limit - 1][0] if limit else None
     token = None if last is None else Place(getattr(last, "place", None), last.id).token(mark)
     return Page(read(chain.from_iterable(groups[:limit])), token)
+
+
+def _has_place(group: list[Any]) -> bool:
+    """Whether a version has what it is sorted by."""
+    return getattr(group[0], "place", None) is not None
+
+
+def _refuse_absent(database: Database, name: str | None, metric: str, trashed: bool) -> None:
+    """Refuse to sort by a metric that no version has, of the model or at all; where there are none, all is well."""
+    there = [row.key for row in database.rows(metric_statements.keys(name, trashed), name=name)]
+    if metric not in there and count(database, name, trashed):
+        raise UnsortableBy(metric, name, there)
 
 
 def _sorted_by(query: Query) -> type | None:

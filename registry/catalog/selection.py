@@ -6,15 +6,16 @@ is wanted and stop when the page is full. It may instead begin with the few vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import Boolean, ColumnElement, FromClause, Select, bindparam, exists, func, literal_column
+from sqlalchemy import Boolean, ColumnElement, FromClause, Select, bindparam, exists, func, literal_column, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from registry.canonical.wrappers import OR, WRAPPERS
 from registry.catalog import rows, schema
 from registry.catalog.query import COLUMNS, Condition, Query, Term
 from registry.catalog.rows import Reading, select
@@ -27,6 +28,9 @@ _SORTED = _METRICS.alias("sorted")
 _OPEN: Any = literal_column("'('")
 _CLOSE: Any = literal_column("')'")
 _AT: Any = literal_column("'@'")
+_PART: Any = literal_column("""'*"class":"'""")
+_PART_END: Any = literal_column("""'","init":*'""")
+"""What stands around the class of a part in the column."""
 _LAST = "\U0010ffff"
 """Sorts after every character that a name may hold."""
 
@@ -179,9 +183,10 @@ def _of_row(kind: Kind, at: int, row: FromClause) -> Any:
             )
             return row.c.model_id.in_(some)
         case "class":
-            return _Fits(row.c.model_class, value)
+            return _Fits(row.c.model_class, value) | _Fits(row.c.parts, _PART.concat(value).concat(_PART_END))
         case "wrapper":
-            return _Fits(_OPEN.concat(func.replace(row.c.wrapper, _CLOSE, _OPEN)).concat(_OPEN), value)
+            bounded = (_OPEN.concat(func.replace(told, _CLOSE, _OPEN)).concat(_OPEN) for told in _told(row.c.wrapper))
+            return or_(*(_Fits(text, value) for text in bounded))
         case "by":
             return _Fits(row.c.creator.concat(_AT), value)
         case "after":
@@ -203,6 +208,14 @@ def _of_row(kind: Kind, at: int, row: FromClause) -> Any:
             return _Fits(row.c.dtypes, value)
     column = row.c[{"source": "source_name"}.get(what, what)]
     return column == value if form == "exact" else _Fits(column, value)
+
+
+def _told(wrapper: ColumnElement[str]) -> Iterator[ColumnElement[str]]:
+    """Yield what a version says of its wrappers; where names told one of several, it may have been each of them."""
+    yield wrapper
+    for shown in {row.by_names for row in WRAPPERS if row.by_names}:
+        for name in shown.split(OR):
+            yield func.replace(wrapper, literal_column(f"'{shown}'"), literal_column(f"'{name}'"))
 
 
 _BY_INDEX = ("name", "digest", "base", "after", "before")

@@ -114,7 +114,7 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
     tags = select(func.aggregate_strings(tag, _LINE)).where(_TAGS.c.version_id == _VERSIONS.c.id)
     kinds = select(func.aggregate_strings(_DOCUMENTS.c.kind, _COMMA)).where(
         _DOCUMENTS.c.version_id == _VERSIONS.c.id,
-        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places")),
+        *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places", "upload")),
     )
     place = [] if by_place is None else [ids.c.place]
     order = [each.desc() if by_place else each for each in place]
@@ -233,17 +233,7 @@ SET_CARD = update(_MODELS).where(_same("model", _MODELS.c.id))
 ADD_MODEL = insert(_MODELS)
 TAKE_NUMBER = update(_MODELS).where(_same("model", _MODELS.c.id)).values(next_number=_MODELS.c.next_number + 1)
 SAME_WEIGHTS: Reading[rows.Twin] = (
-    select(
-        _VERSIONS.c.id,
-        _VERSIONS.c.number,
-        _VERSIONS.c.record,
-        _VERSIONS.c.model_class,
-        _VERSIONS.c.init,
-        _VERSIONS.c.init_as,
-        _VERSIONS.c.unwrapping,
-        _VERSIONS.c.builder,
-        _VERSIONS.c.base,
-    )
+    select(*(_VERSIONS.c[column] for column in rows.Twin._fields))
     .where(_same("model", _VERSIONS.c.model_id), _same("weights", _VERSIONS.c.weights), IS_LIVE)
     .order_by(_VERSIONS.c.number.desc())
 )
@@ -355,7 +345,8 @@ DOCUMENTS_AFTER: Reading[rows.DocumentOfVersion] = (
     .order_by(_DOCUMENTS.c.version_id)
 )
 SET_BLOB_SIZE = update(_BLOBS).where(_same("blob", _BLOBS.c.digest))
-ADD_BLOB, ADD_TENSOR, ADD_NEED = (_AddUnlessThere(table).inline() for table in (_BLOBS, _TENSORS, _NEEDS))
+_KEYED = (_BLOBS, _TENSORS, _NEEDS, schema.FILE_DIGESTS)
+ADD_BLOB, ADD_TENSOR, ADD_NEED, ADD_FILE_DIGEST = (_AddUnlessThere(table).inline() for table in _KEYED)
 FORGET_TENSORS, FORGET_NEEDS = (delete(table).where(_same("blob", table.c.blob_id)) for table in (_TENSORS, _NEEDS))
 FORGET_LOST_TENSORS, FORGET_LOST_NEEDS = (
     delete(table).where(table.c.blob_id.not_in(select(_BLOBS.c.id))) for table in (_TENSORS, _NEEDS)

@@ -174,7 +174,7 @@ def contradictions(database: Database, told: Mapping[int, Mapping[str, Any]]) ->
         elif _columns(row) != {name: expected.get(name) for name in _columns(row)}:
             yield Flaw(f"token {number}", "it is not what the trail tells of it: it was edited; revoke it")
         elif not _is_moment(row.last_used_at):
-            yield Flaw(f"token {number}", f"it was last used at {row.last_used_at!r}, which is no time")
+            yield Flaw(f"token {number}", f"it was last used at {row.last_used_at!r}, which is not a time")
 
 
 def _columns(row: rows.Token) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.catalog.facts import canonical_json, storable
 from registry.errors.catalog import DatabaseDamaged, UnknownVerb
+from registry.notebook import called, few, html_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Event:
     """Who did what to which version, when."""
 
@@ -39,6 +40,34 @@ class Event:
     hash: str = ""
     origin: str | None = None
     """The home in whose trail it stands, of an event that came with a copied version; None in this home's own."""
+
+    def __repr__(self) -> str:
+        return called(self, str(self.number), self.verb, self.reference or self.name or "", f"by {self.actor}")
+
+
+class Events(tuple[Event, ...]):
+    """Events, as a prompt and a notebook show them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        what = [" ".join(filter(None, (event.verb, event.reference or event.name))) for event in self]
+        return called(self, f"of {len(self)}:" if self else "of none", few(what, 4))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{event.at:%Y-%m-%d %H:%M}",
+                event.actor,
+                event.verb,
+                event.reference or event.name or "",
+                (event.digest or "")[:12],
+                event.origin or "",
+            )
+            for event in self
+        ]
+        header = ("when (UTC)", "who", "verb", "version", "digest", "in")
+        return html_table("1 event" if len(rows) == 1 else f"{len(rows):,} events", header, rows)
 
 
 @dataclass(frozen=True)
@@ -111,6 +140,15 @@ class Only:
     """ISO 8601, in UTC: from then on."""
     before: str | None = None
     """Until then, that moment excluded."""
+
+    def holds(self, event: Event) -> bool:
+        """Whether an event is asked for, as the statement asks the table."""
+        return (
+            self.verb in (None, event.verb)
+            and (self.actor is None or event.actor == self.actor or event.actor.startswith(f"{self.actor}@"))
+            and (self.after is None or event.at >= datetime.fromisoformat(self.after))
+            and (self.before is None or event.at < datetime.fromisoformat(self.before))
+        )
 
 
 def events(database: Database, names: Sequence[str] | None, limit: int | None, only: Only) -> tuple[Event, ...]:

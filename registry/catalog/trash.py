@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from registry.catalog import aliases, blobs, statements, trail
+from registry.catalog import aliases, blobs, event_statements, lookup, statements, trail
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
@@ -21,11 +22,21 @@ class Removed:
     """Bytes that no version outside the trash needs any more: what a collection frees that empties it of these."""
 
 
+@dataclass(frozen=True)
+class Trashed:
+    """What it meant to put versions into the trash."""
+
+    nbytes: int
+    """As of ``Removed``."""
+    aliases: Mapping[str, Sequence[str]]
+    """Those that pointed to them and were dropped, by reference."""
+
+
 _PURGED = (statements.PURGE_NEEDS, statements.PURGE_DOCUMENTS, statements.PURGE_METRICS, statements.PURGE_TAGS)
 
 
-def trash(change: Change, version: HeldVersion, force: bool) -> None:
-    """Put a version into the trash.
+def trash(change: Change, version: HeldVersion, force: bool) -> list[str]:
+    """Put a version into the trash, and return the aliases that pointed to it and were dropped.
 
     Raises:
         TrashedVersion: it is there already.
@@ -38,7 +49,8 @@ def trash(change: Change, version: HeldVersion, force: bool) -> None:
         raise AliasedVersion(version.ref, pointing)
     aliases.drop_all(change, version)
     change.connection.run(statements.CHANGE_VERSION, version=version.id, trashed_at=change.at)
-    trail.append(change, "rm", version)
+    trail.append(change, "rm", version, {"aliases": pointing} if pointing else None)
+    return pointing
 
 
 def check_bases(change: Change, removed: Sequence[HeldVersion]) -> None:
@@ -63,8 +75,10 @@ def freed(change: Change, removed: Sequence[HeldVersion]) -> int:
     return sum(needs.values())
 
 
-def restore(change: Change, version: HeldVersion) -> None:
-    """Take a version out of the trash.
+def restore(change: Change, version: HeldVersion) -> list[str]:
+    """Take a version out of the trash, with the aliases that it lost, and return what there is to say of these.
+
+    One that points to another version by now stays there.
 
     Raises:
         NotInTrash
@@ -73,6 +87,26 @@ def restore(change: Change, version: HeldVersion) -> None:
         raise NotInTrash(version.ref)
     change.connection.run(statements.CHANGE_VERSION, version=version.id, trashed_at=None)
     trail.append(change, "restore", version)
+    said = []
+    for alias in _lost(change, version):
+        now = change.connection.row(statements.ALIASED, name=version.name, alias=alias)
+        if now is None:
+            aliases.point(change, replace(version, is_trashed=False), alias)
+            said.append(f"{version.name}:{alias} points to it again")
+        elif now.id != version.id:
+            said.append(f"{version.name}:{alias}, which it lost, points to {version.name}:v{now.number} now")
+    return said
+
+
+def _lost(change: Change, version: HeldVersion) -> list[str]:
+    """Return the aliases that were dropped when a version was last put into the trash."""
+    references = [f"{name}:v{version.number}" for name in lookup.names(change.connection, version.name)]
+    event = change.connection.row(event_statements.last_removal(references))
+    try:
+        kept = json.loads(event.details).get("aliases") if event is not None else None
+    except (ValueError, TypeError, AttributeError):  # an audit says that the event was edited
+        return []
+    return [alias for alias in kept if isinstance(alias, str)] if isinstance(kept, list) else []
 
 
 def due(database: Database, before: str) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -70,9 +70,11 @@ def check_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         try:
             checked[key] = float(value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidMetric(key, f"its value is no number ({type(value).__name__})") from error
+            raise InvalidMetric(key, f"its value is of the type {type(value).__name__}; give a number") from error
         if isinstance(value, str) or not math.isfinite(checked[key]):
-            raise InvalidMetric(key, f"its value is {value!r:.40}, and only finite numbers can be compared")
+            raise InvalidMetric(
+                key, f"its value is {value!r:.40}, and only finite numbers can be compared; leave it out"
+            )
     return checked
 
 
@@ -86,7 +88,7 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(key, str) or not re.fullmatch(_TAG_KEY, key):
             raise InvalidTag(key, "a key is 1 to 64 ASCII letters, digits or _.- and begins with none of .-")
         if not isinstance(value, str):
-            raise InvalidTag(key, f"its value is no text ({type(value).__name__})")
+            raise InvalidTag(key, f"its value is of the type {type(value).__name__}; give a text")
         if not 1 <= len(value) <= _LONGEST_TAG or not value.isprintable():
             raise InvalidTag(key, f"its value is not 1 to {_LONGEST_TAG} printable characters; a note takes more")
     return dict(tags)

@@ -15,12 +15,13 @@ from registry.catalog.blobs import decode
 from registry.catalog.change import Change, HeldVersion
 from registry.catalog.connection import Connection
 from registry.catalog.database import Database
-from registry.catalog.facts import canonical_json, encode_init
+from registry.catalog.facts import canonical_json, encode_init, read_parts
 from registry.catalog.record import DECISIVE, record_digest, seal
 from registry.catalog.rows import Twin
 from registry.catalog.version import NewVersion, Vanished, check_metrics, check_note
 from registry.errors.catalog import AbsentFact, ChangedVersion
 from registry.tensors.arguments import UNKNOWN
+from registry.tensors.part import are_said_by
 
 if TYPE_CHECKING:
     from registry.tensors.manifest import BlobRecord, Manifest
@@ -75,12 +76,14 @@ def admit(
     force_new: bool,
     is_there: bool = False,
     unsound: Collection[str] = (),
+    tells_again: bool = True,
 ) -> Admitted:
     """Write a version, unless the name has it already.
 
     Args:
         is_there: what ``holds`` said before; the new may then lack what only a new version needs.
         unsound: blobs that the push found missing or damaged.
+        tells_again: have the trail say that it was pushed again where nothing came of it, too.
 
     Raises:
         Vanished: tensors that the push did not write are not stored any more, or the version is not there any more.
@@ -92,7 +95,7 @@ def admit(
     if model is not None and not force_new:
         same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
         if same is not None:
-            notices = _add_facts(change, same, candidate)
+            notices = _add_facts(change, same, candidate, tells_again)
             if new.card is not None:
                 cards.set_card(change, new.name, new.card)
             _put_right(change, same, candidate.manifest, new_blobs)
@@ -201,11 +204,12 @@ def _figure(value: float | None) -> str:
     return "removed" if value is None else f"{value:.12g}"
 
 
-def _add_facts(change: Change, version: HeldVersion, candidate: Candidate) -> tuple[str, ...]:
+def _add_facts(change: Change, version: HeldVersion, candidate: Candidate, tells_again: bool) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
     run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
-    trail.append(change, "push", version, {"reused": True, **run, **details})
+    if tells_again or run or details:
+        trail.append(change, "push", version, {"reused": True, **run, **details})
     for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
     return changed(version, details)
@@ -237,11 +241,13 @@ def _same(
                     fact is not None and fact != held
                     for fact, held in ((new.facts.builder, row.builder), (new.facts.base, row.base))
                 )
+                or not are_said_by(new.facts.parts, read_parts(row.parts))
                 or (says_init and init != (json.loads(row.init), row.init_as))
                 or any(new.documents.get(kind, documents.get(kind)) != documents.get(kind) for kind in DECISIVE)
                 or _ties(manifest) != _ties(pushed)
                 or canonical_json(manifest.values) != canonical_json(pushed.values)
                 or not _has_wrapper_values(row, manifest, new, pushed)
+                or (new.facts.unwrapping.single and not Unwrapping.from_json(json.loads(row.unwrapping)).single)
             ):
                 continue
         return HeldVersion(row.id, model_id, new.name, row.number, weights)

@@ -1,19 +1,21 @@
-"""Sets of numpy arrays in a file's value: what cannot be stored as weights, and may be what was meant.
+"""Sets of numpy arrays in a file's value: weights where there are no tensors, and else what may have been meant.
 
 Pure. A set is a dict, list or tuple of nothing but arrays and plain facts, at any depth. It counts where it bears more
-than the weights that would be taken for the model; arrays that lie loose count only where those lie loose, too.
+than the weights that would be taken for the model; arrays that lie loose count only where those lie loose, too. An
+array that is stored as a weight is a tensor of the same dtype, shape and numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.checkpoints.groups import KeyPath, can_be_weight, is_extra_state, parts_of
-from registry.checkpoints.inventory import is_tensor, text_of
+from registry.checkpoints.groups import Group, KeyPath, can_be_weight, find_sets, is_extra_state, parts_of
+from registry.checkpoints.inventory import identity_of, is_tensor, text_of
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.foreign import Array, Foreign
+from registry.tensors.spec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,51 @@ class ArraySet:
     place: KeyPath
     arrays: int
     elements: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayTensor:
+    """A ``TensorSource`` whose values are those of an array, which are in memory already."""
+
+    array: Array
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.array.spec
+
+    @property
+    def identity(self) -> Hashable:
+        return identity_of(self.array)
+
+    @property
+    def is_streamed(self) -> bool:
+        return True
+
+    def buffer(self) -> memoryview:
+        return memoryview(self.array.data)
+
+    def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
+        yield self.buffer()
+
+
+def as_tensors(value: Any) -> Any:
+    """Return a value with a tensor in the place of each array in its dicts, lists and tuples; it itself stays as it is.
+
+    The value is one that was settled: nothing in it holds itself.
+    """
+    made: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, Array):
+            return ArrayTensor(value)
+        if not isinstance(value, (dict, list, tuple)):
+            return value
+        if id(value) not in made:
+            parts = [(key, copied(item)) for key, item in parts_of(value)]
+            made[id(value)] = dict(parts) if isinstance(value, dict) else [item for _, item in parts]
+        return made[id(value)]
+
+    return copied(value)
 
 
 def array_sets(root: Any, least: int, *, loose: bool) -> list[ArraySet]:
@@ -68,6 +115,18 @@ def _measured(value: Any, memo: dict[int, Any]) -> tuple[bool, int, int]:
         memo[id(value)] = (is_pure, sum(n for _, n, _ in inside), sum(n for _, _, n in inside))
     measured: tuple[bool, int, int] = memo[id(value)]
     return measured
+
+
+def sets_of_arrays(root: Any) -> list[Group]:
+    """Return what is meant as the weights of a value without tensors: sets of arrays with a matrix of fractions.
+
+    What a training notes of itself are rows of numbers.
+    """
+    return [group for group in find_sets(as_tensors(root)) if any(map(_is_matrix, group.value.values()))]
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, ArrayTensor) and can_be_weight(value) and len(value.spec.shape) > 1
 
 
 def is_weight(value: Any) -> bool:

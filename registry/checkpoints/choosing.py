@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from registry.canonical.joining import modules_under
+from registry.checkpoints.arrays import as_tensors
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
+from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
+from registry.errors.parts import BadPartName, SamePartName
+from registry.tensors.paths import is_part_name
 
 ROOT = "."
 """Means all that the file holds."""
+MOST_AROUND = 20
+"""Sets with others inside of them that a refusal describes."""
+
+
+def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None, *, has_class: bool = False) -> WeightSet:
+    """Return the one set of weights, or the one that the user named, or those that are the parts of one version.
+
+    Args:
+        has_class: whether a class is going to judge a model that stands beside its average in one state dict.
+
+    Raises:
+        SeveralWeightSets, UnknownWeightSet: with those that there are.
+        UnstorableTensor, ShardedTensors, ForeignObjects: it cannot be stored.
+    """
+    if isinstance(key, Mapping):
+        return side_by_side({part: choose(checkpoint, path, has_class=has_class) for part, path in key.items()})
+    sets = checkpoint.weight_sets
+    if key is None and len(whole := [found for found in sets if found.inside is None]) == 1:
+        sets = tuple(whole) if has_class or whole[0].own is not None else sets
+    if key is None and sets[0].unasked is not None:
+        raise sets[0].unasked
+    if key is not None:
+        chosen = sets_called(checkpoint, key)
+        if len(chosen) != 1:
+            raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
+    elif len(sets) > 1:
+        arrays = [found.key or ROOT for found in sets if found.are_arrays]
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint.weight_sets), arrays)
+    else:
+        chosen = list(sets)
+    if chosen[0].fault is not None:
+        raise chosen[0].fault
+    return chosen[0].with_whole_extra_states()
+
+
+def _counts(sets: Sequence[WeightSet]) -> dict[str, int]:
+    return {s.key or ROOT: s.count for s in sets}
 
 
 def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
@@ -21,6 +64,8 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
     names in a state dict. A text that fits nothing from the root may be the last step of one set that was found.
     """
     exact = [found for found in checkpoint.weight_sets if found.key == text]
+    if not exact:  # an average has no place of its own, and is called as any other
+        exact = [f for f in checkpoint.weight_sets if f.inside is not None and f.key.replace("/", ".") == text]
     if exact or checkpoint.contents is None:
         return exact
     contents = checkpoint.contents
@@ -32,10 +77,69 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
             elif text.startswith((f"{path}.", f"{path}/")):
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
-    sets = [known.get("/".join(place)) or weight_set(place, value, checkpoint.source) for place, value in found.items()]
+    sets = [known.get("/".join(place)) or _set(place, value, checkpoint.source) for place, value in found.items()]
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
     chosen = [found for found in sets if found.count]
     return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+
+
+def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
+    """Return the paths of the sets that are the parts of one version, by the part's name.
+
+    Args:
+        paths: each alone, whose last step is the name then, or with a name.
+
+    Raises:
+        BadPartName: a last step is not a name.
+        SamePartName: two would have one name.
+    """
+    named: dict[str, str] = {}
+    for given in paths:
+        part, path = given if isinstance(given, tuple) else (re.split(r"[./]", given)[-1], given)
+        if not is_part_name(part):
+            raise BadPartName(part)
+        if part in named:
+            raise SamePartName(part, [named[part], path])
+        named[part] = path
+    return named
+
+
+def side_by_side(parts: Mapping[str, WeightSet]) -> WeightSet:
+    """Return several sets as one, each below its part's name and a dot."""
+    whole = {part: f"{part}." for part in parts}
+    modules = {place: facts for part, found in parts.items() for place, facts in modules_under(part, found.metadata)}
+    return WeightSet(
+        ", ".join(found.key for found in parts.values()),
+        {whole[part] + name: tensor for part, found in parts.items() for name, tensor in found.tensors.items()},
+        {whole[part] + name: value for part, found in parts.items() for name, value in found.values.items()},
+        modules or None,
+        {
+            whole[part] + one: whole[part] + other
+            for part, found in parts.items()
+            for one, other in found.aliases.items()
+        },
+        note="; ".join(filter(None, (found.note for found in parts.values()))),
+        parts=parts,
+    )
+
+
+def _loose(sets: Sequence[WeightSet]) -> dict[str, list[str]]:
+    """Return, by set, the names that stand in it around other sets."""
+    keys = [found.key for found in sets]
+    around: dict[str, list[str]] = {}
+    for found in sets[-MOST_AROUND:]:  # those that contain others come last
+        prefix = f"{found.key}/" if found.key else ""
+        inside = [key[len(prefix) :].replace("/", ".") for key in keys if key != found.key and key.startswith(prefix)]
+        if inside:
+            own = [name for name in found.tensors if not name.startswith(tuple(f"{key}." for key in inside))]
+            around[found.key or ROOT] = own
+    return around
+
+
+def _set(place: KeyPath, value: Any, source: str) -> WeightSet:
+    """Return the tensors at a place, or the arrays where there are no tensors."""
+    found = weight_set(place, value, source)
+    return found if found.count else weight_set(place, as_tensors(value), source)
 
 
 def _places(value: Any, text: str, place: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -12,17 +12,19 @@ user's to decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.checkpoints.arrays import array_sets, is_weight
+from registry.checkpoints.arrays import array_sets, as_tensors, is_weight, sets_of_arrays
 from registry.checkpoints.assembled import TENSORS
-from registry.checkpoints.groups import Group, KeyPath, find_sets, parts_of, places_above, rank, values_in
+from registry.checkpoints.groups import Group, KeyPath, at, find_sets, parts_of, places_above, rank, values_in
 from registry.checkpoints.inventory import text_of
+from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
 from registry.checkpoints.settling import Settled, settle
-from registry.checkpoints.states import kind_of_state
+from registry.checkpoints.states import kind_of_state, states_in
 from registry.checkpoints.tensors import FileTensor
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.canonical import some
@@ -35,7 +37,7 @@ from registry.errors.checkpoints import (
     ZeroShards,
 )
 from registry.tensors.dtypes import ALL_ITEM_SIZES
-from registry.tensors.foreign import Array, Foreign
+from registry.tensors.foreign import Array
 from registry.tensors.source import TensorSource
 
 _INIT_KEYS = ("hyper_parameters", "model_args", "model_kwargs", "init_args", "hparams")
@@ -51,6 +53,9 @@ MOST_EXPANSION = 16
 """Bytes of tensors for a byte of the file: expanded tensors are stored by value, and may claim to be terabytes."""
 SMALL = 256 << 20
 """Bytes that any file may claim."""
+
+_OTHER_FILE = "push the file that has the model's weights"
+_ARE_ARRAYS = "the weights in it are arrays of numpy, which are stored as tensors of the same values"
 
 
 def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None, form: str) -> Checkpoint:
@@ -70,8 +75,14 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
     found = find_sets(root)
+    are_arrays = not found
+    if are_arrays:
+        found = sets_of_arrays(root)
     above = places_above(found)
     found.sort(key=lambda group: (group.place in above, rank(group)))
+    if not found and nbytes is not None and (modules := module_sets(root, source)):
+        training = _without(root, [tuple(weights.key.split("/")) if weights.key else () for weights in modules])
+        return Checkpoint(source, path, form, modules, training, facts=_facts(root), contents=root)
     if not found:
         raise _nothing(root, settled, source, in_memory=nbytes is None)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
@@ -79,11 +90,12 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         raise sets[0].fault
     _refuse_parts(root, sets, source)
     notes = list(dict.fromkeys(note for weights in sets if (note := overlap_note(weights))))
-    notes += filter(None, map(_arrays_note, found))
+    notes += [_ARE_ARRAYS] if are_arrays else filter(None, map(_arrays_note, found))
     foreign = sorted({item.name for item in settled.foreign})
     if foreign:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
-    sets = (*sets, *_arrays(root, found, source))
+    if not are_arrays:
+        sets = (*sets, *_arrays(root, found, source))
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
@@ -109,8 +121,8 @@ def _arrays(root: Any, found: Sequence[Group], source: str) -> Iterator[WeightSe
     for group in array_sets(root, min(group.elements for group in found), loose=loose):
         if group.place in places:
             continue
-        fault = ArraysOfNumpy(source, group.place, group.arrays)
-        yield WeightSet("/".join(group.place), {}, {}, None, fault=fault, unstored=group.arrays)
+        weights = weight_set(group.place, as_tensors(at(root, group.place)), source)
+        yield replace(weights, are_arrays=True)
 
 
 def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
@@ -144,10 +156,10 @@ def _refuse_parts(root: Any, sets: Sequence[WeightSet], source: str) -> None:
 def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Exception:
     """Return the error that says what is in a file without weights."""
     for place, item in values_in(root):
-        if _is_module(item) and in_memory:
+        if is_module(item) and in_memory:
             where = "/".join(map(str, place))
             return EmptyCheckpoint(source, f"a live module ({item.name}) under '{where}'", "push that module itself")
-        if _is_module(item):
+        if is_module(item):
             return PickledModule(source, item.name, place)
     names = sorted({item.name for item in settled.foreign})
     if names:
@@ -162,26 +174,24 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
         return unstorable(root, source, "")
     kind = kind_of_state(root)
     if kind is not None:
-        return EmptyCheckpoint(source, f"the state of the {kind}", "push the file that has the model's weights")
+        return EmptyCheckpoint(source, f"the state of the {kind}", _OTHER_FILE)
     if isinstance(root, (list, tuple)):
-        return EmptyCheckpoint(source, f"a list of {len(root)} things")
+        are_tensors = bool(root) and all(isinstance(item, (*TENSORS, Array)) for item in root)
+        return EmptyCheckpoint(source, f"a list of {len(root)} {'tensors without names' if are_tensors else 'things'}")
     if isinstance(root, dict):
         keys = ", ".join(repr(text_of(key))[:40] for key in list(root)[:6])
-        return EmptyCheckpoint(source, f"a dict with the keys {keys}" if root else "an empty dict")
+        found = f"a dict with the keys {keys}" if root else "an empty dict"
+        if states := sorted({kind for kind, _ in states_in(root)}):
+            of = " and the ".join(states)
+            return EmptyCheckpoint(source, f"{found}, with the state of the {of}", _OTHER_FILE)
+        return EmptyCheckpoint(source, found)
     return EmptyCheckpoint(source, f"a value of type {type(root).__name__}")
-
-
-def _is_module(value: Any) -> bool:
-    """Return whether a foreign object has the state of a ``torch.nn.Module``."""
-    return isinstance(value, Foreign) and isinstance(value.state, dict) and "_parameters" in value.state
 
 
 def _init(root: Any, places: list[KeyPath]) -> Iterator[Mapping[str, Any]]:
     """Yield the init arguments that stand beside the weights, then those at the root."""
     for parent in {**dict.fromkeys(place[:-1] for place in places if place), (): None}:
-        level = root
-        for step in parent:
-            level = next(item for key, item in parts_of(level) if text_of(key) == step)
+        level = at(root, parent)
         for key in _INIT_KEYS if () not in places and isinstance(level, dict) else ():
             arguments = level.get(key)
             if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):

@@ -14,10 +14,18 @@ from registry.checkpoints.formats.distributed import open_distributed, read_dist
 from registry.checkpoints.formats.sharded import open_index
 from registry.checkpoints.inventory import bears_tensors
 from registry.checkpoints.mapping import is_regular, unopenable
+from registry.checkpoints.other_formats import other_folder
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
-from registry.errors.checkpoints import DamagedCheckpoint, PartOfModel, UnknownFolder, UnpackedCheckpoint, ZeroShards
+from registry.errors.checkpoints import (
+    DamagedCheckpoint,
+    NotACheckpoint,
+    PartOfModel,
+    UnknownFolder,
+    UnpackedCheckpoint,
+    ZeroShards,
+)
 from registry.errors.libraries import PipelineFolder
 from registry.errors.models import first_line
 from registry.errors.root import RegistryError
@@ -66,6 +74,7 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         PartOfModel: it has shards and not their index.
         PipelineFolder: it is a pipeline of several models.
         UnpackedCheckpoint: it is a file of torch that something unpacked.
+        NotACheckpoint: another program wrote it.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir())
@@ -91,6 +100,8 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         raise PartOfModel(str(path), f"{shards[0]} is a shard, without an index beside it", "get its *.index.json, too")
     elif PIPELINE in names:
         raise PipelineFolder(str(path), [name for name in names if _has_one_model(path / name)])
+    elif (other := other_folder(names)) is not None:
+        raise NotACheckpoint(str(path), *other)
     else:
         files = [name for name in names if name.endswith(_SUFFIXES)]
         for name in files:
@@ -197,7 +208,7 @@ def _latest(path: Path) -> str:
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name or Path(name).name != name or name == ".." or not (path / name).is_dir():
-        raise DamagedCheckpoint(str(path), f"its file 'latest' names {name[:60]!r}, which is no folder in it")
+        raise DamagedCheckpoint(str(path), f"its file 'latest' names {name[:60]!r}, which is not a folder in it")
     return name
 
 

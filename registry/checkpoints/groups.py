@@ -26,7 +26,8 @@ LIKELIEST = (
     "params",
     "generator",
 )
-_AVERAGED = re.compile(r"(^|[/_.])(ema|swa|averaged?|shadow|polyak|teacher)([/_.]|$|\d)", re.IGNORECASE)
+AVERAGED = re.compile(r"(^|[/_.])(ema|swa|averaged?|shadow|polyak|teacher)([/_.]|$|\d)", re.IGNORECASE)
+"""Words for an average in a key or a name."""
 
 KeyPath = tuple[str, ...]
 """The keys that lead from the root to a state dict; numbers in a list."""
@@ -112,7 +113,7 @@ def _groups(value: Any, place: KeyPath, seen: set[int]) -> Iterator[Group]:
 def rank(group: Group) -> tuple[bool, int, int]:
     key = "/".join(group.place)
     likeliness = LIKELIEST.index(key) if key in LIKELIEST else len(LIKELIEST)
-    return bool(_AVERAGED.search(key)), likeliness, -sum(map(is_tensor, group.value.values()))
+    return bool(AVERAGED.search(key)), likeliness, -sum(map(is_tensor, group.value.values()))
 
 
 def is_plain_set(value: Any) -> bool:
@@ -128,6 +129,13 @@ def parts_of(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
         return value.items()
     return enumerate(value) if isinstance(value, (list, tuple)) else ()
+
+
+def at(root: Any, place: KeyPath) -> Any:
+    """Return the part of a value at a place that was found in it."""
+    for step in place:
+        root = next(item for key, item in parts_of(root) if text_of(key) == step)
+    return root
 
 
 def values_in(root: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:

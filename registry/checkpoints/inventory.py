@@ -62,7 +62,7 @@ def tensors_of(value: Any) -> Iterator[tuple[Path, Any]]:
 
 def identities(tensors: Iterable[Any]) -> set[Hashable]:
     """Return what the given tensors are known by: two names of one piece of memory are one tensor."""
-    return {_identity(tensor) for tensor in tensors}
+    return {identity_of(tensor) for tensor in tensors}
 
 
 def left_out(contents: Mapping[Path, Any], kept: Collection[Hashable]) -> dict[str, int]:
@@ -78,7 +78,7 @@ def left_out(contents: Mapping[Path, Any], kept: Collection[Hashable]) -> dict[s
     alive: set[Path] = set()
     for root, value in contents.items():
         for path, tensor in tensors_of(value):
-            if _identity(tensor) in kept:
+            if identity_of(tensor) in kept:
                 alive.update((*root, *path)[:length] for length in range(len(root) + len(path) + 1))
             else:
                 lost.append((*root, *path))
@@ -109,7 +109,8 @@ def _is_leaf(value: Any) -> bool:
     return is_tensor(value) or (isinstance(value, Array) and value.spec.numel > 1)
 
 
-def _identity(tensor: Any) -> Hashable:
+def identity_of(tensor: Any) -> Hashable:
+    """Return what a tensor or an array is known by."""
     return getattr(tensor, "identity", None) or ("object", id(tensor))
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from isal import isal_zlib
 
@@ -145,11 +146,18 @@ class MemoryFile:
         return self.content[begin : begin + count]
 
 
+class Readable(Protocol):
+    """Bytes that are read by position."""
+
+    def read(self, begin: int, count: int) -> bytes:
+        """Return bytes that lie inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A run of bytes of a file."""
 
-    file: OpenedFile | MemoryFile
+    file: Readable
     begin: int
     size: int
 

@@ -18,7 +18,7 @@ from registry.tensors.source import TensorSource
 
 @dataclass(frozen=True)
 class WeightSet:
-    """One state dict inside a checkpoint."""
+    """One state dict inside a checkpoint, or a part of one that is a model by itself."""
 
     key: str
     """Where it was found: ``""`` for the file itself, ``"state_dict"``, ``"model/state_dict"``."""
@@ -34,6 +34,25 @@ class WeightSet:
     """Why it cannot be stored, if it cannot."""
     unstored: int = 0
     """Tensors in it that cannot."""
+    are_arrays: bool = False
+    """Whether they are arrays of numpy beside tensors."""
+    inside: str | None = None
+    """Of an average in a state dict, and of the model that it is of: where that state dict stands."""
+    wrappers: tuple[Met, ...] | None = None
+    """The wrappers in it, where the types of its objects are known: of a pickled module."""
+    unasked: RegistryError | None = None
+    """Why it is not stored unless it is asked for by name."""
+    own: WeightSet | None = None
+    """Without the averages that stand among its names, where it has some."""
+    note: str = ""
+    """Sentence for the user, if this set is stored."""
+    parts: Mapping[str, WeightSet] = field(default_factory=dict)
+    """The sets that it is made of, where several are the parts of one version, by the part's name."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that modules gave: of the tensors and of extra states."""
+        return (*self.tensors, *(name for name in self.values if name.rpartition(".")[2] == EXTRA_STATE))
 
     @property
     def count(self) -> int:

@@ -39,7 +39,7 @@ class Intake:
         Raises:
             RegistryError: it is not here, and nothing of it but perhaps bytes that a collection takes.
         """
-        copies = self._home.catalog.copies
+        copies = self._home.make().copies
         for attempt in range(_ATTEMPTS):
             try:
                 if (met := copies.meet(parcel, shelf.place, update=self._update)) is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.errors.copying import NotABundleName, NotAPlace, NotServed
+from registry.errors.copying import NoSuchUser, NotABundleName, NotAPlace, NotServed
 
 SUFFIX = ".bundle"
 
@@ -37,22 +37,23 @@ def place_of(given: str | os.PathLike[str]) -> Place:
     Raises:
         NotServed: it is a URL.
         NotAPlace: it is a bare word, which could as well be a reference.
+        NoSuchUser: it begins with '~', and there is no such home directory.
     """
     text = os.fspath(given)
     if isinstance(given, str) and _URL.match(text):
         raise NotServed(text)
     if text.endswith(SUFFIX):
-        return Place(Path(text).expanduser(), True)
+        return Place(_expanded(text), True)
     if isinstance(given, str) and "/" not in text and text not in (".", "..", "~"):
         raise NotAPlace(text)
-    return Place(Path(text).expanduser().absolute(), False)
+    return Place(_expanded(text).absolute(), False)
 
 
 def wanted(given: Sequence[str | os.PathLike[str]]) -> Wanted:
     """Tell the bundles among some words from the references.
 
     Raises:
-        NotServed, NotABundleName: one is neither.
+        NotServed, NotABundleName, NoSuchUser: one is neither.
     """
     references: list[str] = []
     bundles: list[Path] = []
@@ -61,9 +62,16 @@ def wanted(given: Sequence[str | os.PathLike[str]]) -> Wanted:
         if isinstance(word, str) and _URL.match(text):
             raise NotServed(text)
         if text.endswith(SUFFIX):
-            bundles.append(Path(text).expanduser())
+            bundles.append(_expanded(text))
         elif not isinstance(word, str):
             raise NotABundleName(text)
         else:
             references.append(text)
     return Wanted(tuple(references), tuple(bundles))
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise NoSuchUser(text) from error

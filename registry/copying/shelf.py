@@ -125,10 +125,6 @@ def selected(home: Home, references: Sequence[str] | None, *, with_bases: bool) 
     Raises:
         RegistryError: a reference names nothing.
     """
-    for asked in references or ():
-        home.require(parse(asked).name)
-    if references is None and home.is_vacant:
-        return ()
     catalog = home.catalog
     found: dict[str, Entry] = {}
     for reference in references if references is not None else (None,):

@@ -13,6 +13,7 @@ from registry.catalog.entry import Entry
 from registry.demonstration import training
 from registry.demonstration.clouds import BODIES
 from registry.demonstration.pointnet import PointNet
+from registry.home.home import Home
 from registry.registry import Registry
 from registry.tensors.memory import same_bits
 
@@ -71,8 +72,10 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
     Raises:
         RegistryError: the folder cannot be used.
     """
+    home = Home(folder)
+    home.make()  # A folder that cannot be written is refused before the training and not after it.
+    home.close()
     registry = Registry(folder)
-    registry.catalog.count()  # A folder that cannot be written is refused before the training and not after it.
     training.train(folder, report)
     entries = [
         registry.push(

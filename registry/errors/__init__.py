@@ -15,6 +15,7 @@ from registry.errors.canonical import (
     ClassMismatch as ClassMismatch,
     CollidingNames as CollidingNames,
     ContradictedTie as ContradictedTie,
+    DeclaredSingle as DeclaredSingle,
     MixedNames as MixedNames,
     NamesTooDeep as NamesTooDeep,
     NoTensors as NoTensors,
@@ -34,6 +35,8 @@ from registry.errors.catalog import (
     DatabaseChanged as DatabaseChanged,
     DatabaseDamaged as DatabaseDamaged,
     DatabaseFull as DatabaseFull,
+    DatabaseMissing as DatabaseMissing,
+    FileAsReference as FileAsReference,
     FormerName as FormerName,
     HomeReadOnly as HomeReadOnly,
     HomeUnusable as HomeUnusable,
@@ -45,10 +48,13 @@ from registry.errors.catalog import (
     InvalidTag as InvalidTag,
     InvalidTime as InvalidTime,
     NamedLikeAFile as NamedLikeAFile,
+    NameIsNoVersion as NameIsNoVersion,
     NameTaken as NameTaken,
     NeededBase as NeededBase,
     NewerDatabase as NewerDatabase,
+    NoDefaultHome as NoDefaultHome,
     NoLiveVersion as NoLiveVersion,
+    NoRegistry as NoRegistry,
     NotARegistry as NotARegistry,
     NothingThatDay as NothingThatDay,
     NotInTrash as NotInTrash,
@@ -59,6 +65,7 @@ from registry.errors.catalog import (
     UnknownModel as UnknownModel,
     UnknownVerb as UnknownVerb,
     UnknownVersion as UnknownVersion,
+    VersionAsName as VersionAsName,
 )
 from registry.errors.checkpoints import (
     ArraysOfNumpy as ArraysOfNumpy,
@@ -89,6 +96,7 @@ from registry.errors.copying import (
     DamagedBundle as DamagedBundle,
     NewerBundle as NewerBundle,
     NoSuchBundle as NoSuchBundle,
+    NoSuchUser as NoSuchUser,
     NotABundleName as NotABundleName,
     NotAPlace as NotAPlace,
     NothingToCopy as NothingToCopy,
@@ -109,6 +117,7 @@ from registry.errors.importing import (
     OtherModel as OtherModel,
 )
 from registry.errors.intake import (
+    AllowanceWithoutModel as AllowanceWithoutModel,
     ChangedCheckpoint as ChangedCheckpoint,
     InitForInstance as InitForInstance,
     InitInFile as InitInFile,
@@ -117,6 +126,7 @@ from registry.errors.intake import (
     NameNeeded as NameNeeded,
     NoInitInFile as NoInitInFile,
     NotAModule as NotAModule,
+    NotDownloaded as NotDownloaded,
     SecondFile as SecondFile,
     SeveralWeightSets as SeveralWeightSets,
     UnknownWeightSet as UnknownWeightSet,
@@ -186,6 +196,15 @@ from registry.errors.outputs import (
     OutputsVary as OutputsVary,
     UnusableExample as UnusableExample,
 )
+from registry.errors.parts import (
+    BadPartName as BadPartName,
+    ExampleOfParts as ExampleOfParts,
+    NoParts as NoParts,
+    NotByPart as NotByPart,
+    PartsDiffer as PartsDiffer,
+    SamePartName as SamePartName,
+    UnknownPart as UnknownPart,
+)
 from registry.errors.requests import (
     CannotListen as CannotListen,
     ForeignHost as ForeignHost,
@@ -204,6 +223,7 @@ from registry.errors.root import RegistryError as RegistryError
 from registry.errors.search import (
     InvalidQuery as InvalidQuery,
     UnknownField as UnknownField,
+    UnsortableBy as UnsortableBy,
     UnusablePageToken as UnusablePageToken,
 )
 from registry.errors.server import (

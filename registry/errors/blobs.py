@@ -28,7 +28,7 @@ class CorruptTensors(DamagedBlob):
         RegistryError.__init__(
             self,
             f"the bytes of {some(names)} are not those that were stored (file {blob[:12]}….safetensors): "
-            f"the disk has changed them, so nothing was loaded; {_AUDIT}",
+            f"the file changed on disk, so nothing was loaded; {_AUDIT}",
         )
         self.blob, self.names = blob, tuple(names)
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from registry.errors.root import RegistryError, few
+
+_MOST_PATTERNS = 8
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
     """Word a list of names: the first few, and how many more there are."""
     return few([f"'{name}'" for name in names], most)
+
+
+def patterns(names: Sequence[str]) -> list[str]:
+    """Return patterns (``fnmatch``) that cover these names: of each module, or of the parts of the model, or all."""
+    escaped = [re.sub(r"([*?[])", r"[\1]", name) for name in names]
+    for depth in (None, 1):
+        found: dict[str, list[str]] = {}
+        for name in escaped:
+            found.setdefault(".".join(name.split(".")[:-1][:depth]), []).append(name)
+        covering = [of[0] if len(of) == 1 or not parent else f"{parent}.*" for parent, of in found.items()]
+        covering += found.get("", [])[1:]
+        if len(covering) <= _MOST_PATTERNS:
+            break
+    return covering[:_MOST_PATTERNS]
 
 
 class UnknownWrapper(RegistryError):
@@ -64,14 +81,25 @@ class WrongDeclaration(RegistryError):
         )
 
 
+class DeclaredSingle(RegistryError):
+    """A class has the names of a version without a component that was declared to belong to the model."""
+
+    def __init__(self, ref: str, target: str, path: str) -> None:
+        super().__init__(
+            f"{ref} was pushed as not wrapped (--from-single), so its names keep `{path}`, and {target} has them "
+            f"without it; if a wrapper put `{path}` there, push the file again without --from-single"
+        )
+
+
 class ShardedNames(RegistryError):
     """The tensors are one rank's part of each parameter."""
 
-    def __init__(self, source: str, why: str) -> None:
+    def __init__(self, source: str, why: str, otherwise: str = "") -> None:
         super().__init__(
             f"{source} holds FSDP shards, not whole tensors ({why}), and the other ranks have the rest; save the full "
             "state dict with torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
             "options=StateDictOptions(full_state_dict=True)), or push a torch.distributed.checkpoint directory"
+            + otherwise
         )
 
 
@@ -79,7 +107,10 @@ class NoTensors(RegistryError):
     """There is nothing to store."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"{source} is empty: no tensors are in its state dict, so there is nothing to store")
+        super().__init__(
+            f"{source} is empty: its state dict has no tensors, so there is nothing to store; save it "
+            "from the model that was trained"
+        )
 
 
 class ClassMismatch(RegistryError):
@@ -99,12 +130,14 @@ class ClassMismatch(RegistryError):
             parts.append(f"{len(missing)} names of the class are missing in the file ({some(missing)})")
         if extra:
             parts.append(f"{len(extra)} names of the file are not in the class ({some(extra)})")
+        flags = " ".join(f"--allow-unexpected '{each}'" for each in patterns(extra))
+        allowed = f", leave out what it does not have with {flags}" if extra and not missing else ""
         super().__init__(
             f"{source} does not fit {target}: read {reading}, {' and '.join(parts)}; "
             + (
                 f"a part of it fits: {some(fitting)}; choose with --weights, for example --weights {fitting[-1]}"
                 if fitting
-                else "check the class and its constructor arguments, or push without a class"
+                else f"check the class and its constructor arguments{allowed}, or push without a class"
             )
         )
         self.missing, self.extra = tuple(missing), tuple(extra)
@@ -120,7 +153,7 @@ class ShapesDiffer(RegistryError):
         more = f", and {len(differences) - 1} more shapes differ" if len(differences) > 1 else ""
         super().__init__(
             f"{source} does not fit {target}: '{name}' has shape {tuple(got)} in the file and {tuple(want)} in the "
-            f"class{more}; check the constructor arguments"
+            f"class{more}; check the constructor arguments (--init, init=)"
         )
         self.differences = tuple(differences)
 

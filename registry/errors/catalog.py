@@ -14,13 +14,15 @@ def quoted(text: object, most: int = 80) -> str:
 
 
 class InvalidReference(RegistryError):
-    """A text is no reference."""
+    """A text is not a reference."""
 
-    def __init__(self, given: object, why: str) -> None:
-        super().__init__(
-            f"{quoted(given)} is not a valid reference: {why}; write name, name:v3, name:alias, "
-            "name:alias@2026-11-01 or name@digest-prefix"
+    def __init__(self, given: object, why: str, near: str = "") -> None:
+        way = (
+            f"did you mean {near}?"
+            if near
+            else ("write name, name:v3, name:alias, name:alias@2026-11-01 or name@digest-prefix")
         )
+        super().__init__(f"{quoted(given)} is not a valid reference: {why}; {way}")
 
 
 class InvalidModelName(RegistryError):
@@ -33,6 +35,18 @@ class InvalidModelName(RegistryError):
             f"'{proposal}' would do"
         )
         self.proposal = proposal
+
+
+class VersionAsName(InvalidModelName):
+    """A reference to a version stands where the name of a model is asked for."""
+
+    def __init__(self, given: str, name: str) -> None:
+        RegistryError.__init__(
+            self,
+            f"{quoted(given)} refers to a version where the name of a model is asked for; give the name alone, "
+            f"'{name}': the registry numbers the versions itself, and a push sets an alias with --alias",
+        )
+        self.proposal = name
 
 
 class NamedLikeAFile(RegistryError):
@@ -105,22 +119,70 @@ class SameName(RegistryError):
         super().__init__(f"'{name}' is called that already; give the name that it shall have")
 
 
-class UnknownModel(RegistryError):
-    """No model has that name; with ``home``, because nothing has been pushed there yet."""
+class NoRegistry(RegistryError):
+    """There is no registry at a place, and to read there makes none."""
 
-    def __init__(self, name: str, near: Sequence[str], home: str | None = None) -> None:
-        hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
-        if home is not None:
-            hint = f"there is no registry at {home} yet ({ELSEWHERE})"
-        super().__init__(f"there is no model '{name}'; {hint}")
+    def __init__(self, home: str, source: str = "") -> None:
+        """Word it.
+
+        Args:
+            source: what named the place: ``--home``, ``REGISTRY_HOME``, an argument, or nothing but the default.
+        """
+        came = f" (from {source})" if source else ""
+        if source == "the default":
+            came = ", which is the default where neither --home nor REGISTRY_HOME names a folder"
+        super().__init__(f"there is no registry at {home}{came}; `registry push FILE` makes one there, and {ELSEWHERE}")
+
+
+class DatabaseMissing(RegistryError):
+    """A folder has what a registry leaves, and its database is gone."""
+
+    def __init__(self, home: str, source: str = "") -> None:
+        came = f" (from {source})" if source else ""
+        super().__init__(
+            f"the registry at {home}{came} has lost its database, {home}/registry.db; put a backup in its place "
+            f"(see {home}/backups), and push nothing before that"
+        )
+
+
+class NoDefaultHome(RegistryError):
+    """This user has no home directory, so that there is no default place for a registry."""
+
+    def __init__(self, user: int) -> None:
+        super().__init__(
+            f"the user with the number {user} has no home directory here, so there is no default place for the "
+            "registry; name a folder with --home or REGISTRY_HOME"
+        )
+
+
+class UnknownModel(RegistryError):
+    """No model has that name."""
+
+    def __init__(self, name: str, near: Sequence[str], home: str = "") -> None:
+        where = f" in {home}" if home else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else f"`registry list` shows what there is, and {ELSEWHERE}"
+        super().__init__(f"there is no model '{name}'{where}; {hint}")
+
+
+class FileAsReference(UnknownModel):
+    """No model has that name, which is that of a file."""
+
+    def __init__(self, name: str, home: str) -> None:
+        RegistryError.__init__(
+            self,
+            f"there is no model '{name}' in {home}; a file is pushed first (`registry push {name}`), or compared as "
+            f"./{name} with `registry check`",
+        )
 
 
 class UnknownVersion(RegistryError):
     """The model has no such version, alias or digest."""
 
-    def __init__(self, reference: str, what: str, near: Sequence[str]) -> None:
-        hint = f"did you mean {' or '.join(near)}?" if near else "`registry list` shows what there is"
-        super().__init__(f"'{reference}' names nothing: {what}; {hint}")
+    def __init__(self, reference: str, what: str, near: Sequence[str], home: str = "") -> None:
+        where = f" in {home}" if home else ""
+        model = reference.partition(":")[0].partition("@")[0]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"`registry list {model}` shows what there is"
+        super().__init__(f"'{reference}' names nothing{where}: {what}; {hint}")
 
 
 class NothingThatDay(RegistryError):
@@ -225,11 +287,26 @@ class AliasedVersion(RegistryError):
         )
 
 
+class NameIsNoVersion(RegistryError):
+    """What is to be removed is named as a model where a version is asked for, or the other way around."""
+
+    def __init__(self, given: str, all_versions: bool) -> None:
+        super().__init__(
+            f"'{given}' names one version, and --all-versions (all_versions=True) removes all of a model; leave it "
+            "out, or give the model's name alone"
+            if all_versions
+            else f"'{given}' names a model and not which of its versions to remove; write {given}:v3 for one, or give "
+            "--all-versions (all_versions=True) for all of them"
+        )
+
+
 class NotInTrash(RegistryError):
     """The version is to be restored and is not in the trash."""
 
     def __init__(self, reference: str) -> None:
-        super().__init__(f"{reference} is not in the trash, so there is nothing to restore")
+        super().__init__(
+            f"{reference} is not in the trash and needs no restore; `registry list --trash` shows what is there"
+        )
 
 
 class ChangedVersion(RegistryError):
@@ -292,8 +369,8 @@ class DatabaseDamaged(RegistryError):
 
     def __init__(self, path: str, why: str, backups: str) -> None:
         super().__init__(
-            f"{path} is damaged or no database ({why}); move it away and put a backup in its place (see {backups}), "
-            "or start an empty registry in another home"
+            f"{path} is damaged or is not a SQLite database ({why}); restore a backup from {backups}, or start an "
+            "empty registry in another home"
         )
 
 

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from registry.errors.canonical import some
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 class NoSuchCheckpoint(RegistryError):
     """The path leads nowhere."""
 
     def __init__(self, source: str) -> None:
-        super().__init__(f"no such file: {source} does not exist; check the path")
+        super().__init__(f"no such file: {source}; check the path")
 
 
 class UnopenableCheckpoint(RegistryError):
     """The operating system refuses to open or read the path."""
 
     def __init__(self, source: str, reason: str) -> None:
-        super().__init__(f"{source} cannot be opened: {reason}")
+        super().__init__(f"{source} cannot be opened: {reason}; check the path and its permissions")
 
 
 class NotACheckpoint(RegistryError):
     """The file is something else than a checkpoint."""
 
-    def __init__(self, source: str, what: str, remedy: str = "", is_something: bool = True) -> None:
+    def __init__(
+        self, source: str, what: str, remedy: str = "", is_something: bool = True, stands_for: bool = False
+    ) -> None:
         """Word it.
 
         Args:
             is_something: whether its bytes say what it is; empty, zeros or of no known format, it may have been one.
+            stands_for: whether it stands where a checkpoint should be: a pointer, an error page.
         """
         super().__init__(f"{source} is not a checkpoint: it is {what}" + (f"; {remedy}" if remedy else ""))
-        self.what, self.is_something = what, is_something
+        self.what, self.remedy, self.is_something, self.stands_for = what, remedy, is_something, stands_for
 
 
 class DamagedCheckpoint(RegistryError):
@@ -47,7 +50,9 @@ class OversizedCheckpoint(RegistryError):
     """What the file claims to hold is out of proportion to its bytes."""
 
     def __init__(self, source: str, reason: str) -> None:
-        super().__init__(f"{source} is refused: {reason}; no model is saved like this")
+        super().__init__(
+            f"{source} is refused: {reason}, which no training writes; save model.state_dict() again where it is from"
+        )
 
 
 class EmptyCheckpoint(RegistryError):
@@ -63,11 +68,20 @@ class EmptyCheckpoint(RegistryError):
 class PickledModule(RegistryError):
     """The file is a whole pickled module: its weights are inside of objects that only its own code can build."""
 
-    def __init__(self, source: str, name: str, place: Sequence[object]) -> None:
+    def __init__(
+        self, source: str, name: str, place: Sequence[object], readable: Mapping[str, int] | None = None
+    ) -> None:
+        """Word it.
+
+        Args:
+            readable: where there are modules whose tensors can be read all the same, with the number of them.
+        """
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
+        named = [f"--weights {key} ({count} tensors)" for key, count in (readable or {}).items()]
+        read = f"its tensors can be read without that: {few(named)}; or " if named else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            "building it would run code: if you trust it, in the project that wrote it run",
+            f"building it would run code: {read}if you trust it, in the project that wrote it run",
             snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
@@ -154,10 +168,10 @@ class UnknownFolder(RegistryError):
     """A folder is no checkpoint of a known kind."""
 
     def __init__(self, source: str, files: Sequence[str]) -> None:
-        choice = f"; give one of its files: {some(files)}" if files else ""
+        choice = f"give one of its files: {some(files)}" if files else "give the file or folder that has the weights"
         super().__init__(
-            f"{source} is a folder and not a checkpoint that is known: it has no index of shards, no .metadata of "
-            f"torch.distributed.checkpoint and no 'latest' of DeepSpeed{choice}"
+            f"{source} is a folder, and not a checkpoint of a known kind: it has no index of shards, no .metadata of "
+            f"torch.distributed.checkpoint and no 'latest' of DeepSpeed; {choice}"
         )
 
 

@@ -29,6 +29,15 @@ class NotServed(RegistryError):
         )
 
 
+class NoSuchUser(RegistryError):
+    """A path begins with the home directory of a user whom nobody knows."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{quoted(path)} begins with a home directory that does not exist here; write the path in full, from /"
+        )
+
+
 class NotABundleName(RegistryError):
     """A path stands where references and bundles do."""
 

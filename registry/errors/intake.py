@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from registry.errors.canonical import some
+from registry.errors.catalog import quoted
 from registry.errors.root import RegistryError
 
 _MOST_SETS, _LONGEST = 20, 200
@@ -24,10 +25,12 @@ class SeveralWeightSets(RegistryError):
         """Word it.
 
         Args:
-            arrays: which of them are of numpy's arrays, which have to be made tensors first.
+            arrays: which of them are of numpy's arrays.
         """
         listed = _sets(counts, around or {}, arrays)
-        together = "" if "." in counts or arrays else "; --weights . stores all of them as one set"
+        several = [f"--weights {key}" for key in counts if key != "."][:2]
+        together = "" if len(several) < 2 or arrays else f"; {' '.join(several)} stores both, as parts of one version"
+        together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"
@@ -43,7 +46,7 @@ class UnknownWeightSet(RegistryError):
         if several:
             super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
         else:
-            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}")
+            super().__init__(f"{source}: there is no '{key}' in it; it has {listed}: give one of these")
 
 
 class SecondFile(RegistryError):
@@ -53,6 +56,13 @@ class SecondFile(RegistryError):
         super().__init__(
             f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
         )
+
+
+class NotDownloaded(RegistryError):
+    """A URL was given where a file is read."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(f"{quoted(given)} is a URL, and only files are read; download it, then give the file")
 
 
 class NameNeeded(RegistryError):
@@ -91,6 +101,16 @@ class InitWithoutModel(RegistryError):
         super().__init__(
             f"{source} was given constructor arguments (--init, init=) without the class that takes them; name it with "
             "--model package.module:Class (model=), or leave the arguments out"
+        )
+
+
+class AllowanceWithoutModel(RegistryError):
+    """Names that the class does not have were to be left out, and no class is given."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source}: --allow-unexpected (allow_unexpected=) names what the class does not have, and no class is "
+            "given; name it with --model package.module:Class (model=), or leave --allow-unexpected out"
         )
 
 
@@ -165,4 +185,4 @@ def _set(key: str, count: int, around: Sequence[str] | None = None, noun: str = 
     tensors = f"{count} {noun}{'s' * (count != 1)}{' of numpy' * (noun == 'array')}"
     if around is None:
         return f"'{key[:_LONGEST]}' ({tensors})"
-    return f"'{key[:_LONGEST]}' (all {tensors}, with {some(around)} beside the others)"
+    return f"'{key[:_LONGEST]}' (all {tensors}{f', with {some(around)} beside the others' if around else ''})"

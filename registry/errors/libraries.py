@@ -28,7 +28,10 @@ class LibraryRefused(RegistryError):
     """A library does not make a model of the plain data at hand."""
 
     def __init__(self, library: str, why: str) -> None:
-        super().__init__(f"{library} cannot make the model of its configuration: {why}")
+        super().__init__(
+            f"{library} cannot make the model of its configuration: {why}; load it with {library} and push "
+            "the live model"
+        )
 
 
 class BuilderMismatch(RegistryError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from registry.errors.canonical import some
+from registry.errors.canonical import patterns, some
 from registry.errors.root import RegistryError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class MissingTensors(FitError):
     def __init__(self, model: str, names: Sequence[str]) -> None:
         super().__init__(
             f"the entry lacks {_count(names)} of {model}: {some(names)}; load into the class that it was saved from, "
-            f"or name what may keep its initial value with allow_missing=['{_pattern(names)}']"
+            f"or name what may keep its initial value with allow_missing={patterns(names)}"
         )
         self.names = tuple(names)
 
@@ -157,7 +157,7 @@ class UnexpectedTensors(FitError):
     def __init__(self, model: str, names: Sequence[str]) -> None:
         super().__init__(
             f"the entry has {_count(names)} that {model} does not know: {some(names)}; load into the class that it "
-            f"was saved from, or name what may be left out with allow_unexpected=['{_pattern(names)}']"
+            f"was saved from, or name what may be left out with allow_unexpected={patterns(names)}"
         )
         self.names = tuple(names)
 
@@ -172,7 +172,7 @@ class ShapeMismatch(FitError):
         super().__init__(
             f"'{name}' has shape {tuple(got)} in the entry and {tuple(want)} in {model}{more}; check the "
             "constructor arguments, nothing is broadcast or cut to size; or name what may keep its initial value with "
-            f"allow_shape=['{_pattern(names)}'] (--allow-shape)"
+            f"allow_shape={patterns(names)} (--allow-shape)"
         )
         self.names = names
 
@@ -242,7 +242,7 @@ class RandomOutside(FitError):
         super().__init__(
             f"{model} draws {count} outside of its state dict, or computes them from random initial weights: "
             f"{some(names)}; no version holds them, so register them as buffers or modules, or name what may be random "
-            f"with allow_missing=['{_pattern(names)}']"
+            f"with allow_missing={patterns(names)}"
         )
         self.names = tuple(names)
 
@@ -289,8 +289,8 @@ class NoProcessGroup(ParallelError):
 
     def __init__(self, asked: str) -> None:
         super().__init__(
-            f"{asked} needs a process group and none is initialized; call "
-            "torch.distributed.init_process_group(backend='nccl' or 'gloo') on every rank first, or start with torchrun"
+            f"{asked} needs a process group and none is initialized; start with torchrun, and on every rank call "
+            "torch.distributed.init_process_group() first"
         )
 
 
@@ -384,9 +384,3 @@ def first_line(error: BaseException) -> str:
 
 def _count(names: Sequence[str]) -> str:
     return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-
-
-def _pattern(names: Sequence[str]) -> str:
-    """Return one pattern that covers the names if they share a parent, else the first name."""
-    parents = {name.split(".")[0] for name in names}
-    return f"{parents.pop()}.*" if len(parents) == 1 and len(names) > 1 and "." in names[0] else names[0]

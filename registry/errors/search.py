@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from registry.errors.catalog import quoted
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 class InvalidQuery(RegistryError):
@@ -28,13 +29,30 @@ class UnknownField(RegistryError):
     """A query asks for a field that versions do not have."""
 
     def __init__(self, query: str, position: int, field: str, value: str, fields: Sequence[str]) -> None:
-        ways = f"the fields are {', '.join(fields)}; a metric is compared, as in 'acc>=0.9'"
-        if value:
-            ways += f", and one version is shown with `registry show {field}:{value}`"
+        near = difflib.get_close_matches(field, fields, 1)
+        if near:
+            way = f"did you mean {near[0]}:{value}? "
+        elif value:
+            way = f"the versions of a model are `registry list {field}`, and one is `registry show {field}:{value}`; "
+        else:
+            way = f"a metric is compared, as in '{field}>=0.9'; "
+        way += f"the fields are {', '.join(fields)}"
         super().__init__(
-            f"the query cannot be read at character {position + 1}: there is no field {quoted(field)}; {ways}"
+            f"the query cannot be read at character {position + 1}: there is no field {quoted(field)}; {way}"
         )
         self.position = position
+
+
+class UnsortableBy(RegistryError):
+    """A query sorts by a metric that no version has."""
+
+    def __init__(self, metric: str, name: str | None, known: Sequence[str]) -> None:
+        of = f"no version of {name}" if name is not None else "no version here"
+        has = f"the metrics there are: {few([quoted(key) for key in known], 20)}" if known else "there are no metrics"
+        super().__init__(
+            f"{of} has the metric {quoted(metric)} to sort by; {has}; sort: also takes created, size, params, epoch "
+            "and step"
+        )
 
 
 class UnusablePageToken(RegistryError):

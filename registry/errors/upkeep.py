@@ -85,6 +85,6 @@ class NothingToBlame(RegistryError):
 
     def __init__(self, ref: str, pattern: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"no tensor of {ref} is called like '{pattern}'; its tensors are {some(known)}, and 'encoder.*' takes all "
-            "whose names begin so"
+            f"no tensor of {ref} matches '{pattern}'; its tensors are {some(known)}, and a pattern such as 'encoder.*' "
+            "matches all names that begin so"
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +13,11 @@ from registry.catalog.blobs import PLACES, decode_documents
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
+from registry.catalog.part import PartEntry, entry_of_part
 from registry.catalog.record import row_fault
 from registry.errors.blobs import DamagedBlob
-from registry.errors.catalog import ELSEWHERE, ChangedVersion, HomeUnusable, UnknownModel
+from registry.errors.catalog import ChangedVersion, DatabaseMissing, NoRegistry
+from registry.home.place import has_bytes, is_made
 from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
-
-HOME_VARIABLE = "REGISTRY_HOME"
 
 LoadVerify = Literal["always", "once", "never", "outputs"]
 
@@ -58,67 +56,49 @@ class OpenedVersion:
     """Of an adapter: the version that it is put on."""
 
 
-def home_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the home: the given one, else ``REGISTRY_HOME``, else the user's data directory.
-
-    Raises:
-        HomeUnusable: no folder can be where its spelling leads.
-    """
-    chosen = explicit if explicit is not None else os.environ.get(HOME_VARIABLE)
-    if chosen:
-        try:
-            found = Path(chosen).expanduser().absolute()
-        except RuntimeError as error:
-            raise HomeUnusable(os.fspath(chosen), "nobody known here has this home directory") from error
-        try:
-            found.stat()
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise HomeUnusable(str(found), "its symbolic links lead in a circle") from error
-        return found
-    from platformdirs import user_data_path
-
-    return user_data_path("checkpoint-registry", appauthor=False)
-
-
-def is_vacant(folder: Path) -> bool:
-    """Whether a home is still to be made at a place, and could be: it has neither a catalog nor any bytes."""
-    if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
-        made = any(os.path.lexists(folder / each) for each in ("registry.db", "blobs", "backups"))
-        return not made and os.access(folder, os.R_OK | os.W_OK | os.X_OK)
-    above = next((each for each in folder.parents if os.path.lexists(each)), folder)
-    return not os.path.lexists(folder) and os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)  # noqa: PTH112
-
-
 class Home:
     """A catalog and the bytes that it tells of, opened when they are first used; safe under threads and forks.
 
     Args:
         folder: where it is.
         notify: called, once each, with what there is to say of references, such as that a model has another name now.
+        source: what named the folder, as a ``HomePlace`` has it.
     """
 
-    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None) -> None:
+    def __init__(self, folder: Path, notify: Callable[[str], None] | None = None, source: str = "") -> None:
         self.folder = folder
         self._notify = notify
+        self._source = source
         self._notices: set[str] = set()
         self._catalog: Catalog | None = None
 
     @property
     def catalog(self) -> CatalogProtocol:
-        """What is known of the versions."""
+        """What is known of the versions.
+
+        Raises:
+            NoRegistry, DatabaseMissing: as ``database``.
+        """
         return self.database
 
     @property
     def database(self) -> Catalog:
         """The catalog with all that can be done to its file; migrated, if need be, when it is opened.
 
-        A home that was deleted is made again by the next verb, never in the middle of one.
+        Raises:
+            NoRegistry: there is none, or no more; to ask makes none.
+            DatabaseMissing: there is none, and there was one.
         """
-        catalog = self._catalog
-        if catalog is None or not catalog.is_there:
-            catalog = self._catalog = Catalog(self.folder)
-        return catalog
+        return self._open(make=False)
+
+    def make(self) -> CatalogProtocol:
+        """Return the catalog to write to, made where there is none: what stores the first version begins with this.
+
+        Raises:
+            DatabaseMissing: there was one, whose bytes a new one would take for garbage.
+            HomeUnusable, HomeReadOnly: it can be neither made nor opened.
+        """
+        return self._open(make=True)
 
     @cached_property
     def blobs(self) -> BlobStore:
@@ -128,26 +108,9 @@ class Home:
         return LocalStore(self.folder)
 
     @property
-    def is_to_be_made(self) -> bool:
-        """Whether nobody has pushed here yet, so that there is nothing to read, and no reason to make a folder."""
-        return self._catalog is None and is_vacant(self.folder)
-
-    @property
-    def is_vacant(self) -> bool:
-        """The same, and it is told to who listens: nothing is an answer that a mistyped place gives, too."""
-        if not self.is_to_be_made:
-            return False
-        self._say(f"there is no registry at {self.folder} yet; the first push makes one ({ELSEWHERE})")
-        return True
-
-    def require(self, name: str) -> None:
-        """Look for a model where nobody has pushed yet, before a folder is made there.
-
-        Raises:
-            UnknownModel: saying that, and where it is.
-        """
-        if self.is_to_be_made:
-            raise UnknownModel(name, (), str(self.folder))
+    def is_made(self) -> bool:
+        """Whether there is a registry: what is about to make one asks, and looks for nothing in it before."""
+        return self._opened_before() is not None or is_made(self.folder)
 
     def close(self) -> None:
         """Let go of the database; the next verb opens it again."""
@@ -159,11 +122,10 @@ class Home:
         """Return a version's entry; with ``trashed``, of one in the trash too.
 
         Raises:
+            NoRegistry: there is no registry to look in.
             RegistryError: the reference is malformed, or names nothing; with the nearest names.
         """
-        asked = parse(ref) if isinstance(ref, str) else ref
-        self.require(asked.name)
-        entry = self.catalog.resolve(asked, trashed=trashed)
+        entry = self.catalog.resolve(parse(ref) if isinstance(ref, str) else ref, trashed=trashed)
         for what in entry.notices:
             self._say(what)
         return entry
@@ -174,11 +136,19 @@ class Home:
         Raises:
             RegistryError: there is none.
         """
-        self.require(check_model_name(name))
-        now = self.catalog.current(name)
+        now = self.catalog.current(check_model_name(name))
         if now != name:
             self._say(notice(name, now))
         return now
+
+    def part(self, entry: Entry, part: str | None) -> Entry:
+        """Return one part of a version by itself, in its own names; without one, the version as it is.
+
+        Raises:
+            UnknownPart: it has no such part.
+            ChangedVersion: it is not what was pushed.
+        """
+        return entry if part is None else entry_of_part(entry, part, self.manifest(entry))
 
     def manifest(self, entry: Entry) -> Manifest:
         """Return where an entry's tensors are, after checking that row and manifest are what was pushed.
@@ -186,6 +156,8 @@ class Home:
         Raises:
             ChangedVersion: they are not.
         """
+        if isinstance(entry, PartEntry):
+            return self.manifest(entry.whole).below(entry.part)
         manifest, documents = self.catalog.manifest_and_documents(entry)
         if row_fault(entry, manifest, documents) is not None:
             raise ChangedVersion(entry.ref)
@@ -218,6 +190,17 @@ class Home:
         """
         with self._unless_removed(entry):
             yield from self.blobs.pieces(name, stored, step)
+
+    def span(
+        self, entry: Entry, name: str, stored: StoredTensor, begin: int, end: int, step: int
+    ) -> Iterator[memoryview]:
+        """Read a part of one of an entry's tensors, without torch: ``BlobStore.part``.
+
+        Raises:
+            RegistryError: as ``tensors`` does.
+        """
+        with self._unless_removed(entry):
+            yield from self.blobs.part(name, stored, begin, end, step)
 
     def attachment(self, entry: Entry, kind: str, verify: Verify = "always") -> StoredAttachment | None:
         """Return what an entry keeps beside its weights (``"training"``, ``"example"``), or None.
@@ -256,6 +239,21 @@ class Home:
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
         return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named)
+
+    def _open(self, *, make: bool) -> Catalog:
+        catalog = self._opened_before()
+        if catalog is None:
+            if not is_made(self.folder):
+                if has_bytes(self.folder):
+                    raise DatabaseMissing(str(self.folder), self._source)
+                if not make:
+                    raise NoRegistry(str(self.folder), self._source)
+            catalog = self._catalog = Catalog(self.folder)
+        return catalog
+
+    def _opened_before(self) -> Catalog | None:
+        """Return the catalog that is open, unless its home was deleted meanwhile."""
+        return self._catalog if self._catalog is not None and self._catalog.is_there else None
 
     def _say(self, what: str) -> None:
         if self._notify is not None and what not in self._notices:

@@ -12,11 +12,14 @@ from typing import Any
 
 from registry.catalog.entry import Entry
 from registry.errors.catalog import quoted
+from registry.errors.intake import NotDownloaded
 
 LARGEST = 2**63 - 1
 """The largest whole number that the database has room for."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _LONGEST_PATH = 4096
 """Linux's limit; a longer one would stand in whole in the system's refusal."""
@@ -109,13 +112,19 @@ def path(value: object) -> str:
 
 def paths(value: object) -> tuple[str, ...]:
     """Take paths; one by itself is one."""
-    return tuple(path(each) for each in _each(value, (str, os.PathLike), "give paths such as ['./best.pth']"))
+    return tuple(_local(path(each)) for each in _each(value, (str, os.PathLike), "give paths such as ['./best.pth']"))
+
+
+def _local(given: str) -> str:
+    if _URL.match(given):
+        raise NotDownloaded(given)
+    return given
 
 
 def reference_or_path(value: object) -> str | os.PathLike[str]:
     """Take a reference or a path, and leave it as it is spelled, which decides."""
     if isinstance(value, (str, os.PathLike)) and not isinstance(value, type):
-        path(value)
+        _local(path(value))
         return value
     if isinstance(value, Entry):
         return value.ref
@@ -267,9 +276,9 @@ def device(value: object) -> Any:
 
 
 def module(value: object) -> Any:
-    """Take an instance of a model."""
-    if _is_module(value):
-        return value
+    """Take an instance of a model, or several as one."""
+    if (found := _live(value)) is not None:
+        return found
     if isinstance(value, type):
         raise Refused(f"give an instance: {value.__name__}(...)")
     raise Refused("give a torch.nn.Module, such as PointNet(num_classes=40)")
@@ -277,7 +286,7 @@ def module(value: object) -> Any:
 
 def module_or_stored(value: object) -> Any:
     """Take a model, a reference or a path."""
-    if _is_module(value) or isinstance(value, type):
+    if _live(value) is not None or isinstance(value, type):
         return module(value)
     if isinstance(value, (str, os.PathLike, Entry)):
         return reference_or_path(value)
@@ -285,17 +294,34 @@ def module_or_stored(value: object) -> Any:
 
 
 def checkpoint(value: object) -> Any:
-    """Take what can be pushed: a path, a model, or a state dict."""
-    wanted = "give a path, a torch.nn.Module or a state dict"
+    """Take what can be pushed: a path, a model, several models as one, or a state dict."""
+    wanted = "give a path, a torch.nn.Module, a dict of them or a state dict"
     if isinstance(value, type):
         raise Refused(f"{wanted}; of a class an instance: {value.__name__}(...)")
     if isinstance(value, (str, os.PathLike)):
-        return path(value)
-    if _is_module(value):
-        return value
+        return _local(path(value))
+    if (found := _live(value)) is not None:
+        return found
     if not isinstance(value, Mapping):
         raise Refused(wanted)
     return value
+
+
+def sets_of_weights(value: object) -> str | dict[str, str]:
+    """Take the path of a set of weights; or several, which are the parts of one version."""
+    if isinstance(value, str):
+        return text("state_dict")(value)
+    from registry.checkpoints.choosing import parts_called
+
+    wanted = "give a path such as 'state_dict', or those of several parts such as ['point', 'img']"
+    if isinstance(value, Mapping):
+        return parts_called(
+            [(part, path) for part, path in zip(value, _each(value.values(), str, wanted), strict=True)]
+        )
+    found = _each(value, str, wanted)
+    if not found:
+        raise Refused(wanted)
+    return parts_called(found)
 
 
 def stateful(kind: str, *needed: str) -> Callable[[object], Any]:
@@ -337,6 +363,14 @@ def _each(value: object, kind: type | tuple[type, ...], wanted: str) -> list[Any
     return found
 
 
-def _is_module(value: object) -> bool:
+def _live(value: object) -> Any:
+    """Return a live model, or several in a dict or a list as one; None of anything else."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
+    if torch is None:
+        return None
+    if isinstance(value, torch.nn.Module):
+        return value
+    from registry.modules.parts import are_parts, as_one
+
+    parts: Any = value
+    return as_one(parts) if are_parts(value) else None

@@ -60,8 +60,8 @@ class Forecast:
 
     @property
     def _is_first(self) -> bool:
-        """Whether nothing was ever pushed there: to look would make the home."""
-        return self._home.is_to_be_made
+        """Whether there is no registry yet to look in."""
+        return not self._home.is_made
 
     def _line(self, step: Step) -> ImportLine:
         line, found, name = line_of(step), step.found, str(step.name)

@@ -74,7 +74,13 @@ def _carried_out(home: Home, step: Step, bar: _Bar) -> ImportLine:
         return line_of(step)
     found = step.found
     request = PushRequest(
-        found.place, step.name, QUESTION, _NO_JOB, metrics=found.metrics, progress=bar.within(found.byte_count)
+        found.place,
+        step.name,
+        QUESTION,
+        _NO_JOB,
+        metrics=found.metrics,
+        progress=bar.within(found.byte_count),
+        is_import=True,
     )
     try:
         entry = push(home, request)

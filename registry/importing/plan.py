@@ -65,7 +65,7 @@ def plan(
 def _known(home: Home, steps: Sequence[Step], name: str | None, progress: Callable[[int], object]) -> list[Step]:
     """Find what was pushed before. Files are hashed only where a version has as many tensors."""
     sources: dict[str, Source] = {}
-    for source in () if home.is_to_be_made else home.catalog.sources():
+    for source in home.catalog.sources() if home.is_made else ():
         if name is None or source.name == name:
             there = sources.get(source.source_digest)
             if there is None or there.trashed_at is not None:  # one outside the trash counts
@@ -107,7 +107,7 @@ def _names(home: Home, folder: Path, models: Sequence[Sequence[Step]]) -> list[s
 def _signature(home: Home, name: str) -> str | None:
     """Return the signature of a model's newest version, None of no model, an empty text where it cannot be told."""
     try:
-        if home.is_to_be_made or not home.catalog.knows(name):
+        if not home.is_made or not home.catalog.knows(name):
             return None
         return signature_of(_shapes(home, name)[1])
     except RegistryError:
@@ -130,7 +130,7 @@ def _one(home: Home, name: str, models: Mapping[str, Sequence[Step]]) -> list[st
     if len(firsts) > 1:
         one, other = firsts[:2]
         raise MixedModels(name, one.path, other.path, difference(one.shapes, other.shapes), len(firsts))
-    if firsts and not home.is_to_be_made and home.catalog.count(name):
+    if firsts and home.is_made and home.catalog.count(name):
         ref, shapes = _shapes(home, name)
         if signature_of(shapes) != firsts[0].signature:
             raise OtherModel(name, ref, firsts[0].path, difference(shapes, firsts[0].shapes))

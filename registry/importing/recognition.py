@@ -173,6 +173,8 @@ def unread(place: Path, path: str, verdict: Verdict, reason: str) -> Recognized:
 
 def _verdict(error: RegistryError, place: Path) -> Verdict:
     if isinstance(error, NotACheckpoint):
+        if error.stands_for:
+            return "refused"
         # Bytes that say nothing, in a file that is named like a checkpoint, were one.
         is_named = place.suffix.lower() in _TORCHS
         return "damaged" if is_named and not error.is_something else "no checkpoint"
@@ -196,7 +198,7 @@ def _reason(error: RegistryError, place: Path) -> str:
     if isinstance(error, EmptyCheckpoint):
         return error.found
     if isinstance(error, NotACheckpoint):
-        return error.what.removesuffix(", not a valid checkpoint")
+        return f"{error.what}; {error.remedy}" if error.stands_for else error.what
     for begin in (f"{place}: ", f"{place} "):
         if str(error).startswith(begin):
             return str(error).removeprefix(begin)

@@ -1,7 +1,8 @@
 """A folder, walked and recognized: every file in it, and every folder that is one checkpoint.
 
 No link leads out of it, and none is walked in a circle: what a link inside of it names is met where it lies. The cache
-of huggingface_hub alone is made of links, from its snapshots to its blobs; those are read where they stand.
+of huggingface_hub is made of links, from its snapshots to its blobs; repositories of git-annex and DVC may be. Those
+are read where they stand.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from pathlib import Path
 
 from registry.checkpoints.folders import INDEXES, SINGLE
 from registry.checkpoints.mapping import is_regular
+from registry.checkpoints.other_formats import is_awaited
 from registry.importing.recognition import Recognized, recognize, unread
 from registry.importing.units import unit_of
 from registry.reference import is_named_like_a_file
 
 _DATABASE, _BLOBS = "registry.db", "blobs"
 _SNAPSHOTS, _HUB_FOLDER = "snapshots", "models--"
+_STORES = (".git/annex/objects", ".dvc/cache")
+"""Where git-annex and DVC keep the files of a repository that links in it name."""
 _SHOWN_INSIDE = ("new", "damaged", "refused")
 
 
@@ -114,9 +118,9 @@ class Survey:
             if inside is None:
                 yield self._unread(place, "hidden")
             return
-        if entry.is_symlink() and not _is_of_hub(place):
+        if entry.is_symlink() and not _is_kept_elsewhere(place):
             if inside is None:
-                yield self._unread(place, self._of_link(place))
+                yield self._recognized(place) if is_awaited(place) else self._unread(place, self._of_link(place))
             return
         if os.path.isdir(place):  # noqa: PTH112 - Path.is_dir raises where the system refuses
             self._left.append((place, inside))
@@ -133,7 +137,7 @@ class Survey:
         return line
 
     def _is_inside(self, file: Path) -> bool:
-        return _is_of_hub(file) or Path(os.path.realpath(file)).is_relative_to(self._real_root)
+        return _is_kept_elsewhere(file) or Path(os.path.realpath(file)).is_relative_to(self._real_root)
 
     def _of_link(self, place: Path) -> str:
         target = Path(os.path.realpath(place))
@@ -159,6 +163,20 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 def _is_apart(line: Recognized) -> bool:
     """Whether what lies in a checkpoint's folder, and cannot be taken, is more than a piece of that checkpoint."""
     return line.verdict in _SHOWN_INSIDE and not line.is_part
+
+
+def _is_kept_elsewhere(place: Path) -> bool:
+    """Whether a link leads to where the tool that made it keeps the bytes of its own repository."""
+    return _is_of_hub(place) or _is_in_a_store(place)
+
+
+def _is_in_a_store(place: Path) -> bool:
+    """Whether a link leads into the store of git-annex or of DVC, in the repository that the link itself is in."""
+    if not place.is_symlink():
+        return False
+    target = Path(os.path.realpath(place))
+    stores = (Path(os.path.realpath(folder)) / store for folder in place.parents for store in _STORES)
+    return is_regular(place) and any(target.is_relative_to(store) for store in stores)
 
 
 def _is_of_hub(place: Path) -> bool:

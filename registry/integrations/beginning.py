@@ -11,7 +11,7 @@ from torch import nn
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
 from registry.errors.checkpoints import UnencodableValue
 from registry.modules.layout import bare
-from registry.modules.origin import Origin, loaded_from
+from registry.modules.origin import Origin, loaded_from, part_loaded
 from registry.ranks import collective as ranks
 from registry.registry import Registry, default_registry
 
@@ -67,7 +67,7 @@ def _confirm(module: nn.Module, origin: Origin, hub: Registry) -> None:
             continue
         if entry.digest == origin.digest:
             try:
-                place.check(module, entry.ref).require_loaded()
+                place.check(module, entry.ref, part=part_loaded(module)).require_loaded()
             except UnencodableValue as error:
                 _warn(origin, str(error))
             _begun[id(module)] = (weakref.ref(module), origin)

@@ -27,12 +27,13 @@ STATE = "lightning"
 class RegistryCheckpoint(Checkpoint):
     """Pushes the LightningModule at the end of training epochs, after the validation that belongs to them.
 
-    Its class is the LightningModule's, its init arguments are what ``save_hyperparameters`` kept, and the wrapper of
-    the strategy (DDP, FSDP) is known from the objects. As a ``Checkpoint`` it takes the place of Lightning's own.
+    Its class is the LightningModule's, its constructor arguments are what ``save_hyperparameters`` kept, and the
+    wrapper of the strategy (DDP, FSDP) is known from the objects. As a ``Checkpoint`` it takes the place of Lightning's
+    own.
 
     Args:
         name: the model's name in the registry.
-        every_n_epochs: push after every so many epochs, and after the last one.
+        every_n_epochs: push after every N epochs, and after the last one.
         save_weights_only: leave out step, epoch and the states of optimizer and scheduler, which ``registry.resume``
             puts back, and what ``checkpoint`` needs; ``resume`` puts back none of several optimizers or schedulers.
         example: inputs whose outputs are kept with each version.
@@ -56,12 +57,12 @@ class RegistryCheckpoint(Checkpoint):
         self.every_n_epochs, self.save_weights_only, self.example = every_n_epochs, save_weights_only, example
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remember the init arguments; one that cannot be stored is refused here, before anything is trained."""
+        """Remember the constructor arguments; one that cannot be stored is refused here, before anything is trained."""
         if remembered(pl_module) is None and pl_module.hparams_initial:
             remember_if_possible(pl_module, dict(pl_module.hparams_initial))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check, on every rank, what was loaded; what Lightning itself restored (``ckpt_path``) is no load of ours."""
+        """Check, on every rank, what was loaded here; what Lightning itself restored (``ckpt_path``) was not."""
         if self.check_weights and not trainer.ckpt_path:
             confirm_loaded(trainer.model, self.keeper.hub)
 

@@ -112,7 +112,7 @@ class Keeper:
         """Push a version, on every rank of the job, settle what stays, and print a line.
 
         Args:
-            metrics: what was measured; what is no finite number is left out, since a diverged loss is no reason to
+            metrics: what was measured; what is not a finite number is left out, since a diverged loss should not
                 lose the checkpoint.
             facts: further arguments of ``registry.push``.
 

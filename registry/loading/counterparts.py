@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, counters, knows_counter
 from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
+from registry.checkpoints.choosing import choose
 from registry.checkpoints.mapping import status_of
 from registry.checkpoints.opening import open_checkpoint
 from registry.checkpoints.weights import Checkpoint, WeightSet
@@ -22,8 +24,9 @@ from registry.errors.canonical import CollidingNames
 from registry.errors.checkpoints import NoSuchCheckpoint
 from registry.errors.intake import ChangedCheckpoint
 from registry.errors.libraries import BuilderMismatch
+from registry.errors.parts import UnknownPart
 from registry.home.home import Home
-from registry.inspection import Inspection, Question, choose, examine
+from registry.inspection import Inspection, Question, examine
 from registry.loading.check import CheckReport, CloserLook, Side, compare, encoded, encoded_owners, identical, merged
 from registry.modules.builders.table import NONE, of_class, of_config
 from registry.reference import is_path
@@ -92,7 +95,7 @@ class StoredFile:
     """A file or folder that was opened; nothing of it is stored."""
 
     checkpoint: Checkpoint
-    key: str | None
+    key: str | Mapping[str, str] | None
     stamp: tuple[int, ...]
 
     knows_its_names = False
@@ -107,7 +110,7 @@ class StoredFile:
             inspection = self._examined()
             return self._side(inspection.weights, inspection.form.unwrapping, inspection.form.owned, None)
         weights = self._chosen(judge)
-        names = _structural(weights)
+        names = weights.names
         reading = nearest(names, judge, weights.metadata or ())
         return self._side(weights, reading, owners(reading, names), judge)
 
@@ -135,8 +138,10 @@ class StoredFile:
         """Return the set that was named, or the only one whose names are those of the judge."""
         sets = self.checkpoint.weight_sets
         if self.key is None and len(sets) > 1:
-            fitting = [found for found in sets if _fits(found, judge)]
-            sets = tuple(fitting) if len(fitting) == 1 else sets
+            with_averages = {found.key for found in sets if found.own is not None}
+            fitting = [found for found in sets if found.inside not in with_averages and _fits(found, judge)]
+            whole = [found for found in sets if found.inside is None]
+            sets = tuple(fitting) if len(fitting) == 1 else sets if fitting else tuple(whole)
         return choose(replace(self.checkpoint, weight_sets=sets), self.key)
 
     def _side(
@@ -152,8 +157,9 @@ class StoredFile:
                 raise CollidingNames(self.checkpoint.source, in_file[canonical], name, canonical)
             tensors[canonical], in_file[canonical] = source, name
         for dropped, kept in weights.aliases.items():
-            if (source_of := tensors.get(reading.bare(kept))) is not None:
-                tensors.setdefault(reading.bare(dropped), source_of)
+            name, original = reading.bare(dropped), reading.bare(kept)
+            if original in tensors and is_tie(name, original, judge):
+                tensors.setdefault(name, tensors[original])
         values = {reading.bare(name): value for name, value in weights.values.items() if name not in own}
 
         def values_of(wanted: Collection[str]) -> Callable[[str], torch.Tensor]:
@@ -209,7 +215,7 @@ class StoredAdapter:
 Stored = StoredVersion | StoredFile | StoredAdapter
 
 
-def open_file(path: str | os.PathLike[str], key: str | None) -> StoredFile:
+def open_file(path: str | os.PathLike[str], key: str | Mapping[str, str] | None) -> StoredFile:
     """Open a file or folder that somebody saved.
 
     Raises:
@@ -225,29 +231,41 @@ def check(
     subject: nn.Module | str | os.PathLike[str],
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
+    part: str | None = None,
 ) -> CheckReport:
     """Compare a live module, or something stored, with a version or a file.
 
     Args:
         names: patterns of the only names to compare.
         weights: which set of weights, where a file holds several.
+        part: of a version of several models, the one to compare.
 
     Raises:
         NothingToCheck: a pattern matches no name.
         RegistryError: there is no such version, a file cannot be read, or its names allow no reading.
     """
     if isinstance(subject, (str, os.PathLike)):
-        pair = [_open(home, given, _find(home, given), weights) for given in (subject, against)]
+        found = [_find(home, given) for given in (subject, against)]
+        if part is not None and not any(entry is not None and entry.parts for entry in found):
+            raise UnknownPart(os.fspath(subject), part, [])
+        found = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
+        pair = [_open(home, given, entry, weights) for given, entry in zip((subject, against), found, strict=True)]
         return _check_stored(pair[0], pair[1], names)
-    return _check_module(home, subject, against, names, weights)
+    return _check_module(home, subject, against, names, weights, part)
 
 
-def _find(home: Home, given: str | os.PathLike[str]) -> Entry | None:
-    return None if is_path(given) else home.resolve(str(given))
+def _find(home: Home, given: str | os.PathLike[str], part: str | None = None) -> Entry | None:
+    if not is_path(given):
+        return home.part(home.resolve(str(given)), part)
+    if part is not None:
+        raise UnknownPart(os.fspath(given), part, [], is_file=True)
+    return None
 
 
-def _open(home: Home, given: str | os.PathLike[str], entry: Entry | None, weights: str | None) -> Stored:
+def _open(
+    home: Home, given: str | os.PathLike[str], entry: Entry | None, weights: str | Mapping[str, str] | None
+) -> Stored:
     return open_file(given, weights) if entry is None else StoredVersion(home, entry, home.manifest(entry))
 
 
@@ -276,7 +294,8 @@ def _check_module(
     module: nn.Module,
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
+    part: str | None,
 ) -> CheckReport:
     """Compare what a live module holds now with something stored.
 
@@ -293,14 +312,14 @@ def _check_module(
         return _check_adapter(home, module, against, names, weights)
     if not (is_sharded(module) and ranks.in_job()):
         here = _gathered(module, open_live(module)) if must_be_gathered(module) else holdings(module)
-        return _compared(here, _open(home, against, _find(home, against), weights), names)
-    entry = ranks.from_rank_zero(doing, lambda: _find(home, against))
+        return _compared(here, _open(home, against, _find(home, against, part), weights), names)
+    entry = ranks.from_rank_zero(doing, lambda: _find(home, against, part))
     stored = ranks.together(doing, lambda: _open(home, against, entry, weights))
     if must_be_gathered(module):
         whole = ranks.together(doing, lambda: open_live(module))
         return ranks.from_rank_zero(doing, lambda: _compared(_gathered(module, whole), stored, names))
-    part = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
-    return merged(ranks.gathered(doing, part))
+    own = ranks.together(doing, lambda: _compared(holdings(module), stored, names))
+    return merged(ranks.gathered(doing, own))
 
 
 def _check_adapter(
@@ -308,7 +327,7 @@ def _check_adapter(
     module: nn.Module,
     against: str | os.PathLike[str],
     names: Sequence[str] | None,
-    weights: str | None,
+    weights: str | Mapping[str, str] | None,
 ) -> CheckReport:
     """Compare a live adapter with a stored one, together with its base where that is here; or its base with another."""
     from registry.modules.builders.adapters import only
@@ -367,12 +386,8 @@ def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
     return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
 
 
-def _structural(weights: WeightSet) -> list[str]:
-    return [*weights.tensors, *(name for name in weights.values if name.rpartition(".")[2] == EXTRA_STATE)]
-
-
 def _fits(weights: WeightSet, judge: Expectation) -> bool:
-    names = _structural(weights)
+    names = weights.names
     return not leftover(names, nearest(names, judge, weights.metadata or ()), judge)
 
 

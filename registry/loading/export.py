@@ -7,11 +7,11 @@ import errno
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.unwrap import Unwrapping
 from registry.catalog.entry import Entry
 from registry.errors.exports import CannotExport, UnknownFormat
 from registry.home.home import Home
@@ -90,7 +90,12 @@ def check_export(out: str | os.PathLike[str]) -> Path:
 
 
 def export(
-    home: Home, ref: str, out: str | os.PathLike[str], format: str | None, progress: Progress | None = None
+    home: Home,
+    ref: str,
+    out: str | os.PathLike[str],
+    format: str | None,
+    progress: Progress | None = None,
+    part: str | None = None,
 ) -> Path:
     """Write a version's weights to a new file, whole or not at all.
 
@@ -106,22 +111,23 @@ def export(
     if format == FOLDER:
         from registry.loading.hub_folder import export_folder
 
+        home.part(home.resolve(ref), part)
         return export_folder(home, ref, out, progress)
     path = check_export(out)
-    entry = home.resolve(ref)
+    entry = home.part(home.resolve(ref), part)
     manifest = home.manifest(entry)
     if format == "safetensors":
         if manifest.values:
             name = next(iter(manifest.values))
             raise CannotExport(
-                str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file"
+                str(path), f"'{name}' is not a tensor, which is all that safetensors holds; export to a .pth file"
             )
         with new_file(path) as file:
             write_planned(file, home, entry, plan(manifest), progress)
     else:
         import torch
 
-        state = _renamed(format, home.tensors(entry, manifest, progress=progress), manifest, entry.unwrapping)
+        state = _renamed(format, home.tensors(entry, manifest, progress=progress), manifest, entry)
         with new_file(path) as file:
             torch.save(state, file)
     return path
@@ -183,10 +189,10 @@ def _renamed(
     format: str,
     tensors: Mapping[str, torch.Tensor],
     manifest: Manifest,
-    unwrapping: Unwrapping,
+    entry: Entry,
 ) -> OrderedDict[str, Any]:
     values = {name: decode(value) for name, value in manifest.values.items()}
-    metadata = decode_metadata(manifest.metadata)
+    metadata, unwrapping = decode_metadata(manifest.metadata), entry.unwrapping
     if format == "as-saved":
         state = {
             unwrapping.wrapped(name): value
@@ -195,13 +201,21 @@ def _renamed(
         }
         state.update({name: decode(value) for name, value in unwrapping.own.items()})
         state.update({n: decode(own.value) for n, own in zip(unwrapping.set_aside, manifest.wrappers, strict=True)})
-        modules = {unwrapping.wrapped(path) if path else "": entry for path, entry in (metadata or {}).items()}
+        modules = {unwrapping.wrapped(path) if path else "": facts for path, facts in (metadata or {}).items()}
     else:
-        prefix = PREFIXES[format]
-        state = {".".join((*prefix, name)): value for name, value in {**tensors, **values}.items()}
-        modules = {".".join((*prefix, path) if path else prefix): entry for path, entry in (metadata or {}).items()}
+        wrapped = partial(_wrapped, PREFIXES[format], [each.part for each in entry.parts])
+        state = {wrapped(name): value for name, value in {**tensors, **values}.items()}
+        modules = {wrapped(path): facts for path, facts in (metadata or {}).items()}
         modules.setdefault("", {"version": 1})
     renamed = OrderedDict(state)
     if metadata is not None:
         renamed._metadata = modules  # type: ignore[attr-defined]
     return renamed
+
+
+def _wrapped(prefix: tuple[str, ...], parts: Collection[str], name: str) -> str:
+    """Return a name, or a module's path, as the wrapped model has it; of several models each is wrapped by itself."""
+    part, _, below = name.partition(".")
+    if part not in parts:
+        return name if parts else ".".join((*prefix, *filter(None, [name])))
+    return ".".join((part, *prefix, *filter(None, [below])))

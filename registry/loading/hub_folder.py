@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.attachments.files import Configuration, configuration, tokenizer_files
+from registry.attachments.files import Configuration, configuration, stored_files
 from registry.catalog.entry import Entry
 from registry.checkpoints.documents import CARD
 from registry.disk.folders import sync_folder
@@ -53,13 +53,17 @@ def export_folder(home: Home, ref: str, out: str | os.PathLike[str], progress: P
         )
     if manifest.values:
         name = next(iter(manifest.values))
-        raise CannotExport(str(path), f"'{name}' is no tensor, which safetensors cannot hold; export to a .pth file")
+        raise CannotExport(
+            str(path), f"'{name}' is not a tensor, which is all that safetensors holds; export to a .pth file"
+        )
     with _new_folder(path) as folder:
         _write_weights(folder, home, entry, in_files(manifest, entry, config), progress)
         for name, text in config.files.items():
             _write(folder, name, text.encode())
-        for name, content in tokenizer_files(home, entry).items():
-            _write(folder, name, content)
+        for kind in ("tokenizer", "files"):
+            for name, content in stored_files(home, entry, kind).items():
+                if not name.endswith(".safetensors.index.json"):  # of the files that the weights came in
+                    _write(folder, name, content)
         if (card := home.catalog.card(entry.name)) is not None:
             _write(folder, CARD, card.encode())
     return path
@@ -93,6 +97,11 @@ def in_files(manifest: Manifest, entry: Entry, config: Configuration) -> Manifes
     return replace(manifest, tensors=tensors, ties=(), metadata=None, wrappers=())
 
 
+def weights_file(builder: str | None) -> str:
+    """Return what the file of the weights is called, where they are in one."""
+    return f"{STEMS.get(builder or '', 'model')}.safetensors"
+
+
 def shards(manifest: Manifest, most: int = MOST_SHARD_BYTES) -> list[Manifest]:
     """Return the parts of a manifest that go into files of their own, none larger than ``most`` but of one tensor."""
     parts: list[list[str]] = [[]]
@@ -107,9 +116,9 @@ def shards(manifest: Manifest, most: int = MOST_SHARD_BYTES) -> list[Manifest]:
 
 
 def _write_weights(folder: Path, home: Home, entry: Entry, manifest: Manifest, progress: Progress | None) -> None:
-    stem = STEMS.get(entry.builder or "", "model")
     parts = shards(manifest)
-    names = [f"{stem}.safetensors"]
+    names = [weights_file(entry.builder)]
+    stem = names[0].removesuffix(".safetensors")
     if len(parts) > 1:
         names = [f"{stem}-{number:05}-of-{len(parts):05}.safetensors" for number in range(1, len(parts) + 1)]
         _write(folder, f"{stem}.safetensors.index.json", index(dict(zip(names, parts, strict=True))))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -15,11 +15,15 @@ from torch import nn
 from registry.canonical.form import EXTRA_STATE, Correction, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
+from registry.catalog.part import PartEntry
+from registry.errors.canonical import DeclaredSingle
 from registry.errors.intake import InitForInstance, ModelNeeded
 from registry.errors.models import FlattenedParameters, InitUnknown, NeitherModelNorClass, described
 from registry.errors.outputs import NoExample
+from registry.errors.parts import NoParts
 from registry.home.home import Home, LoadVerify, OpenedVersion
 from registry.loading.libraries import ADAPTER, combined, with_library
+from registry.loading.parts import are_asked_apart, require_all, with_parts
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
 from registry.modules.building.build import Built, build
@@ -34,6 +38,7 @@ from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import Layout, bare, is_fsdp1, layout, model_class
 from registry.modules.origin import set_origin
+from registry.modules.parts import are_parts, as_one, parts_of
 from registry.ranks import collective as ranks
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.decoding import decode, decode_metadata
@@ -49,8 +54,8 @@ class LoadRequest:
     """What the user asked of a load."""
 
     model: nn.Module | None = None
-    named: type[nn.Module] | str | None = None
-    """The class to build instead of the one that the version names."""
+    named: type[nn.Module] | str | Mapping[str, type[nn.Module] | str] | None = None
+    """The class to build instead of the one that the version names; or that of each part."""
     init: Mapping[str, Any] | None = None
     """Over the stored ones, key by key."""
     init_as: str | None = None
@@ -67,6 +72,12 @@ class LoadRequest:
     progress: Progress | None = None
     base: str | None = None
     """Reference of the version that an adapter is put on."""
+    part: str | None = None
+    """Of several models, the one that is loaded."""
+    by_part: bool = False
+    """Whether ``model`` holds the models of the caller, who gave them by part."""
+    seconds: float = ranks.PATIENCE
+    """How long the ranks of a job wait for each other."""
 
     @property
     def is_as_recorded(self) -> bool:
@@ -76,7 +87,7 @@ class LoadRequest:
     @classmethod
     def of(
         cls,
-        model: nn.Module | type[nn.Module] | str | None,
+        model: object,
         init: Mapping[str, Any] | Namespace | None,
         init_as: str | None,
         **rest: Any,
@@ -91,16 +102,26 @@ class LoadRequest:
         rest["init"], rest["init_as"] = read_init(init, init_as)
         if model is None or isinstance(model, nn.Module):
             return cls(model, **rest)
-        if isinstance(model, str):
-            return cls(named=check_target(model), **rest)
-        if isinstance(model, type) and issubclass(model, nn.Module):
-            return cls(named=model, **rest)
-        raise NeitherModelNorClass(described(model))
+        if are_parts(model):
+            return cls(as_one(cast("Mapping[str, nn.Module]", model)), by_part=True, **rest)
+        if isinstance(model, Mapping) and model:
+            return cls(named={str(part): _class_of(kind) for part, kind in model.items()}, **rest)
+        return cls(named=_class_of(model), **rest)
+
+
+def _class_of(model: object) -> type[nn.Module] | str:
+    if isinstance(model, str):
+        return check_target(model)
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return model
+    raise NeitherModelNorClass(described(model))
 
 
 @gc_paused()
-def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadReport]:
+def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module | dict[str, nn.Module], LoadReport]:
     """Make a ready model from a version, or put the version into the caller's: on one device, or on every rank.
+
+    Of a version of several models, it is a dict of them by part, unless one part was asked for.
 
     Raises:
         RegistryError: the caller's model is as it was; what fails on one rank raises on all.
@@ -108,15 +129,24 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadRep
     checks_outputs = request.verify == "outputs"
     with undone_on_failure(request.model if checks_outputs else None):
         if request.ddp or request.fsdp:
-            module, report = _load_on_ranks(home, ref, request)
+            entry, module, report = _load_on_ranks(home, ref, request)
         else:
-            module, report = load_here(opened(home, home.resolve(ref), request), request)
+            entry = home.part(home.resolve(ref), request.part)
+            module, report = load_here(opened(home, entry, request), request)
             if request.model is None:
                 set_mode(module, training=False)
         if checks_outputs:
             _check_outputs(home, module, report.ref, request)
             report = replace(report, notices=(*report.notices, "the outputs for its example are as they were stored"))
-    set_origin(module, report.ref, report.digest)
+    if isinstance(entry, PartEntry):
+        set_origin(module, entry.ref, entry.whole.digest, part=entry.part)
+    elif are_asked_apart(entry, request):
+        models = parts_of(module)
+        for part, model in models.items():
+            set_origin(model, entry.ref, entry.digest, part=part)
+        return models, report
+    else:
+        set_origin(module, entry.ref, entry.digest)
     return module, report
 
 
@@ -130,6 +160,16 @@ def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
     version = home.open(entry, verify, resident=request.resident)
     if request.progress is not None:
         version = replace(version, check=partial(version.check, request.progress))
+    if isinstance(entry, PartEntry) and (request.by_part or isinstance(request.named, Mapping)):
+        raise NoParts("model=", f"the part '{entry.part}' of {entry.ref}")
+    if are_asked_apart(entry, request):
+        if request.model is None:
+            return with_parts(home, version, request)
+        if entry.parts:
+            require_all("model=", entry, parts_of(request.model))
+        return version
+    if isinstance(request.named, Mapping):
+        raise NoParts("model=", entry.ref)
     if entry.builder is None and request.base is None:
         return version
     return with_library(home, version, request, lambda base: home.open(base, verify, resident=request.resident))
@@ -140,7 +180,7 @@ def _check_outputs(home: Home, module: nn.Module, ref: str, request: LoadRequest
         replay_version(home, home.resolve(ref), module, request.cast).require()
 
     if request.ddp or request.fsdp:
-        ranks.together(f"verifying the outputs of {ref}", check)
+        ranks.together(f"verifying the outputs of {ref}", check, request.seconds)
     else:
         check()
 
@@ -157,9 +197,8 @@ def replay_version(home: Home, entry: Entry, model: nn.Module | None = None, cas
     example = home.attachment(entry, "example")
     if example is None:
         raise NoExample(entry.ref)
-    return replay(
-        entry.ref, example, model if model is not None else load(home, entry.ref, LoadRequest())[0], cast=cast
-    )
+    module: Any = model if model is not None else load(home, entry.ref, LoadRequest())[0]
+    return replay(entry.ref, example, module, cast=cast)
 
 
 def specification(entry: Entry, request: LoadRequest, recorded: Recorded | None) -> ModelSpec:
@@ -173,6 +212,7 @@ def specification(entry: Entry, request: LoadRequest, recorded: Recorded | None)
     named = request.named
     if recorded is None and named is None:
         raise ModelNeeded(entry.ref)
+    assert not isinstance(named, Mapping)
     is_known = entry.init_as != UNKNOWN
     if not is_known and request.init is None:
         raise InitUnknown(entry.model_class or str(named), entry.ref)
@@ -191,7 +231,7 @@ def specification(entry: Entry, request: LoadRequest, recorded: Recorded | None)
     return spec
 
 
-def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module, LoadReport]:
+def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[Entry, nn.Module, LoadReport]:
     """Do the same on every rank of the process group, with one version, and wrap it: DDP, or FSDP2.
 
     Rank 0 resolves the reference, so an alias that moves meanwhile divides nobody; each rank opens that version for
@@ -204,7 +244,9 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
     """
     ranks.require_process_group(f"registry.load(..., {'fsdp' if request.fsdp else 'ddp'}=True)")
     own = ranks.current_rank(request.rank)
-    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
+    entry = ranks.from_rank_zero(
+        "resolving the reference", lambda: home.part(home.resolve(ref), request.part), request.seconds
+    )
 
     def here() -> tuple[torch.device, nn.Module, LoadReport]:
         device = ranks.usable_device(request.device) if request.device is not None else ranks.rank_device(own)
@@ -212,12 +254,20 @@ def _load_on_ranks(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Modul
         return device, *load_here(version, replace(request, device=None), device if request.fsdp else None)
 
     with undone_on_failure(request.model):  # around the ranks: another's failure undoes this one
-        device, module, report = ranks.together(f"loading {entry.ref}", here)
+        device, module, report = ranks.together(f"loading {entry.ref}", here, request.seconds)
         if request.fsdp:
-            return set_mode(module, training=True), report
-        if not isinstance(module, nn.parallel.DistributedDataParallel):
-            module = parallel.wrap_ddp(module, device, synchronize=bool(request.allow_missing or request.allow_shape))
-        return module, report
+            return entry, set_mode(module, training=True), report
+        synchronize = bool(request.allow_missing or request.allow_shape)
+        if are_asked_apart(entry, request):
+            wrapped = {part: _under_ddp(model, device, synchronize) for part, model in parts_of(module).items()}
+            return entry, as_one(wrapped), report
+        return entry, _under_ddp(module, device, synchronize), report
+
+
+def _under_ddp(module: nn.Module, device: torch.device, synchronize: bool) -> nn.Module:
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        return module
+    return parallel.wrap_ddp(module, device, synchronize=synchronize)
 
 
 def require_unflattened(model: nn.Module) -> None:
@@ -299,11 +349,13 @@ def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tupl
     if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
         return Correction(), ()
     correction = reconcile(names, version.entry.unwrapping, expect_of(bare(module), found)) or Correction()
+    if correction.refused:
+        raise DeclaredSingle(version.entry.ref, model_class(module).__name__, correction.refused)
     changed = {name: new for name, new in correction.renamed.items() if name != new}
     if not changed:
         return correction, ()
     first, new = next(iter(changed.items()))
-    notice = f"{len(changed)} names put right by the class, which contradicts the stored reading: {first} is {new}"
+    notice = f"{len(changed)} names corrected by the class, which contradicts the stored reading: {first} is {new}"
     return correction, (notice,)
 
 

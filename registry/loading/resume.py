@@ -14,17 +14,20 @@ from registry.attachments.attachment import OWN, Job, StoredAttachment
 from registry.attachments.training.job import kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
-from registry.attachments.training.optimizer import by_position
+from registry.attachments.training.optimizer import by_position, of_part
 from registry.catalog.entry import Entry
+from registry.catalog.part import PartEntry
 from registry.errors.models import first_line
 from registry.errors.training import NoTrainingState, StateRefused, UnknownState
 from registry.home.home import Home
 from registry.loading.load import LoadRequest, load_here, opened, require_unflattened
+from registry.loading.parts import require_all
 from registry.modules.building import process_state as generators
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.layout import bare, layout
 from registry.modules.origin import set_origin
+from registry.modules.parts import parts_of
 from registry.ranks import collective as ranks
 from registry.ranks.shards import is_shard, materialized
 from registry.tensors.inlined import as_written
@@ -46,7 +49,9 @@ class Resumed:
     """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``, and the names of ``state``."""
 
 
-def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "always") -> Resumed:
+def resume(
+    home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "always", part: str | None = None
+) -> Resumed:
     """Put a version's weights and training state into a job; in one of several ranks, into all or none.
 
     Raises:
@@ -57,7 +62,11 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
 
     def here(entry: Entry) -> Resumed:
         require_unflattened(model)
+        if entry.parts and (given := parts_of(model)):
+            require_all("the model", entry, given)
         state = _stored(job, home.attachment(entry, "training", verify), entry.ref)
+        if isinstance(entry, PartEntry) and job.optimizer is not None:
+            state["optimizer"] = of_part(state["optimizer"], entry.part, home.manifest(entry.whole).ties)
         positional = _positional(model, job.optimizer, state["optimizer"]) if job.optimizer is not None else {}
         restored = _put_back(job, state, positional, entry.ref)
         request = LoadRequest(model=model, verify=verify)
@@ -69,16 +78,25 @@ def resume(home: Home, ref: str, model: nn.Module, job: Job, verify: Verify = "a
         return Resumed(entry, state.get("step"), state.get("epoch"), report, restored)
 
     if not ranks.in_job():
-        entry = home.resolve(ref)
+        entry = home.part(home.resolve(ref), part)
         with undone_on_failure(model), _undone_on_failure(job):
             resumed = here(entry)
-        set_origin(model, entry.ref, entry.digest, resumed=True)
+        _note_origin(model, entry)
         return resumed
-    entry = ranks.from_rank_zero("resolving the reference", lambda: home.resolve(ref))
+    entry = ranks.from_rank_zero("resolving the reference", lambda: home.part(home.resolve(ref), part))
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
         resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
-    set_origin(model, entry.ref, entry.digest, resumed=True)
+    _note_origin(model, entry)
     return resumed
+
+
+def _note_origin(model: nn.Module, entry: Entry) -> None:
+    if isinstance(entry, PartEntry):
+        set_origin(model, entry.ref, entry.whole.digest, part=entry.part, resumed=True)
+        return
+    for part, each in parts_of(model).items() if entry.parts else ():
+        set_origin(each, entry.ref, entry.digest, part=part, resumed=True)
+    set_origin(model, entry.ref, entry.digest, resumed=True)
 
 
 def _stored(job: Job, attached: StoredAttachment | None, ref: str) -> dict[str, Any]:

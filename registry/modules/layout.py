@@ -17,14 +17,12 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from registry.canonical.form import EXTRA_STATE
 from registry.canonical.owned import Met, levels_of
-from registry.canonical.wrappers import WRAPPERS, Wrapper
+from registry.canonical.wrappers import HIDDEN, WRAPPERS, Wrapper
 from registry.modules.anatomy import class_of, parts, state_dict
 from registry.tensors.ties import tied
 from registry.tensors.wrapper_value import Owner
 
 _FSDP1 = "torch.distributed.fsdp.fully_sharded_data_parallel.FullyShardedDataParallel"
-_HIDDEN = ("_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-"""Components that torch's own hooks take out of a live state dict's names."""
 _HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 _KNOWN_LOADERS = (
     nn.Module._load_from_state_dict,
@@ -90,7 +88,7 @@ def walk(module: nn.Module, path: str = "") -> list[Step]:
     def visit(module: nn.Module, path: str, at: str) -> None:
         while (inner := _inside(module)) is not None:
             steps.append(Step(module, path, at, inner[0]))
-            at = at if inner[0].component in _HIDDEN else f"{at}{inner[0].component}."
+            at = at if inner[0].component in HIDDEN else f"{at}{inner[0].component}."
             module = inner[1]
         steps.append(Step(module, path, at, None))
         for key, part in module.__dict__["_modules"].items():
@@ -110,7 +108,7 @@ def live_wrappers(module: nn.Module) -> tuple[Met, ...]:
         if _is_sharded_class(class_of(step.module)):
             met.append(Met(path, "fsdp"))
         if step.row is not None:
-            inserted = "" if step.row.component in _HIDDEN else step.at + step.row.component
+            inserted = "" if step.row.component in HIDDEN else step.at + step.row.component
             met.append(Met(path, step.row.name, inserted, {step.at + name: name for name in _own_names(step)}))
     return tuple(met)
 

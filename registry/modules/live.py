@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from registry.checkpoints.averages import with_averages
 from registry.checkpoints.containers import sort_contents
 from registry.checkpoints.mapping import PIECE
 from registry.checkpoints.parts import refuse_spread
@@ -19,6 +20,7 @@ from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import DEEPEST
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.checkpoints import OversizedCheckpoint, UnstorableTensor
+from registry.errors.models import described
 from registry.modules.anatomy import parameters, state_dict, unshadowed
 from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
@@ -81,7 +83,7 @@ def _open_mapping(source: Mapping[str, Any]) -> Checkpoint:
     named = "a state dict in memory"
     found = sort_contents(inert(source, named), named, None, None, "live")
     refuse_spread(found.contents, named)
-    return found
+    return with_averages(found)
 
 
 def inert(value: Any, source: str) -> Any:
@@ -163,8 +165,8 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     dtype = dtype_name(tensor.dtype)
     if is_lazy(tensor):
         return "of a lazy layer that has not run yet", "run the model once first"
-    if hasattr(tensor, "__tensor_flatten__") or _dispatches(type(tensor)):
-        return f"a {type(tensor).__name__}", "make it a plain tensor first"
+    if _means_more(tensor):
+        return described(tensor), "call .as_subclass(torch.Tensor) on it first, if its memory is all it means"
     if tensor.is_nested:
         return "a nested tensor", "call .to_padded_tensor(0) on it first"
     if tensor.layout != torch.strided:
@@ -176,9 +178,20 @@ def _unstorable(tensor: torch.Tensor) -> tuple[str, str] | None:
     return None
 
 
-def _dispatches(kind: type[torch.Tensor]) -> bool:
-    """Whether a class decides itself what its operations do, so that its memory is not what it stands for."""
-    return kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+def _means_more(tensor: torch.Tensor) -> bool:
+    """Whether a tensor may stand for something else than its memory, because its class says what its operations do.
+
+    That is any class that is not torch's own, as in a file, where it is not asked. A class of parameters that changes
+    nothing is saved by torch as a parameter, and so it is one here.
+    """
+    kind = type(tensor)
+    if kind in (torch.Tensor, nn.Parameter):
+        return False
+    changes_nothing = all(getattr(kind, name) == getattr(nn.Parameter, name) for name in _OPERATIONS)
+    return not (issubclass(kind, nn.Parameter) and changes_nothing and not vars(tensor))
+
+
+_OPERATIONS = ("__torch_function__", "__torch_dispatch__")
 
 
 def _full_state(module: nn.Module) -> dict[str, Any]:

@@ -19,8 +19,9 @@ class Origin(NamedTuple):
     """Of the version's weights."""
 
 
-_origins: dict[int, tuple[weakref.ref[nn.Module], Origin, bool]] = {}
-"""By id, since a class may say that its modules are equal, or cannot be hashed; with whether a job was resumed."""
+_origins: dict[int, tuple[weakref.ref[nn.Module], Origin, bool, str | None]] = {}
+"""By id, since a class may say that its modules are equal, or cannot be hashed; with whether a job was resumed, and
+which part of the version it is."""
 
 
 def loaded_from(module: nn.Module) -> Origin | None:
@@ -35,6 +36,13 @@ def loaded_from(module: nn.Module) -> Origin | None:
     return known[1] if known is not None and known[0]() is inner else None
 
 
+def part_loaded(module: nn.Module) -> str | None:
+    """Return which part of the version a module is that it was loaded from, where that has several."""
+    inner = bare(module)
+    known = _origins.get(id(inner))
+    return known[3] if known is not None and known[0]() is inner else None
+
+
 def resumed_from(module: nn.Module) -> Origin | None:
     """Return the version whose job goes on with a module, or None where the last thing put there was a ``load``."""
     inner = bare(module)
@@ -42,7 +50,7 @@ def resumed_from(module: nn.Module) -> Origin | None:
     return known[1] if known is not None and known[0]() is inner and known[2] else None
 
 
-def set_origin(module: nn.Module, ref: str, digest: str, *, resumed: bool = False) -> None:
+def set_origin(module: nn.Module, ref: str, digest: str, *, part: str | None = None, resumed: bool = False) -> None:
     """Note that a module, or the model inside of its wrappers, was loaded from a version, or its job resumed."""
     inner = bare(module)
     number = id(inner)
@@ -51,4 +59,4 @@ def set_origin(module: nn.Module, ref: str, digest: str, *, resumed: bool = Fals
         if (known := _origins.get(number)) is not None and known[0] is dead:
             del _origins[number]
 
-    _origins[number] = (weakref.ref(inner, forget), Origin(ref, digest), resumed)
+    _origins[number] = (weakref.ref(inner, forget), Origin(ref, digest), resumed, part)

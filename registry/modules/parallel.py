@@ -16,6 +16,7 @@ from registry.modules.anatomy import move, parameters, parts, set_mode, unshadow
 from registry.modules.building.build import Built
 from registry.modules.fitting.assignment import convert
 from registry.modules.layout import layout
+from registry.modules.parts import parts_of
 
 
 def wrap_ddp(module: nn.Module, device: torch.device, *, synchronize: bool = False) -> nn.Module:
@@ -74,10 +75,13 @@ def _shard(module: nn.Module, device: torch.device, cast: torch.dtype | None) ->
         torch.cuda.set_device(device)
     if cast is not None:
         convert(module, cast)
+    roots = list(parts_of(module).values()) or [module]
+    if any(len({name.partition(".")[0] for name in tie}) > 1 for tie in layout(module).ties if len(roots) > 1):
+        raise CannotShard(name, "a tensor is shared between parts, each of which is sharded by itself")
     try:
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
         with unshadowed(module):
-            for unit in [*_units(module), module]:
+            for unit in [*_units(module), *roots]:
                 fully_shard(unit, mesh=mesh)
     except (RuntimeError, ValueError, NotImplementedError, TypeError, AttributeError, AssertionError) as error:
         raise CannotShard(name, first_line(error)) from error

@@ -59,7 +59,7 @@ def _live_base(home: Home, request: PushRequest, name: str) -> Entry:
 
     module: Any = request.source
     checkpoint = base_checkpoint(module)
-    if (found := home.catalog.with_weights(base_digest(checkpoint))) is not None:
+    if home.is_made and (found := home.catalog.with_weights(base_digest(checkpoint))) is not None:
         return found
     wanted = f"{name}-base"
     if not request.with_base:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from registry.attachments.attachment import Attachment
 from registry.attachments.files import attach_files
 from registry.catalog.entry import Entry
+from registry.errors.parts import ExampleOfParts
 from registry.home.home import Home
 from registry.inspection import Inspection, Question, examine
 from registry.pushing.adapters import base_of
@@ -124,6 +125,9 @@ def _attached(request: PushRequest, inspection: Inspection | None, *, keep: bool
     if request.example is not None:
         from registry.attachments.examples.replay import attach_example
 
+        if inspection is not None and inspection.recipe.by_part:
+            raise ExampleOfParts(request.name, [part.part for part in inspection.recipe.parts])
+
         attachments["example"] = attach_example(request.source, inspection, request.example)
     return attachments
 
@@ -154,7 +158,7 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
     attachments |= attach_files(inspection.documents)
     base, notes = base_of(home, request, inspection, name)
     inspection = replace(inspection, notes=(*inspection.notes, *notes))
-    if inspection.checkpoint.format == "live" and request.question.model is not None:
+    if inspection.checkpoint.format == "live" and isinstance(request.question.model, str):
         from registry.modules.building.target import resolve_target
 
         if not isinstance(resolve_target(request.question.model), type):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.attachments.attachment import Attachment, Job
@@ -22,6 +23,8 @@ from registry.reference import (
     check_model_name,
     check_new_model_name,
     file_stem,
+    is_older_name,
+    legal_name,
     may_be_new,
 )
 
@@ -57,6 +60,8 @@ class PushRequest:
     with_base: bool = False
     """Whether the base of a live adapter is stored, too, where it is not here."""
     progress: Callable[[int, int], object] | None = None
+    is_import: bool = False
+    """Whether nobody asked for this file: that its weights are there already is then no event."""
 
     @property
     def is_live(self) -> bool:
@@ -114,7 +119,7 @@ class Prepared:
 
 
 def name_of(home: Home, source: object, name: str | None) -> str:
-    """Return the model's name: the given one, else the file's stem.
+    """Return the model's name: the given one, else the file's stem, or the legal name that looks like it.
 
     Raises:
         InvalidModelName, NamedLikeAFile: it is not a legal name, or a new model may not bear it.
@@ -124,8 +129,16 @@ def name_of(home: Home, source: object, name: str | None) -> str:
     if name is None:
         if not isinstance(source, (str, os.PathLike)):
             raise NameNeeded("an object in memory")
-        name = file_stem(source)
+        # '.' and '..' have no name of their own.
+        is_named = Path(source).name not in ("", "..")
+        name = file_stem(source if is_named else Path(source).resolve())
+        if not may_be_new(name) and not _is_older(home, name):
+            name = legal_name(name) or name
     if may_be_new(name):
         return name
-    # A model that was named before this rule keeps its name.
-    return name if home.catalog.knows(check_model_name(name)) else check_new_model_name(name)
+    return name if _is_older(home, check_model_name(name)) else check_new_model_name(name)
+
+
+def _is_older(home: Home, name: str) -> bool:
+    """Whether a model has a name that no new one may bear: it was named before the rule, and keeps it."""
+    return is_older_name(name) and home.is_made and home.catalog.knows(name)

@@ -37,7 +37,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
         ChangedCheckpoint: the file was written to while it was read.
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
-    catalog, inspection, attachments = home.catalog, prepared.inspection, prepared.attachments
+    catalog, inspection, attachments = home.make(), prepared.inspection, prepared.attachments
     files, force_new = source_files(inspection.checkpoint), request.force_new
     is_known = catalog.knows(prepared.name)  # refuses a former name before anything is written
     source_digest = SourceDigest(files)
@@ -66,6 +66,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                     beside=tuple(manifests.values()),
                     force_new=force_new,
                     is_there=is_there,
+                    tells_again=not request.is_import,
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
@@ -128,6 +129,7 @@ def _new_version(
         model_class=recipe.target,
         init=recipe.init,
         init_as=recipe.init_as,
+        parts=recipe.parts,
         source_name=checkpoint.path.name if checkpoint.path else checkpoint.source,
         source_format=checkpoint.format,
         weights_key=inspection.weights.key,

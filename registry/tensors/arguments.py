@@ -37,7 +37,7 @@ class Arguments(Mapping[str, Any]):
         self._is_encoded = self.raw.get(TAG) == _ENVELOPE
         self._values = self.raw["v"] if self._is_encoded else self.raw
         if not isinstance(self._values, dict):
-            raise ValueError("constructor arguments are no JSON object")
+            raise ValueError("constructor arguments are not a JSON object")
 
     @classmethod
     def of(cls, init: Mapping[str, Any], owner: str = "the model") -> Arguments:

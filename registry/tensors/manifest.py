@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from registry.tensors.paths import below, path_below
 from registry.tensors.spec import TensorSpec, digest_of_named, weights_digest
 from registry.tensors.wrapper_value import WrapperValue
 
@@ -90,6 +91,19 @@ class Manifest:
         """Return the part of it that has these names, without values."""
         wanted = set(names)
         return Manifest({name: tensor for name, tensor in self.tensors.items() if name in wanted})
+
+    def below(self, part: str) -> Manifest:
+        """Return what one part of the model has of it, under the part's own names."""
+        tensors = below(part, self.tensors)
+        ties = (tuple(tensors[name] for name in tie if name in tensors) for tie in self.ties)
+        modules = {path_below(part, path): facts for path, facts in (self.metadata or {}).items()}
+        return Manifest(
+            {own: self.tensors[name] for name, own in tensors.items()},
+            tuple(tie for tie in ties if len(tie) > 1),
+            {own: self.values[name] for name, own in below(part, self.values).items()},
+            {path: facts for path, facts in modules.items() if path is not None} or None,
+            tuple(own for value in self.wrappers if (own := value.below(part)) is not None),
+        )
 
     def relocated(self, places: Mapping[str, Location]) -> Manifest:
         """Return it with the tensors where they now lie, by digest; of one that is not among these, where it lay."""

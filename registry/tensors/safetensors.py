@@ -119,7 +119,7 @@ def read_header(content: bytes) -> tuple[list[TensorExtent], dict[str, str]]:
             if name in tensors or (name == "__metadata__" and metadata is not None):
                 raise BadHeader("a name stands twice in it")
             if name == "__metadata__":
-                metadata = reader.texts(budget, "its metadata is no table of texts")
+                metadata = reader.texts(budget, "its metadata is not a table of texts")
             else:
                 budget.charge(_COST_OF_TENSOR)
                 tensors[name] = _slot(name, reader.flat_object(name))
@@ -139,7 +139,7 @@ def read_table(content: bytes, key: str) -> dict[str, str] | None:
     try:
         for name in reader.names():
             if name == key:
-                found = reader.texts(Budget(len(content), _EACH), f"its {key} is no table of texts")
+                found = reader.texts(Budget(len(content), _EACH), f"its {key} is not a table of texts")
             else:
                 reader.skip()
         reader.end()
@@ -155,7 +155,7 @@ class _Reader:
         try:
             self._text = content.decode()
         except UnicodeDecodeError as error:
-            raise BadHeader(f"it is no JSON ({str(error)[:60]})") from None
+            raise BadHeader(f"it is not JSON ({str(error)[:60]})") from None
         self._at = 0
 
     def names(self) -> Iterator[str]:
@@ -206,13 +206,13 @@ class _Reader:
         if self._next() not in '{["':
             found = _SCALAR.match(self._text, self._at)
             if found is None:
-                raise BadHeader("it is no JSON (a value is missing)")
+                raise BadHeader("it is not JSON (a value is missing)")
             self._at = found.end()
             return
         while True:
             found = _STRUCTURE.search(self._text, self._at)
             if found is None:
-                raise BadHeader("it is no JSON (it ends too early)")
+                raise BadHeader("it is not JSON (it ends too early)")
             self._at = found.start()
             if found[0] == '"':
                 self._string()
@@ -224,7 +224,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._next():
-            raise BadHeader("it is no JSON (something follows the object)")
+            raise BadHeader("it is not JSON (something follows the object)")
 
     def _next(self) -> str:
         """Go behind white space, and return the next character."""
@@ -234,19 +234,19 @@ class _Reader:
 
     def _expect(self, mark: str) -> None:
         if self._next() != mark:
-            raise BadHeader(f"it is no JSON object (no '{mark}' at character {self._at})")
+            raise BadHeader(f"it is not a JSON object (no '{mark}' at character {self._at})")
         self._at += 1
 
     def _string(self) -> str:
         if self._next() != '"':
-            raise BadHeader(f"it is no JSON object (no text at character {self._at})")
+            raise BadHeader(f"it is not a JSON object (no text at character {self._at})")
         try:
             text, self._at = scanstring(self._text, self._at + 1, True)
             text.encode()
         except UnicodeEncodeError:
             raise BadHeader("a name is not valid Unicode") from None
         except ValueError as error:
-            raise BadHeader(f"it is no JSON ({str(error)[:60]})") from None
+            raise BadHeader(f"it is not JSON ({str(error)[:60]})") from None
         return str(text)
 
 

@@ -27,7 +27,7 @@ def check_digest(text: str) -> str:
         ValueError: it is none.
     """
     if not is_digest(text):
-        raise ValueError("a name that is no digest")
+        raise ValueError("a name that is not a digest")
     return text
 
 

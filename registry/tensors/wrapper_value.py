@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from registry.tensors.paths import path_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class WrapperValue:
     owner: Owner
     value: Any
     """Encoded by ``registry.tensors.encoding``."""
+
+    def below(self, part: str) -> WrapperValue | None:
+        """Return it as one part of the model has it; None where its wrapper is not in that part."""
+        path = path_below(part, self.owner.path)
+        return None if path is None else WrapperValue(replace(self.owner, path=path), self.value)
 
     def to_json(self) -> list[Any]:
         owner = self.owner

@@ -14,6 +14,7 @@ from registry.catalog.blobs import decode_documents
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
+from registry.catalog.part import PartEntry
 from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.record import row_fault
 from registry.errors.catalog import PurgedVersion
@@ -113,7 +114,8 @@ def audit(
             found += files.table_faults(entry, read)
             found += [Fault(entry.ref, "value", what) for what in undecodable(entry, read)]
             if classes:
-                _check_class(home, entry, read[0], found, unchecked)
+                for each in [home.part(entry, part.part) for part in entry.parts] or [entry]:
+                    _check_class(home, each, found, unchecked)
         if found and not _was_collected(catalog, entry):
             faults += found
         done += entry.byte_count
@@ -124,7 +126,8 @@ def audit(
     # Where the digests of a row show already that it was edited, they say better what of it.
     edited = {fault.ref for fault in faults if fault.kind == "row"}
     faults += [Fault(fault.reference, "row", fault.what) for fault in books.rows if fault.reference not in edited]
-    left = {entry.model_class for entry in entries if entry.model_class is not None and not classes}
+    named = {kind for entry in entries for kind in (entry.model_class, *(part.model_class for part in entry.parts))}
+    left = set() if classes else named - {None}
     return AuditReport(
         tuple(faults),
         len(entries),
@@ -208,6 +211,12 @@ def undecodable(entry: Facts, manifests: Sequence[Manifest]) -> list[str]:
     """
     weights, *documents = manifests
     named = {f"its constructor argument '{name}'": partial(entry.init.__getitem__, name) for name in entry.init}
+    for part in entry.parts:
+        named |= {
+            f"the constructor argument '{name}' of its part '{part.part}'": partial(part.init.__getitem__, name)
+            for name in part.init or ()
+            if part.init is not None
+        }
     named |= {f"its value '{name}'": partial(decode, value) for name, value in weights.values.items()}
     named |= {f"its wrapper's value '{own.owner}'": partial(decode, own.value) for own in weights.wrappers}
     named |= {f"what it set aside as '{name}'": partial(decode, own) for name, own in entry.unwrapping.own.items()}
@@ -305,7 +314,7 @@ def _was_collected(catalog: CatalogProtocol, entry: Entry) -> bool:
     return False
 
 
-def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Fault], unchecked: list[str]) -> None:
+def _check_class(home: Home, entry: Entry, faults: list[Fault], unchecked: list[str]) -> None:
     """Compare names, shapes and dtypes with those of the class, if it is trusted and can be built here."""
     if entry.model_class is None or entry.builder == "peft":
         return
@@ -314,11 +323,12 @@ def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Faul
     from registry.modules.building.build import build
     from registry.modules.fitting.expectation import expect
 
+    of = f"the part '{entry.part}': " if isinstance(entry, PartEntry) else ""
     try:
-        spec = recorded_spec(home, entry)
+        manifest, spec = home.manifest(entry), recorded_spec(home, entry)
         wanted = expect(build(spec).module)
     except RegistryError as error:
-        unchecked.append(f"{entry.ref}: {error}")
+        unchecked.append(f"{entry.ref}: {of}{error}")
         return
     extra_states = [name for name in manifest.values if name in wanted.values]
     missing, extra = unmet([*manifest.tensors, *extra_states], wanted)
@@ -329,4 +339,4 @@ def _check_class(home: Home, entry: Entry, manifest: Manifest, faults: list[Faul
     ]
     for names, what in ((missing, "has"), (extra, "does not have"), (shapes, "has with another shape or dtype")):
         if names:
-            faults.append(Fault(entry.ref, "class", f"{entry.model_class} {what} {', '.join(names[:3])}"))
+            faults.append(Fault(entry.ref, "class", f"{of}{entry.model_class} {what} {', '.join(names[:3])}"))

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from contents import is_empty
 from hypothesis import given, strategies as st
 from safetensors.torch import save_file
 
 from registry import Registry, errors
-from registry.attachments.files import check_path, configuration, tokenizer_files
+from registry.attachments.files import attach_others, check_path, configuration, stored_files
 from registry.loading.hub_folder import index, shards
+from registry.pushing.beside import store_beside
 from registry.tensors.manifest import Location, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
 
@@ -65,7 +67,7 @@ def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named
             "1_Pooling/config.json",
         )
     }
-    assert tokenizer_files(hub._home, entry) == {
+    assert stored_files(hub._home, entry, "tokenizer") == {
         "tokenizer.model": VOCABULARY,
         "vocab.txt": b"",
         "extra/chat_template.jinja": b"{{ text }}",
@@ -97,7 +99,7 @@ def test_a_link_out_of_the_folder_is_not_followed_and_one_of_the_hubs_cache_is(h
     (stray / "more").symlink_to(tmp_path)
     entry = hub.push(stray, "stray")
     assert "'more/', 'tokenizer.json'" in entry.notices[-1]
-    assert tokenizer_files(hub._home, entry) == {"vocab.txt": b'{"width": 3}'}
+    assert stored_files(hub._home, entry, "tokenizer") == {"vocab.txt": b'{"width": 3}'}
 
     cache = tmp_path / "models--x"
     folder_at(cache / "blobs")
@@ -139,7 +141,7 @@ def test_a_pipeline_names_the_models_to_push(hub: Registry, tmp_path: Path) -> N
     (tmp_path / "pipe" / "scheduler").mkdir()
     with pytest.raises(errors.PipelineFolder, match=r"push each of them: \S+/pipe/text_encoder, \S+/pipe/vae$"):
         hub.push(tmp_path / "pipe", "pipe")
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def test_an_index_that_leaves_out_a_shard_is_not_the_whole_model(hub: Registry, tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_an_export_takes_the_place_of_nothing_and_leaves_nothing_behind(hub: Reg
     for ref, out in (("net", "full"), ("net", "no/where"), ("bare", "out"), ("net", "out.pth")):
         with pytest.raises(errors.CannotExport):
             hub.export(ref, tmp_path / out, format="hf")
-    [blob] = {t.location.blob for t in hub.catalog.manifest(hub.get("net")).tensors.values()}
+    [blob] = {t.location.blob for t in hub.catalog.manifest_and_documents(hub.get("net"))[0].tensors.values()}
     hub.export("net", tmp_path / "empty", format="hf")
     [stored] = (hub.home / "blobs").rglob(f"{blob}*")
     stored.chmod(0o600)
@@ -260,3 +262,15 @@ def test_a_builder_that_does_not_apply_is_refused(hub: Registry, tmp_path: Path)
         hub.push(torch.nn.Linear(3, 2), "net", builder="timm")
     with pytest.raises(errors.NotAnAdapter):
         hub.push(folder, "net", base="net")
+
+
+def test_other_files_are_kept_under_the_record_and_exported(hub: Registry, tmp_path: Path) -> None:
+    first = hub.push(folder_at(tmp_path / "net"), "net")
+    others = {"notes/run.txt": b"what happened", "model.safetensors.index.json": b"{}"}
+    kept = store_beside(hub._home, first, dict(configuration(hub._home, first).files), attach_others(others))
+    assert (kept.version, kept.digest) == (2, first.digest) and kept.record_digest != first.record_digest
+    assert kept.attachments == ("config", "files") and stored_files(hub._home, kept, "files") == others
+    out = hub.export(kept.ref, tmp_path / "out", format="hf")
+    assert (Path(out) / "notes/run.txt").read_bytes() == b"what happened"
+    assert not (Path(out) / "model.safetensors.index.json").exists(), "the weights are in one file"
+    assert not hub.audit().faults

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from contents import is_empty
 from deliberate import wrong
 from torch import nn
 
@@ -96,7 +97,7 @@ def test_a_name_under_which_nothing_is_kept_is_an_error_that_says_what_is(hub: R
 def test_a_name_that_is_ours_or_none_is_refused_before_anything_is_stored(hub: Registry, name: str):
     with pytest.raises(errors.InvalidStateName):
         hub.push(nn.Linear(2, 2), "net", state={name: Loader()})
-    assert not hub.list()
+    assert is_empty(hub)
 
 
 def test_the_state_of_another_class_is_refused(hub: Registry):
@@ -126,7 +127,7 @@ def test_what_has_no_state_or_one_that_cannot_be_stored_is_refused(hub: Registry
     loader.seen = {"callback": print}
     with pytest.raises(errors.UnencodableValue, match="loader"):
         hub.push(model, "net", state={"loader": loader})
-    assert not hub.list()
+    assert is_empty(hub)
 
 
 def test_with_a_file_there_is_no_job(hub: Registry):

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from abilities import sharding_on_the_cpu
+from contents import is_empty
 from nets import PointNet
 from ranks import Ranks
 from torch import nn
@@ -126,7 +127,7 @@ def test_a_rank_that_is_needed_is_waited_for_no_longer_than_the_limit(
     ranks: Ranks, hub: registry.Registry, tmp_path: Path
 ) -> None:
     assert ranks.run(push_sharded_on_one_rank, tmp_path / "given up") == ["went on", "elsewhere"]
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def push_what_diverged(rank: int) -> str:
@@ -140,7 +141,7 @@ def push_later_what_fails(rank: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("work", "error"), [(push_what_diverged, "InvalidMetric"), (push_later_what_fails, "UnknownModel")]
+    ("work", "error"), [(push_what_diverged, "InvalidMetric"), (push_later_what_fails, "NoRegistry")]
 )
 def test_what_fails_on_the_writer_is_told_to_all(work: Work, error: str, ranks: Ranks, hub: registry.Registry) -> None:
     told = ranks.run(said, work)
@@ -161,7 +162,7 @@ def test_a_writer_that_dies_leaves_no_version(hub: registry.Registry, tmp_path: 
     told = outcomes(push_and_die_writing, tmp_path)
     assert told[0] is None
     assert told[1] is not None and told[1].startswith("RankUnreachable")
-    assert hub.list() == ()
+    assert is_empty(hub)
     assert hub.push(PointNet(), "net").version == 1
 
 

@@ -99,7 +99,25 @@ def test_tensors_without_elements_are_stored(store: BlobStore, known: Known) -> 
     assert all(torch.equal(opened.tensors[name], state[name]) for name in state)
 
 
+def test_a_part_of_a_tensor_is_what_the_whole_has_there(store: BlobStore, known: Known) -> None:
+    stored = push(store, known, 1).tensors["backbone.weight"]
+    whole = b"".join(map(bytes, store.pieces("backbone.weight", stored, 7)))
+    for begin, end in ((0, len(whole)), (0, 1), (5, 5), (3, 20), (len(whole) - 2, len(whole))):
+        for step in (1, 8, 1 << 20):
+            parts = map(bytes, store.part("backbone.weight", stored, begin, end, step))
+            assert b"".join(parts) == whole[begin:end]
+
+
 # Whether they are still what they were
+
+
+def test_a_part_of_a_file_that_was_touched_is_given_only_of_a_sound_tensor(
+    kind: Kind, store: BlobStore, known: Known
+) -> None:
+    stored = push(store, known, 1).tensors["backbone.weight"]
+    kind.flip(stored.location.blob, stored.location.offset + 5)
+    with pytest.raises(CorruptTensors, match=r"backbone\.weight"):
+        next(store.part("backbone.weight", stored, 0, 2, 8))
 
 
 def test_a_flipped_bit_is_found_by_everybody(kind: Kind, store: BlobStore, known: Known) -> None:

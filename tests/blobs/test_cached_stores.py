@@ -182,7 +182,10 @@ def test_a_registry_works_over_a_cache_and_repairs_it(tmp_path: Path, damage: st
     hub.rm("net:v2")
     assert len([name for name in hub.gc(grace=timedelta(0)).files if name.startswith("blobs/")]) == 1
     assert len(list(objects.list())) == 2
-    (own,) = hub.catalog.manifest(hub.get("net:v3")).blobs - hub.catalog.manifest(hub.get("net:v1")).blobs
+    (own,) = (
+        hub.catalog.manifest_and_documents(hub.get("net:v3"))[0].blobs
+        - hub.catalog.manifest_and_documents(hub.get("net:v1"))[0].blobs
+    )
     path = tmp_path / "home" / "blobs" / own[:2] / f"{own}.safetensors"
     if damage == "the cache is gone":
         shutil.rmtree(tmp_path / "home" / "blobs")

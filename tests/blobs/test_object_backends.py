@@ -113,7 +113,7 @@ def test_a_name_that_is_no_digest_is_refused(objects: ObjectBackend, tmp_path: P
         lambda: objects.ranges(name, [(0, 1)]),
         lambda: objects.delete(name),
     ):
-        with pytest.raises(ValueError, match="no digest"):
+        with pytest.raises(ValueError, match="not a digest"):
             act()
 
 

@@ -80,7 +80,10 @@ def test_a_push_killed_at_any_moment_is_there_or_not(home):
         catalog = Catalog(home)
         versions = [entry.version for entry in catalog.entries("raced")] if catalog.count() > 1 else []
         assert versions == list(range(len(versions), 0, -1))
-        assert all(catalog.manifest(entry).weights_digest == entry.digest for entry in catalog.entries(limit=5))
+        assert all(
+            catalog.manifest_and_documents(entry)[0].weights_digest == entry.digest
+            for entry in catalog.entries(limit=5)
+        )
         assert not versions or catalog.resolve("raced:last").version == versions[0]
         assert catalog.check_books().trail == ()
         catalog.close()

@@ -22,7 +22,7 @@ from registry.catalog.grammar import parse
 from registry.catalog.page import Page, Place
 
 CLASSES = ("nets:PointNet", "lib.nets:PointNet", "nets:PointNetPlus", None)
-WRAPPERS = ("none", "ddp", "compile(ddp)", "ddp(compile)", "ddpx")
+WRAPPERS = ("none", "ddp", "compile(ddp)", "ddp(compile)", "ddpx", "dp", "ddp or dp", "compile(ddp or dp)")
 
 
 def stock(catalog: Catalog, versions: int) -> None:
@@ -66,7 +66,10 @@ def fits(text: str | None, pattern: str) -> bool:
 HOLDS: dict[str, Callable[[Entry, str], bool]] = {
     "name": lambda entry, value: fits(entry.name, value),
     "class": lambda entry, value: fits(entry.model_class, value if ":" in value else f"*:{value}"),
-    "wrapper": lambda entry, value: value in re.split(r"[()]", entry.wrapper) or entry.wrapper == value,
+    "wrapper": lambda entry, value: any(
+        value in re.split(r"[()]", told) or told == value
+        for told in (entry.wrapper, *(entry.wrapper.replace("ddp or dp", name) for name in ("ddp", "dp")))
+    ),
     "tag": lambda entry, value: (
         fits(entry.tags.get(value.split("=")[0]), value.split("=")[1]) if "=" in value else value in entry.tags
     ),
@@ -156,6 +159,9 @@ TERMS = (
         "class:Point*",
         "wrapper:ddp",
         "wrapper:compile(ddp)",
+        "wrapper:dp",
+        "wrapper:compile(dp)",
+        'wrapper:"ddp or dp"',
     ),
     *("wrapper:none", "by:ann", "by:ann@here", "by:an*", "alias:best", "alias:b*", "kept:training", "run:r1", "run:r*"),
     *(
@@ -189,7 +195,6 @@ ORDERS = (
     "sort:epoch",
     "sort:created",
     "sort:-size",
-    "sort:nothing",
 )
 
 
@@ -244,6 +249,22 @@ def test_a_version_without_the_metric_comes_last_in_both_directions(tmp_path: Pa
     assert [entry.version for entry in catalog.search(parse("sort:acc"))] == [5, 1, 3, 4, 2]
     assert [entry.version for entry in catalog.search(parse("sort:-acc"))] == [3, 5, 1, 4, 2]
     assert [entry.version for entry in catalog.search(parse("sort:acc acc<0.9"))] == [5, 1]
+
+
+def test_a_sort_by_a_metric_that_no_version_has_names_those_there_are(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "home")
+    assert catalog.search(parse("sort:acc")) == ()
+    push(catalog, "bare", 1)
+    with pytest.raises(errors.UnsortableBy, match=r"no version here has the metric 'acc' .* there are no metrics"):
+        catalog.search(parse("sort:acc"))
+    push(catalog, "net", 2, metrics={"acc": 0.5, "loss": 1})
+    with pytest.raises(errors.UnsortableBy, match=r"no version of net has the metric 'val_acc' .*'acc', 'loss'"):
+        catalog.search(parse("net sort:-val_acc"))
+    with pytest.raises(errors.UnsortableBy, match="no version of bare"):
+        catalog.search(parse("bare sort:acc"))
+    assert catalog.search(parse("bare* sort:acc"))[0].name == "bare"
+    assert catalog.search(parse("net sort:acc acc>1")) == ()
+    assert catalog.search(parse("sort:nothing"), trashed=True) == ()
 
 
 def test_a_token_is_of_one_query_and_of_nothing_else(catalog: Catalog) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from registry.catalog import (
     copy_statements,
     event_statements,
+    file_statements,
     lineage_statements,
     name_statements,
     rows,
@@ -21,11 +22,15 @@ from registry.catalog.grammar import parse
 from registry.catalog.rows import Reading
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, selection
 
-MODULES = (copy_statements, statements, event_statements, lineage_statements, name_statements, source_statements)
+MODULES = (
+    *(copy_statements, statements, event_statements, file_statements, lineage_statements, name_statements),
+    source_statements,
+)
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
     "events_after": [(None,), (("net",),), (("net", "old"),)],
+    "last_removal": [(("net:v1",),), (("net:v1", "old:v1"),)],
     "moves": [(("net",), "best")],
     **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
 }  # fmt: skip

@@ -53,8 +53,8 @@ def test_what_it_is_for_is_kept(hub: Registry) -> None:
 
 
 def test_a_token_is_found_by_its_text_alone_until_it_is_revoked_or_expires(hub: Registry) -> None:
-    tokens = hub.catalog.tokens
     lasting, passing = hub.add_token("ann"), hub.add_token("ann", expires=timedelta(microseconds=1))
+    tokens = hub.catalog.tokens
     found = tokens.find(lasting.text)
     assert found is not None and found[0] == lasting.token
     assert tokens.find(passing.text) is None and tokens.find(lasting.text + " ") is None
@@ -127,6 +127,7 @@ def test_what_cannot_be_a_user_is_refused(hub: Registry, user: str) -> None:
 
 
 def test_what_is_no_role_pattern_or_lifetime_is_refused(hub: Registry) -> None:
+    hub.add_token("bob")
     with pytest.raises(InvalidArgument, match="'read', 'write', 'admin'"):
         hub.add_token("ann", role="root")
     with pytest.raises(InvalidRole):
@@ -139,7 +140,7 @@ def test_what_is_no_role_pattern_or_lifetime_is_refused(hub: Registry) -> None:
     for lifetime in (timedelta(0), timedelta(days=-1), timedelta(days=999999)):
         with pytest.raises((InvalidLifetime, InvalidArgument)):
             hub.add_token("ann", expires=lifetime)
-    assert hub.log() == ()
+    assert len(hub.log()) == 1
 
 
 @given(st.text(max_size=20))
@@ -181,6 +182,6 @@ def test_the_commands_make_show_and_end_a_token(tmp_path: Path) -> None:
 
 
 def test_where_nobody_pushed_yet_there_are_no_tokens_and_no_folder(tmp_path: Path) -> None:
-    assert "there are no tokens" in run("token", "list", home=tmp_path / "home").stdout
-    assert "is not revoked" in run("token", "revoke", "ann", home=tmp_path / "home", expect=1).stderr
+    for command in (("list",), ("revoke", "ann")):
+        assert "there is no registry" in run("token", *command, home=tmp_path / "home", expect=1).stderr
     assert not (tmp_path / "home").exists()

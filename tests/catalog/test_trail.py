@@ -126,7 +126,7 @@ def test_the_last_event_of_a_change_tells_what_the_whole_of_it_left(catalog):
 
 def test_a_purged_version_keeps_its_number_and_frees_its_blobs(catalog):
     first, second = push(catalog, "net", 1), push(catalog, "net", 2)
-    needed = catalog.manifest(first).blobs
+    needed = catalog.manifest_and_documents(first)[0].blobs
     catalog.trash(second)
     assert catalog.purge(datetime.now(UTC) - timedelta(days=1)) == ()
     assert catalog.referenced_blobs() == set(catalog.known_blobs())
@@ -141,7 +141,7 @@ def test_a_purged_version_keeps_its_number_and_frees_its_blobs(catalog):
         with pytest.raises(PurgedVersion):
             act()
     with pytest.raises(ChangedVersion):
-        catalog.manifest(second)
+        catalog.manifest_and_documents(second)[0]
     assert push(catalog, "net", 2).ref == "net:v3"
 
 
@@ -157,13 +157,13 @@ def test_a_collection_is_one_transaction(catalog):
 
 def test_a_repair_moves_the_same_weights_and_no_others(catalog):
     entry = push(catalog, "net", 1)
-    manifest = catalog.manifest(entry)
+    manifest = catalog.manifest_and_documents(entry)[0]
     elsewhere = digest("elsewhere")
     moved = Manifest({n: StoredTensor(t.spec, t.digest, Location(elsewhere, 0)) for n, t in manifest.tensors.items()})
     catalog.distrust_blobs(manifest.blobs)
     assert catalog.locate(tensor.digest for tensor in manifest.tensors.values()) == {}
     catalog.replace_manifest(entry, moved, [BlobRecord(elsewhere, 9)])
-    assert catalog.manifest(entry) == moved and elsewhere in catalog.referenced_blobs()
+    assert catalog.manifest_and_documents(entry)[0] == moved and elsewhere in catalog.referenced_blobs()
     assert catalog.locate([manifest.tensors["fc.bias"].digest])[manifest.tensors["fc.bias"].digest].blob == elsewhere
     with pytest.raises(ChangedVersion):
         catalog.replace_manifest(entry, weights(2)[0], weights(2)[1])

@@ -52,7 +52,7 @@ def test_a_version_comes_back_as_it_was_given(catalog):
     assert entry.unwrapping == unwrapping and entry.metrics == given.metrics and entry.init == given.facts.init
     assert (entry.aliases, entry.note, entry.world_size, entry.parent) == (("a", "best"), "día\n2", 4, "net:v0")
     assert (entry.tensor_count, entry.parameter_count, entry.byte_count) == (2, 6, 24)
-    assert catalog.manifest(entry) == manifest
+    assert catalog.manifest_and_documents(entry)[0] == manifest
     assert (catalog.document(entry, "training"), catalog.document(entry, "example")) == (b"\0\xff", None)
 
 

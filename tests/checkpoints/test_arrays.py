@@ -1,4 +1,4 @@
-"""Arrays of numpy beside tensors: what bears more than the tensors is offered, and a small dict is never the model."""
+"""Arrays of numpy: weights where there are no tensors, else offered where they bear more than the tensors do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from contents import is_empty
 from deliberate import wrong
 from written import saved
 
@@ -51,17 +52,26 @@ def test_a_set_of_arrays_that_bears_more_is_offered(
 ) -> None:
     with pytest.raises(errors.SeveralWeightSets, match=rf"'{named}[^']*' \(\d+ arrays? of numpy\)") as refused:
         hub.push(form(contents, tmp_path), "net")
-    assert hub.list() == ()
+    assert is_empty(hub)
     assert named in "".join(refused.value.counts)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_the_choice_is_the_users_and_what_is_left_is_named(form: Any, hub: registry.Registry, tmp_path: Path) -> None:
     source = form({"model": BIG, "statistics": SMALL}, tmp_path)
-    with pytest.raises(errors.ArraysOfNumpy, match=r"torch\.as_tensor"):
-        hub.push(source, "net", weights="model")
     entry = hub.push(source, "net", weights="statistics")
     assert any("'model'" in notice for notice in entry.notices)
+    arrays = hub.push(source, "net", weights="model")
+    assert any("'statistics'" in notice for notice in arrays.notices)
+    assert not any("'model'" in notice for notice in arrays.notices)
+    assert_same(hub.state_dict(arrays.ref), BIG)
+
+
+def assert_same(tensors: dict[str, torch.Tensor], arrays: dict[str, Any]) -> None:
+    for name, array in arrays.items():
+        assert tensors[name].numpy().dtype == array.dtype.newbyteorder("<")
+        assert tensors[name].numpy().tobytes() == array.astype(array.dtype.newbyteorder("<")).tobytes()
+        assert tensors[name].shape == array.shape
 
 
 def test_small_arrays_beside_a_model_are_named_and_no_question(hub: registry.Registry) -> None:
@@ -102,9 +112,9 @@ def test_a_set_that_stands_there_twice_is_one_choice(form: Any, hub: registry.Re
     assert sorted(refused.value.counts) == ["a", "norm"]
 
 
-def test_few_arrays_among_many_weights_need_no_word(hub: registry.Registry) -> None:
-    entry = hub.push({"a.weight": torch.ones(50), "anchors": numpy.ones(3)}, "net")
-    assert entry.notices == ()
+def test_few_arrays_among_many_weights_are_named_as_any_value(hub: registry.Registry) -> None:
+    [notice] = hub.push({"a.weight": torch.ones(50), "anchors": numpy.ones(3)}, "net").notices
+    assert "'anchors'" in notice and "numpy" not in notice
 
 
 def test_arrays_by_number_are_no_weights(hub: registry.Registry) -> None:
@@ -131,11 +141,46 @@ def test_an_array_that_is_not_what_it_says_is_damage(lie: Lying, hub: registry.R
         hub.push(tmp_path / "a.pth", "net")
 
 
-def test_a_large_array_in_column_major_order_is_named_and_not_reordered(hub: registry.Registry, tmp_path: Path) -> None:
-    large = numpy.asfortranarray(numpy.ones((1025, 1024), "f4"))
-    torch.save({"model": {"fc.weight": torch.ones(2, 2)}, "x": large}, tmp_path / "a.pth")
-    entry = hub.push(tmp_path / "a.pth", "net")
-    assert any("column-major" in notice for notice in entry.notices)
+@pytest.mark.parametrize("shape", [(1025, 1024), (7, 1, 5, 2), (64, 32, 3, 3), (300, 2), (2,) * 9, (3, 0, 2)])
+def test_an_array_in_column_major_order_is_read_as_what_it_says(
+    shape: tuple[int, ...], hub: registry.Registry, tmp_path: Path
+) -> None:
+    numbers = numpy.random.default_rng(0).random(shape)
+    arrays = {
+        code: numpy.asfortranarray((numbers * 100).astype(code)) for code in ("f4", "f8", "i2", "u1", "c8", ">f4")
+    }
+    torch.save({**arrays, "w": numpy.ones((2, 2))}, tmp_path / "a.pth")
+    assert_same(hub.state_dict(hub.push(tmp_path / "a.pth", "net").ref), arrays)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("place", ["", "model", "global/params"])
+def test_a_dict_of_arrays_is_stored_as_the_tensors_of_the_same_values(
+    form: Any, place: str, hub: registry.Registry, tmp_path: Path
+) -> None:
+    arrays = {"fc.weight": BIG["w"], "fc.bias": BIG["b"], "fc.steps": numpy.array(7)}
+    contents: dict[str, Any] = arrays
+    for key in reversed(place.split("/") if place else []):
+        contents = {key: contents, "round": 3, "history": {"loss": numpy.ones(5)}}
+    entry = hub.push(form(contents, tmp_path), "net")
+    assert_same(hub.state_dict(entry.ref), arrays)
+    assert any("arrays of numpy" in notice for notice in entry.notices)
+    assert any("history" in notice for notice in entry.notices) == bool(place)
+    tensors = {name: torch.as_tensor(array) for name, array in arrays.items()}
+    assert hub.push(tensors, "net").ref == entry.ref
+
+
+def test_what_a_training_notes_in_arrays_is_no_model(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"loss": numpy.ones(50), "accuracy": numpy.ones(50)}, tmp_path / "history.pth")
+    with pytest.raises(errors.ArraysOfNumpy, match=r"torch\.as_tensor"):
+        hub.push(tmp_path / "history.pth", "net")
+
+
+def test_two_sets_of_arrays_are_a_choice(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"server": BIG, "client": {"w": numpy.eye(3)}}, tmp_path / "a.pth")
+    with pytest.raises(errors.SeveralWeightSets, match=r"'server' .*'client'"):
+        hub.push(tmp_path / "a.pth", "net")
+    assert_same(hub.state_dict(hub.push(tmp_path / "a.pth", "net", weights="client").ref), {"w": numpy.eye(3)})
 
 
 def test_arrays_among_the_weights_are_values_and_said_to_be(hub: registry.Registry) -> None:

@@ -225,7 +225,7 @@ def test_a_table_is_read_as_json_reads_it(tables: dict[str, dict[str, str]], ind
         try:
             assert read_table(content, name) == table
         except BadHeader as fault:
-            assert "Unicode" in str(fault) or "no JSON" in str(fault)
+            assert "Unicode" in str(fault) or "not JSON" in str(fault)
 
 
 @given(JSON)

@@ -12,6 +12,7 @@ from written import SAMPLES, needs, same
 
 from registry.checkpoints.opening import open_checkpoint
 from registry.errors import PickledModule, RegistryError, TorchScriptArchive
+from registry.inspection import Question, examine
 
 ZOO = SAMPLES / "zoo" / "cases"
 
@@ -60,8 +61,8 @@ def test_a_training_file_gives_its_init_arguments_and_optimizer(published, file,
     ],
 )
 def test_a_published_module_and_program_are_refused(published, module, named, program):
-    with pytest.raises(PickledModule, match=rf"{named}\.Net.* under 'model'"):
-        open_checkpoint(published(module))
+    with pytest.raises(PickledModule, match=rf"{named}\.Net.* under 'model'.*--weights model"):
+        examine(published(module), Question())
     with pytest.raises(TorchScriptArchive):
         open_checkpoint(published(program))
 

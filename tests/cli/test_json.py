@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ COMMANDS = (
     "rm net:v2",
     "restore net:v2",
     "rename net team/net",
+    "token list",
 )
 
 
@@ -50,6 +52,7 @@ def documents(folder: Path) -> dict[str, Any]:
     from invocation import run
 
     hub, model = Registry(folder / "home"), nn.Linear(3, 2)
+    hub.add_token("ann", role="write", models=["team/*"], expires=timedelta(days=90))
     hub.push(model, "net", example=torch.ones(1, 3), metrics={"acc": 0.5}, aliases=["best"])
     torch.save({f"module.{name}": tensor for name, tensor in model.state_dict().items()}, folder / "a.pth")
     (folder / "folder").mkdir()

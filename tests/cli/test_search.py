@@ -12,6 +12,7 @@ import torch
 from invocation import COMMAND, run
 
 from registry import Registry
+from registry.catalog.catalog import Catalog
 from registry.cli.completion import joined
 
 
@@ -57,6 +58,7 @@ def test_without_a_query_the_table_has_a_row_for_each_model_and_json_a_document_
     assert len(found(home=stocked)) == 6
     assert run("list", "--versions", home=stocked).stdout.count("pointnet:v") == 5
     assert run("list", "-n", "3", home=stocked).stdout.count(":v") == 3
+    Catalog(stocked / "empty").close()
     assert "nothing is stored" in run("list", home=stocked / "empty").stdout
 
 
@@ -68,6 +70,7 @@ def test_models_are_listed(stocked: Path) -> None:
     ]
     assert "pointnet" not in run("models", "dg*", home=stocked).stdout
     assert "no model that fits x*" in run("models", "x*", home=stocked).stdout
+    Catalog(stocked / "empty").close()
     assert "nothing is stored" in run("models", home=stocked / "empty").stdout
 
 
@@ -75,7 +78,8 @@ def test_models_are_listed(stocked: Path) -> None:
     ("words", "says"),
     [
         (["pointnet", "acc>>1"], "cannot be read at character 13, '>>1': '>>' is not a comparison"),
-        (["klass:Net"], "there is no field 'klass'; the fields are class"),
+        (["klass:Net"], "there is no field 'klass'; did you mean class:Net?"),
+        (["net:v1"], "`registry show net:v1`; the fields are class"),
         (["pointnet:v3"], "`registry show pointnet:v3`"),
         (["pointnett"], "did you mean pointnet?"),
         (["--after", "nonsense"], "page token cannot be used"),

@@ -385,3 +385,9 @@ def test_the_documents_are_json_of_the_words_that_are_specified(bundle: Path) ->
     words = {*forgery.index, *forgery.versions[0], *forgery.versions[0]["manifest"], *forgery.versions[0]["events"][0]}
     assert {word for word in words if f"`{word}`" not in page} == set()
     assert json.loads(json.dumps(forgery.versions)) == forgery.versions
+
+
+def test_a_bundle_says_no_fact_that_is_null_which_an_earlier_program_may_not_know(bundle: Path) -> None:
+    facts = [version["facts"] for version in Forgery.of(bundle).versions]
+    assert all(value is not None for each in facts for value in each.values())
+    assert all("parts" not in each for each in facts)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from contents import is_empty
 from forging import Forgery
 from invocation import run
 from samples import account, files, many, push, told, trained, weights
@@ -275,6 +276,26 @@ def test_the_history_grows_with_what_happens_to_the_source_later(
     assert {event.origin for event in third.log("net")} == {None, str(hub.home), str(there.home)}
 
 
+def test_the_filters_of_a_log_choose_from_what_came_with_copies_too(hub: Registry, there: Registry) -> None:
+    push(hub, 1)
+    hub.alias("net:v1", "best")
+    hub.copy("net", there.home)
+    hub.tag("net:v1", {"task": "seg"})
+    hub.copy("net", there.home)
+    push(there, 2)
+    whole = there.log("net")
+    for verb in ("push", "alias", "tag", "copy"):
+        assert there.log("net", verb=verb) == tuple(event for event in whole if event.verb == verb)
+    assert {event.origin for event in there.log(verb="alias")} == {None, str(hub.home)}
+    user, host = whole[0].actor.split("@")
+    assert there.log("net", by=user) == there.log("net", by=f"{user}@{host}") == whole
+    assert there.log("net", by="nobody") == there.log("net", before="2001-01-01") == ()
+    assert there.log("net", after="2001-01-01") == whole
+    middle = whole[3].at
+    assert there.log("net", after=str(middle)) == tuple(event for event in whole if event.at >= middle)
+    assert there.log("net", 2, before=str(middle)) == tuple(event for event in whole if event.at < middle)[:2]
+
+
 def test_a_version_whose_trail_was_edited_is_not_handed_on(hub: Registry, there: Registry) -> None:
     import sqlite3
     from contextlib import closing
@@ -286,7 +307,7 @@ def test_a_version_whose_trail_was_edited_is_not_handed_on(hub: Registry, there:
         connection.execute("UPDATE events SET actor = 'nobody@nowhere'")
     with pytest.raises(errors.ChangedVersion, match="audit"):
         hub.copy("net", there.home)
-    assert there.list() == ()
+    assert is_empty(there)
 
 
 def test_damaged_bytes_are_not_handed_on(hub: Registry, there: Registry, tmp_path: Path) -> None:
@@ -300,7 +321,7 @@ def test_damaged_bytes_are_not_handed_on(hub: Registry, there: Registry, tmp_pat
         hub.copy("net", there.home)
     with pytest.raises(errors.CorruptTensors):
         hub.copy("net", tmp_path / "net.bundle")
-    assert there.list() == ()
+    assert is_empty(there)
     assert not list(there.home.glob("blobs/*/*"))
     assert not list(tmp_path.glob("*.bundle"))
     assert not list(tmp_path.glob(".*"))

@@ -87,7 +87,7 @@ def test_the_card_of_a_model_that_has_none_there(hub: Registry, copied: Copy) ->
 
 def _adapter(hub: Registry, base: str) -> None:
     entry = push(hub, 5, "parts")
-    manifest = hub.catalog.manifest(entry)
+    manifest = hub.catalog.manifest_and_documents(entry)[0]
     hub.catalog.add_version(NewVersion("adapter", Facts(base=base, **manifest.counts())), manifest, ())
     hub.rm("parts:v1")
 

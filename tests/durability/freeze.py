@@ -1,7 +1,7 @@
 """Freeze a home at this program's revision, as what a later one must be able to open.
 
-``python tests/durability/freeze.py`` writes ``home-<revision>.tar.gz`` and ``rich-<revision>.tar.gz`` into
-``fixtures``; each is written once, when a revision is released, and never again.
+``python tests/durability/freeze.py`` writes ``home-<revision>.tar.gz``, ``rich-<revision>.tar.gz`` and
+``parts-<revision>.tar.gz`` into ``fixtures``; each is written once, when a revision is released, and never again.
 """
 
 from __future__ import annotations
@@ -85,6 +85,26 @@ def fill_richly(hub: Registry) -> None:
     push(hub, 1, name="wrapped", parent="classed:v2")
 
 
+def fill_with_parts(hub: Registry) -> None:
+    """Make what the fifth revision knows: models that share a tensor, with their optimizer, and parts of a file."""
+    parts, optimizer = branches()
+    sum(part(torch.ones(1, 3)).sum() for part in parts.values()).backward()
+    optimizer.step()
+    init = {name: {"in_features": 3, "out_features": 2} for name in parts}
+    hub.push(parts, "live", optimizer=optimizer, init=init, step=1)
+    saved = Path("parts.pth")
+    wrapped = {f"module.{name}": value for name, value in linear(1).state_dict().items()}
+    torch.save({"point": wrapped, "img": linear(2).state_dict()}, saved)
+    hub.push(saved, "filed", weights=["point", "img"])
+    saved.unlink()
+
+
+def branches() -> tuple[dict[str, torch.nn.Module], torch.optim.Optimizer]:
+    point, img = linear(1), linear(2)
+    img.bias = point.bias
+    return {"point": point, "img": img}, torch.optim.SGD([*point.parameters(), img.weight], lr=0.5, momentum=0.5)
+
+
 def linear(seed: int) -> torch.nn.Linear:
     model = torch.nn.Linear(3, 2)
     with torch.no_grad():
@@ -102,7 +122,7 @@ def job() -> tuple[torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_schedu
 def main() -> None:
     """Write the fixtures, those that there are not of this revision yet."""
     fixtures = FIXTURES.resolve()
-    for kind, make in (("home", fill), ("rich", fill_richly)):
+    for kind, make in (("home", fill), ("rich", fill_richly), ("parts", fill_with_parts)):
         target = fixtures / f"{kind}-{HEAD}.tar.gz"
         if target.exists():
             print(f"{target} is there already, and what is frozen stays so")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, made, push, weights
+from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, is_made, made, push, weights
 from safetensors.torch import save_file
 from stepping import arm_calls, arm_system_calls, build_library, environment, survives
 
@@ -49,7 +49,7 @@ def _moved(hub: Registry) -> None:
 def _damaged(hub: Registry) -> None:
     """The head of the second version has a flipped bit, and its file was given an orphan as a twin before."""
     _versions(hub)
-    manifest = hub.catalog.manifest(hub.get("net:v2"))
+    manifest = hub.catalog.manifest_and_documents(hub.get("net:v2"))[0]
     location = manifest.tensors["head.weight"].location
     path = hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors"
     twin = hub.home / "quarantine" / "twin"
@@ -198,7 +198,7 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
         left = files(home)
     scenario.check(hub)
     # Whether a rename was done before the kill or not, the name of now is the one that is pushed to.
-    after = push(hub, 99, name=hub.catalog.current("net") if hub.log() else "net")
+    after = push(hub, 99, name=hub.catalog.current("net") if is_made(hub) and hub.log() else "net")
     check_weights(hub, after.ref, 99)
     assert files(home) >= left, "a push removes nothing of another"
     check_collected(hub)

@@ -369,6 +369,7 @@ def test_an_event_that_was_taken_out_is_missed_in_every_audit(kept: Path, tmp_pa
 
 def test_changes_go_on_while_an_audit_runs(tmp_path: Path) -> None:
     hub = Registry(tmp_path / "home")
+    push(hub, 0)
     stop = threading.Event()
 
     def work() -> None:

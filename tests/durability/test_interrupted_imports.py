@@ -10,6 +10,7 @@ from typing import Any
 
 import old_checkpoints as making
 import pytest
+from homes import is_made
 from stepping import arm_calls, survives
 
 from registry import Registry
@@ -30,7 +31,7 @@ def several(folder: Path) -> Path:
 
 
 def stored(hub: Registry) -> dict[str, tuple[str, dict[str, float]]]:
-    return {entry.ref: (entry.digest, dict(entry.metrics)) for entry in hub.list()}
+    return {entry.ref: (entry.digest, dict(entry.metrics)) for entry in hub.list()} if is_made(hub) else {}
 
 
 def test_a_killed_import_is_resumed_by_another_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_killed_import_is_resumed_by_another_and_ends_as_one_that_was_not(tmp_
         hub = Registry(home)
         before = stored(hub)
         assert before.items() <= wanted.items()
-        assert hub.audit().is_clean
+        assert not is_made(hub) or hub.audit().is_clean
         found = {line.ref for line in hub.import_folder(folder).lines if line.verdict == "already there"}
         assert found == set(before)
         assert stored(hub) == wanted

@@ -15,11 +15,12 @@ from homes import AT_ONCE, check_collected, check_weights, check_whole, files, p
 
 from registry import Registry
 from registry.blobs.store import Verify
+from registry.catalog.catalog import Catalog
 from registry.errors import NoSuchCheckpoint, RegistryError
 
 
 def blob(hub: Registry, ref: str, tensor: str = "head.weight") -> Path:
-    digest = hub.catalog.manifest(hub.get(ref)).tensors[tensor].location.blob
+    digest = hub.catalog.manifest_and_documents(hub.get(ref))[0].tensors[tensor].location.blob
     return hub.home / "blobs" / digest[:2] / f"{digest}.safetensors"
 
 
@@ -177,7 +178,7 @@ def test_a_repair_finds_the_copy_that_lies_elsewhere_in_the_home(hub: Registry) 
 
 
 def test_a_repair_saves_what_is_intact_and_says_what_is_lost(hub: Registry, tmp_path: Path) -> None:
-    stored = hub.catalog.manifest(hub.get("net:v1")).tensors["head.weight"]
+    stored = hub.catalog.manifest_and_documents(hub.get("net:v1"))[0].tensors["head.weight"]
     flip(blob(hub, "net:v1"), stored.location.offset)
     report = hub.audit(repair=True)
     assert report.bad_references == ("net:v1",)
@@ -215,12 +216,14 @@ def test_an_example_is_audited_and_restored_as_the_weights_are(hub: Registry, tm
     hub.replay(entry.ref).require()
     document = hub.catalog.document(entry, "example")
     assert document is not None
-    weighed = hub.catalog.manifest(entry).blobs
+    weighed = hub.catalog.manifest_and_documents(entry)[0].blobs
     (path,) = [
         path
         for path in hub.home.glob("blobs/*/*")
         if path.stem
-        not in hub.catalog.manifest(hub.get("net:v1")).blobs | hub.catalog.manifest(hub.get("net:v2")).blobs | weighed
+        not in hub.catalog.manifest_and_documents(hub.get("net:v1"))[0].blobs
+        | hub.catalog.manifest_and_documents(hub.get("net:v2"))[0].blobs
+        | weighed
     ]
     (hub.home / "quarantine").mkdir()
     shutil.copy(path, hub.home / "quarantine" / "kept")
@@ -233,7 +236,7 @@ def test_an_example_is_audited_and_restored_as_the_weights_are(hub: Registry, tm
 @pytest.mark.parametrize("place", ["blobs", "blobs/ab", "tmp", "running", "stamps"])
 def test_nothing_is_written_or_deleted_through_a_link(tmp_path: Path, place: str) -> None:
     hub = Registry(tmp_path / "home")
-    hub.catalog.count()
+    Catalog(hub.home).close()
     outside = tmp_path / "outside"
     outside.mkdir()
     digest = "ab" + "0" * 62
@@ -301,7 +304,7 @@ def test_a_manifest_that_points_elsewhere_is_named_and_not_loaded(hub: Registry,
 
     hub.state_dict("net:v1", verify="once")
     hub.state_dict("net:v2", verify="once")
-    manifest = hub.catalog.manifest(hub.get("net:v2"))
+    manifest = hub.catalog.manifest_and_documents(hub.get("net:v2"))[0]
     stored, shared = manifest.tensors["head.weight"], manifest.tensors["backbone.weight"].location
     location = {
         "offset": replace(stored.location, offset=stored.location.offset + 64),

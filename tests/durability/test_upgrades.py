@@ -56,7 +56,7 @@ def test_every_version_loads_as_what_it_was(home: Path) -> None:
     tied = hub.state_dict("tied")
     assert torch.equal(tied["embed.weight"], torch.arange(12.0).reshape(4, 3))
     assert tied["embed.weight"].data_ptr() == tied["head.weight"].data_ptr() and int(tied["steps"]) == 7
-    assert hub.catalog.manifest(hub.get("tied")).ties == (("embed.weight", "head.weight"),)
+    assert hub.catalog.manifest_and_documents(hub.get("tied"))[0].ties == (("embed.weight", "head.weight"),)
     check_weights(hub, "wrapped", 1)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tiny_models as tiny
 import torch
 from circumstances import no_network as no_network
+from contents import is_empty
 from torch import nn
 
 import registry
@@ -94,7 +95,7 @@ def test_a_base_that_is_not_here_is_refused_or_stored_too(hub: registry.Registry
     model = adapted()
     with pytest.raises(errors.BaseNotHere, match="'chat-base': with_base=True"):
         hub.push(model, "chat")
-    assert hub.list() == ()
+    assert is_empty(hub)
     entry = hub.push(model, "chat", with_base=True)
     assert entry.base == hub.get("chat-base").digest and hub.get("chat-base").builder == "transformers"
     assert torch.equal(logits(hub.load("chat")), logits(model))
@@ -188,6 +189,80 @@ def test_an_adapter_that_would_have_a_module_imported_has_none(
     named = {"megatron_config": {"a": 1}, "megatron_core": "megatron_of_a_stranger"}
     stocked.push(_edited(tmp_path / "saved", **named), "chat", base="base")
     assert torch.equal(logits(stocked.load("chat")), logits(model)) and not (tmp_path / "ran").exists()
+
+
+SLOW = "(([a-z_.]+)+)+!"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_modules": SLOW},
+        {"target_modules": "(.*)*(.*)*(.*)*(.*)*(.*)*(.*)*(.*)*x"},
+        {"exclude_modules": SLOW},
+        {"modules_to_save": [SLOW]},
+        {"rank_pattern": {SLOW: 3}},
+        {"alpha_pattern": {SLOW: 3}},
+        {"layers_to_transform": [0], "layers_pattern": [SLOW]},
+        {"peft_type": "IA3", "target_modules": ["q_proj"], "feedforward_modules": SLOW},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_a_pattern_that_takes_forever_is_refused(
+    stocked: registry.Registry, tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry.modules.builders import patterns
+
+    monkeypatch.setattr(patterns, "SECONDS", 1)
+    adapted(stocked.load("base")).save_pretrained(tmp_path / "saved")
+    entry = stocked.push(_edited(tmp_path / "saved", **change), "chat", base="base")
+    assert any("its pattern" in notice and "takes more than" in notice for notice in entry.notices)
+    if "target_modules" in change:
+        with pytest.raises(errors.LibraryRefused, match="takes more than"):
+            stocked.load("chat")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r".*\.(q|v)_proj$",
+        r"^(?!.*visual).*(?:q_proj|v_proj).*",
+        r"(?:.*?(?:language|model).*?(?:self_attn).*?(?:q|v)_proj.*?)",
+    ],
+)
+def test_an_honest_pattern_comes_back(stocked: registry.Registry, tmp_path: Path, pattern: str) -> None:
+    model = adapted(stocked.load("base"), target_modules=pattern)
+    model.save_pretrained(tmp_path / "saved")
+    stocked.push(tmp_path / "saved", "chat", base="base")
+    assert torch.equal(logits(stocked.load("chat")), logits(model))
+
+
+def test_a_configuration_of_a_stranger_ends_in_one_sentence(stocked: registry.Registry, tmp_path: Path) -> None:
+    adapted(stocked.load("base")).save_pretrained(tmp_path / "saved")
+    deep: Any = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    for change in (
+        {"r": 10**9},
+        {"r": "x"},
+        {"r": -1},
+        {"r": float("nan")},
+        {"lora_alpha": [1]},
+        {"target_modules": None},
+        {"target_modules": 7},
+        {"target_modules": ["/etc/passwd"]},
+        {"target_modules": "("},
+        {"target_modules": "a" * 20_000 + "*"},
+        {"target_modules": [f"{number}*" for number in range(2000)]},
+        {"rank_pattern": deep},
+        {"unheard_of": deep},
+        {"layer_replication": [[0, 10**6]]},
+    ):
+        try:
+            entry = stocked.push(_edited(tmp_path / "saved", **change), "chat", base="base", force_new=True)
+            stocked.load(entry.ref)
+        except errors.RegistryError as error:
+            assert "\n" not in str(error)
 
 
 def test_an_adapter_that_would_read_what_lies_elsewhere_is_refused(stocked: registry.Registry, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,79 @@ def test_a_number_in_a_configuration_has_no_endless_model_made(
         place.write_text(json.dumps({**config, **change}))
         entry = hub.push(tmp_path / "saved", "net")
         assert entry.builder is None and "no builder is recorded" in str(entry.notices)
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "wide": {"hidden_size": 10**6, "num_attention_heads": 1},
+    "long": {"max_position_embeddings": 10**10},
+    "of many words": {"vocab_size": 10**9},
+    "deep inside": {"intermediate_size": 10**9},
+    "a text": {"hidden_size": "x"},
+    "negative": {"hidden_size": -4},
+    "nothing": {"hidden_size": None},
+    "not a number": {"hidden_size": float("nan")},
+    "endless": {"rope_theta": float("inf")},
+    "a list": {"hidden_size": [32]},
+    "a path": {"_name_or_path": "/etc/passwd", "rope_scaling": {"rope_type": "/etc/passwd"}},
+    "a function": {"hidden_act": "__import__('os')"},
+    "unheard of": {"unheard_of": [{"a": 1}]},
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("make", [tiny.decoder, tiny.encoder], ids=["decoder", "encoder"])
+def test_a_configuration_of_a_stranger_ends_in_one_sentence_and_little_memory(
+    make: Any, change: dict[str, Any], hub: registry.Registry, tmp_path: Path
+) -> None:
+    model, _ = make()
+    model.save_pretrained(tmp_path / "saved")
+    place = tmp_path / "saved" / "config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **change}))
+    before = _peak()
+    try:
+        entry = hub.push(tmp_path / "saved", "net")
+        assert entry.builder == "transformers" or "no builder is recorded" in " ".join(entry.notices)
+    except errors.BuilderMismatch as error:
+        assert "--builder none" in str(error)
+    assert _peak() - before < 1 << 30
+
+
+def _peak() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
+
+
+LARGE: list[Callable[[], object]] = [
+    lambda: torch.arange(10**8),
+    lambda: torch.ones(10_000, 10_000, dtype=torch.bool),
+    lambda: torch.arange(10_000)[:, None] * torch.arange(10_000)[None],
+    lambda: torch.ones(1000, 1).repeat(1, 10**5),
+    lambda: torch.outer(torch.ones(10**4), torch.ones(10**4)),
+    lambda: torch.ones(1).expand(10**8).clone(),
+    lambda: [torch.zeros(3_000_000) for _ in range(100)],
+    lambda: torch.eye(10_000),
+]
+
+
+@pytest.mark.parametrize("make", LARGE)
+def test_nothing_large_is_computed_for_a_configuration(
+    make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry.modules.builders import allocation, specification
+
+    monkeypatch.setattr(allocation, "MOST_AT_ONCE", 64 << 20)
+    monkeypatch.setattr(allocation, "MOST_COMPUTED", 128 << 20)
+    with pytest.raises(errors.LibraryRefused, match="would be computed"), specification.bounded("transformers"):
+        make()
+
+
+def test_what_is_honest_is_computed() -> None:
+    from registry.modules.builders.specification import bounded
+
+    with bounded("transformers"):
+        mask = torch.tril(torch.ones((8192, 8192), dtype=torch.bool))
+        angles = torch.outer(torch.arange(100_000.0), torch.ones(64)).cos()
+    assert mask.sum() == 8192 * 8193 // 2 and angles.shape == (100_000, 64)
 
 
 def test_a_folder_whose_weights_are_of_another_model_is_refused(hub: registry.Registry, tmp_path: Path) -> None:

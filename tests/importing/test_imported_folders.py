@@ -11,6 +11,7 @@ from pathlib import Path
 import old_checkpoints as making
 import pytest
 import torch
+from contents import is_empty
 from invocation import run
 
 from registry import Registry, errors
@@ -72,7 +73,7 @@ def verdicts(report: ImportReport) -> dict[str, tuple[str, str | None]]:
 
 
 def entries(hub: Registry) -> dict[str, str]:
-    return {entry.ref: entry.digest for entry in hub.list()}
+    return {} if is_empty(hub) else {entry.ref: entry.digest for entry in hub.list()}
 
 
 def test_every_line_of_a_mixed_folder_is_right(old: Path, hub: Registry) -> None:
@@ -128,6 +129,20 @@ def test_a_second_import_finds_all_of_it_and_changes_no_version(old: Path, hub: 
         verdict, ref = EXPECTED[line.path]
         assert line.ref == ref
         assert verdict != "new" or line.verdict == "already there", line.path
+
+
+def test_a_twin_of_a_stored_file_is_no_event_each_time(hub: Registry, tmp_path: Path) -> None:
+    making.put(tmp_path / "in" / "a" / "bare.pth", making.weights(1), 1)
+    making.put(tmp_path / "in" / "a" / "wrapped.pth", making.under("module.", making.weights(1)), 2)
+    assert [line.verdict for line in hub.import_folder(tmp_path / "in").lines] == ["new", "same weights"]
+    for _ in range(2):
+        assert [line.verdict for line in hub.import_folder(tmp_path / "in").lines] == ["already there", "same weights"]
+    assert [event.verb for event in hub.log()] == ["push"]
+    more = {"state_dict": making.weights(1), "val_acc": 0.5}
+    making.put(tmp_path / "in" / "a" / "more.pth", more, 3)
+    hub.import_folder(tmp_path / "in")
+    assert hub.log()[0].details["metrics"] == {"val_acc": 0.5}
+    assert len(hub.log()) == 2 and hub.audit().is_clean
 
 
 def test_new_files_of_a_folder_join_their_models_whatever_these_are_called_now(old: Path, hub: Registry) -> None:

@@ -27,6 +27,7 @@ from constructed import (
     Pyramid,
     Scaled,
 )
+from contents import is_empty
 from deliberate import wrong
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -103,7 +104,7 @@ def test_arguments_that_the_class_does_not_take_are_refused_at_the_push(hub: reg
         hub.push(Scaled(3), "net", init={"valeu": 3})
     with pytest.raises(errors.InitRefused, match="missing a required argument: 'args'"):
         hub.push(Dgcnn(args()), "net", init={})
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def test_a_namespace_is_what_the_class_takes_alone(hub: registry.Registry, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_arguments_without_a_class_are_refused_for_a_file(hub: registry.Registry
             verb(file, init={"value": 3})
         with pytest.raises(errors.InitWithoutModel):
             verb(Plain().state_dict(), init_as="namespace")
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_what_is_no_class_and_no_arguments_is_one_sentence(hub, tmp_path, given,
         for verb in (hub.inspect, lambda source, **given: hub.push(source, "net", **given)):
             with pytest.raises(error, match=said):
                 verb(source, **{"model": "constructed:Scaled", **given})
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def test_a_constructor_changes_nobodys_arguments(hub: registry.Registry, tmp_path: Path) -> None:
@@ -330,7 +331,7 @@ def test_what_would_come_back_as_another_type_is_refused_at_the_push(hub: regist
         hub.push(model, "extra")
     with pytest.raises(errors.UnstorableInit, match="'value/0'"):
         hub.push(Scaled([value]), "init", init={"value": [value]})
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def test_the_command_removes_and_restores_several(three: Registry) -> None:
 def adapter(hub: Registry, base: str, name: str = "adapter") -> None:
     """Store what a later push of an adapter stores."""
     entry = hub.push({"lora": torch.rand(2, 2)}, "draft")
-    manifest = hub.catalog.manifest(entry)
+    manifest = hub.catalog.manifest_and_documents(entry)[0]
     hub.catalog.add_version(NewVersion(name, Facts(base=base, **manifest.counts())), manifest, ())
     Home(hub.home).catalog.resolve(name)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from contents import is_empty
 from nets import Counting, OnlyChild, PointNet, Tied
 
 import registry
@@ -15,7 +18,7 @@ from registry import errors
 def test_values_that_differ_where_the_class_ties_are_refused(hub: registry.Registry) -> None:
     with pytest.raises(errors.ContradictedTie, match=r"embed\.weight.*head\.weight"):
         hub.push(dict(Tied(tie=False).state_dict()), "net", model="nets:Tied")
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def test_an_unknown_export_format_names_the_known_ones(hub: registry.Registry, tmp_path: Path) -> None:
@@ -54,7 +57,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored(hub: registry.Regist
 
     with pytest.raises(errors.ChangedCheckpoint, match="changed while"):
         hub.push(file, progress=touch)
-    assert hub.list() == ()
+    assert is_empty(hub)
 
 
 def test_training_state_needs_the_live_model(hub: registry.Registry) -> None:
@@ -120,3 +123,70 @@ def test_a_layout_in_an_extra_state_comes_back_from_a_file(hub: registry.Registr
     model = Laid(2, 2)
     hub.load("net", model=model)
     assert model.laid is torch.strided
+
+
+class Plain(torch.nn.Parameter):
+    """A parameter by another name, which torch saves as one."""
+
+
+class Own(torch.Tensor):
+    """A tensor of a class of its own."""
+
+
+class Halved(torch.nn.Parameter):
+    """Stands for twice the numbers in its memory, and so do the tensors that are made of it."""
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            result = function(*args, **(kwargs or {}))
+        return result.as_subclass(cls) if function is torch.Tensor.detach else result
+
+
+class Coded(torch.nn.Parameter):
+    """Says in an attribute what its numbers mean."""
+
+    scale: float
+
+    def __new__(cls, data: torch.Tensor) -> Coded:
+        coded: Any = torch.Tensor._make_subclass(cls, data, False)
+        coded.scale = 2.0
+        return coded  # type: ignore[no-any-return]
+
+
+MEANING_MORE: dict[str, Callable[[], Any]] = {
+    "a tensor in a dict": lambda: {"weight": torch.ones(3).as_subclass(Own)},
+    "a buffer": lambda: holding(torch.ones(3).as_subclass(Own)),
+    "a parameter that computes otherwise": lambda: holding(Halved(torch.ones(3))),
+    "a parameter with a scale": lambda: {"weight": Coded(torch.ones(3))},
+}
+
+
+def holding(tensor: torch.Tensor) -> torch.nn.Module:
+    module = torch.nn.Module()
+    if isinstance(tensor, torch.nn.Parameter):
+        module.register_parameter("weight", tensor)
+    else:
+        module.register_buffer("weight", tensor)
+    return module
+
+
+@pytest.mark.parametrize("what", MEANING_MORE)
+def test_a_tensor_that_may_mean_more_than_its_memory_is_refused_live(what: str, hub: registry.Registry) -> None:
+    with pytest.raises(errors.UnstorableTensor, match=r"'weight' is an? \w+ and cannot be stored.*as_subclass"):
+        hub.push(MEANING_MORE[what](), "net")
+
+
+def test_a_tensor_of_a_class_of_its_own_is_refused_in_a_file(hub: registry.Registry, tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3).as_subclass(Own)}, tmp_path / "own.pth")
+    with pytest.raises(errors.UnstorableTensor, match=r"'weight' is a .*Own"):
+        hub.push(tmp_path / "own.pth", "net")
+
+
+def test_a_class_of_parameters_that_changes_nothing_is_a_parameter(hub: registry.Registry) -> None:
+    marked = torch.nn.Parameter(torch.ones(3))
+    marked.no_weight_decay = True  # type: ignore[attr-defined]
+    for tensor in (Plain(torch.ones(3)), marked, torch.nn.Buffer(torch.ones(3))):
+        hub.push(holding(tensor), "net", force_new=True)
+        hub.push({"weight": tensor}, "net", force_new=True)
+    assert torch.equal(hub.state_dict("net")["weight"], torch.ones(3))

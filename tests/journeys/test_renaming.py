@@ -131,7 +131,7 @@ def test_a_parent_is_shown_by_the_name_of_now(renamed: Registry) -> None:
 def test_an_entry_of_before_a_rename_is_still_the_version(hub: Registry) -> None:
     entry = hub.push(weights(1), "net")
     hub.rename("net", "team/net")
-    assert hub.catalog.manifest(entry).weights_digest == entry.digest
+    assert hub.catalog.manifest_and_documents(entry)[0].weights_digest == entry.digest
     hub.catalog.set_alias(entry, "best")
     assert hub.log()[0].reference == "team/net:v1"
     hub.tag(entry.ref, {"task": "seg"})

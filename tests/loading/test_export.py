@@ -27,7 +27,7 @@ def weights(seed: int = 0) -> dict[str, torch.Tensor]:
 
 def blob_of(hub: Registry, ref: str, name: str) -> tuple[Path, int]:
     """The file of a tensor's blob, and where the tensor begins in it."""
-    location = hub.catalog.manifest(hub.get(ref)).tensors[name].location
+    location = hub.catalog.manifest_and_documents(hub.get(ref))[0].tensors[name].location
     return hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors", location.offset
 
 
@@ -114,7 +114,7 @@ def test_what_the_disk_changed_is_refused_while_it_is_written_and_leaves_nothing
 
 def test_values_that_are_no_tensors_are_refused_before_anything_is_written(hub: Registry, tmp_path: Path) -> None:
     hub.push(Counting(), "net")
-    with pytest.raises(errors.CannotExport, match=r"is no tensor, .*\.pth"):
+    with pytest.raises(errors.CannotExport, match=r"is not a tensor, .*\.pth"):
         hub.export("net", tmp_path / "net.safetensors")
     assert not list(tmp_path.glob("*.safetensors"))
 

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from abilities import sharding_on_the_cpu
 from ranks import Ranks
 
+import registry
 from registry import errors
 from registry.modules import parallel
 from registry.modules.building.build import build
@@ -66,6 +67,22 @@ def silent(rank: int) -> None:
 
 def test_nobody_waits_longer_than_the_limit_for_a_silent_rank(ranks: Ranks) -> None:
     ranks.run(silent)
+
+
+def loading_alone(rank: int) -> None:
+    if rank == 0:
+        time.sleep(4.0)
+        return
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.tolist()
+    with pytest.raises(errors.RankUnreachable, match="not every rank answered within 1 s"):
+        registry.load("net", model=model, ddp=True, timeout=1.0)
+    assert model.weight.tolist() == before
+
+
+def test_a_load_on_one_rank_alone_is_given_up_after_its_timeout(ranks: Ranks, hub: registry.Registry) -> None:
+    hub.push(torch.nn.Linear(2, 2), "net")
+    ranks.run(loading_alone)
 
 
 def training(rank: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,3 +208,13 @@ def test_every_answer_tells_a_browser_to_take_it_as_it_is(server: Served, path: 
 def test_a_log_has_no_lines_of_a_client(server: Served) -> None:
     server.get("/a%0aERROR%20all%20is%20lost%1b%5b31m")
     assert "\nERROR all is lost" not in server.log and "\x1b" not in server.log
+
+
+def test_who_asks_and_never_takes_the_answers_is_hung_up_on(server: Served) -> None:
+    ask = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
+    with server.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with pytest.raises(ConnectionError):
+            while True:
+                connection.sendall(ask)
+    assert server.get("/healthz").status == 200

@@ -26,6 +26,7 @@ SLOW = b"POST /api/v1/session HTTP/1.1\r\n" + HEADERS + b'{"token"'
 def test_it_says_where_it_is_and_what_to_run_next(tmp_path: Path) -> None:
     with serving(tmp_path / "home") as server:
         assert server.said == f"serving {tmp_path / 'home'} at {server.url}\n"
+        assert server.get("/healthz").status == 200
         server.stop()
         said = server.process.stdout.read() if server.process.stdout is not None else ""
     assert f"registry token add USER --role write --home {tmp_path / 'home'}" in said

@@ -63,7 +63,7 @@ def test_another_shape_no_elements_and_nothing_before_have_no_relative_size(hub:
 @pytest.mark.parametrize("side", ["net:v1", "net:v2"])
 def test_bytes_that_the_disk_changed_are_not_compared(damage: str, side: str, hub: Registry) -> None:
     pushed(hub, {"w": torch.ones(2 * ELEMENTS)}, {"w": torch.zeros(2 * ELEMENTS)})
-    location = hub.catalog.manifest(hub.get(side)).tensors["w"].location
+    location = hub.catalog.manifest_and_documents(hub.get(side))[0].tensors["w"].location
     path = Path(hub.home) / "blobs" / location.blob[:2] / f"{location.blob}.safetensors"
     path.chmod(0o600)
     content = bytearray(path.read_bytes())

@@ -62,7 +62,7 @@ def as_example(inputs: object) -> Example:
     if isinstance(inputs, Mapping) and inputs:
         for name, value in inputs.items():
             if not isinstance(name, str) or not name.isidentifier():
-                raise UnusableExample(f"its key {name!r} is no name that a keyword argument can have")
+                raise UnusableExample(f"its key {name!r} is not a name that a keyword argument can have")
             _check(f"'{name}'", value)
         return Example((), dict(inputs))
     raise UnusableExample(f"it is {'empty' if inputs in ((), {}) else f'of type {type(inputs).__name__}'}")

@@ -9,6 +9,7 @@ from typing import Any
 from registry.attachments.attachment import Attachment
 from registry.attachments.training.nesting import flatten
 from registry.attachments.training.optimizer import by_name, check_shapes
+from registry.attachments.training.order import proved_order, shapes_of
 from registry.checkpoints.inventory import is_tensor
 from registry.checkpoints.states import Kind, states_in
 from registry.errors.checkpoints import UnencodableValue
@@ -17,6 +18,7 @@ from registry.errors.training import UnprovedOrder
 from registry.inspection import Inspection
 from registry.modules.anatomy import named_parameters
 from registry.tensors.dtypes import ITEM_SIZES
+from registry.tensors.paths import below
 from registry.tensors.source import TensorSource
 
 _SCHEDULERS = ("scheduler", "schedulers", "scheduler_state_dict", "lr_scheduler", "lr_schedulers", "lr_sched", "sched")
@@ -102,16 +104,20 @@ def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
             return [renamed[name] for name in given]
     if inspection.probe is None:
         raise UnprovedOrder("only the model's class knows their order; name it with --model")
-    if len(groups) > 1:
-        raise UnprovedOrder(f"it has {len(groups)} parameter groups, and nothing says which parameters are in which")
     parameters = named_parameters(inspection.probe.module)
-    count = len(groups[0]["params"])
+    count = sum(len(group["params"]) for group in groups)
     trainable = [name for name, parameter in parameters.items() if parameter.requires_grad]
     if count not in (len(parameters), len(trainable)):
         raise UnprovedOrder(f"the optimizer has {count} parameters and the class {len(parameters)}")
     if [name for name in inspection.form.tensors.values() if name in parameters] != list(parameters):
         raise UnprovedOrder("the file lists the parameters in another order than the class has them")
-    return list(parameters) if count == len(parameters) else trainable
+    names = list(parameters) if count == len(parameters) else trainable
+    parts = inspection.recipe.by_part
+    if len(groups) == 1 and not parts:
+        return names
+    positions = [[shapes_of(state["state"].get(at, {})) for at in group["params"]] for group in groups]
+    models = [list(below(part, names)) for part in parts] or [names]
+    return proved_order(positions, models, {name: tuple(parameters[name].shape) for name in names})
 
 
 def _only(part: str, states: Sequence[Mapping[str, Any]], training: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

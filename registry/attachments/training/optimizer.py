@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from registry.errors.training import OptimizerMismatch, UnprovedOrder
+from registry.tensors.paths import below
 
 _EXECUTION = ("foreach", "fused", "capturable", "differentiable")
 """How a step is computed and not what: a matter of the machine, so the optimizer at hand keeps its own."""
@@ -80,6 +81,33 @@ def by_position(
             {**_fitting(source, own), "params": [position[name] for name in names]}
             for names, own, source in zip(groups, present, _sources(named, groups), strict=True)
         ],
+    }
+
+
+def of_part(named: Mapping[str, Any], part: str, ties: Iterable[Sequence[str]]) -> dict[str, Any]:
+    """Return the state of one part's parameters alone, by their names in the part; groups without any are left out.
+
+    Args:
+        ties: of the whole: what is shared with another part may go by its name there.
+
+    Raises:
+        OptimizerMismatch: the state is one vector over the parameters of all parts.
+    """
+    stored = [name for group in named["param_groups"] for name in group["params"]]
+    inside = below(part, stored)
+    for tie in ties:
+        if own := below(part, tie):
+            inside.update(dict.fromkeys(tie, next(iter(own.values()))))
+    groups = [
+        {**group, "params": [inside[name] for name in group["params"] if name in inside]}
+        for group in named["param_groups"]
+    ]
+    if named["ordered"] and any(name not in inside for name in stored):
+        raise OptimizerMismatch([], [], f"it is one vector over the parameters of all parts, not of '{part}' alone")
+    return {
+        "state": {inside[name]: entry for name, entry in named["state"].items() if name in inside},
+        "param_groups": [group for group in groups if group["params"]],
+        "ordered": named["ordered"],
     }
 
 

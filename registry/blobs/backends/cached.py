@@ -69,6 +69,10 @@ class CachedStore(BlobStore):
         self.fetch(stored.location.blob)
         yield from self._cache.pieces(name, stored, step)
 
+    def part(self, name: str, stored: StoredTensor, begin: int, end: int, step: int) -> Iterator[memoryview]:
+        self.fetch(stored.location.blob)
+        yield from self._cache.part(name, stored, begin, end, step)
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         refused = {}
         for blob in manifest.blobs:

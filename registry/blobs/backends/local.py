@@ -20,7 +20,7 @@ from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_pla
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
-from registry.blobs.verification import Verification, extent, is_stamped, stamp, stamp_new, verified
+from registry.blobs.verification import Verification, extent, is_stamped, part, stamp, stamp_new, verified
 from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
@@ -89,6 +89,9 @@ class LocalStore(BlobStore):
 
     def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
         return verified(self.places.blob(stored.location.blob), name, stored, step)
+
+    def part(self, name: str, stored: StoredTensor, begin: int, end: int, step: int) -> Iterator[memoryview]:
+        return part(self.places, name, stored, begin, end, step)
 
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         return faults(self.places, manifest, known)

@@ -13,7 +13,8 @@ from typing import Any
 
 from registry.checkpoints.assembled import AssembledTensor, Chunk, faulty
 from registry.checkpoints.containers import sort_contents
-from registry.checkpoints.formats.torch_zip import MAGIC as ZIP, read_torch_zip
+from registry.checkpoints.formats.torch_zip import read_torch_zip
+from registry.checkpoints.formats.zip_archive import MAGIC as ZIP
 from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import OpenedFile, Span, open_span, status_of
 from registry.checkpoints.parts import METADATA
@@ -83,7 +84,7 @@ class _Directory:
 
     def value(self) -> tuple[dict[str, Any], int]:
         """Return the nested value that was saved, and the size of all files."""
-        entries = {name: self._entry(str(name), _foreign(entry)) for name, entry in self._entries.items()}
+        entries = {name: self._entry(text_of(name), _foreign(entry)) for name, entry in self._entries.items()}
         value = _nested(entries, self._paths)
         return value, sum(map(len, self._files.values()))
 
@@ -116,7 +117,7 @@ class _Directory:
         def read() -> FileTensor:
             tensor = read_torch_zip(content, self._source)
             if not isinstance(tensor, FileTensor):
-                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is no tensor")
+                raise DamagedCheckpoint(self._source, f"a piece of '{name[:60]}' is not a tensor")
             return tensor
 
         return Chunk(offsets, sizes, read)
@@ -129,11 +130,11 @@ class _Directory:
         if place is None:
             raise _Faulty(f"a piece of '{name[:60]}' has no place")
         if place.get("transform_descriptors"):
-            kinds = place["transform_descriptors"]
-            raise OversizedCheckpoint(self._source, f"'{name[:60]}' is compressed ({str(kinds)[:40]})")
+            kinds = ", ".join(map(text_of, _list(place["transform_descriptors"])))
+            raise OversizedCheckpoint(self._source, f"'{name[:60]}' is compressed ({kinds[:40]})")
         file, offset, length = place.get("relative_path"), place.get("offset"), place.get("length")
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
-            raise _Faulty(f"a piece of '{name[:60]}' lies in {str(file)[:60]!r}, which is no file beside it")
+            raise _Faulty(f"a piece of '{name[:60]}' lies in {text_of(file)[:60]!r}, which is not a file beside it")
         content = self._file(file)
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(content):
             raise _Faulty(f"a piece of '{name[:60]}' lies beyond the end of {file}")
@@ -152,7 +153,7 @@ class _Directory:
 
 def _place(name: Any, offsets: tuple[int, ...] | None) -> str:
     """Return a key for a piece; as text, since numbers can be chosen so that all of them collide."""
-    return f"{offsets} {name}"
+    return f"{offsets} {text_of(name)}"
 
 
 def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _nested(entries: Mapping[Any, Any], paths: Any) -> dict[str, Any]:
         for step in path[:-1]:
             level = level.setdefault(text_of(step), {})
             if not isinstance(level, dict):
-                raise _Faulty(f"'{str(name)[:60]}' has a path through a tensor")
+                raise _Faulty(f"'{text_of(name)[:60]}' has a path through a tensor")
         level[text_of(path[-1])] = value
     return root
 

@@ -39,7 +39,7 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
         by_shard.setdefault(shard, []).append(name)
     for shard, names in by_shard.items():
         if Path(shard).name != shard or shard in ("", ".", ".."):
-            raise DamagedCheckpoint(source, f"it names the shard {shard[:60]!r}, which is no file beside it")
+            raise DamagedCheckpoint(source, f"it names the shard {shard[:60]!r}, which is not a file beside it")
         try:
             status_of(path.parent / shard)
         except NoSuchCheckpoint as error:
@@ -51,6 +51,8 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     values: dict[str, Any] = {}
     for shard, names in by_shard.items():
         weights = parts[shard].weight_sets[0]
+        if weights.unasked is not None:
+            raise weights.unasked
         if weights.fault is not None:
             raise weights.fault
         held = {**weights.tensors, **weights.values}
@@ -85,7 +87,7 @@ def _weight_map(content: Span, source: str) -> dict[str, str]:
     try:
         found = read_table(content.read(), "weight_map") if len(content) <= LARGEST_INDEX else None
     except BadHeader as fault:
-        raise DamagedCheckpoint(source, f"it is no index of shards: {fault}") from None
+        raise DamagedCheckpoint(source, f"it is not an index of shards: {fault}") from None
     if not found:
-        raise DamagedCheckpoint(source, "it is no index of shards")
+        raise DamagedCheckpoint(source, "it is not an index of shards")
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from registry.checkpoints.inventory import text_of
 from registry.checkpoints.mapping import Span
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.pickles.unpickling import unpickle
@@ -79,12 +80,12 @@ class _Storages:
 
     def resolve(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or not pid:
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         if pid[0] in ("module", b"module") and len(pid) > 1:
             # The class of a pickled module, beside the text of its source; the class alone is what is meant.
             return pid[1]
         if pid[0] not in ("storage", b"storage") or len(pid) < 5:
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         kind, key, _, numel, *view = pid[1:]
         if not isinstance(kind, StorageType) or not isinstance(key, (str, int)):
             raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
@@ -106,9 +107,9 @@ class _Storages:
     def locate(self, keys: list[Any], content: Span, position: int) -> None:
         """Give each storage its bytes, in the order of ``keys``."""
         for key in keys:
-            storage, dtype = self._found.get(str(key), (None, ""))
+            storage, dtype = self._found.get(text_of(key), (None, ""))
             if storage is None or storage.content is not None:
-                raise BadPickle(f"storage '{str(key)[:40]}' is listed twice or not used")
+                raise BadPickle(f"storage '{text_of(key)[:40]}' is listed twice or not used")
             count = int.from_bytes(content.read(position, position + 8), "little", signed=True)
             position += 8
             if count * ALL_ITEM_SIZES[dtype] != storage.nbytes:

@@ -1,63 +1,31 @@
 """The zip format of ``torch.save`` (torch 1.6 and later).
 
-An archive of stored members under one folder: ``data.pkl``, the pickle, and ``data/0``, ``data/1``, ..., the storages
-it refers to. Its directory, every storage's bounds and CRC are checked; ``torch.load`` checks none of the CRCs.
+An archive of members under one folder: ``data.pkl``, the pickle, and ``data/0``, ``data/1``, ..., the storages that it
+refers to. Its directory, every storage's bounds and CRC are checked; ``torch.load`` checks none of the CRCs. One that
+was unpacked and packed again is read, too: deflated, under another folder, or under none.
 """
 
 from __future__ import annotations
 
-import struct
-import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from isal import isal_zlib
-
-from registry.checkpoints.mapping import Span, SpanReader
+from registry.checkpoints.formats.other_archives import PICKLE, other_archive
+from registry.checkpoints.formats.zip_archive import Member, members_of, read_directory
+from registry.checkpoints.mapping import Span
 from registry.checkpoints.pickles.torch_vocabulary import CHECKPOINT, StorageType, TypedStorage
 from registry.checkpoints.pickles.unpickling import unpickle
 from registry.checkpoints.pickles.vocabulary import BadPickle, label
 from registry.checkpoints.tensors import Storage
-from registry.errors.canonical import some
-from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint, TorchScriptArchive
-from registry.reference import is_named_like_a_file
-from registry.tensors.budget import Budget
+from registry.errors.checkpoints import DamagedCheckpoint, NotACheckpoint
+from registry.tensors.budget import EACH, Budget
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 
-MAGIC = b"PK\x03\x04"
 LARGEST_PICKLE = 1 << 30
 NEWEST_VERSION = 10
 """Of the format, as of torch 2.13: ``kMaxSupportedFileFormatVersion`` in caffe2/serialize/versions.h."""
-_EACH = 8
-"""Bytes of objects that a directory may become for each byte of its archive."""
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One stored file of an archive."""
-
-    content: Span
-    crc: int | None
-    """None where the writer left the CRC out (``torch.serialization.set_crc32_options(False)``)."""
-
-    def checked(self, source: str, name: str, most: int) -> bytes:
-        """Return its bytes after comparing them with the CRC."""
-        if len(self.content) > most:
-            raise DamagedCheckpoint(source, f"its '{name}' is larger than any model's")
-        content = self.content.read()
-        if self.crc is not None and isal_zlib.crc32(content) != self.crc:
-            raise DamagedCheckpoint(source, f"the checksum of '{name}' does not fit its bytes")
-        return content
-
-
-def _other_archive(members: Iterable[str], source: str) -> NotACheckpoint:
-    """Return the error that says what a zip archive is that torch.save did not write."""
-    names = sorted(members)
-    weights = [name for name in names if is_named_like_a_file(name)]
-    remedy = f"unpack it and push the file inside that has the weights ({some(weights)})" if weights else "unpack it"
-    return NotACheckpoint(source, f"a zip archive of other files ({some(names)})", remedy)
+_EACH_DEFLATED = 16 * EACH
+"""Bytes of objects for each byte of a pickle that is deflated, which shrinks the names of tensors tenfold."""
 
 
 def read_torch_zip(content: Span, source: str, budget: Budget | None = None) -> Any:
@@ -69,20 +37,33 @@ def read_torch_zip(content: Span, source: str, budget: Budget | None = None) -> 
         DamagedCheckpoint: the archive or the pickle contradicts itself.
         NotACheckpoint: it is an archive of something else.
         TorchScriptArchive: ``torch.jit.save`` wrote it.
+        OversizedCheckpoint: it inflates to more than any model of that size.
     """
-    members = _members(content, source)
-    folders = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
-    folders = [folder for folder in folders if folder.count("/") == 1]
-    if len(folders) != 1:
+    entries = read_directory(content, source)
+    if (other := other_archive([entry.filename for entry in entries], source)) is not None:
+        raise other
+    members = members_of(entries, content, source)
+    folder = _folder(members)
+    if folder is None:
         raise DamagedCheckpoint(source, "it is a zip archive without the one data.pkl that torch.save writes")
-    folder = folders[0]
     _check_version(source, members.get(f"{folder}version"))
     storages = _Storages(source, members, folder)
-    pickled = members[f"{folder}data.pkl"].checked(source, "data.pkl", LARGEST_PICKLE)
+    member = members[f"{folder}{PICKLE}"]
+    pickled = member.checked(source, PICKLE, LARGEST_PICKLE)
+    if member.is_deflated and budget is None:
+        budget = Budget(member.packed, _EACH_DEFLATED)
     try:
         return unpickle(pickled, CHECKPOINT, storages.resolve, budget=budget)[0]
     except BadPickle as error:
         raise DamagedCheckpoint(source, str(error)) from error
+
+
+def _folder(names: Iterable[str]) -> str | None:
+    """Return the folder of the one pickle that lies less deeply than any other; None of none, or of several."""
+    folders = [name.removesuffix(PICKLE) for name in names if name.rpartition("/")[2] == PICKLE]
+    least = min((folder.count("/") for folder in folders), default=0)
+    outer = [folder for folder in folders if folder.count("/") == least]
+    return outer[0] if len(outer) == 1 else None
 
 
 def _check_version(source: str, member: Member | None) -> None:
@@ -109,7 +90,7 @@ class _Storages:
 
     def resolve(self, pid: Any) -> TypedStorage:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
-            raise BadPickle("it refers to something that is no storage")
+            raise BadPickle("it refers to something that is not a storage")
         kind, key, _, numel = pid[1:5]
         if not isinstance(kind, StorageType) or not isinstance(key, str):
             raise BadPickle(f"it refers to a storage of an unknown type ({label(kind)})")
@@ -128,48 +109,3 @@ class _Storages:
         if member is None:
             raise BadPickle(f"storage '{key[:40]}' is missing in the archive")
         return Storage(self._source, key, len(member.content), member.content, member.crc, self._big_endian)
-
-
-def _members(content: Span, source: str) -> dict[str, Member]:
-    """Return the archive's members by name, each inside the file and apart from the others."""
-    try:
-        # An entry takes 47 bytes or more, and becomes objects of 1,200; `ZipFile` reads the directory at once.
-        longest = Budget(len(content), _EACH).limit // 25
-        entries = zipfile.ZipFile(SpanReader(content, longest)).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError, OverflowError) as error:
-        raise DamagedCheckpoint(source, f"its zip directory cannot be read ({str(error)[:80]})") from error
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise TorchScriptArchive(source)
-    if not any(entry.filename.endswith("data.pkl") for entry in entries):
-        raise _other_archive([entry.filename for entry in entries], source)
-    members: dict[str, Member] = {}
-    end = 0
-    for entry in sorted(entries, key=lambda entry: entry.header_offset):
-        name = entry.filename
-        if name in members:
-            raise DamagedCheckpoint(source, f"its archive holds '{name[:60]}' twice")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise DamagedCheckpoint(source, f"'{name[:60]}' is compressed or encrypted, which torch.save never does")
-        begin = _data_offset(content, entry, source)
-        if entry.header_offset < end:
-            raise DamagedCheckpoint(source, f"'{name[:60]}' overlaps another member of the archive")
-        end = begin + entry.file_size
-        if entry.compress_size != entry.file_size or end > len(content):
-            raise DamagedCheckpoint(source, f"'{name[:60]}' reaches beyond the end of the archive")
-        members[name] = Member(content.part(begin, end), entry.CRC or None)
-    return members
-
-
-def _data_offset(content: Span, entry: zipfile.ZipInfo, source: str) -> int:
-    """Return where a member's bytes begin: behind its own header, whose padding only that header knows."""
-    if entry.header_offset < 0:
-        raise DamagedCheckpoint(source, f"the header of '{entry.filename[:60]}' lies before the archive")
-    header = content.read(entry.header_offset, entry.header_offset + _LOCAL_HEADER.size + len(entry.orig_filename) * 4)
-    if len(header) < _LOCAL_HEADER.size:
-        raise DamagedCheckpoint(source, f"the header of '{entry.filename[:60]}' lies beyond the end of the archive")
-    magic, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
-    begin = entry.header_offset + _LOCAL_HEADER.size
-    name = header[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
-    if magic != MAGIC or name != entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437"):
-        raise DamagedCheckpoint(source, f"the header of '{entry.filename[:60]}' is not where the directory says")
-    return int(begin + name_length + extra_length)

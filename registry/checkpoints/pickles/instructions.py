@@ -209,7 +209,7 @@ def _name(machine: StackMachine) -> Any:
 def _stack_global(machine: StackMachine) -> None:
     name, module = machine.stack.pop(), machine.stack.pop()
     if type(name) is not str or type(module) is not str:
-        raise BadPickle("the name of a class is no text")
+        raise BadPickle("the name of a class is not a text")
     machine.stack.append(machine.lookup(module, name))
 
 

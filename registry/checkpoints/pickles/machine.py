@@ -89,7 +89,7 @@ class StackMachine(Machine):
 
     def construct(self, target: Any, args: tuple[Any, ...]) -> Any:
         if type(args) is not tuple and not isinstance(args, Size):
-            raise BadPickle("the arguments of a call are no tuple")
+            raise BadPickle("the arguments of a call are not a tuple")
         self.charge(_CALL + _ARGUMENT * len(args))
         if isinstance(target, Global):
             name = str(target)
@@ -159,7 +159,7 @@ class StackMachine(Machine):
             return self._counted(key)
         if (kind is tuple or kind is Size) and len(key) <= 16:
             if any(type(item) not in (str, int, bool, type(None)) and not isinstance(item, Scalar) for item in key):
-                raise BadPickle("a dict has keys that are no plain values")
+                raise BadPickle("a dict has keys that are not plain values")
             if any(type(item) is int and item.bit_length() > 64 for item in key):
                 raise BadPickle("a dict has tuples of long integers for keys")
             return key if all(type(item) is str for item in key) else self._counted(key)

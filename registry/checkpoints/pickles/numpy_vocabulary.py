@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from registry.checkpoints.pickles.plain_vocabulary import raw_bytes
 from registry.checkpoints.pickles.vocabulary import BadPickle, Buildable, Global, Handler, Machine, Vocabulary, label
@@ -15,10 +15,6 @@ from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.foreign import ARRAY, Array, Foreign, TorchConstant
 from registry.tensors.numpy_values import NAMES
 from registry.tensors.spec import TensorSpec
-
-LARGEST_COLUMN_MAJOR = 1 << 20
-"""Elements; they are reordered in Python, and no model has such arrays beside its weights."""
-
 
 LONGEST_CODE = 100
 """Characters of a dtype's code, of which each array has a copy."""
@@ -73,20 +69,49 @@ def _array(machine: Machine, data: Any, dtype: Any, shape: Any, column_major: bo
     if is_swapped:
         content = swapped(content, item)
     if column_major and len(shape) > 1:
-        if spec.numel > LARGEST_COLUMN_MAJOR:
-            return Foreign("numpy.ndarray in column-major order", (shape, name))
-        machine.charge(120 * spec.numel)
-        content = _row_major(content, shape, spec.nbytes // max(spec.numel, 1))
+        machine.charge(2 * len(content))
+        content = row_major(content, shape, ITEM_SIZES[name])
     return Array(spec, content, is_swapped)
 
 
-def _row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:
-    numbers = [content[i : i + item] for i in range(0, len(content), item)]
-    strides = [math.prod(shape[:axis]) for axis in range(len(shape))]
-    order = [0]
-    for size, stride in zip(shape, strides, strict=True):
-        order = [start + i * stride for start in order for i in range(size)]
-    return b"".join(numbers[i] for i in order)
+_CODES: Mapping[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""Integers of so many bytes, as memory is moved in."""
+
+
+def row_major(content: bytes, shape: tuple[int, ...], item: int) -> bytes:
+    """Return the elements of an array in row-major order that lie in column-major order; ``item`` is bytes of one.
+
+    Axis by axis, the first one is brought to the front of those behind it, in runs of elements that lie evenly apart:
+    as few as the array can be moved in, so that the work is not one step an element.
+    """
+    shape = tuple(size for size in shape if size != 1)
+    outer = 1
+    for axis, rows in enumerate(shape[:-1]):
+        columns = math.prod(shape[axis + 1 :])
+        content = _transposed(content, outer, rows, columns, _CODES[item])
+        outer *= rows
+    return content
+
+
+def _transposed(content: bytes, count: int, rows: int, columns: int, code: Literal["B", "H", "I", "Q"]) -> bytes:
+    """Return ``count`` matrices of elements that lie column by column, row by row."""
+    source, made = memoryview(content).cast(code), bytearray(len(content))
+    target, size = memoryview(made).cast(code), rows * columns
+    if size <= count * min(rows, columns):
+        for row in range(rows):
+            for column in range(columns):
+                target[row * columns + column :: size] = source[column * rows + row :: size]
+    else:
+        for begin in range(0, count * size, size):
+            end = begin + size
+            if rows <= columns:
+                for row in range(rows):
+                    target[begin + row * columns : begin + (row + 1) * columns] = source[begin + row : end : rows]
+            else:
+                for column in range(columns):
+                    column_begin = begin + column * rows
+                    target[begin + column : end : columns] = source[column_begin : column_begin + rows]
+    return bytes(made)
 
 
 def _reconstruct(machine: Machine, args: tuple[Any, ...]) -> PickledArray:

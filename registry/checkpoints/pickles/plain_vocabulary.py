@@ -92,7 +92,7 @@ def _filled(machine: Machine, target: dict[Any, Any], args: tuple[Any, ...]) -> 
     items = _items(machine, args, 150)
     for pair in items.items() if isinstance(items, dict) else items:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise BadPickle("a dict is made of something that is no pair")
+            raise BadPickle("a dict is made of something that is not a pair")
         machine.put(target, pair[0], pair[1])
     return target
 
@@ -164,7 +164,7 @@ def _range(machine: Machine, args: tuple[Any, ...]) -> range:
 
 def _path(machine: Machine, args: tuple[Any, ...]) -> str:
     if not all(isinstance(part, str) for part in args):
-        raise BadPickle("a path is made of something that is no text")
+        raise BadPickle("a path is made of something that is not a text")
     machine.charge(sum(map(len, args)))
     return Worded(PurePosixPath(*args))
 

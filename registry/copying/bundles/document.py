@@ -58,7 +58,8 @@ def write(parcel: Parcel, places: Mapping[str, Location]) -> bytes:
             "identity": list(parcel.identity),
             "weights": parcel.weights,
             "created_at": parcel.created_at,
-            "facts": dict(parcel.columns),
+            # Without those that are null, so that a program that does not know one of them reads it.
+            "facts": {name: value for name, value in parcel.columns.items() if value is not None},
             "parent": list(parcel.parent) if parcel.parent is not None else None,
             "metrics": dict(parcel.metrics),
             "tags": dict(parcel.tags),
@@ -80,7 +81,7 @@ def read(content: bytes) -> Parcel:
         Newer: a newer program wrote it.
     """
     raw = load(content)
-    _require(isinstance(raw, dict), "a version is no object")
+    _require(isinstance(raw, dict), "a version is not an object")
     if strange := raw.keys() - _KEYS:
         raise Newer(f"a version has '{min(strange)[:40]}'")
     _require(raw.keys() == _KEYS, "a version lacks a part")
@@ -154,7 +155,7 @@ def load(content: bytes) -> Any:
     try:
         return json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise ValueError("a document is no JSON") from error
+        raise ValueError("a document is not JSON") from error
 
 
 def manifest_of(raw: Any) -> Manifest:
@@ -183,10 +184,10 @@ def manifest_of(raw: Any) -> Manifest:
     ties = [name for group in _list(raw["ties"]) for name in _list(group)]
     _require(all(isinstance(name, str) and name in names for name in ties), "a tie is of no tensor")
     _require(len(set(ties)) == len(ties), "a tensor has two ties")
-    _require(isinstance(raw["values"], dict), "a manifest's values are no object")
+    _require(isinstance(raw["values"], dict), "a manifest's values are not an object")
     metadata = raw["metadata"]
-    _require(metadata is None or isinstance(metadata, dict), "the metadata is no object")
-    _require(all(isinstance(each, dict) for each in (metadata or {}).values()), "the metadata is no object")
+    _require(metadata is None or isinstance(metadata, dict), "the metadata is not an object")
+    _require(all(isinstance(each, dict) for each in (metadata or {}).values()), "the metadata is not an object")
     for row in _list(raw.get("wrappers", [])):
         _require(isinstance(row, list) and len(row) == 5 and type(row[2]) is int, "a wrapper's value is none")
         for part in (row[0], row[1], row[3]):
@@ -203,7 +204,7 @@ def _check_record(parcel: Parcel) -> None:
         _require(good and type(cut.names) is int, "a cut is none")
     for path in (*unwrapping.doubts, *unwrapping.outside, *unwrapping.absent, *unwrapping.set_aside):
         _text(path)
-    _require(isinstance(unwrapping.own, Mapping), "what a wrapper owns is no object")
+    _require(isinstance(unwrapping.own, Mapping), "what a wrapper owns is not an object")
     _require(facts.init_as in ("kwargs", "namespace", "dict", "unknown"), "its arguments are taken in no known way")
     said = {name: getattr(facts, name) for name in ("tensor_count", "parameter_count", "byte_count", "dtypes")}
     _require(said == manifest.counts(), "it has not as many tensors as it says")
@@ -216,7 +217,7 @@ def _check_record(parcel: Parcel) -> None:
 
 
 def _documents(raw: Any) -> dict[str, bytes]:
-    _require(isinstance(raw, dict), "the documents are no object")
+    _require(isinstance(raw, dict), "the documents are not an object")
     if strange := raw.keys() - set(DECISIVE):
         raise Newer(f"a version has a document '{min(strange)[:40]}'")
     documents = {}
@@ -242,7 +243,7 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _columns(raw: Any) -> dict[str, Any]:
-    _require(isinstance(raw, dict), "the facts are no object")
+    _require(isinstance(raw, dict), "the facts are not an object")
     known = {name: (is_whole, is_nullable) for name, is_whole, is_nullable in carried()}
     if strange := raw.keys() - known.keys():
         raise Newer(f"a version has the fact '{min(strange)[:40]}'")
@@ -252,9 +253,9 @@ def _columns(raw: Any) -> dict[str, Any]:
         if value is None:
             _require(is_nullable, f"the fact {name} is missing")
         elif is_whole:
-            _require(type(value) is int and abs(value) < 1 << 62, f"the fact {name} is no number")
+            _require(type(value) is int and abs(value) < 1 << 62, f"the fact {name} is not a number")
         else:
-            _require("\0" not in _text(value), f"the fact {name} is no text")
+            _require("\0" not in _text(value), f"the fact {name} is not a text")
         columns[name] = value
     return columns
 
@@ -288,7 +289,7 @@ def _count(raw: Any) -> int:
 
 
 def _text(raw: Any) -> str:
-    _require(isinstance(raw, str), "something is no text")
+    _require(isinstance(raw, str), "something is not a text")
     try:
         raw.encode()
     except UnicodeEncodeError:
@@ -297,7 +298,7 @@ def _text(raw: Any) -> str:
 
 
 def _list(raw: Any) -> list[Any]:
-    _require(isinstance(raw, list), "something is no list")
+    _require(isinstance(raw, list), "something is not a list")
     return list(raw)
 
 
@@ -313,7 +314,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _require(holds: bool, fault: str) -> None:

@@ -240,7 +240,7 @@ def _opened(path: Path) -> int:
         raise NoSuchBundle(str(path), getattr(error, "strerror", None) or str(error)) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise NoSuchBundle(str(path), "it is no regular file")
+        raise NoSuchBundle(str(path), "it is not a regular file")
     return handle
 
 

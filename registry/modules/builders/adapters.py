@@ -11,9 +11,9 @@ from torch import nn
 from registry.canonical.expectation import Expectation
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.libraries import LibraryRefused
-from registry.errors.models import ConstructorFailed, first_line
 from registry.errors.root import RegistryError
-from registry.modules.builders.specification import bounded, check_counts, give_dtypes
+from registry.modules.builders.patterns import check_patterns
+from registry.modules.builders.specification import bounded, check_counts, failed, give_dtypes
 from registry.modules.builders.table import ADAPTER, library, offline, parsed
 from registry.modules.building.specification import Constructs
 from registry.modules.holding import Holdings
@@ -48,13 +48,15 @@ class AdapterSpec:
             raise LibraryRefused("peft", f"there is no {ADAPTER}")
         check_counts("peft", found)
         base = self.base.construct()
+        names = (name for name, _ in (*base.named_modules(remove_duplicate=False), *base.named_parameters()))
+        check_patterns("peft", found, names)
         try:
             with offline(), bounded("peft"):
                 module: nn.Module = peft.wrap(base, found)
         except RegistryError:
             raise
         except (Exception, SystemExit) as error:
-            raise ConstructorFailed("peft", type(error).__name__, first_line(error)) from error
+            raise failed("peft", error) from error
         names = peft.adapter_names(module)
         give_dtypes(module, {live: self.dtypes[own] for live, own in names.items() if own in self.dtypes})
         return module

@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from registry.errors.libraries import LibraryRefused
-from registry.errors.models import ConstructorFailed, NotAModel, described, first_line
+from registry.errors.models import ConstructorFailed, NotAModel, described
 from registry.errors.root import RegistryError
+from registry.modules.builders.allocation import Bounded
 from registry.modules.builders.table import library, offline, parsed
 from registry.modules.layout import layout
 
@@ -73,11 +74,17 @@ class LibrarySpec:
         except RegistryError:
             raise
         except (Exception, SystemExit) as error:
-            raise ConstructorFailed(self.builder, type(error).__name__, first_line(error), "") from error
+            raise failed(self.builder, error) from error
         if not isinstance(module, nn.Module):
             raise NotAModel(self.builder, described(module))
         give_dtypes(module, self.dtypes)
         return module
+
+
+def failed(builder: str, error: BaseException) -> ConstructorFailed:
+    """Return the error that says what a library raised over a configuration; of some, the first line says nothing."""
+    said = " ".join(str(error).split())
+    return ConstructorFailed(builder, type(error).__name__, said[:300], "check its configuration")
 
 
 def check_counts(builder: str, value: Any, key: str = "") -> None:
@@ -102,7 +109,7 @@ def _figure(number: int) -> str:
 
 @contextmanager
 def bounded(builder: str) -> Iterator[None]:
-    """Let no configuration have more parts made than a model has: a number in it is a stranger's.
+    """Let no configuration have more parts made than a model has, or memory taken: a number in it is a stranger's.
 
     Raises:
         LibraryRefused: there would be more.
@@ -115,7 +122,8 @@ def bounded(builder: str) -> Iterator[None]:
 
     hook = register_module_module_registration_hook(counted)
     try:
-        yield
+        with Bounded(builder):
+            yield
     finally:
         hook.remove()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from registry.errors.canonical import patterns
+from registry.tensors.paths import below
 from registry.tensors.ties import broken
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
         recipe: how the model is made, with what that made at the time.
         tensors: what is stored, by canonical name.
     """
+    if recipe.by_part:
+        inside = {part: below(part, tensors) for part in recipe.by_part}
+        return tuple(
+            f"part '{part}': {note}"
+            for part, each in recipe.by_part.items()
+            for note in alterations(each, {own: tensors[name] for name, own in inside[part].items()})
+        )
     made = recipe.constructed
     if made is None:
         return ()
@@ -32,7 +41,7 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
         return ()
     ways = ["the changed module: load(ref, model=module)"]
     if reshaped and not others:
-        ways.append(f"allow_shape={_patterns(reshaped)}, where the tensor of the class stays")
+        ways.append(f"allow_shape={patterns(list(reshaped))}, where the tensor of the class stays")
     if recast and not reshaped and not others:
         dtypes = {tensors[name].spec.dtype for name in recast}
         ways = [f"cast=torch.{dtypes.pop()}" if len(dtypes) == 1 else "a cast= to one dtype", *ways]
@@ -74,9 +83,3 @@ def _rest(made: Constructed, tensors: Mapping[str, TensorSource]) -> Iterator[st
         if is_broken(tie, tensors):
             named = " and ".join(f"'{name}'" for name in tie)
             yield f"{named} were one tensor and are not"
-
-
-def _patterns(names: Mapping[str, str]) -> str:
-    parents = {name: name.rpartition(".")[0] for name in names}
-    patterns = list(dict.fromkeys(f"{parent}.*" if parent else name for name, parent in parents.items()))
-    return repr(patterns) if len(patterns) <= 3 else f"[{patterns[0]!r}, ...]"

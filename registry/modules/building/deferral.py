@@ -14,7 +14,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import nn
@@ -51,11 +51,11 @@ class Stopped(BaseException):  # no error: it passes a constructor's `except Exc
     """The constructor needs a value that was left out."""
 
 
-class Deferral(Watch):  # type: ignore[no-untyped-call]
+class Deferral(Watch):
     """Within it, modules are constructed by this thread without the values of their parameters."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.obstacle = ""
         """Why what was constructed cannot be used; empty if nothing stands in the way."""
         self._born: set[int] = set()
@@ -72,14 +72,13 @@ class Deferral(Watch):  # type: ignore[no-untyped-call]
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
 
-    def __enter__(self) -> Deferral:
-        super().__enter__()  # type: ignore[no-untyped-call]
+    def __enter__(self) -> Self:
         _thread.deferral = self
-        return self
+        return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
         _thread.deferral = None
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        super().__exit__(*raised)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -208,9 +207,7 @@ class Deferral(Watch):  # type: ignore[no-untyped-call]
     def _living(self) -> set[int]:
         return {key for key, reference in self._void.items() if not _expired(reference)}
 
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def seen(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         found = operator(func)
         if found.is_plain:
             result = func._op(*args, **kwargs) if kwargs else func._op(*args)
@@ -218,7 +215,6 @@ class Deferral(Watch):  # type: ignore[no-untyped-call]
                 self._born.add(_storage_id(result))  # type: ignore[misc]
                 return result
         else:
-            kwargs = kwargs or {}
             if found.draws:
                 return self._draw(func, found, args, kwargs)
             if any(map(self.is_void, _tensors(args, kwargs))) or (found.writes and self._writes_adopted(args)):
@@ -325,18 +321,15 @@ class Deferral(Watch):  # type: ignore[no-untyped-call]
         return tensor
 
 
-class Aftermath(Watch):  # type: ignore[no-untyped-call]
+class Aftermath(Watch):
     """Within it, nothing is computed from what an earlier attempt left behind without values."""
 
     def __init__(self, deferral: Deferral) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._deferral = deferral
         self.was_used = False
 
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
+    def seen(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if any(map(self._deferral.is_void, _tensors(args, kwargs))):
             self.was_used = True
         return func(*args, **kwargs)

@@ -90,17 +90,14 @@ def noticed() -> Iterator[list[str]]:
         yield reasons
 
 
-class _OwnGenerators(Watch):  # type: ignore[no-untyped-call]
+class _OwnGenerators(Watch):
     """Notes draws from generators of torch that the operating system seeded."""
 
     def __init__(self, reasons: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._reasons = reasons
 
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
+    def seen(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if operator(func).draws:
             given = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)]
             if any(not is_the_default(g) and is_unrepeatable(g) for g in given):

@@ -99,10 +99,12 @@ def _members(value: Any, packages: frozenset[str]) -> Iterator[tuple[str, Any]]:
 def _contents(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a container holds, and any other object beside its attributes, as the garbage collector sees it."""
     if isinstance(value, _MAPPINGS):
-        for index, (key, member) in enumerate(value.items()):
+        # What a dict holds, and not what a class of its own makes of it: that may import a library for each key.
+        held = dict.items(value) if isinstance(value, dict) else value.items()
+        for index, (key, member) in enumerate(held):
             # Not by other keys, such as those of hooks, which are numbered through the process.
             yield key if isinstance(key, str) else str(index), member
-        yield "keys()", list(value)
+        yield "keys()", list(dict.keys(value) if isinstance(value, dict) else value)
     elif isinstance(value, SEQUENCES):
         yield from _numbered(sorted(value, key=_alike) if isinstance(value, (set, frozenset)) else value)
     elif type(value).__module__ == "numpy" and hasattr(value, "tolist"):

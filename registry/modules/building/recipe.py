@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,12 @@ from registry.canonical.secrets import without_secrets
 from registry.errors.intake import InitWithoutModel, NoInitInFile, UnusableInit, UnusableModel
 from registry.errors.libraries import BuilderNotApplicable
 from registry.errors.models import UnknownInitStyle, described
+from registry.errors.parts import NotByPart, PartsDiffer
 from registry.modules.builders.table import NONE, of_config
 from registry.modules.building.offer import as_options
 from registry.modules.building.trust import BUILDERS
 from registry.tensors.arguments import STYLES, UNKNOWN, Arguments
+from registry.tensors.part import Part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,16 @@ class Recipe:
     """What these arguments made of the class, where a live model remembers it."""
     builder: str | None = None
     """The library's builder that makes it of the configurations beside the weights, in the place of a class."""
+    by_part: Mapping[str, Recipe] = field(default_factory=dict)
+    """How each model is made, where several are stored as one."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts as a version has them."""
+        return tuple(
+            Part(name, part.target, part.init if part.init_as != UNKNOWN else None)
+            for name, part in self.by_part.items()
+        )
 
 
 def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -63,8 +75,19 @@ def read_init(init: object, init_as: str | None) -> tuple[dict[str, Any] | None,
     return {key: init[key] for key in init}, init_as
 
 
-def read_model(model: object) -> str | None:
-    """Return ``model=`` as ``"package.module:Class"``; a class or function by the name that leads to it.
+def read_model(model: object) -> str | dict[str, str] | None:
+    """Return ``model=`` as ``"package.module:Class"``, or such a text for each part.
+
+    Raises:
+        UnusableModel, ModelError: as ``read_class``.
+    """
+    if not isinstance(model, Mapping):
+        return read_class(model)
+    return {str(part): found for part, kind in model.items() if (found := read_class(kind)) is not None}
+
+
+def read_class(model: object) -> str | None:
+    """Return a class as ``"package.module:Class"``; a class or function by the name that leads to it.
 
     Raises:
         UnusableModel: it is something else, or no name leads to it in another process.
@@ -131,8 +154,92 @@ def of_file(
     return _known(replace(spec, init={**taken, **spec.init}), (note,))
 
 
-def of_folder(checkpoint: Checkpoint, builder: str | None) -> Recipe:
+def of_parts(
+    parts: Mapping[str, nn.Module | None], model: object, init: Mapping[str, Any] | None, init_as: str | None, of: str
+) -> Recipe:
+    """Return how several models are made that are stored as one, each by itself.
+
+    Args:
+        parts: each live, or None of a file.
+        model: the class of each part of a file, or none at all.
+        init: constructor arguments by part.
+        of: what the parts are of, for the error.
+
+    Raises:
+        NotByPart, PartsDiffer: something is not given by part.
+        InitRefused, UnstorableInit: as ``of_live``.
+        InitWithoutModel: there are arguments, and no class.
+    """
+    from registry.modules.building.specification import ModelSpec
+    from registry.modules.parts import PartsSpec
+
+    if init_as is not None:
+        raise NotByPart("init_as=", repr(init_as), "init={'img': {'args': Namespace(...)}}")
+    classes = by_part("model=", model, parts, of, "{'img': 'package.module:Net', ...}") if model is not None else {}
+    arguments = arguments_by_part(init, parts, of, some=True)
+    recipes = {}
+    for name, part in parts.items():
+        if part is not None:
+            recipes[name] = of_live(part, classes.get(name), arguments.get(name), None)
+        elif classes:
+            recipes[name] = _known(ModelSpec(classes[name], arguments.get(name, {})))
+        elif arguments:
+            raise InitWithoutModel(of)
+        else:
+            recipes[name] = Recipe()
+    specs = {name: recipe.spec for name, recipe in recipes.items() if recipe.spec is not None}
+    notes = tuple(f"part '{name}': {note}" for name, recipe in recipes.items() for note in recipe.notes)
+    return Recipe(spec=PartsSpec(specs) if specs else None, notes=notes, by_part=recipes)
+
+
+def by_part(
+    what: str, given: object, parts: Iterable[str], of: str, example: str, *, some: bool = False
+) -> Mapping[str, Any]:
+    """Return what was given for each part.
+
+    Args:
+        some: whether some of the parts are enough.
+
+    Raises:
+        NotByPart: it is not given by part.
+        PartsDiffer: it is given for others than there are.
+    """
+    if not isinstance(given, Mapping):
+        raise NotByPart(what, repr(given) if isinstance(given, str) else described(given), example)
+    known = list(parts)
+    missing = [] if some else [name for name in known if name not in given]
+    unknown = [str(name) for name in given if name not in known]
+    if missing or unknown:
+        raise PartsDiffer(what, of, missing, unknown, known)
+    return given
+
+
+def arguments_by_part(
+    init: Mapping[str, Any] | None, parts: Iterable[str], of: str, *, some: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Return the constructor arguments that were given for each part, by name.
+
+    Raises:
+        NotByPart, PartsDiffer: they are given otherwise, or for other parts.
+    """
+    if init is None:
+        return {}
+    example = "{'img': {'num_classes': 40}}"
+    given = by_part("init=", init, parts, of, example, some=some)
+    found = {}
+    for name, each in given.items():
+        own = vars(each) if isinstance(each, argparse.Namespace) else each
+        if not isinstance(own, Mapping):
+            raise NotByPart(f"init= of the part '{name}'", described(each), example)
+        found[name] = dict(own)
+    return found
+
+
+def of_folder(checkpoint: Checkpoint, builder: str | None, *, builds: bool = True) -> Recipe:
     """Return how the model of a folder is made by the library that wrote its configurations; else nothing is known.
+
+    Args:
+        builds: whether the library is going to be asked, which takes torch.
 
     Raises:
         BuilderNotApplicable: a builder was named, and nothing of its library is there.
@@ -142,7 +249,7 @@ def of_folder(checkpoint: Checkpoint, builder: str | None) -> Recipe:
     found = of_config(checkpoint.documents.config)
     if builder is not None and found != builder:
         raise BuilderNotApplicable(builder, checkpoint.source, "it has no configuration that the library wrote")
-    if found is None or found == "peft":  # which is built on its base
+    if found is None or found == "peft" or not builds:  # an adapter is built on its base
         return Recipe(builder=found, init_as=UNKNOWN) if found else Recipe()
     from registry.modules.builders.specification import LibrarySpec
 

@@ -117,5 +117,5 @@ class ModelSpec:
                 return f"give them: {' '.join(f'--init {name}=...' for name in wanted or [str(error.name)])}"
         texts = texts_for_numbers(constructor, self.init) if self.init_as == "kwargs" else []
         if texts and isinstance(error, (TypeError, ValueError)):
-            return f"{' and '.join(texts)} {'are texts' if len(texts) > 1 else 'is a text'}"
+            return f"{' and '.join(texts)} {'are texts' if len(texts) > 1 else 'is a text'}, where a number is needed"
         return ""

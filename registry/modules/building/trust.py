@@ -192,8 +192,12 @@ def _own_group(uid: int) -> int | None:
 def _configured(home: Path) -> frozenset[str]:
     from platformdirs import user_config_path
 
-    path = user_config_path("checkpoint-registry", appauthor=False) / "config.toml"
-    if path.resolve().is_relative_to(home.resolve()):
+    try:
+        path = user_config_path("checkpoint-registry", appauthor=False) / "config.toml"
+    except RuntimeError:
+        return frozenset()
+    # A user without a home directory has no configuration: '~' would be a folder where the program was started.
+    if not path.is_absolute() or path.resolve().is_relative_to(home.resolve()):
         return frozenset()
     try:
         with path.open("rb") as file:

@@ -1,24 +1,20 @@
-"""Putting tensors into a module whose plan is made: by swapping, by copy, or through the class's own loading."""
+"""Putting tensors into a module whose plan is made: by swapping, or by copy."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
-from registry.canonical.owned import unwrapping_of
-from registry.errors.models import ExtraStateRefused, LoadHookFailed, UntouchedTensor, first_line
-from registry.modules.anatomy import method, state_dict, tensors
-from registry.modules.fitting.expectation import own_state
+from registry.errors.models import ExtraStateRefused, UntouchedTensor, first_line
+from registry.modules.anatomy import tensors
 from registry.modules.fitting.memory import put
 from registry.modules.fitting.plan import Plan
-from registry.modules.layout import Layout, Slot, layout, live_wrappers
+from registry.modules.layout import Layout, layout
 from registry.ranks.shards import is_shard, local, materialized, part_of
-from registry.tensors.memory import same_bits, swap_contents
+from registry.tensors.memory import swap_contents
 
 Assigned = dict[int, torch.Tensor]
 """The module's tensors that were set, by id."""
@@ -83,85 +79,6 @@ def write(tensor: torch.Tensor, values: torch.Tensor) -> None:
         tensor.data = values.detach().to(tensor.device, copy=True)
     else:
         put(tensor, values)
-
-
-def load_as_the_class_does(
-    module: nn.Module,
-    found: Layout,
-    plan: Plan,
-    weights: Mapping[str, torch.Tensor],
-    values: Mapping[str, Any],
-    metadata: Mapping[str, Mapping[str, Any]] | None,
-) -> None:
-    """Use ``load_state_dict(strict=True)``, for classes with hooks or a loading of their own, and check the result."""
-    model = type(module).__name__
-    names = unwrapping_of(live_wrappers(module))
-    own = state_dict(module)
-    plain = {names.bare(name) for name, tensor in own.items() if _is_of_slot(tensor, found.slots.get(names.bare(name)))}
-    state: OrderedDict[str, Any] = OrderedDict()
-    for in_module, value in own.items():
-        name = names.bare(in_module)
-        if in_module in names.set_aside:
-            state[in_module] = value
-        elif name in plan.sources:
-            state[in_module] = weights[plan.sources[name]]
-        elif name in plan.report.defaulted:
-            state[in_module] = torch.zeros_like(value)
-        elif name in plan.extra_states:
-            state[in_module] = values[name] if name in values else weights[name]
-        else:
-            state[in_module] = value
-    kept = {
-        name: value.detach().clone()
-        for in_module, value in own.items()
-        if (name := names.bare(in_module)) in plan.report.reshaped or name in plan.report.missing
-        if in_module not in names.set_aside and isinstance(value, torch.Tensor) and not is_lazy(value)
-    }
-    if metadata is not None:
-        facts = {names.wrapped(path): dict(of_module) for path, of_module in metadata.items()}
-        state._metadata = facts  # type: ignore[attr-defined]
-    try:
-        method(module, "load_state_dict")(state, strict=True)
-    except Exception as error:
-        raise LoadHookFailed(model, type(error).__name__, first_line(error)) from error
-    loaded = own_state(module)
-    slots = layout(module).slots
-    lazy = {name: name for name in plan.extra_states if name in weights and isinstance(loaded.get(name), torch.Tensor)}
-    wrong = [
-        name
-        for name, source in {**plan.sources, **lazy}.items()
-        if name not in loaded
-        or not _has_values(loaded[name], weights[source])
-        # What the state dict shows is what the module computes with, where that was so before.
-        or (
-            name in plain
-            and not _is_of_slot(loaded[name], slot := slots.get(name))
-            and not _slot_has(slot, weights[source])
-        )
-    ]
-    if wrong:
-        raise UntouchedTensor(model, wrong, "came out of the class's own loading with other values")
-    if lost := [name for name, was in kept.items() if name not in loaded or not _has_values(loaded[name], was)]:
-        raise UntouchedTensor(model, lost, "were to keep their own values, and share memory with what was loaded")
-
-
-def _has_values(tensor: torch.Tensor, values: torch.Tensor) -> bool:
-    return same_bits(tensor.detach().cpu(), values.to(tensor.dtype).cpu())
-
-
-def _slot_has(slot: Slot | None, values: torch.Tensor) -> bool:
-    return slot is not None and slot.tensor.shape == values.shape and _has_values(slot.tensor, values)
-
-
-def _is_of_slot(tensor: Any, slot: Slot | None) -> bool:
-    """Whether an entry of a state dict is a registered tensor itself, seen as it is."""
-    if slot is None or not isinstance(tensor, torch.Tensor) or is_lazy(slot.tensor) or is_lazy(tensor):
-        return False
-    registered = slot.tensor
-    same = (
-        tensor.shape == registered.shape and tensor.stride() == registered.stride() and tensor.dtype == registered.dtype
-    )
-    return same and tensor.data_ptr() == registered.data_ptr()
 
 
 def set_extra_states(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,7 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from registry.errors.models import BrokenTie, CastNotFloating, CastOverflows, FitError, MetaOutside, RandomOutside
+from registry.errors.models import (
+    BrokenTie,
+    CastNotFloating,
+    CastOverflows,
+    FitError,
+    MetaOutside,
+    MissingTensors,
+    RandomOutside,
+    ShapeMismatch,
+    UnexpectedTensors,
+)
 from registry.modules.anatomy import move
 from registry.modules.building.build import Built
 from registry.modules.building.outside import on_meta
@@ -20,7 +30,9 @@ from registry.modules.fitting.expectation import expect_of
 from registry.modules.fitting.landing import Landing
 from registry.modules.fitting.laziness import check_lazy
 from registry.modules.fitting.memory import check_places
+from registry.modules.fitting.own_loading import load_as_the_class_does
 from registry.modules.fitting.plan import Allowances, Content, Plan, is_real_float, make_plan, reported, unmatched
+from registry.modules.fitting.rehearsal import plan_by_class
 from registry.modules.fitting.report import LoadReport
 from registry.modules.fitting.rollback import undone_on_failure
 from registry.modules.fitting.wrapping import WrapperPlan, give_back, plan_wrappers
@@ -78,13 +90,23 @@ def fit(
         {name: spec_of(tensor) for name, tensor in weights.items()}, frozenset(values or ()), ties, metadata
     )
     allowed = Allowances(allow_missing, allow_unexpected, allow_shape, _cast_name(cast))
-    plan = make_plan(type(module).__name__, wanted, content, allowed)
+    try:
+        plan = make_plan(type(module).__name__, wanted, content, allowed)
+    except (MissingTensors, UnexpectedTensors, ShapeMismatch) as refusal:
+        if not found.custom:
+            raise
+        if not isinstance(target, Built):
+            check()
+        floats = [name for name, spec in content.tensors.items() if is_real_float(spec.dtype)]
+        weights = _cast(weights, floats, cast)
+        plan = plan_by_class(module, found, wanted, content, weights, values or {}, cast, refusal)
     if no_values := on_meta(module, found):
         raise reported(MetaOutside(type(module).__name__, no_values), plan.report)
     try:
         check_lazy(found, content.tensors, type(module).__name__, allowed.cast)
         _check_ties(type(module).__name__, wanted.ties, weights, ties)
-        given = Given(_cast(weights, plan, cast), values or {}, metadata, wrapped or {}, cast)
+        weights = _cast(weights, [plan.sources[name] for name in plan.report.cast], cast)
+        given = Given(weights, values or {}, metadata, wrapped or {}, cast)
         if isinstance(target, Built):
             plan = _completed(target, plan, allow_missing)
             wrappers = _fit_built(target, found, plan, given, allowed, device)
@@ -167,7 +189,7 @@ def _assign(
         if cast is not None and (found.custom or not deferred):
             assignment.convert(module, cast)
         if found.custom:
-            assignment.load_as_the_class_does(module, found, plan, weights, given.values, given.metadata)
+            load_as_the_class_does(module, found, plan, weights, given.values, given.metadata)
             found = layout(module)  # the class may have replaced what it has
             landing = Landing(found, found.slots)
         else:
@@ -196,17 +218,14 @@ def _cast_name(cast: torch.dtype | None) -> str | None:
     return name
 
 
-def _cast(weights: Mapping[str, torch.Tensor], plan: Plan, cast: torch.dtype | None) -> Mapping[str, torch.Tensor]:
-    """Return the weights, those that are to be cast converted, and refuse what is finite only before."""
-    if cast is None or not plan.report.cast:
+def _cast(
+    weights: Mapping[str, torch.Tensor], names: Iterable[str], cast: torch.dtype | None
+) -> Mapping[str, torch.Tensor]:
+    """Return the weights, those of these names converted, and refuse what is finite only before."""
+    if cast is None:
         return weights
-    converted = dict(weights)
-    overflowing = []
-    for name in plan.report.cast:
-        source = plan.sources[name]
-        converted[source] = weights[source].to(cast)
-        if _overflows(weights[source], converted[source]):
-            overflowing.append(name)
+    converted = {**weights, **{name: weights[name].to(cast) for name in names if weights[name].dtype != cast}}
+    overflowing = [n for n, new in converted.items() if new is not weights[n] and _overflows(weights[n], new)]
     if overflowing:
         raise CastOverflows(overflowing, str(cast))
     return converted

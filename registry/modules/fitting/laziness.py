@@ -62,7 +62,8 @@ def _runs(module: nn.Module, shapes: Shapes) -> Iterator[Shapes]:
         warnings.simplefilter("ignore")
         for shape in itertools.islice(_inputs(shapes), _MOST_TRIES):
             try:
-                tried = _without_values(module)
+                tried = without_values(module)
+                tried.reset_parameters = lambda *args, **kwargs: None
                 given = torch.empty(shape, device="meta")
                 required = inspect.signature(tried.initialize_parameters).parameters.values()
                 count = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in required)
@@ -85,11 +86,10 @@ def _inputs(shapes: Shapes) -> Iterator[tuple[int, ...]]:
         yield (2, *shape)
 
 
-def _without_values(module: nn.Module) -> Any:
+def without_values(module: nn.Module) -> Any:
+    """Return a copy of a module whose registered tensors are on the meta device."""
     tensors = [*nn.Module.parameters(module), *nn.Module.buffers(module)]
-    tried = copy.deepcopy(module, {id(tensor): _on_meta(tensor) for tensor in tensors})
-    tried.reset_parameters = lambda *args, **kwargs: None  # type: ignore[assignment]
-    return tried
+    return copy.deepcopy(module, {id(tensor): _on_meta(tensor) for tensor in tensors})
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:

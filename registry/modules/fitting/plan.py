@@ -50,6 +50,10 @@ class Plan:
     extra_states: tuple[str, ...]
     """Names of the module's extra states that are set."""
     report: LoadReport = field(default_factory=LoadReport)
+    as_it_is: bool = False
+    """Whether the class is handed the names of the entry as they are, and reads them in its own way."""
+    made: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what the class then sets by itself, by the name of the module's tensor."""
 
     @property
     def keeps_initial_values(self) -> bool:
@@ -68,12 +72,12 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
     """
     present = content.values.union(content.tensors)
     sources, missing = _sources(wanted, content, present)
-    defaulted = [name for name in missing if name in wanted.defaults and not knows_counter(name, content.metadata)]
-    absent = [name for name in missing if name not in set(defaulted)]
-    kept = [name for name in absent if matches(name, allowed.missing)]
+    counters = {name for name in missing if name in wanted.defaults and not knows_counter(name, content.metadata)}
+    defaulted, absent = [n for n in missing if n in counters], [n for n in missing if n not in counters]
+    kept, lacking = _told_apart(absent, allowed.missing)
     known = wanted.names
     extra = [name for name in [*content.tensors, *sorted(content.values)] if name not in known]
-    left_out = [name for name in extra if matches(name, allowed.unexpected)]
+    left_out, unknown = _told_apart(extra, allowed.unexpected)
     reshaped = _reshaped(sources, wanted, content, allowed.shape)
     sources = {name: source for name, source in sources.items() if name not in reshaped}
     tensors = {name: source for name, source in sources.items() if name in wanted.tensors or source in content.tensors}
@@ -89,10 +93,10 @@ def make_plan(model: str, wanted: Expectation, content: Content, allowed: Allowa
         tied=wanted.ties,
         untied=separate(([n for n in tie if n in wanted.tensors] for tie in content.ties), wanted.ties),
     )
-    if refused := sorted(set(absent) - set(kept), key=absent.index):
-        raise reported(MissingTensors(model, refused), report)
-    if refused := sorted(set(extra) - set(left_out), key=extra.index):
-        raise reported(UnexpectedTensors(model, refused), report)
+    if lacking:
+        raise reported(MissingTensors(model, lacking), report)
+    if unknown:
+        raise reported(UnexpectedTensors(model, unknown), report)
     _check_specs(model, sources, wanted, content, allowed.cast, report)
     return Plan({n: s for n, s in tensors.items() if n not in wanted.values}, extra_states, report)
 
@@ -126,6 +130,14 @@ def _sources(wanted: Expectation, content: Content, present: frozenset[str]) -> 
         else:
             missing.append(name)
     return sources, missing
+
+
+def _told_apart(names: Iterable[str], patterns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names that one of the patterns is of, and the others."""
+    apart: tuple[list[str], list[str]] = [], []
+    for name in names:
+        apart[not matches(name, patterns)].append(name)
+    return apart
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -29,6 +29,12 @@ class LoadReport:
     """Names of the entry that were left out, as ``allow_unexpected`` said."""
     reshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     """Names that kept their initial value, as ``allow_shape`` said: (shape in the entry, shape in the module)."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Names of the entry that the class's own loading reads as others of the module, to these."""
+    dropped: tuple[str, ...] = ()
+    """Names of the entry whose values the class's own loading puts under no name of the module as they are."""
+    made: tuple[str, ...] = ()
+    """Names of the module to which the class's own loading gives values that are no tensor's of the entry."""
     not_used: tuple[str, ...] = ()
     """Values of wrappers, such as ``n_averaged``, that the module's own wrappers do not have."""
     cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -77,6 +83,7 @@ class LoadReport:
                 f"of another shape, so not loaded: {few(reshaped, 3)}" if reshaped else "",
             ]
             lines.append("allowed to differ: " + "; ".join(part for part in parts if part))
+        lines += own_reading(self.renamed, self.dropped, self.made)
         if self.not_used:
             lines.append(f"not used: {few(self.not_used, 3)}")
         if self.cast:
@@ -86,6 +93,18 @@ class LoadReport:
             groups = [" = ".join(group) for group in self.untied]
             lines.append(f"tied in the entry and separate in the class: {few(groups, 3)}")
         return "\n".join(map(shown, lines))
+
+
+def own_reading(renamed: Mapping[str, str], dropped: Sequence[str], made: Sequence[str]) -> list[str]:
+    """Word what a class's own loading does with the names of an entry; nothing where it does nothing."""
+    pairs = [f"{name} is {new}" for name, new in renamed.items()]
+    lines = [
+        f"renamed by the class's own loading: {few(pairs, 3)}" if pairs else "",
+        f"left out by the class's own loading: {few(dropped, 3)}" if dropped and not made else "",
+        f"computed by the class's own loading: {few(made, 3)}" if made else "",
+        f"used by the class's own loading, or left out: {few(dropped, 3)}" if dropped and made else "",
+    ]
+    return [line for line in lines if line]
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -1,0 +1,32 @@
+"""What has to be said of a canonical form: what stands beside the tensors, and what may be no tie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from registry.canonical.form import EXTRA_STATE, Form
+from registry.errors.canonical import some
+from registry.errors.root import few
+
+
+def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Iterator[str]:
+    """Yield sentences for the user.
+
+    Args:
+        aliases: what the file's metadata may say of tied names: the name left out to the one kept.
+        target: the class that decided the names, where one did.
+    """
+    if form.foreign:
+        noun = "the plain value" if len(form.foreign) == 1 else "the plain values"
+        yield f"not stored: {noun} {some(form.foreign)}, which {target or 'the class'} does not have"
+    beside = [name for name in form.values if name.rpartition(".")[2] != EXTRA_STATE]
+    if beside and target is None:
+        noun = "a plain value" if len(beside) == 1 else "plain values"
+        yield f"kept as {noun} beside the tensors: {some(beside)}; with --model, only what the class has is kept"
+    told = {old: kept for old, kept in sorted(aliases.items()) if form.unwrapping.bare(old) not in form.restored}
+    if told and target is None:
+        said = few([f"'{dropped}': '{kept}'" for dropped, kept in told.items()], 3)
+        yield (
+            f"its metadata says {said}: facts, or names that were left out because they are tied to others; none is "
+            "added, and a class that ties them has both (--model)"
+        )

@@ -1,0 +1,80 @@
+"""Where a registry is, and who says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors.catalog import HomeUnusable, NoDefaultHome
+
+HOME_VARIABLE = "REGISTRY_HOME"
+ARGUMENT, DEFAULT = "the argument home", "the default"
+"""Sources of a place, beside ``--home`` and the variable."""
+
+
+@dataclass(frozen=True)
+class HomePlace(os.PathLike[str]):
+    """The folder of a registry, which need not be there."""
+
+    folder: Path
+    """Absolute."""
+    source: str
+    """What named it: ``--home``, ``REGISTRY_HOME``, the argument of a call, or nothing but the default."""
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+
+def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARGUMENT) -> HomePlace:
+    """Return the place that is given, else that of ``REGISTRY_HOME``, else one in the user's data directory.
+
+    Raises:
+        HomeUnusable: no folder can be where its spelling leads.
+        NoDefaultHome: none is given, and this user has no home directory.
+    """
+    if isinstance(explicit, HomePlace):
+        return explicit
+    if explicit is not None and os.fspath(explicit):
+        return HomePlace(_absolute(os.fspath(explicit)), source)
+    if chosen := os.environ.get(HOME_VARIABLE):
+        return HomePlace(_absolute(chosen), HOME_VARIABLE)
+    from platformdirs import user_data_path
+
+    try:
+        found = user_data_path("checkpoint-registry", appauthor=False)
+    except RuntimeError as error:  # nobody has this user's number, and HOME is not set
+        raise NoDefaultHome(os.getuid()) from error
+    if not found.is_absolute():  # where an older platformdirs leaves '~' as it is
+        raise NoDefaultHome(os.getuid())
+    return HomePlace(found, DEFAULT)
+
+
+def is_made(folder: Path) -> bool:
+    """Whether there is a registry in a folder, or something that only opening it can tell from one."""
+    try:
+        os.lstat(folder / "registry.db")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def has_bytes(folder: Path) -> bool:
+    """Whether a folder without a registry has what one leaves: its bytes, or copies of its database."""
+    return any(os.path.lexists(folder / each) for each in ("blobs", "backups"))
+
+
+def _absolute(chosen: str) -> Path:
+    try:
+        found = Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise HomeUnusable(chosen, "nobody known here has this home directory") from error
+    try:
+        found.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise HomeUnusable(str(found), "its symbolic links lead in a circle") from error
+    return found

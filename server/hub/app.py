@@ -1,0 +1,100 @@
+"""The Hub's calls as one ASGI application, which answers what no other route of the server does."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from registry.errors.blobs import DamagedBlob
+from registry.errors.requests import NoSuchPage
+from registry.errors.root import RegistryError
+
+from ..access import caller_of
+from ..answers import refusal
+from ..service import Service
+from . import lfs, reading, writing
+from .answers import Refusal, answer, refused
+from .hub import Asked, Hub
+from .routes import Call, call_of
+
+_LARGEST_BODY = 16 << 20
+"""Bytes of what is sent with a call, but for files."""
+_READS = frozenset(reading.HANDLERS)
+_HANDLERS = {**reading.HANDLERS, **writing.HANDLERS}
+
+
+class HubApplication:
+    """Answers the clients of the Hub, in their own terms."""
+
+    def __init__(self, service: Service) -> None:
+        self.hub = Hub(service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        call = call_of(scope["method"], path.decode("latin-1"))
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            try:
+                await (await self._answer(call, scope, receive))(scope, receive, noted)
+            except DamagedBlob:
+                # What is held in memory may be older than a repair, which moved it.
+                self.hub.snapshots.forget()
+                if has_begun or call is None or call.kind not in _READS:
+                    raise
+                await (await self._answer(call, scope, receive))(scope, receive, noted)
+            return
+        except Refusal as refused_here:
+            said = refused_here
+        except RegistryError as error:
+            said = refused(error, reads=call is None or call.kind in _READS)
+        except ClientDisconnect:
+            return
+        if not has_begun:  # else the connection ends before the length that was announced
+            await answer(said)(scope, receive, send)
+
+    async def _answer(self, call: Call | None, scope: Scope, receive: Receive) -> ASGIApp:
+        if call is None:
+            return refusal(NoSuchPage(scope["path"]))
+        request = Request(scope, receive)
+        if call.kind == "lfs":
+            return await lfs.receive(self.hub, call, request)
+        if call.kind == "commit":
+            return await writing.commit(self.hub, call, _asked(request), request)
+        asked = _asked(request, await small_body(request))
+        return await run_in_threadpool(_HANDLERS[call.kind], self.hub, call, asked)
+
+    def close(self) -> None:
+        self.hub.close()
+
+
+def _asked(request: Request, body: bytes = b"") -> Asked:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return Asked(caller_of(request), base, request.url.path, query, headers, body)
+
+
+async def small_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
+    """Return what was sent with a call.
+
+    Raises:
+        Refusal: it is larger than any such body is.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Refusal(413, f"the body is larger than {most} bytes")
+        parts.append(part)
+    return b"".join(parts)
