@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ERRORS,
     )
     app.state.service = service
+    app.state.hub = hub.hub
     app.add_exception_handler(RegistryError, refused)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, unreadable)

@@ -185,6 +185,25 @@ class Catalog(Amendments, FileDigests):
         asked = only or Only()
         return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
 
+    def own_events(self, name: str | None, limit: int, only: Only, older_than: int | None = None) -> tuple[Event, ...]:
+        """Return the newest events of this home's trail first, page by page; without those that came with copies.
+
+        Args:
+            older_than: the number of the last event of the page before.
+
+        Raises:
+            UnknownModel, UnknownVerb: there is no such name, or verb.
+        """
+        names = None if name is None else self._names(name)
+        return trail.events(self._database, names, limit, only, older_than=older_than)
+
+    def events_of(self, entry: Entry, limit: int) -> tuple[Event, ...]:
+        """Return what happened to a version, here and where it was copied from, the newest first."""
+        names = self._names(entry.name)
+        references = [f"{name}:v{entry.version}" for name in names]
+        own = trail.events(self._database, names, limit, Only(), references=references)
+        return (*own, *self.copies.history(entry.name, entry.version))[:limit]
+
     @property
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from registry.catalog import overview_statements as statements
 from registry.catalog.database import Database
+from registry.catalog.entry import Entry
 from registry.catalog.query import Query, Term
 from registry.catalog.selection import Shape, kinds_of, parameters_of
 
@@ -105,6 +106,11 @@ class Overview:
     def stored(self) -> int:
         """Return the bytes of all files of tensors."""
         return int(self._database.rows(statements.STORED)[0].total or 0)
+
+    def from_older(self, entry: Entry) -> frozenset[str]:
+        """Return the digests of those of a version's files of tensors that were there before it was pushed."""
+        found = self._database.rows(statements.FROM_OLDER, uid=entry.uid, number=entry.version)
+        return frozenset(row.digest for row in found)
 
     def series(self, name: str, key: str, limit: int) -> tuple[Point, ...]:
         """Return a metric along the newest live versions of a model that have it, the oldest of them first."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import sqlalchemy
-from sqlalchemy import Integer, Select, String, bindparam, column, func
+from sqlalchemy import Integer, Select, String, bindparam, column, exists, func
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
@@ -80,4 +80,17 @@ SIZES: Reading[rows.Size] = (
     .join(_SUMS, _SUMS.c.model_id == _MODELS.c.id)
     .order_by(_SUMS.c.nbytes.desc(), _MODELS.c.name)
 )
+_OLDER = schema.VERSION_BLOBS.alias("older")
+FROM_OLDER: Reading[rows.Digest] = (
+    select(schema.BLOBS.c.digest)
+    .join(schema.VERSION_BLOBS, schema.VERSION_BLOBS.c.blob_id == schema.BLOBS.c.id)
+    .join(_VERSIONS, _VERSIONS.c.id == schema.VERSION_BLOBS.c.version_id)
+    .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+    .where(
+        _MODELS.c.uid == bindparam("uid"),
+        _VERSIONS.c.number == bindparam("number"),
+        exists().where(_OLDER.c.blob_id == schema.BLOBS.c.id, _OLDER.c.version_id < _VERSIONS.c.id),
+    )
+)
+"""Which of a version's blobs an older version needs, too."""
 STORED: Reading[rows.Total] = select(func.sum(schema.BLOBS.c.nbytes).label("total"))

@@ -13,7 +13,7 @@ from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
 from ..access import caller_of
-from ..answers import refusal
+from ..answers import refusal_of
 from ..service import Service
 from . import lfs, reading, writing
 from .answers import Refusal, answer, refused
@@ -65,7 +65,7 @@ class HubApplication:
 
     async def _answer(self, call: Call | None, scope: Scope, receive: Receive) -> ASGIApp:
         if call is None:
-            return refusal(NoSuchPage(scope["path"]))
+            return refusal_of(NoSuchPage(scope["path"]), scope)
         request = Request(scope, receive)
         if call.kind == "lfs":
             return await lfs.receive(self.hub, call, request)

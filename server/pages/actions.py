@@ -17,23 +17,20 @@ from registry.reference import parse
 from ..access import Role, caller_of
 from ..login import set_session
 from ..service import service_of
-from .rendering import page, refusal, version_url
+from .rendering import page, version_url
 
 Form = Mapping[str, str]
 Action = Callable[[Request, Form], Response]
 
 
 def posted(action: Action) -> Callable[[Request], Awaitable[Response]]:
-    """Read the form, and answer what a verb refuses with a page that says it."""
+    """Read the form."""
 
     @wraps(action)
     async def answer(request: Request) -> Response:
         body = (await request.body()).decode("utf-8", "replace")
         form = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=20))
-        try:
-            return await run_in_threadpool(action, request, form)
-        except RegistryError as error:
-            return await run_in_threadpool(refusal, request, error)
+        return await run_in_threadpool(action, request, form)
 
     return answer
 

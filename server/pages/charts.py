@@ -88,20 +88,36 @@ def histogram(counts: Sequence[int], low: float, high: float, label: str) -> Mar
     return _chart(height, f"histogram of {label}", "".join(bars) + ends)
 
 
-def bars(rows: Sequence[tuple[str, float, str]], label: str) -> Markup:
+def outline(counts: Sequence[int], label: str, width: int = 110, height: int = 24) -> Markup:
+    """Draw a histogram without axes."""
+    most = max(counts, default=0)
+    if not most:
+        return Markup()
+    step = width / len(counts)
+    steps = "".join(f"V{height - (height - 2) * number / most:.1f}h{step:.2f}" for number in counts)
+    return Markup(
+        f'<svg role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}"><path class="bar" d="M0,{height}{steps}V{height}z"/></svg>'
+    )
+
+
+def bars(rows: Sequence[tuple[str, float, str]], label: str, most: float = math.inf) -> Markup:
     """Draw one bar a row, the longest for the largest.
 
     Args:
         rows: names, lengths, and what is said of each.
+        most: the length of the longest bar, where others stand beside these.
     """
     if not rows:
         return Markup()
-    most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0) or 1.0
+    if not math.isfinite(most):
+        most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0)
+    most = most or 1.0
     begin, tall = 300.0, 18.0
     drawn = []
     for i, (name, value, words) in enumerate(rows):
         top = tall * i
-        long = (_WIDTH - begin - 90) * (value / most if math.isfinite(value) else 1.0)
+        long = (_WIDTH - begin - 90) * (min(1.0, value / most) if math.isfinite(value) else 1.0)
         short = name if len(name) <= 42 else f"…{name[-41:]}"
         drawn.append(
             f'<text x="{begin - 8}" y="{top + 13}" text-anchor="end">{escape(short)}'

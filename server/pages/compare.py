@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,15 +13,31 @@ from starlette.responses import Response
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
 from registry.errors.arguments import InvalidArgument
+from registry.errors.root import size
 from registry.reference import parse
 from registry.tensors.arguments import Arguments
-from registry.upkeep.diff import changed_names, diff
+from registry.upkeep.diff import Difference, TensorChange, changed_names, diff
 
 from ..access import Role, caller_of
 from ..service import service_of
-from .rendering import page, view
+from . import tables
+from .grouping import groups
+from .rendering import page
+from .tensors import MOST_BYTES
 
 MOST = 5
+
+_BARS = 200
+"""Tensors that get a bar."""
+
+_LAYER = 12
+"""Bars of one module, as long as there is a module inside to part it by."""
+
+Bar = tuple[str, float, str]
+"""A tensor, how long its bar is, and what is said of it."""
+
+Apart = tuple[Entry, list[str], list[str], list[str]]
+"""A version, and the names that changed since the first one, that it has no more, that it alone has."""
 
 _LEFT_OUT = {"unwrapping", "init", "origin", "parent_uid", "parent_number", "parent_record"}
 
@@ -37,9 +54,8 @@ class Line:
         return len(set(self.cells)) > 1
 
 
-@view
 def compare(request: Request) -> Response:
-    """Show what differs between versions; with ``measure`` also by how much each tensor of the second did."""
+    """Show what differs between versions; with ``measure`` also by how much each tensor did, from the first on."""
     home, caller = service_of(request).home, caller_of(request)
     asked = [ref.strip() for ref in request.query_params.getlist("ref") if ref.strip()]
     entries: list[Entry] = []
@@ -61,7 +77,7 @@ def compare(request: Request) -> Response:
         sections = {title: [line for line in lines if line.differs] for title, lines in sections.items()}
     manifests = [home.manifest(entry) for entry in entries]
     first = manifests[0]
-    tensors = [
+    tensors: list[Apart] = [
         (
             entry,
             changed_names(first, manifest),
@@ -70,7 +86,15 @@ def compare(request: Request) -> Response:
         )
         for entry, manifest in zip(entries[1:], manifests[1:], strict=True)
     ]
-    measured = diff(home, entries[0].ref, entries[1].ref) if request.query_params.get("measure") else None
+    if form := tables.wanted(request):
+        return _table(form, entries, sections, tensors)
+    measured, trouble = [], ""
+    if request.query_params.get("measure"):
+        nbytes = sum(first.tensors[name].spec.nbytes for _, names, _, _ in tensors for name in names)
+        if nbytes > MOST_BYTES:
+            trouble = f"{size(nbytes)} have changed, which is too much to be read for a page; `registry diff` reads it"
+        else:
+            measured = [diff(home, entries[0].ref, entry.ref) for entry in entries[1:]]
     return page(
         request,
         "compare.html",
@@ -80,9 +104,23 @@ def compare(request: Request) -> Response:
         sections=sections,
         only=only,
         tensors=tensors,
-        measured=measured,
-        bars=_bars(measured) if measured else [],
+        trouble=trouble,
+        measured=[(each, *_layers(each)) for each in measured],
     )
+
+
+def _table(
+    form: str, entries: Sequence[Entry], sections: Mapping[str, Sequence[Line]], tensors: Sequence[Apart]
+) -> Response:
+    """Answer with the comparison as a file: a row each fact, and each tensor that is not equal."""
+    rows = [(title, line.label, *line.cells) for title, lines in sections.items() for line in lines]
+    states: dict[str, dict[str, str]] = {}
+    for entry, *kinds in tensors:
+        for word, names in zip(("changed", "missing", "only here"), kinds, strict=True):
+            for name in names:
+                states.setdefault(name, {})[entry.ref] = word
+    rows += [("Tensors", name, "", *(of.get(e.ref, "equal") for e in entries[1:])) for name, of in states.items()]
+    return tables.table(form, "comparison", ("section", "what", *(entry.ref for entry in entries)), rows)
 
 
 def _facts(entries: Sequence[Entry]) -> list[Line]:
@@ -114,15 +152,28 @@ def _word(value: object) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _bars(measured: Any) -> list[tuple[str, float, str]]:
-    """Return the tensors that changed, those most first, by the norm of the change over the norm before."""
-    found = [
-        (change.name, change.relative if change.relative is not None else float("inf"), _measure(change))
-        for change in measured.changed
-        if change.norm is not None
-    ]
-    return sorted(found, key=lambda row: -row[1])[:200]
+def _layers(measured: Difference) -> tuple[list[tuple[str, list[Bar]]], list[str], int]:
+    """Return the tensors that changed, by modules, in each those most first; names of other shapes; and how many more.
+
+    A bar is as long as the norm of the change over the norm before. The modules come in the order of their largest.
+    """
+    bars = {change.name: _bar(change) for change in measured.changed if change.norm is not None}
+    largest = sorted(bars, key=lambda name: -_length(bars[name]))[:_BARS]
+    kept = set(largest)
+    layers = []
+    for path, names in groups([name for name in bars if name in kept], _LAYER):
+        layers.append((path, sorted((bars[name] for name in names), key=lambda bar: -_length(bar))))
+    layers.sort(key=lambda layer: -_length(layer[1][0]))
+    reshaped = [change.name for change in measured.changed if change.norm is None]
+    return layers, reshaped, len(bars) - len(largest)
 
 
-def _measure(change: Any) -> str:
-    return f"{change.relative:.2%}" if change.relative is not None else f"{change.norm:.3g} from zero"
+def _length(bar: Bar) -> float:
+    return bar[1] if not math.isnan(bar[1]) else math.inf
+
+
+def _bar(change: TensorChange) -> Bar:
+    assert change.norm is not None
+    if change.relative is None:
+        return change.name, math.inf, f"{change.norm:.3g} from zero"
+    return change.name, change.relative, f"{change.relative:.2%}"

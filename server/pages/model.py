@@ -14,7 +14,7 @@ from registry.catalog.query import named
 from ..access import Role, caller_of
 from ..service import service_of
 from .models import PAGE
-from .rendering import page, version_url, view
+from .rendering import page, version_url
 
 _MOVES = 10
 """Moves of an alias that are shown."""
@@ -23,7 +23,6 @@ _POINTS = 500
 """Versions that a chart goes back."""
 
 
-@view
 def model(request: Request, name: str) -> Response:
     """Show a model; by a name that it had before, lead to the one that it has now."""
     catalog, caller = service_of(request).home.database, caller_of(request)

@@ -19,7 +19,7 @@ from registry.errors.root import RegistryError
 from ..access import Role, caller_of
 from ..service import service_of
 from . import tables
-from .rendering import page, view
+from .rendering import page
 
 PAGE = 50
 """Rows of one page."""
@@ -31,7 +31,6 @@ _POINTS = 60
 """Versions that a sparkline goes back."""
 
 
-@view
 def models(request: Request) -> Response:
     """Show every model with its newest version, and how its metrics went."""
     catalog, caller = service_of(request).home.database, caller_of(request)
@@ -40,6 +39,9 @@ def models(request: Request) -> Response:
     after = request.query_params.get("after", "")
     found = [each for each in catalog.models() if caller.may(Role.READ, each.name)]
     found.sort(key=_sort_key(sort.lstrip("-")), reverse=sort.startswith("-"))
+    if form := tables.wanted(request):
+        rows = ((each.name, each.live, each.newest, each.changed_at.isoformat(), each.aliases) for each in found)
+        return tables.table(form, "models", ("model", "versions", "newest", "pushed", "aliases"), rows)
     names = [each.name for each in found]
     begin = names.index(after) + 1 if after in names else 0
     shown = found[begin : begin + PAGE]
@@ -73,7 +75,6 @@ def _sort_key(by: str) -> Callable[[ModelSummary], tuple[Any, ...]]:
     return lambda model: (*first(model), model.name)
 
 
-@view
 def versions(request: Request) -> Response:
     """Show the versions that a query finds, what they could be narrowed to, and the next page."""
     catalog, caller = service_of(request).home.database, caller_of(request)

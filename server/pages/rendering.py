@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache, wraps
+from functools import cache
 from importlib import resources
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,12 +19,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from registry.errors.root import RegistryError, size
 from registry.errors.server import TokenNeeded
 
-from ..access import caller_of
+from ..access import NOBODY, caller_of
 from ..answers import status_of
 from ..service import service_of
 from . import charts
-
-View = Callable[..., Response]
 
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -51,29 +50,31 @@ def page(request: Request, template: str, section: str = "", status: int = 200, 
     return HTMLResponse(body, status, SECURITY)
 
 
-def view(function: View) -> View:
-    """Answer what a verb refuses with a page that says it."""
-
-    @wraps(function)
-    def answer(request: Request, *arguments: str) -> Response:
-        try:
-            return function(request, *arguments)
-        except RegistryError as error:
-            return refusal(request, error)
-
-    return answer
-
-
-def refusal(request: Request, error: RegistryError) -> Response:
+def refusal_page(request: Request, error: RegistryError) -> Response:
     """Return the page of an error; who needs a token to see a page is asked for it."""
+    request.scope.setdefault("registry.caller", NOBODY)
     if isinstance(error, TokenNeeded) and request.method == "GET":
-        return RedirectResponse(f"/login?{urlencode({'next': request.url.path})}", 303)
-    return page(request, "error.html", status=status_of(error), message=str(error))
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?{urlencode({'next': here})}", 303)
+    status = status_of(error)
+    return page(request, "error.html", status=status, is_missing=status == 404, message=str(error), q="")
 
 
 def version_url(ref: str, part: str = "", **query: str) -> str:
     """Return the page of a version: its reference is in its URL as it is."""
-    return f"/models/{quote(ref, safe='/:')}{f'/{part}' if part else ''}{f'?{urlencode(query)}' if query else ''}"
+    asked = {key: value for key, value in query.items() if value}
+    return f"/models/{quote(ref, safe='/:')}{f'/{part}' if part else ''}{f'?{urlencode(asked)}' if asked else ''}"
+
+
+def offset(request: Request) -> int:
+    """Return from where on a list goes on, as its address says."""
+    asked = request.query_params.get("from", "")
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
+
+
+def file_url(name: str, version: int, path: str) -> str:
+    """Return where a file of a version is downloaded, in part or whole, by a browser and by the Hub's clients."""
+    return f"/{quote(name)}/resolve/v{version}/{quote(path)}"
 
 
 def ago(moment: datetime) -> str:
@@ -95,6 +96,18 @@ def moment(at: datetime) -> Markup:
 def figure(value: float | None) -> str:
     """Word a metric."""
     return "" if value is None else f"{value:.6g}"
+
+
+def short(value: float | None) -> str:
+    """Word a value where many stand beside each other."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def details(told: Mapping[str, Any]) -> str:
+    """Word what an event tells."""
+    return " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in told.items() if value
+    )
 
 
 def count(number: int) -> str:
@@ -129,7 +142,15 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        ago=ago, moment=moment, figure=figure, count=count, size=size, markdown=markdown, urlencode=urlencode
+        ago=ago,
+        moment=moment,
+        figure=figure,
+        short=short,
+        count=count,
+        size=size,
+        details=details,
+        markdown=markdown,
+        urlencode=urlencode,
     )
-    environment.globals.update(version_url=version_url, charts=charts)
+    environment.globals.update(version_url=version_url, file_url=file_url, charts=charts)
     return environment

@@ -8,7 +8,15 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Open
+from looking import (
+    Open,
+    browser as browser,
+    crowd as crowd,
+    home as home,
+    look as look,
+    served as served,
+    token as token,
+)
 from playwright.sync_api import Page, expect
 from served import Served
 
