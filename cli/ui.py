@@ -22,28 +22,29 @@ def ui(
     ] = True,
     home: options.Home = None,
 ) -> None:
-    """Look at a registry in the browser, until Ctrl-C. Only programs of this machine reach it.
+    """Look at a registry in the browser, until Ctrl-C. Only programs on this machine reach it.
 
     Example: registry ui
 
     Example: registry ui --no-browser --port 8081
     """
     from registry.errors.server import ExtraMissing
+    from registry.home.home import Home
     from registry.home.place import home_place
 
     try:
         from registry.server.running import address, listen, run
-        from registry.server.service import Service
         from registry.server.settings import Settings
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("registry"):
             raise
         raise ExtraMissing("`registry ui`", "server") from error
-    settings = Settings(home_place(home, "--home").folder, port=port)
+    place = home_place(home, "--home")
+    looked_at = Home(place.folder, source=place.source)
+    looked_at.database.names()  # to look makes none
+    looked_at.close()
+    settings = Settings(place.folder, port=port)
     listening = listen(settings)
-    service = Service(settings)
-    service.open()
-    service.close()
     url = address(settings.host, listening.getsockname()[1])
     say(f"{settings.home} is at {url}; stop it with Ctrl-C")
     sys.stdout.flush()
@@ -51,3 +52,4 @@ def ui(
         # The socket listens already: what asks now is answered when the server is up.
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     run(settings, listening)
+    say("stopped")

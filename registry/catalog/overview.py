@@ -12,7 +12,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.query import Query, Term
 from registry.catalog.selection import Shape, kinds_of, parameters_of
 
-MOST = 4000
+MOST = 2500
 """More versions are not counted, so that it takes no longer where there are very many."""
 
 MOST_VALUES = 12

@@ -20,7 +20,7 @@ from registry.tensors.manifest import Manifest
 from ..access import Role, caller_of
 from ..hub.admission import kind as kind_of
 from ..hub.content import Content
-from ..hub.files import HubFile, Stored
+from ..hub.files import HubFile, Segment, Stored
 from ..hub.hub import Hub
 from ..service import service_of
 from .rendering import file_url, version_url
@@ -141,7 +141,8 @@ def as_saved(request: Request, ref: str) -> ASGIApp:
     ties = (tuple(name for name in tie if name in tensors) for tie in manifest.ties)
     kept = replace(manifest, tensors=tensors, ties=tuple(tie for tie in ties if len(tie) > 1))
     planned = plan(kept, entry.unwrapping.wrapped)
-    segments = [planned.header, *(Stored(entry, name, stored) for name, stored in planned.tensors.items())]
+    segments: list[Segment] = [planned.header]
+    segments += [Stored(entry, name, stored) for name, stored in planned.tensors.items()]
     file = HubFile(AS_SAVED, planned.size, segments, f"{entry.record_digest}-{FORMAT}")
     called = f"{entry.name.rpartition('/')[2]}-v{entry.version}-{AS_SAVED}"
     headers = {

@@ -17,6 +17,7 @@ from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
 from ..access import Role, caller_of
+from ..answers import status_of
 from ..service import service_of
 from . import tables
 from .rendering import page
@@ -87,7 +88,9 @@ def versions(request: Request) -> Response:
             return tables.of_entries(form, [entry for entry in every if caller.may(Role.READ, entry.name)])
         found = catalog.search(query, limit=PAGE, after=request.query_params.get("after") or None)
     except RegistryError as error:
-        return page(request, "versions.html", "Versions", 400, entries=(), trouble=str(error))
+        if (status := status_of(error)) >= 500:
+            raise
+        return page(request, "versions.html", "Versions", status, entries=(), trouble=str(error))
     entries = [entry for entry in found if caller.may(Role.READ, entry.name)]
     narrowing = catalog.overview.narrowing(replace(query, order=None))
     return page(

@@ -9,9 +9,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.catalog.query import Query, Term
-from registry.errors.arguments import InvalidArgument
+from registry.errors.catalog import TrashedVersion
+from registry.errors.requests import NoSuchPage
 from registry.reference import parse
 from registry.tensors.arguments import Arguments
 from registry.upkeep.blame import Ancestors
@@ -34,9 +36,10 @@ def version(request: Request, ref: str, part: str) -> Response:
     """Show a part of what is known of a version; an alias leads to the version that it points to."""
     service, caller = service_of(request), caller_of(request)
     caller.require(Role.READ, parse(ref).name)
-    entry = service.home.database.resolve(ref, trashed=True)
+    entry = _found(service.home.database, ref)
+    caller.require(Role.READ, entry.name)
     if part not in PARTS:
-        raise InvalidArgument("version", "part", part, f"give one of {', '.join(filter(None, PARTS))}")
+        raise NoSuchPage(request.url.path)
     if entry.ref != ref:
         return RedirectResponse(version_url(entry.ref, part), 307)
     if form := tables.wanted(request):
@@ -49,6 +52,14 @@ def version(request: Request, ref: str, part: str) -> Response:
             return tables.table(form, "names", names.COLUMNS, names.rows(entry, service.home.manifest(entry)))
     common: dict[str, Any] = {"entry": entry, "part": part, "parts": PARTS, "q": entry.name}
     return page(request, f"version_{part or 'overview'}.html", "Models", **common, **_context(request, entry, part))
+
+
+def _found(catalog: Catalog, ref: str) -> Entry:
+    """Return a version, be it in the trash."""
+    try:
+        return catalog.resolve(ref)
+    except TrashedVersion:
+        return catalog.resolve(ref, trashed=True)
 
 
 def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
@@ -78,15 +89,15 @@ def _raw(init: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 def _snippets(request: Request, entry: Entry) -> dict[str, str]:
     """Return how it is loaded, by what for."""
     place = f"{request.url.scheme}://{request.url.netloc}"
-    home = f'registry.Registry("{place}")'
+    home = f'hub = registry.Registry("{place}")\n'
     made = "" if entry.model_class or entry.builder or entry.parts else ", model=Net()"
     snippets = {
-        "one device": f'm = {home}.load("{entry.ref}"{made})',
-        "DDP, on rank r": f'm = {home}.load("{entry.ref}"{made}, ddp=True, rank=r)',
-        "FSDP, on rank r": f'm = {home}.load("{entry.ref}"{made}, fsdp=True, rank=r)',
+        "one device": f'{home}m = hub.load("{entry.ref}"{made})',
+        "DDP, on rank r": f'{home}m = hub.load("{entry.ref}"{made}, ddp=True, rank=r)',
+        "FSDP, on rank r": f'{home}m = hub.load("{entry.ref}"{made}, fsdp=True, rank=r)',
     }
     if entry.parts:
-        snippets["one part"] = f'm = {home}.load("{entry.ref}", part="{entry.parts[0].part}")'
+        snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{entry.parts[0].part}")'
     return snippets | {
         "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth",
         "Hugging Face": f"HF_ENDPOINT={place} hf download {entry.name} --revision v{entry.version}",

@@ -44,7 +44,7 @@ Trained on **two** datasets.
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not Path(_CHROMIUM).exists():
         pytest.skip("there is no chromium")
@@ -92,9 +92,9 @@ def look(browser: Browser, served: Served) -> Iterator[Open]:
     assert [each for each in foreign if not each.startswith("data:")] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with three models: one trained step by step under DDP, one fine-tuned of it, one with hostile words."""
+    """A home with models trained step by step under DDP, fine-tuned of that, of several parts, and of a folder."""
     import torch
     from torch import nn
 
@@ -128,18 +128,34 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         note="<b>bold</b><script>document.title='taken'</script>",
         tags={"k": "<i>x</i>"},
     )
+    parts = {"point": nn.Linear(3, 4), "img": nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Linear(2, 4))}
+    registry.push(parts, "both")
+    registry.push(kept_folder(folder.parent / "bert"), "kept", tags={"task": "words"})
     registry.card("team/pointnet", CARD)
     registry.audit()
     return folder
 
 
-@pytest.fixture(scope="session")
+def kept_folder(place: Path) -> Path:
+    """Make a folder as a library writes it: weights of two layers, a configuration and a tokenizer."""
+    import torch
+    from safetensors.torch import save_file
+
+    place.mkdir()
+    layers = {f"encoder.layer.{n}.dense.{what}": torch.rand(2, 2) for n in range(30) for what in ("weight", "bias")}
+    save_file({"embeddings.weight": torch.rand(3, 2), **layers}, place / "model.safetensors")
+    (place / "config.json").write_text('{"width": 3}')
+    (place / "vocab.txt").write_text("a\nb\n")
+    return place
+
+
+@pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[Served]:
     with serving(home) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def token(home: Path) -> str:
     """A token that may do everything."""
     import subprocess
@@ -153,7 +169,7 @@ def token(home: Path) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A served home of 100,000 versions."""
     from benchmarks.searching import fill

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from looking import (
     Open,
     browser as browser,
@@ -18,7 +21,10 @@ from looking import (
     token as token,
 )
 from playwright.sync_api import Page, expect
-from served import Served
+from safetensors.torch import load_file
+from served import COMMAND, Served, serving
+
+from registry import Registry
 
 pytestmark = pytest.mark.services
 
@@ -28,6 +34,10 @@ def log_in(page: Page, token: str) -> None:
     page.get_by_label("Token").fill(token)
     page.locator("main").get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def rows(page: Page) -> list[str]:
@@ -57,7 +67,7 @@ def test_facets_narrow_a_search_and_tell_how_many(look: Open) -> None:
     page.wait_for_url("**q=tag*")
     assert len(rows(page)) == 4
     page.get_by_role("complementary").get_by_role("link", name="task=seg").click()
-    expect(page.locator("tbody tr")).to_have_count(9)
+    expect(page.locator("tbody tr")).to_have_count(11)
 
 
 def test_metrics_have_columns_and_their_course_a_line(look: Open) -> None:
@@ -83,7 +93,7 @@ def test_what_is_empty_or_wrong_says_what_to_do(look: Open) -> None:
     page = look("/versions?q=acc%3E7")
     expect(page.get_by_text("No version matches")).to_be_visible()
     page.get_by_role("link", name="Show all versions").click()
-    expect(page.locator("tbody tr")).to_have_count(9)
+    expect(page.locator("tbody tr")).to_have_count(11)
     wrong = look("/versions?q=color:red", refused=True)
     expect(wrong.get_by_role("alert")).to_contain_text("color")
     expect(wrong.get_by_role("alert")).to_contain_text("class")
@@ -229,6 +239,49 @@ def test_a_tensor_has_its_figures_and_a_histogram(look: Open) -> None:
     expect(page.get_by_text("0 NaN")).to_be_visible()
 
 
+def test_tensors_stand_by_modules_and_page_by_page(look: Open) -> None:
+    page = look("/models/kept:v1/tensors")
+    module = page.locator("details", has_text="encoder.layer.7 ")
+    expect(module.locator("tbody tr").first).not_to_be_visible()
+    module.locator("summary").click()
+    expect(module.locator("tbody tr")).to_have_count(2)
+    page.get_by_role("link", name="Describe all values here").click()
+    page.wait_for_url("**describe=1*")
+    page.locator("details", has_text="embeddings").locator("summary").click()
+    expect(page.get_by_role("img", name="values of embeddings.weight")).to_be_visible()
+    page.get_by_label("Name holds").fill("layer.11.")
+    page.wait_for_url("**name=layer*")
+    expect(page.locator("tbody tr")).to_have_count(2)
+
+
+def test_parts_are_shown_by_name_and_class(look: Open) -> None:
+    page = look("/models/both:v1")
+    expect(page.locator("dl.facts")).to_contain_text("part img")
+    expect(page.locator("dl.facts")).to_contain_text("Linear")
+    expect(page.get_by_role("button", name="Copy: one part")).to_be_visible()
+
+
+def test_files_are_listed_downloaded_and_tell_what_sharing_saved(look: Open, served: Served, home: Path) -> None:
+    page = look("/models/kept:v1/files")
+    for name, kind in (("config.json", "configuration"), ("vocab.txt", "tokenizer"), ("model.safetensors", "weights")):
+        expect(page.get_by_role("row").filter(has_text=name)).to_contain_text(kind)
+    expect(page.get_by_text("registry export kept:v1 kept --format hf")).to_be_visible()
+    page = look("/models/team/pointnet:v7/files")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="model.safetensors").click()
+    bare = load_file(download.value.path())
+    assert equal(bare, Registry(home).state_dict("team/pointnet:v7"))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="as-saved.safetensors").click()
+    assert equal(load_file(download.value.path()), {f"module.{name}": value for name, value in bare.items()})
+    saved = page.locator("dt", has_text="saved by sharing").locator("xpath=following-sibling::dd[1]")
+    expect(saved).to_contain_text("88 B")  # all but the weight that each step changes
+    whole = served.get("/models/team/pointnet:v7/as-saved.safetensors").body
+    part = served.get("/models/team/pointnet:v7/as-saved.safetensors", Range="bytes=100-399")
+    assert part.status == 206 and part.body == whole[100:400]
+    assert served.request("HEAD", "/models/team/pointnet:v7/as-saved.safetensors").status == 200
+
+
 def test_integrity_says_what_the_last_audit_found(look: Open) -> None:
     page = look("/models/team/pointnet:v2")
     expect(page.get_by_text("As it was stored, when it was audited")).to_be_visible()
@@ -276,6 +329,35 @@ def test_a_version_goes_to_the_trash_and_comes_back(look: Open, token: str) -> N
     page.goto(page.url.replace("hostile:v1", "team/pointnet:v7"))
 
 
+def test_a_version_with_an_alias_is_not_removed_and_the_page_says_why(look: Open, token: str) -> None:
+    page = look("/models/team/pointnet:v7", refused=True)
+    log_in(page, token)
+    page.goto(page.url.rstrip("/") + "/models/team/pointnet:v7")
+    page.get_by_label("Alias", exact=True).fill("keep")
+    page.get_by_role("button", name="Set alias").click()
+    expect(page.locator(".chip.alias", has_text="keep")).to_be_visible()
+    page.get_by_role("button", name="Move to the trash").click()
+    expect(page.get_by_role("alert")).to_contain_text("points to it")
+
+
+def test_activity_goes_on_page_by_page(look: Open, tmp_path: Path) -> None:
+    hub = Registry(tmp_path / "home")
+    entry = hub.push({"w": torch.ones(1)}, "net")
+    for number in range(150):
+        hub.tag(entry.ref, {"step": str(number)})
+    hub.close()
+    with serving(hub.home) as busy:
+        page = look("/activity", of=busy)
+        newer = page.locator("tbody tr").all_inner_texts()
+        page.get_by_role("link", name="Older").click()
+        page.wait_for_url("**older=*")
+        older = page.locator("tbody tr").all_inner_texts()
+        assert (len(newer), len(older)) == (100, 51) and "push" in older[-1]
+        page.goto(f"{busy.url}/activity?verb=push")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.close()
+
+
 def test_versions_are_compared_to_the_tensor(look: Open) -> None:
     page = look("/versions?q=team/pointnet")
     page.get_by_label("Compare team/pointnet:v7").check()
@@ -287,7 +369,19 @@ def test_versions_are_compared_to_the_tensor(look: Open) -> None:
     expect(page.get_by_role("rowheader", name="acc")).to_be_visible()
     expect(page.get_by_role("rowheader", name="world size")).to_have_count(0)
     page.get_by_role("link", name="Measure by how much").click()
-    expect(page.get_by_role("img", name="change of each tensor")).to_contain_text("0.weight")
+    expect(page.get_by_role("img", name="change of each tensor in 0")).to_contain_text("0.weight")
+
+
+def test_five_versions_are_compared_and_names_in_one_alone_are_told(look: Open) -> None:
+    refs = "&".join(f"ref=team/pointnet:v{number}" for number in range(1, 5))
+    page = look(f"/compare?{refs}&ref=both:v1&measure=1")
+    expect(page.get_by_role("columnheader", name="both:v1").first).to_be_visible()
+    expect(page.get_by_text("0 changed, 7 only in the first, 6 only in the second")).to_be_visible()
+    page.get_by_text("Only in both:v1").click()
+    expect(page.get_by_text("point.bias")).to_be_visible()
+    expect(page.get_by_role("heading", name="By how much")).to_have_count(4)
+    page = look(f"/compare?{refs}&ref=both:v1&ref=kept:v1", refused=True)
+    expect(page.get_by_role("alert")).to_contain_text("at most 5")
 
 
 def test_nothing_is_asked_of_another_host(look: Open, home: Path) -> None:
@@ -325,6 +419,42 @@ def test_it_is_read_only_without_a_token_and_safe_with_one(look: Open, served: S
     assert served.request("POST", "/models/team/pointnet", form, **sent).status == 403
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
+
+
+def said(home: Path, *words: str) -> Any:
+    """What a command prints as a document."""
+    command = [*COMMAND, *words, "--json", "--home", str(home)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def rows_of(served: Served, path: str) -> list[dict[str, Any]]:
+    found = served.get(path)
+    assert found.status == 200, found.body
+    return json.loads(found.body)
+
+
+def test_what_pages_show_the_command_line_says_too(served: Served, home: Path) -> None:
+    listed = said(home, "list")
+    shown = rows_of(served, "/versions?format=json")
+    assert [row["version"] for row in shown] == [f"{entry['name']}:v{entry['version']}" for entry in listed]
+    assert [row["digest"] for row in shown] == [entry["digest"] for entry in listed]
+    models = [(model["name"], model["live"], model["newest"], model["aliases"]) for model in said(home, "models")]
+    columns = ("model", "versions", "newest", "aliases")
+    assert [tuple(row[key] for key in columns) for row in rows_of(served, "/?format=json")] == models
+    entry = said(home, "show", "team/pointnet:v3")
+    page = served.get("/models/team/pointnet:v3").body.decode()
+    for fact in ("digest", "record_digest", "creator", "wrapper", "note", "torch_version"):
+        assert str(entry[fact]) in page, fact
+    assert all(f"{value:.6g}" in page for value in entry["metrics"].values())
+    events = rows_of(served, "/activity?format=json")
+    told = said(home, "log", "--limit", "1000")
+    assert [(event["number"], event["hash"]) for event in events] == [(each["number"], each["hash"]) for each in told]
+    apart = said(home, "diff", "team/pointnet:v1", "team/pointnet:v2")
+    compared = rows_of(served, "/compare?ref=team/pointnet:v1&ref=team/pointnet:v2&format=json")
+    changed = [row["what"] for row in compared if row["section"] == "Tensors"]
+    assert changed == [each["name"] for each in apart["changed"]] == ["0.weight"]
+    brought = {each["name"]: each["ref"] for each in said(home, "blame", "team/pointnet:v7")["tensors"]}
+    assert brought["1.bias"] in served.get("/models/team/pointnet:v7/tensors?tensor=1.bias").body.decode()
 
 
 def test_a_crowd_is_painted_from_one_short_page(look: Open, crowd: Served) -> None:
