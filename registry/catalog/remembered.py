@@ -40,7 +40,8 @@ class Remembered:
     def statistics(self, digests: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return what the values of tensors are like (``tensors.statistics``), by digest, where somebody looked."""
         rows = self._database.rows(statements.STATISTICS, digests=json.dumps(list(digests)))
-        return {row.digest: json.loads(row.body) for row in rows}
+        read = ((row.digest, _read(row.body)) for row in rows)
+        return {digest: found for digest, found in read if isinstance(found, dict)}
 
     def remember_statistics(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep what the values of tensors are like, by digest.
@@ -57,9 +58,13 @@ class Remembered:
         rows = self._database.rows(statements.LAST_AUDIT, asked=json.dumps(list(asked)))
         if not rows:
             return None
-        row = rows[0]
-        at = datetime.fromisoformat(row.at)
-        return Audited(at, row.actor, row.asked, row.versions, json.loads(row.faults))
+        row, faults = rows[0], _read(rows[0].faults)
+        try:
+            at = datetime.fromisoformat(row.at)
+            told = {str(ref): [str(what) for what in sentences] for ref, sentences in faults.items()}
+        except (TypeError, ValueError, AttributeError):
+            return None  # somebody edited it: another audit says it again
+        return Audited(at, row.actor, row.asked, row.versions, told)
 
     def remember_audit(self, asked: str | None, versions: int, faults: Mapping[str, Sequence[str]]) -> None:
         """Keep what an audit said.
@@ -77,3 +82,11 @@ class Remembered:
                 versions=versions,
                 faults=canonical_json(told),
             )
+
+
+def _read(text: str) -> Any:
+    """Return what JSON says; None of what somebody edited, which is found out again."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ def context(request: Request, entry: Entry, manifest: Manifest) -> dict[str, Any
             describe(home, entry, _as_many_as(MOST_BYTES, here))
         except RegistryError as error:
             trouble = str(error)
-    known = home.database.remembered.statistics([each.digest for each in here.values()])
+    known = known_of(home, here.values())
     return {
         "groups": shown,
         "found": found,
@@ -87,7 +87,7 @@ def context(request: Request, entry: Entry, manifest: Manifest) -> dict[str, Any
 
 def rows(home: Home, manifest: Manifest) -> Iterator[tuple[object, ...]]:
     """Yield the table of all tensors, with what is known of their values, in the order of ``COLUMNS``."""
-    known = home.database.remembered.statistics([each.digest for each in manifest.tensors.values()])
+    known = known_of(home, manifest.tensors.values())
     tied = {each: group for group in manifest.ties for each in group}
     for name, stored in manifest.tensors.items():
         values = known.get(stored.digest, {})
@@ -95,6 +95,22 @@ def rows(home: Home, manifest: Manifest) -> Iterator[tuple[object, ...]]:
         spec = stored.spec
         facts = (values.get(key) for key in COLUMNS[5:9])
         yield name, " ".join(map(str, spec.shape)), spec.dtype, spec.nbytes, stored.digest, *facts, others
+
+
+def known_of(home: Home, tensors: Iterable[StoredTensor]) -> dict[str, Described]:
+    """Return what is known of the values of tensors, by digest; of what somebody edited, nothing."""
+    found = home.database.remembered.statistics([stored.digest for stored in tensors])
+    return {digest: values for digest, values in found.items() if _is_legible(values)}
+
+
+def _is_legible(values: Described) -> bool:
+    figures = (values.get(name, "") for name in ("minimum", "maximum", "mean"))
+    return (
+        all(isinstance(values.get(name), int | float) for name in ("count", "nans", "infinities", "norm"))
+        and all(value is None or isinstance(value, int | float) for value in figures)
+        and isinstance(values.get("histogram"), list)
+        and all(isinstance(number, int) and number >= 0 for number in values["histogram"])
+    )
 
 
 def describe(home: Home, entry: Entry, tensors: Mapping[str, StoredTensor]) -> dict[str, Described]:
@@ -105,8 +121,7 @@ def describe(home: Home, entry: Entry, tensors: Mapping[str, StoredTensor]) -> d
     """
     from registry.tensors.statistics import ELEMENTS, statistics
 
-    remembered = home.database.remembered
-    known: dict[str, Described] = {**remembered.statistics([stored.digest for stored in tensors.values()])}
+    known = known_of(home, tensors.values())
     found: dict[str, Described] = {}
     for name, stored in tensors.items():
         if stored.digest in known or stored.digest in found:
@@ -118,7 +133,7 @@ def describe(home: Home, entry: Entry, tensors: Mapping[str, StoredTensor]) -> d
         found[stored.digest] = asdict(statistics(pieces, stored.spec.dtype))
     if found:
         with contextlib.suppress(HomeReadOnly, DatabaseBusy):
-            remembered.remember_statistics(found)
+            home.database.remembered.remember_statistics(found)
     return {**known, **found}
 
 
