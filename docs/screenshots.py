@@ -5,6 +5,7 @@ It makes a small registry of its own, serves it, and looks at it with the machin
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -24,7 +25,7 @@ from registry.catalog.actor import acting_as
 
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-SIZE = {"width": 1200, "height": 760}
+WIDTH, HEIGHT, TALL = 1120, 680, {"compare": 1120}
 
 PAGES = {
     "models": "/",
@@ -68,7 +69,7 @@ def fill(home: Path) -> None:
     for step in range(1, 13):
         with torch.no_grad():
             for number, parameter in enumerate(model.parameters()):
-                if step < 9 or number >= 8:  # then only the head is trained
+                if step < 9 or number >= 12:  # then only the head is trained
                     parameter += torch.randn_like(parameter) * 0.02 * math.exp(-number / 6)
         acc = 0.94 - 0.4 * math.exp(-step / 3) + chance.uniform(-0.015, 0.015)
         entry = registry.push(
@@ -104,7 +105,7 @@ def main() -> int:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "registry"
-        with acting_as("ann@lab"):
+        with acting_as("ann@lab"), contextlib.chdir(folder):
             fill(home)
         command = [sys.executable, "-m", "registry", "ui", "--no-browser", "--home", str(home)]
         serving = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -124,7 +125,8 @@ def look(url: str) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for scheme in ("light", "dark"):
             for name, path in PAGES.items():
-                context = browser.new_context(viewport=SIZE, color_scheme=scheme)
+                size = {"width": WIDTH, "height": TALL.get(name, HEIGHT)}
+                context = browser.new_context(viewport=size, color_scheme=scheme)
                 page = context.new_page()
                 page.goto(url + path)
                 page.screenshot(path=IMAGES / f"{name}-{scheme}.png")

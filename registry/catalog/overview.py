@@ -15,6 +15,9 @@ from registry.catalog.selection import Shape, kinds_of, parameters_of
 MOST = 2500
 """More versions are not counted, so that it takes no longer where there are very many."""
 
+MOST_LOOKED_AT = 50_000
+"""Older versions are not looked at: there, a search that finds few would look through all of them."""
+
 MOST_VALUES = 12
 """More values of one facet are not shown."""
 
@@ -53,15 +56,12 @@ class Narrowing:
     """What a search could be narrowed to."""
 
     versions: int
-    """How many were counted: all that it finds, or the newest ``MOST`` of them."""
+    """How many were counted: all that it finds, or the newest of them."""
+    is_partial: bool
+    """Whether there may be more."""
     facets: tuple[Facet, ...]
     ranges: tuple[Range, ...]
     """Of metrics."""
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether there may be more versions than were counted."""
-        return self.versions == MOST
 
 
 class Point(NamedTuple):
@@ -89,7 +89,9 @@ class Overview:
         """Return what the newest versions of a query have, each as a further term with their number."""
         given = parameters_of(query)
         given.pop("sorted_by", None)
-        ids = [row.id for row in self._database.rows(statements.newest(Shape(kinds_of(query))), **given, most=MOST)]
+        since = (self._database.rows(statements.LAST)[0].total or 0) - MOST_LOOKED_AT
+        found = self._database.rows(statements.newest(Shape(kinds_of(query))), **given, most=MOST, since=since)
+        ids = [row.id for row in found]
         these = {"ids": json.dumps(ids), "limit": MOST_VALUES}
         words = ((f"{row.key}={row.value}", row.total) for row in self._database.rows(statements.COUNTED_TAGS, **these))
         facets = [Facet("tag", tuple(Value(Term("tag", word), word, total) for word, total in words))]
@@ -97,7 +99,8 @@ class Overview:
             rows = self._database.rows(statement, **these)
             facets.append(Facet(field, tuple(_value(field, row.value, row.total) for row in rows if row.value)))
         ranges = (Range(*row) for row in self._database.rows(statements.RANGES, **these))
-        return Narrowing(len(ids), tuple(facet for facet in facets if facet.values), tuple(ranges))
+        is_partial = len(ids) == MOST or since > 0
+        return Narrowing(len(ids), is_partial, tuple(facet for facet in facets if facet.values), tuple(ranges))
 
     def sizes(self) -> tuple[ModelSize, ...]:
         """Return how large each model's live versions are, the largest first."""

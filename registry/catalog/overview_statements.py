@@ -18,10 +18,17 @@ _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.MET
 
 @lru_cache(maxsize=256)
 def newest(shape: Shape) -> Reading[rows.Id]:
-    """Return the statement for the ids of the newest versions of a query, at most the parameter ``most``."""
-    found: Any = chosen(shape).order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
+    """Return the statement for the ids of the newest versions of a query, at most the parameter ``most``.
+
+    Only those after the id ``since`` are looked at.
+    """
+    found: Any = chosen(shape).where(_VERSIONS.c.id > bindparam("since"))
+    found = found.order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
     return cast("Reading[rows.Id]", found)
 
+
+LAST: Reading[rows.Total] = select(func.max(_VERSIONS.c.id).label("total"))
+"""The id of the newest version."""
 
 _THESE: Select[Any] = select(sqlalchemy.cast(column("value"), Integer)).select_from(
     _Elements(bindparam("ids", type_=String))

@@ -79,6 +79,10 @@ def test_of_very_many_versions_the_newest_are_counted(catalog: Catalog, monkeypa
     monkeypatch.setattr(overview, "MOST", 3)
     found = catalog.overview.narrowing(parse(""))
     assert found.is_partial and counted(found, "by") == {"ann@lab": 1, "bob@desk": 1, "bob@home": 1}
+    monkeypatch.setattr(overview, "MOST", 100)
+    monkeypatch.setattr(overview, "MOST_LOOKED_AT", 2)
+    found = catalog.overview.narrowing(parse("tag:task=seg"))
+    assert found.is_partial and counted(found, "by") == {"bob@desk": 1}
 
 
 def test_a_metrics_course_is_that_of_the_newest_live_versions_in_order(catalog: Catalog) -> None:

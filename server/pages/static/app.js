@@ -41,7 +41,7 @@ document.addEventListener("click", (event) => {
     return;
   }
   const link = event.target.closest("a[href]");
-  if (!link || link.target || link.download || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  if (!link || link.target || link.hasAttribute("download") || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   const url = new URL(link.getAttribute("href"), location.href);
   if (!isOurs(url) || (url.hash && url.pathname === location.pathname && url.search === location.search)) return;
   if (link.closest("[data-plain]")) return;
