@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
-from registry.catalog.query import Query, Term
 from registry.errors.catalog import TrashedVersion
 from registry.errors.requests import NoSuchPage
 from registry.reference import parse
@@ -115,7 +114,7 @@ def _lineage(request: Request, entry: Entry) -> list[tuple[str, str | None, str]
         nodes.append((each.ref, before.ref if before else None, version_url(each.ref)))
         before = each
     seen = {each.identity for each in chain}
-    children = home.database.search(Query((Term("parent", entry.ref),)), limit=_CHILDREN)
+    children = home.database.lineage.children(entry, _CHILDREN)
     readable = [each for each in children if caller.may(Role.READ, each.name) and each.identity not in seen]
     nodes += [(child.ref, entry.ref, version_url(child.ref)) for child in readable]
     return nodes if len(nodes) > 1 else []

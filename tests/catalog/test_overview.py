@@ -164,3 +164,15 @@ def test_the_trail_is_read_page_by_page(catalog: Catalog) -> None:
 def edit(catalog: Catalog, statement: str) -> None:
     with closing(sqlite3.connect(catalog.path)) as connection, connection:
         connection.execute(statement)
+
+
+def test_a_version_knows_what_was_trained_from_it(catalog: Catalog) -> None:
+    first = push(catalog, "net", 1)
+    of_it = {"parent": first.ref, "parent_uid": first.uid, "parent_number": 1, "parent_record": first.record_digest}
+    children = [push(catalog, name, name, **of_it) for name in ("net", "other", "gone")]
+    push(catalog, "net", "grandchild", parent="net:v2", parent_uid=first.uid, parent_number=2, parent_record="x")
+    catalog.trash(children[2])
+    assert [each.ref for each in catalog.lineage.children(first, 10)] == ["other:v1", "net:v2"]
+    assert [each.ref for each in catalog.lineage.children(first, 1)] == ["other:v1"]
+    catalog.rename("net", "seen")
+    assert [each.ref for each in catalog.lineage.children(catalog.resolve("seen:v1"), 10)] == ["other:v1", "seen:v2"]

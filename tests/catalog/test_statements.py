@@ -111,7 +111,7 @@ def database(tmp_path_factory):
         *(name for name in STATEMENTS if name.startswith(("few", "selection"))),
         *("events_after(('net',),)", "facts_after('net',)"),
         *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),
-        *("STATISTICS", "SERIES", "FROM_OLDER"),
+        *("STATISTICS", "SERIES", "FROM_OLDER", "CHILDREN"),
         *("moves(('net',), 'best')", "events(('net',), 5)", "NEEDED_BY_TRASH_ALONE", "LIVE_ADAPTERS"),
         *("WHOLE_ROW", "WITH_RECORD", "EVENTS_OF", "MODEL_OF_UID", "LIVE_WITH_WEIGHTS"),
     ],
