@@ -24,6 +24,8 @@ def ui(
 ) -> None:
     """Look at a registry in the browser, until Ctrl-C. Only programs on this machine reach it.
 
+    Where the home is a server, its own pages are opened.
+
     Example: registry ui
 
     Example: registry ui --no-browser --port 8081
@@ -32,6 +34,12 @@ def ui(
     from registry.home.home import Home
     from registry.home.place import home_place
 
+    place = home_place(home, "--home")
+    if isinstance(place.address, str):
+        say(f"{place.address} is a server, which has these pages itself")
+        if open_browser:
+            webbrowser.open(place.address)
+        return
     try:
         from registry.server.running import address, listen, run
         from registry.server.settings import Settings
@@ -39,7 +47,6 @@ def ui(
         if (error.name or "").startswith("registry"):
             raise
         raise ExtraMissing("`registry ui`", "server") from error
-    place = home_place(home, "--home")
     looked_at = Home(place.folder, source=place.source)
     looked_at.database.names()  # to look makes none
     looked_at.close()

@@ -14,7 +14,7 @@ import registry
 from registry.modules.builders.table import BUILDERS
 
 for found in pkgutil.walk_packages(registry.__path__, "registry."):
-    if found.name.startswith(("registry.integrations", "registry.migrations", "registry.cli")):
+    if found.name.startswith(("registry.integrations", "registry.migrations", "registry.cli", "registry.server")):
         continue
     if found.name.rpartition(".")[2] in BUILDERS:  # which imports the library of that name
         continue

@@ -35,7 +35,6 @@ from registry.errors.catalog import (
     DatabaseChanged as DatabaseChanged,
     DatabaseDamaged as DatabaseDamaged,
     DatabaseFull as DatabaseFull,
-    DatabaseMissing as DatabaseMissing,
     FileAsReference as FileAsReference,
     FormerName as FormerName,
     HomeReadOnly as HomeReadOnly,
@@ -52,9 +51,7 @@ from registry.errors.catalog import (
     NameTaken as NameTaken,
     NeededBase as NeededBase,
     NewerDatabase as NewerDatabase,
-    NoDefaultHome as NoDefaultHome,
     NoLiveVersion as NoLiveVersion,
-    NoRegistry as NoRegistry,
     NotARegistry as NotARegistry,
     NothingThatDay as NothingThatDay,
     NotInTrash as NotInTrash,
@@ -88,6 +85,15 @@ from registry.errors.checkpoints import (
     UnstorableTensor as UnstorableTensor,
     ZeroShards as ZeroShards,
 )
+from registry.errors.client import (
+    Collected as Collected,
+    FalseClaim as FalseClaim,
+    OnServerAlone as OnServerAlone,
+    ServerUnreachable as ServerUnreachable,
+    UnexpectedAnswer as UnexpectedAnswer,
+    UploadElsewhere as UploadElsewhere,
+    UploadGone as UploadGone,
+)
 from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,
@@ -110,6 +116,11 @@ from registry.errors.demonstration import (
 from registry.errors.exports import (
     CannotExport as CannotExport,
     UnknownFormat as UnknownFormat,
+)
+from registry.errors.home import (
+    DatabaseMissing as DatabaseMissing,
+    NoDefaultHome as NoDefaultHome,
+    NoRegistry as NoRegistry,
 )
 from registry.errors.importing import (
     MixedModels as MixedModels,

@@ -119,42 +119,6 @@ class SameName(RegistryError):
         super().__init__(f"'{name}' is called that already; give the name that it shall have")
 
 
-class NoRegistry(RegistryError):
-    """There is no registry at a place, and to read there makes none."""
-
-    def __init__(self, home: str, source: str = "") -> None:
-        """Word it.
-
-        Args:
-            source: what named the place: ``--home``, ``REGISTRY_HOME``, an argument, or nothing but the default.
-        """
-        came = f" (from {source})" if source else ""
-        if source == "the default":
-            came = ", which is the default where neither --home nor REGISTRY_HOME names a folder"
-        super().__init__(f"there is no registry at {home}{came}; `registry push FILE` makes one there, and {ELSEWHERE}")
-
-
-class DatabaseMissing(RegistryError):
-    """A folder has what a registry leaves, and its database is gone."""
-
-    def __init__(self, home: str, source: str = "") -> None:
-        came = f" (from {source})" if source else ""
-        super().__init__(
-            f"the registry at {home}{came} has lost its database, {home}/registry.db; put a backup in its place "
-            f"(see {home}/backups), and push nothing before that"
-        )
-
-
-class NoDefaultHome(RegistryError):
-    """This user has no home directory, so that there is no default place for a registry."""
-
-    def __init__(self, user: int) -> None:
-        super().__init__(
-            f"the user with the number {user} has no home directory here, so there is no default place for the "
-            "registry; name a folder with --home or REGISTRY_HOME"
-        )
-
-
 class UnknownModel(RegistryError):
     """No model has that name."""
 

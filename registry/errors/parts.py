@@ -21,9 +21,9 @@ class UnknownPart(RegistryError):
     """A version has no part of that name, or is no version of several models."""
 
     def __init__(self, ref: str, part: str, parts: Sequence[str], is_file: bool = False) -> None:
-        has = "it holds one model; leave out part= (--part)"
+        has = "it holds one model; leave the part out"
         if is_file:
-            has = "it is a file; weights= (--weights) chooses what is compared"
+            has = "it is a file; choose what is compared with --weights"
         elif parts:
             has = f"its parts are {few([repr(each) for each in parts])}"
         super().__init__(f"{ref} has no part '{part:.80}': {has}")
@@ -59,8 +59,8 @@ class SamePartName(RegistryError):
     def __init__(self, part: str, paths: Sequence[str]) -> None:
         named = " ".join(f"--weights NAME{number}={path}" for number, path in enumerate(paths, 1))
         super().__init__(
-            f"{few([repr(path) for path in paths])} would both be the part '{part:.80}'; name them: {named} "
-            "(weights={'name1': ...})"
+            f"{few([repr(path) for path in paths])} would both be the part '{part:.80}'; give each a name of its own: "
+            f"{named}"
         )
 
 
@@ -76,6 +76,6 @@ class ExampleOfParts(RegistryError):
 
     def __init__(self, name: str | None, parts: Sequence[str]) -> None:
         super().__init__(
-            f"an example is run by one model, and '{name}' would hold {few([repr(each) for each in parts])}; leave out "
-            "example= (--example), or push the model that it is of by itself, too"
+            f"an example is run by one model, and '{name}' would hold {few([repr(each) for each in parts])}; leave the "
+            "example out, or push the model that it is of by itself, too"
         )

@@ -238,8 +238,7 @@ def check(
 
     Args:
         names: patterns of the only names to compare.
-        weights: which set of weights, where a file holds several.
-        part: of a version of several models, the one to compare.
+        weights: which set of weights of a file; ``part``: which of the models of a version.
 
     Raises:
         NothingToCheck: a pattern matches no name.
@@ -249,8 +248,8 @@ def check(
         found = [_find(home, given) for given in (subject, against)]
         if part is not None and not any(entry is not None and entry.parts for entry in found):
             raise UnknownPart(os.fspath(subject), part, [])
-        found = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
-        pair = [_open(home, given, entry, weights) for given, entry in zip((subject, against), found, strict=True)]
+        parts = [home.part(entry, part) if entry is not None and entry.parts else entry for entry in found]
+        pair = [_open(home, given, entry, weights) for given, entry in zip((subject, against), parts, strict=True)]
         return _check_stored(pair[0], pair[1], names)
     return _check_module(home, subject, against, names, weights, part)
 

@@ -72,13 +72,41 @@ def is_pickled(path: str, content: bytes) -> bool:
 
     Nothing is unpickled. An archive without values, such as ``training_args.bin``, is kept as any file.
     """
-    if not path.endswith(CHECKPOINT_SUFFIXES):
+    if kind(path) == "weights" or not path.endswith(CHECKPOINT_SUFFIXES):
         return False
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return any(_STORAGE.fullmatch(name) for name in archive.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
         return _PICKLE.match(content) is not None
+
+
+def replaced(there: Collection[str], put: Collection[str]) -> set[str]:
+    """Return which files of weights, and indexes, give way to those of a commit: all that are not of the same series.
+
+    A version has one set of weights; the set before is that of the version before.
+    """
+    series = {_series(path) for path in put if kind(path) == "weights"}
+    if not series:
+        return set()
+    return {
+        path
+        for path in there
+        if path not in put
+        and ((kind(path) == "weights" and ({_series(path)} != series or None in series)) or _is_stale(path, series))
+    }
+
+
+def _is_stale(path: str, series: Collection[tuple[str, str] | None]) -> bool:
+    """Whether an index is not that of a series."""
+    stems = {each[0] for each in series if each is not None}
+    return kind(path) == "index" and "/" not in path and path.removesuffix(INDEX) not in stems
+
+
+def _series(path: str) -> tuple[str, str] | None:
+    """Return stem and length of the series that a file of weights is of; None of one that is all of them."""
+    found = _SHARD.fullmatch(path)
+    return (found[1], found[3]) if found is not None else None
 
 
 def weights_are_whole(paths: Collection[str]) -> bool:
@@ -89,16 +117,10 @@ def weights_are_whole(paths: Collection[str]) -> bool:
     """
     files = [path for path in paths if kind(path) == "weights"]
     indexes = [path for path in paths if kind(path) == "index" and "/" not in path]
-    shards = [found for path in files if (found := _SHARD.fullmatch(path)) is not None]
-    if not shards:
-        if len(files) > 1:
-            named = " and ".join(f"'{path}'" for path in sorted(files)[:2])
-            raise Refusal(400, f"{named} are two sets of weights, and a model here has one; delete one of them")
-        return bool(files)
-    series = {(found[1], found[3]) for found in shards}
-    if len(series) > 1 or len(shards) != len(files):
-        named = ", ".join(f"'{path}'" for path in sorted(files)[:4])
-        raise Refusal(400, f"{named} are not one set of weights, and a model here has one; delete the others")
-    numbers = {int(found[2]) for found in shards}
-    total = int(shards[0][3])
-    return bool(indexes) and numbers == set(range(1, total + 1))
+    series = {_series(path) for path in files}
+    if len(series) > 1 or (None in series and len(files) > 1):
+        named = " and ".join(f"'{path}'" for path in sorted(files)[:2])
+        raise Refusal(400, f"{named} are two sets of weights, and a model here has one; leave one of them out")
+    numbers = {int(found[2]) for path in files if (found := _SHARD.fullmatch(path)) is not None}
+    totals = [int(each[1]) for each in series if each is not None]
+    return bool(files) and all(bool(indexes) and numbers == set(range(1, total + 1)) for total in totals)

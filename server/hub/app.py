@@ -45,14 +45,23 @@ class HubApplication:
             await send(message)
 
         try:
-            try:
-                await (await self._answer(call, scope, receive))(scope, receive, noted)
-            except DamagedBlob:
-                # What is held in memory may be older than a repair, which moved it.
-                self.hub.snapshots.forget()
-                if has_begun or call is None or call.kind not in _READS:
-                    raise
-                await (await self._answer(call, scope, receive))(scope, receive, noted)
+            request = Request(scope, receive)
+            if call is None:
+                await refusal_of(NoSuchPage(scope["path"]), scope)(scope, receive, noted)
+            elif call.kind == "lfs":
+                await (await lfs.receive(self.hub, call, request))(scope, receive, noted)
+            elif call.kind == "commit":
+                await (await writing.commit(self.hub, call, _asked(request), request))(scope, receive, noted)
+            else:
+                asked = _asked(request, await small_body(request))
+                try:
+                    await (await self._answer(call, asked))(scope, receive, noted)
+                except DamagedBlob:
+                    # What is held in memory may be older than a repair, which moved it.
+                    self.hub.snapshots.forget()
+                    if has_begun or call.kind not in _READS:
+                        raise
+                    await (await self._answer(call, asked))(scope, receive, noted)
             return
         except Refusal as refused_here:
             said = refused_here
@@ -63,15 +72,7 @@ class HubApplication:
         if not has_begun:  # else the connection ends before the length that was announced
             await answer(said)(scope, receive, send)
 
-    async def _answer(self, call: Call | None, scope: Scope, receive: Receive) -> ASGIApp:
-        if call is None:
-            return refusal_of(NoSuchPage(scope["path"]), scope)
-        request = Request(scope, receive)
-        if call.kind == "lfs":
-            return await lfs.receive(self.hub, call, request)
-        if call.kind == "commit":
-            return await writing.commit(self.hub, call, _asked(request), request)
-        asked = _asked(request, await small_body(request))
+    async def _answer(self, call: Call, asked: Asked) -> ASGIApp:
         return await run_in_threadpool(_HANDLERS[call.kind], self.hub, call, asked)
 
     def close(self) -> None:

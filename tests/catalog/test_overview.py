@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from drafts import digest, new_version, push, weights
@@ -15,7 +16,7 @@ from registry.catalog import overview
 from registry.catalog.actor import acting_as
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
-from registry.catalog.trail import Only
+from registry.catalog.trail import Event, Only
 from registry.tensors.manifest import Manifest
 
 
@@ -152,7 +153,8 @@ def test_the_events_of_a_version_are_its_own_under_every_name(catalog: Catalog) 
 def test_the_trail_is_read_page_by_page(catalog: Catalog) -> None:
     fill(catalog)
     every = catalog.own_events(None, 100, Only())
-    pages, older = [], None
+    pages: list[Event] = []
+    older = None
     while page := catalog.own_events(None, 2, Only(), older):
         pages += page
         older = page[-1].number
@@ -168,7 +170,12 @@ def edit(catalog: Catalog, statement: str) -> None:
 
 def test_a_version_knows_what_was_trained_from_it(catalog: Catalog) -> None:
     first = push(catalog, "net", 1)
-    of_it = {"parent": first.ref, "parent_uid": first.uid, "parent_number": 1, "parent_record": first.record_digest}
+    of_it: dict[str, Any] = {
+        "parent": first.ref,
+        "parent_uid": first.uid,
+        "parent_number": 1,
+        "parent_record": first.record_digest,
+    }
     children = [push(catalog, name, name, **of_it) for name in ("net", "other", "gone")]
     push(catalog, "net", "grandchild", parent="net:v2", parent_uid=first.uid, parent_number=2, parent_record="x")
     catalog.trash(children[2])

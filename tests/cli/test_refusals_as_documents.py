@@ -126,3 +126,16 @@ def test_a_document_is_printed_where_nobody_listens_to_errors(stocked: Path) -> 
 
 def test_help_is_on_standard_output_also_with_it(stocked: Path) -> None:
     assert "Usage: registry list" in run("list", "--json", "--help", home=stocked).stdout
+
+
+def test_where_standard_output_is_no_descriptor_what_a_class_prints_goes_to_standard_error_too(
+    stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Linear):\n    def __init__(self):\n"
+        "        super().__init__(3, 2)\n        print('built')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    said = run("load", "net", "--model", "talking:Net", "--json", home=stocked)
+    assert json.loads(said.stdout)["loaded"]
+    assert "built" in said.stderr

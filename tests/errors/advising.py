@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -79,7 +80,8 @@ def typed(b: Bench, told: Told, advice: str) -> None:
     """Run a whole command line of ours."""
     name, *words = shlex.split(advice)
     assert name == "registry"
-    b.run(*words)
+    with contextlib.chdir(b.folder):
+        b.run(*words)
 
 
 def as_a_rank(b: Bench, told: Told, advice: str) -> None:

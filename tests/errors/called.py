@@ -250,8 +250,13 @@ def a_whole_module(place: str) -> Callable[[Bench], Told]:
 
 
 def arrays(b: Bench) -> Told:
-    value = {"weights": {"a.weight": numpy.ones((2, 2), "f4"), "a.bias": numpy.ones(2, "f4")}}
-    return command(b, "push", b.file(value, "arrays.pth"), "net")
+    history = {"loss": numpy.ones(50), "accuracy": numpy.ones(50)}
+    return command(b, "push", b.file(history, "history.pth"), "net")
+
+
+def removing_a_model(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    return call(b.hub.rm, "net")
 
 
 def a_program(b: Bench) -> Told:

@@ -222,3 +222,32 @@ def older(b: Bench) -> Told:
     """Word it as it is worded; it needs a home of another user, which tests about upgrades have."""
     b.hub.push(nn.Linear(2, 2), "net")
     return Told(str(errors.OlderDatabase(str(b.hub.home), "0003", "0004")), print)
+
+
+def named_with_an_alias(b: Bench) -> Told:
+    file = b.linear()
+    told = command(b, "push", file, "net:best")
+    return Told(told.text, lambda flag: b.run("push", file, "net", flag, "best"))
+
+
+def vacant(b: Bench) -> Told:
+    told = command(b, "list")
+    return Told(told.text.replace("push FILE", f"push {b.linear()}"), told.again)
+
+
+def a_file_for_a_reference(b: Bench) -> Told:
+    b.hub.push(b.linear(), "first")
+    with contextlib.chdir(b.folder):
+        told = command(b, "show", "net.pth")
+    return Told(told.text.replace("`registry check`", "`registry check first ./net.pth`"), told.again)
+
+
+def a_model_for_a_version(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    return command(b, "rm", "net")
+
+
+def a_part_of_one_model(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    words = ("export", "net", b.folder / "out.pth")
+    return Told(command(b, *words, "--part", "img").text, lambda flag: b.run(*words))

@@ -261,16 +261,19 @@ def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: Any) ->
         (lambda: stocked.load("cp", part="image"), "cp:v1 has no part 'image': its parts are 'point', 'img'"),
         (
             lambda: stocked.state_dict("img", part="img"),
-            "img:v1 has no part 'img': it holds one model; leave out part=",
+            "img:v1 has no part 'img': it holds one model; leave the part out",
         ),
-        (lambda: stocked.check(parts["img"], "./x.pth", part="img"), "'./x.pth'|./x.pth has no part.*weights="),
+        (lambda: stocked.check(parts["img"], "./x.pth", part="img"), "'./x.pth'|./x.pth has no part.*--weights"),
         (lambda: stocked.load("img", model={"img": "nets:ImageNet"}), "img:v1 holds one model; give it for"),
         (lambda: stocked.load("cp", part="img", model=parts), "the part 'img' of cp:v1 holds one model; give it for"),
         (lambda: stocked.load("cp", init={"width": 6}), "there is no part 'width'; its parts are"),
         (lambda: stocked.load("cp", init={"img": 6}), "init= of the part 'img' is .*give {'img': {"),
         (lambda: stocked.push({"a.b": parts["img"]}, "q"), "'a.b' is not a valid name of a part.*such as 'img'"),
         (lambda: stocked.push(parts, "q", init_as="dict"), "init_as= is 'dict'; where several models"),
-        (lambda: stocked.push(parts, "q", example=torch.ones(1)), "an example is run by one model.*leave out example="),
+        (
+            lambda: stocked.push(parts, "q", example=torch.ones(1)),
+            "an example is run by one model.*leave the example out",
+        ),
         (lambda: stocked.resume("cp", {"img": parts["img"]}), "it lacks 'point'"),
     ]
     for act, sentence in mistakes:

@@ -151,7 +151,7 @@ class Coded(torch.nn.Parameter):
     def __new__(cls, data: torch.Tensor) -> Coded:
         coded: Any = torch.Tensor._make_subclass(cls, data, False)
         coded.scale = 2.0
-        return coded  # type: ignore[no-any-return]
+        return coded
 
 
 MEANING_MORE: dict[str, Callable[[], Any]] = {

@@ -224,6 +224,16 @@ def test_a_file_is_known_by_its_sha256_as_soon_as_that_is_computed(served: Serve
     assert lfs == {"oid": sha256, "sha256": sha256, "size": len(whole.body), "pointerSize": 134}
 
 
+def test_a_tie_makes_another_file_of_equal_weights(served: Served, hub: registry.Registry) -> None:
+    tied = hub.push(Tied(), "team/tie")
+    loose = hub.push(dict(hub.state_dict("team/tie")), "team/loose")
+    assert tied.digest == loose.digest
+    tags = {
+        served.ask(f"/team/{name}/resolve/v1/model.safetensors", "HEAD").headers["etag"] for name in ("tie", "loose")
+    }
+    assert len(tags) == 2, "or a cache would give one for the other"
+
+
 def test_any_range_of_the_file_is_what_the_whole_file_has_there(served: Served) -> None:
     whole = resolve(served, "v2/model.safetensors").body
     head = resolve(served, "v2/model.safetensors", "HEAD")

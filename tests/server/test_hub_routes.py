@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 pytest.importorskip("starlette", reason="the server is not installed")
 
-from registry.server.hub.admission import check, is_pickled, kind, weights_are_whole
+from registry.server.hub.admission import check, is_pickled, kind, replaced, weights_are_whole
 from registry.server.hub.answers import Refusal
 from registry.server.hub.content import requested_range
 from registry.server.hub.routes import Call, call_of
@@ -86,6 +86,17 @@ def test_weights_are_one_file_or_a_series_with_its_index() -> None:
             weights_are_whole(several)
 
 
+def test_new_weights_take_the_place_of_another_set_and_a_shard_joins_its_own() -> None:
+    index, other = "model.safetensors.index.json", "best.safetensors"
+    first, second = (f"model-{n:05}-of-00002.safetensors" for n in (1, 2))
+    assert replaced([first, index, "a.json"], [second]) == set()
+    assert replaced([first, index, "a.json"], [other]) == {first, index}
+    assert replaced([other, "a.json"], [first, index]) == {other}
+    assert replaced([other], ["model-00001-of-00003.safetensors", "a.json"]) == {other}
+    assert replaced([first], ["model-00001-of-00003.safetensors"]) == {first}
+    assert replaced([first, other, index], ["a.json"]) == set()
+
+
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/../b", "a\\b", "", "a\nb", "a\0b", "x" * 501, "./a"])
 def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
     with pytest.raises(Refusal):
@@ -109,6 +120,7 @@ def test_what_a_file_is_follows_from_its_name() -> None:
 def test_only_checkpoints_with_values_in_them_are_pickled_weights() -> None:
     assert is_pickled("model.pth", b"\x80\x02}q\x00.") and not is_pickled("notes.txt", b"\x80\x02}q\x00.")
     assert not is_pickled("model.bin", b"not of torch")
+    assert not is_pickled("model.safetensors", b"\x80\x02" + bytes(6) + b"{}"), "a header of 640 bytes begins so"
 
 
 FIELDS = st.sampled_from(
@@ -123,7 +135,7 @@ def test_an_address_that_was_altered_lets_nothing_in(field: str, value: str) -> 
     signer = Signer(lambda purpose, text: f"{purpose} {text}")
     grant = Grant("put", "a" * 64, 5, "team/net", "ann", "u")
     query = dict(parse_qsl(urlsplit(signer.address("http://hub", grant)).query))
-    assert signer.read("a" * 64, query) is not None
+    assert signer.read("a" * 64, query) is not None and signer.read("b" * 64, query) is None
     altered = {**query, field: value}
     assert altered == query or signer.read("a" * 64, altered) is None
     assert signer.read("a" * 64, {key: kept for key, kept in query.items() if key != field}) is None

@@ -225,7 +225,7 @@ def test_wrapped_names_are_stored_bare_and_the_file_comes_back_as_it_was(
     raw = save(state(3, "module."), {"format": "pt", "who": "me"})
     first = commit(served, "lab/wrapped", file("model.safetensors", raw))
     assert first.status == 200, first.body
-    assert same(hub, "lab/wrapped", state(3)) and hub.get("lab/wrapped").wrapper == "ddp"
+    assert same(hub, "lab/wrapped", state(3)) and hub.get("lab/wrapped").unwrapping.cuts
     plain = served.ask("/lab/wrapped/resolve/main/model.safetensors")
     assert "module." not in plain.body[:300].decode("latin-1")
     sha256 = hashlib.sha256(raw).hexdigest()
@@ -280,6 +280,31 @@ def test_files_before_the_weights_wait_for_them(served: Served, hub: registry.Re
     assert again.status == 200 and torch.equal(hub.state_dict("lab/waiting:v2")["w2"], torch.zeros(2))
 
 
+def test_weights_in_shards_and_in_one_file_take_each_others_place(served: Served, hub: registry.Registry) -> None:
+    out = served.client(
+        """
+        import tiny_models as tiny, torch
+        from huggingface_hub import HfApi
+        from transformers import AutoModelForMaskedLM
+        model, _ = tiny.encoder()
+
+        def loads():
+            again = AutoModelForMaskedLM.from_pretrained("lab/split").state_dict()
+            return all(torch.equal(again[name], value) for name, value in model.state_dict().items())
+
+        for size in ("20KB", "1GB", "10KB"):
+            model.push_to_hub("lab/split", max_shard_size=size)
+            out[size] = [loads(), len([f for f in HfApi().list_repo_files("lab/split") if f.endswith(".safetensors")])]
+            with torch.no_grad():
+                model.bert.embeddings.LayerNorm.weight += 1
+        """,
+        served.token(),
+    )
+    assert all(loads for loads, _ in out.values()), out
+    assert out["1GB"][1] == 1 and 1 < out["20KB"][1] < out["10KB"][1]
+    assert [entry.version for entry in hub.list("lab/split")] == [3, 2, 1]
+
+
 def test_what_cannot_be_kept_is_refused_in_a_sentence_and_leaves_nothing(
     served: Served, hub: registry.Registry, tmp_path: Path
 ) -> None:
@@ -314,6 +339,8 @@ def test_what_cannot_be_kept_is_refused_in_a_sentence_and_leaves_nothing(
         assert post(served, "/api/models/lab/refused/preupload/main", body).status == 400
     for body in (b"{", b"3", b'{"key": "file"}', b'{"key": "file", "value": 3}'):
         assert post(served, "/api/models/lab/refused/commit/main", body).status == 400
+    long = post(served, "/api/models/lab/refused/commit/main", b'{"key": "' + bytes(17 << 20))
+    assert long.status == 413 and "by LFS" in long.json["error"]
     branch = post(served, "/api/models/lab/refused/commit/dev", b"")
     assert branch.status == 400 and "main" in branch.json["error"]
     deleted = commit(served, "native", line("deletedFile", path="model.safetensors"))

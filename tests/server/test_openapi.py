@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 from served import Served, serving
 
 from registry import Registry
@@ -34,6 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def ask_everything(server: Served, check: Callable[[Any, Any], None], headers: dict[str, str], examples: int) -> int:
     """Send to every operation what its description allows, and what it does not; return how many there are."""
+    import schemathesis
+    from schemathesis import GenerationMode
+
     valid, invalid = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
     reproducible = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     tried = 0
@@ -56,6 +55,9 @@ def ask_everything(server: Served, check: Callable[[Any, Any], None], headers: d
 
 
 def test_no_request_that_the_description_suggests_makes_it_fail(server: Served) -> None:
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
     checks = [not_a_server_error, content_type_conformance, response_schema_conformance]
 
     def check(case: Any, answer: Any) -> None:

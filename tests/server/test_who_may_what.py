@@ -14,7 +14,6 @@ from served import Answer, Served, serving
 
 from registry import Registry
 from registry.errors import NotAllowed, TokenNeeded
-from registry.server.access import Caller, Role
 
 pytestmark = pytest.mark.services
 
@@ -217,6 +216,8 @@ def test_a_wrong_token_begins_no_session(server: Served) -> None:
 
 
 def test_each_role_may_do_what_those_before_it_may() -> None:
+    from registry.server.access import Caller, Role
+
     for role in (Role.READ, Role.WRITE, Role.ADMIN):
         caller = Caller("ann", role)
         assert [caller.may(each) for each in (Role.READ, Role.WRITE, Role.ADMIN)] == [True, role >= 2, role >= 3]
@@ -231,12 +232,16 @@ def test_each_role_may_do_what_those_before_it_may() -> None:
     ],
 )
 def test_a_token_is_for_the_models_of_its_patterns(pattern: str, name: str, is_meant: bool) -> None:
+    from registry.server.access import Caller, Role
+
     caller = Caller("ann", Role.WRITE, (pattern,))
     assert caller.may(Role.WRITE, name) is is_meant
     assert not caller.may(Role.ADMIN, name)
 
 
 def test_what_is_not_allowed_is_said_with_whose_token_it_was() -> None:
+    from registry.server.access import Caller, Role
+
     with pytest.raises(NotAllowed, match="the token of ann does not give the role 'write' for other/net"):
         Caller("ann", Role.WRITE, ("team/*",)).require(Role.WRITE, "other/net")
     with pytest.raises(TokenNeeded, match="registry login"):

@@ -170,3 +170,9 @@ def test_ui_makes_no_registry_where_there_is_none(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and str(tmp_path / "none") in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_ui_of_a_server_leads_to_the_servers_own_pages() -> None:
+    command = [*COMMAND, "ui", "--no-browser", "--home", "https://hub.lab.example"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "https://hub.lab.example" in done.stdout
