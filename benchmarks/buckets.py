@@ -31,9 +31,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     size = f"{path.stat().st_size / 1e9:.2g} GB"
     push = Row("buckets", f"push of a {size} .pth to a bucket", "boto3 upload_file", at_most(2.0), "s", limit=PUSHING)
     load = Row("buckets", f"cold load of {size} from a bucket", "boto3 download_file", at_most(2.0), "s", limit=LOADING)
-    raw = Row(
-        "buckets", f"cold load of {size} from a bucket", "obstore get to a file", at_most(2.0), "s", limit=LOADING
-    )
+    raw = Row("buckets", f"cold load of {size} from a bucket", "obstore get", at_most(2.0), "s", limit=LOADING)
     if why := _lacking():
         yield from (_skipped(row, why) for row in (push, load, raw))
         return

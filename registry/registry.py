@@ -974,7 +974,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         self._home.require_folder("audit")
-        from registry.upkeep.audit import audit, audit_outputs, audited
+        from registry.upkeep.audit import audit, audit_outputs, audited, remember
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
@@ -983,7 +983,9 @@ class Registry:
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
             report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        report = audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        remember(self._home, asked, report)
+        return report
 
     def _each(self, refs: str | Entry | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
         """Return the versions that references name, each once."""
@@ -1072,6 +1074,9 @@ class Registry:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
         self._home.require_folder("token")
+        from registry.catalog.tokens import check_token
+
+        check_token(user, role, models, expires)  # before a registry is made for it
         self._home.make()
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 

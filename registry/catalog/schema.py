@@ -211,6 +211,27 @@ TRAIL = Table(
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
 
+TENSOR_STATISTICS = Table(
+    "tensor_statistics",
+    METADATA,
+    _text("digest", primary_key=True),
+    _text("body"),  # JSON
+    sqlite_with_rowid=False,
+)
+"""What the values of tensors are like, computed when somebody first looks; the digest says of which bytes."""
+
+AUDITS = Table(
+    "audits",
+    METADATA,
+    _key(),
+    _text("at"),
+    _text("actor"),
+    _text("asked", null=True),  # the model or version that was audited; null for all
+    _whole("versions"),  # how many were checked
+    _text("faults"),  # JSON: reference to sentences
+)
+"""What audits said. It is no part of the trail: whoever can write here can write anything into it."""
+
 TOKENS = Table(
     "tokens",
     METADATA,
@@ -226,6 +247,9 @@ TOKENS = Table(
 )
 """Who may do what over HTTP."""
 
+MADE_AGAIN = {"made_again": True}
+"""Of a table whose rows follow from others and from bytes: where one is missing or illegible, it is computed again."""
+
 FILE_DIGESTS = Table(
     "file_digests",
     METADATA,
@@ -234,6 +258,7 @@ FILE_DIGESTS = Table(
     Column("format", _WHOLE, primary_key=True, autoincrement=False),
     _text("sha256"),
     sqlite_with_rowid=False,
+    info=MADE_AGAIN,
 )
 """What files made of weights hash to, by what decides their bytes."""
 

@@ -249,8 +249,13 @@ class ServedCatalog(CatalogProtocol):
         with self._legible():
             return Trashed(int(found["nbytes"]), {ref: tuple(names) for ref, names in found["aliases"].items()})
 
-    def restore(self, *entries: Entry) -> None:
-        self._session.send("POST", "/restore", {"versions": [_of(entry) for entry in entries]})
+    def restore(self, *entries: Entry) -> tuple[Entry, ...]:
+        found = self._session.send("POST", "/restore", {"versions": [_of(entry) for entry in entries]})["items"]
+        restored = map(self._entry, found)
+        return tuple(
+            replace(each, notices=(*entry.notices, *each.notices))
+            for entry, each in zip(entries, restored, strict=False)
+        )
 
     @contextlib.contextmanager
     def write_lock(self) -> Iterator[None]:

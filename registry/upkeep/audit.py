@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -145,6 +146,22 @@ def _needed(catalog: CatalogProtocol, entries: Sequence[Entry] | None) -> frozen
         return catalog.referenced_blobs()
     read = (manifests(catalog, entry) for entry in entries)
     return frozenset(blob for found in read if not isinstance(found, str) for each in found for blob in each.blobs)
+
+
+def remember(home: Home, ref: str | None, report: AuditReport) -> None:
+    """Keep what an audit said, for who looks later; where nothing can be written, it is not kept."""
+    faults: dict[str, list[str]] = {}
+    for fault in report.faults:
+        faults.setdefault(fault.ref, []).append(fault.what)
+    with contextlib.suppress(RegistryError):
+        home.database.remembered.remember_audit(_asked(home, ref), report.versions, faults)
+
+
+def _asked(home: Home, ref: str | None) -> str | None:
+    """Return the model or the version that an audit was of, as it is called now."""
+    if ref is None:
+        return None
+    return home.current(parse(ref).name) if parse(ref).is_name else home.resolve(ref, trashed=True).ref
 
 
 def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:

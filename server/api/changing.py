@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from registry.reference import check_model_name
 
 from ..access import Role
-from .asking import Asking, answer, answer_entry
-from .schemas import Alias, AliasOf, Card, EntryDocument, Facts, Rename, RenamedDocument, Restore, Trash
+from .asking import Asking, answer, answer_entry, answer_list
+from .schemas import Alias, AliasOf, Card, Entries, EntryDocument, Facts, Rename, RenamedDocument, Restore, Trash
 
 router = APIRouter(tags=["changing"])
 
@@ -77,9 +77,8 @@ def trash(asking: Asking, given: Trash) -> JSONResponse:
     return answer(asking.catalog.trash(*entries, force=given.force))
 
 
-@router.post("/restore")
-def restore(asking: Asking, given: Restore) -> JSONResponse:
+@router.post("/restore", response_model=Entries)
+def restore(asking: Asking, given: Restore) -> Response:
     """Take versions out of the trash, all or none."""
     entries = [asking.seen(each.ref, each.uid, each.digest, Role.ADMIN) for each in given.versions]
-    asking.catalog.restore(*entries)
-    return answer(None)
+    return answer_list(asking.catalog.restore(*entries))

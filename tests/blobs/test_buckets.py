@@ -239,4 +239,4 @@ def test_the_cache_of_a_bucket_is_shown_and_trimmed_but_for_what_is_mapped(bucke
         home,
     )
     assert said.returncode == 0, said.stderr
-    assert "removed 1 file" in said.stdout and "1 file in use stayed" in said.stdout
+    assert "removed 2 files" in said.stdout and "1 file in use stayed" in said.stdout

@@ -378,7 +378,7 @@ def test_progress_ends_where_it_says(hub: Registry, there: Registry, tmp_path: P
         ("net", "desk", errors.NotAPlace),
         ("net", "net:v1", errors.NotAPlace),
         ("net", "https://example.org/home", errors.InvalidAddress),
-        ("https://example.org/x.bundle", "./desk", errors.NotServed),
+        ("https://example.org/x.bundle", "./desk", errors.NotDownloaded),
         ("net", None, errors.NotAPlace),
         (Path("best.pth"), "./desk", errors.NotABundleName),
         ("missing.bundle", "./desk", errors.NoSuchBundle),

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,6 +37,16 @@ STRIDE = int(os.environ.get("KILL_STRIDE", "6"))
 SECONDS = 240.0
 
 Job = Callable[[Registry], object]
+
+
+def both(first: Job, second: Job) -> Job:
+    """Return a job that does one thing and then another."""
+
+    def job(hub: Registry) -> None:
+        first(hub)
+        second(hub)
+
+    return job
 
 
 class Hosts:
@@ -94,7 +104,8 @@ def _check_collected(hub: Registry) -> None:
 
 def one_pushes_and_another_loads(hosts: Hosts) -> None:
     hosts.run(1, lambda hub: [push(hub, 1), push(hub, 2)])
-    hosts.run(2, lambda hub: [check_weights(hub, "net:v1", 1), check_weights(hub, "net:v2", 2), push(hub, 3)])
+    hosts.run(2, both(lambda hub: check_weights(hub, "net:v1", 1), lambda hub: check_weights(hub, "net:v2", 2)))
+    hosts.run(2, lambda hub: push(hub, 3))
     hosts.run(1, lambda hub: check_weights(hub, "net:v3", 3))
     hosts.check()
 
@@ -194,9 +205,10 @@ def put_and_killed(hosts: Hosts) -> None:
         def arm(dies: Callable[..., None] = dies) -> None:
             BucketBackend.put = dies  # type: ignore[method-assign]
 
-        status = os.waitpid(hosts.start(1, lambda hub, seed=seed: push(hub, seed), arm), 0)[1]
+        status = os.waitpid(hosts.start(1, partial(push, seed=seed), arm), 0)[1]
         assert os.WIFSIGNALED(status)
-        hosts.run(2, lambda hub, seed=seed: [_lacks(hub, seed), push(hub, seed), check_weights(hub, "net", seed)])
+        hosts.run(2, both(partial(_lacks, seed=seed), partial(push, seed=seed)))
+        hosts.run(3, partial(check_weights, ref="net", seed=seed))
     hosts.check()
 
 
@@ -310,8 +322,8 @@ def repaired(hosts: Hosts) -> None:
     hosts.run(3, damage)
     hosts.run(2, finds)
     hosts.run(1, repairs)
-    hosts.run(4, lambda hub: [check_weights(hub, "net:v1", 1), check_weights(hub, "net:v2", 2)])
-    hosts.run(4, lambda hub: _has_quarantine(hub))
+    hosts.run(4, both(lambda hub: check_weights(hub, "net:v1", 1), lambda hub: check_weights(hub, "net:v2", 2)))
+    hosts.run(4, _has_quarantine)
 
 
 def _has_quarantine(hub: Registry) -> None:
@@ -339,7 +351,7 @@ def a_lease_outlives_no_push(hosts: Hosts) -> None:
 
     child = hosts.start(1, lambda hub: push(hub, 7), arm)
     _wait_for(hosts.folder, "put")
-    hosts.run(2, lambda hub: [hub.gc(grace=timedelta(0)) and None, _none_is_garbage(hub)])
+    hosts.run(2, both(lambda hub: hub.gc(grace=AT_ONCE), _none_is_garbage))
     (hosts.folder / "collected").touch()
     assert os.waitpid(child, 0)[1] == 0
     hosts.run(2, lambda hub: check_weights(hub, "net", 7))
