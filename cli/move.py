@@ -24,8 +24,8 @@ def move(
 ) -> None:
     """Take the whole registry to another place: its files, its catalog with all numbers, and its history.
 
-    Nothing is deleted here; what stays refuses changes, and this folder leads to the other one from then on. Interrupted,
-    the same command goes on.
+    Nothing is deleted here; what stays refuses changes, and this folder leads to the other one from then on.
+    Interrupted, the same command goes on.
 
     Example: registry move --to /srv/team-registry/registry.toml
     """

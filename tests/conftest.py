@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from databases import Server, running_server
+from databases import KINDS, Place, Server, configure, fresh, running_server
 from ranks import Ranks
 
 import registry
+from registry.catalog.catalog import Catalog
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
@@ -65,6 +66,27 @@ def ranks() -> Iterator[Ranks]:
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server."""
     yield from running_server()
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where no catalog is yet; what takes it, ``catalog`` or ``folder`` runs on both databases."""
+    with fresh(request, tmp_path / "home with % and ? in it") as place:
+        yield place
+
+
+@pytest.fixture
+def catalog(place: Place) -> Iterator[Catalog]:
+    """An empty catalog."""
+    catalog = Catalog(place, actor="me")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def folder(place: Place, tmp_path: Path) -> Path:
+    """A home whose catalog is there."""
+    return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
 
 
 @pytest.fixture

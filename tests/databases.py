@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from registry import Registry
 from registry.catalog.address import DatabaseAddress
 from registry.catalog.catalog import Catalog
 from registry.catalog.schema import METADATA
@@ -90,7 +91,7 @@ def fresh(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
     server.drop(address)
 
 
-def place_of(of: Path | Catalog | Home | Any) -> Place:
+def place_of(of: Path | Catalog | Registry) -> Place:
     """Return where the database is of a catalog, a home's folder, or a registry."""
     if isinstance(of, Catalog):
         backend: Any = of._database.backend

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
 from registry.catalog.address import DatabaseAddress
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
 from registry.catalog.migration import HEAD
+from registry.catalog.rows import Dangling, Reading
 from registry.errors.catalog import DatabaseBusy, DatabaseFull, HomeReadOnly, HomeUnusable
 from registry.errors.database import DatabaseLost, DatabaseUnreachable, HomeMoved
 from registry.errors.root import RegistryError
@@ -62,7 +63,8 @@ class Postgres:
         HomeUnusable, NewerDatabase, OlderDatabase, NotARegistry: it is nothing that can be used here.
     """
 
-    dangling = None
+    dangling: Reading[Dangling] | None = None
+    """Its foreign keys are always on."""
 
     def __init__(self, address: DatabaseAddress, *, opens: bool = True) -> None:
         self.address = address

@@ -68,8 +68,8 @@ def copy(
         if place.is_bundle:
             return _pack(sources, place.path, dry_run, report)
         if dry_run:
-            there = Home(place.path)
-            there = there if there.is_made else None
+            other = Home(place.path)
+            there = other if other.is_made else None
             return _forecast(there, sources, place.path, name, update)
         target = home if _is_same(home.folder, place.path) else Home(place.path)
         try:

@@ -5,7 +5,6 @@ from databases import place_of, without_keys
 from drafts import digest, new_version, push, weights
 
 from registry.canonical.unwrap import Cut, Unwrapping
-from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
 from registry.catalog.version import Vanished
 from registry.errors import (
