@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, TimeoutError as PoolTimeout
 
 from registry.catalog.address import DatabaseAddress
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
@@ -129,6 +129,8 @@ class Postgres:
             if worded is None:
                 raise
             raise worded from error
+        except PendingRollbackError as error:
+            raise DatabaseLost(self.where, "a statement before had no answer") from error
         except PoolTimeout as error:
             raise DatabaseBusy(self.where, BUSY_SECONDS) from error
 
