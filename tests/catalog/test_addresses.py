@@ -28,7 +28,12 @@ def test_a_password_is_in_what_the_driver_gets_and_in_nothing_that_is_shown(
     )
     address = DatabaseAddress.parse(url)
     assert address.url == url and address.has_password
-    for shown in (str(address), repr(address), f"{address}", address.without_secrets(f"no {spelled} or {secret}; {url}")):
+    for shown in (
+        str(address),
+        repr(address),
+        f"{address}",
+        address.without_secrets(f"no {spelled} or {secret}; {url}"),
+    ):
         assert spelled not in shown and secret not in shown
     assert "db.example" in str(address) and str(address).endswith("/models")
 
