@@ -10,7 +10,7 @@ import typer
 from . import completion, options
 from .rendering import figure, local, print_json, say, table
 
-_FOR_THE_AUDIT = ("record", "uid", "created_at", "proof")
+_FOR_THE_AUDIT = ("record", "uid", "created_at", "key", "proof")
 
 
 def log(

@@ -23,11 +23,11 @@ Tag = Annotated[
     list[str] | None, typer.Option("--tag", metavar="K=V", help="A word about it, such as task=seg; may be repeated.")
 ]
 Home = Annotated[
-    Path | None,  # typer reads the annotation at run time
+    str | None,  # of a path, a URL would lose a slash
     typer.Option(
         "--home",
-        metavar="FOLDER",
-        help="The registry's folder. [default: $REGISTRY_HOME, else the user's data directory]",
+        metavar="FOLDER|URL",
+        help="The registry's folder, or the URL of a server. [default: $REGISTRY_HOME, else the user's data directory]",
     ),
 ]
 Json = Annotated[
@@ -155,7 +155,7 @@ def notice(text: str) -> None:
     warn(f"registry: {text}")
 
 
-def registry_at(home: Path | None, notify: Callable[[str], None] = notice) -> Registry:
+def registry_at(home: str | None, notify: Callable[[str], None] = notice) -> Registry:
     """Return the registry of a home; what there is to say of references goes to standard error."""
     from registry.home.place import home_place
     from registry.registry import Registry

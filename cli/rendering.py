@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.errors.root import few as few, shown as shown, size as size
 from registry.notebook import figures as figures, words as words
-from registry.tensors.arguments import Arguments
 
 from . import layout
 from .document import write
@@ -46,17 +43,16 @@ def warn(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of a command."""
-    write(_plain(document))
+    from registry.catalog.documents import plain
+
+    write(plain(document))
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry for ``print_json``, its reference first."""
-    from registry.catalog.facts import Facts
+    from registry.catalog import documents
 
-    facts = {each.name for each in fields(Facts)}
-    # What tells it apart first.
-    names = sorted((each.name for each in fields(entry)), key=facts.__contains__)
-    return {"ref": entry.ref, **{name: getattr(entry, name) for name in names}}
+    return documents.entry_document(entry)
 
 
 def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) -> list[str]:
@@ -183,24 +179,3 @@ def beside(entry: Entry) -> str:
 def figure(value: Any) -> str:
     """Word a metric or a tag as an event has it; None is one that was removed."""
     return "removed" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON has for a value; it has no NaN and no infinity, which become the texts ``nan`` and ``inf``."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Arguments):
-        return _plain(value.raw)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value)

@@ -115,12 +115,13 @@ TIMEOUT = timedelta(minutes=10)
 
 
 class Registry:
-    """A registry in one folder. Its methods are the verbs.
+    """A registry in one folder, or at a server. Its methods are the verbs.
 
     The first version that is stored creates it. Until then, every verb that reads raises ``NoRegistry``.
 
     Args:
-        home: the folder; by default ``REGISTRY_HOME``, else the user's data directory.
+        home: the folder, or the URL of a server (``"http://hub:8080"``); by default ``REGISTRY_HOME``, else the user's
+            data directory.
         notify: called with what there is to say besides what a verb returns: that a model is called otherwise now than
             the reference has it. ``get(ref).notices`` and the report of a ``load`` say it, too.
     """
@@ -130,24 +131,29 @@ class Registry:
         self, home: str | os.PathLike[str] | None = None, *, notify: Callable[[str], None] | None = None
     ) -> None:
         place = home_place(home)
-        self._home = Home(place.folder, notify, place.source)
+        self._home = Home(place.address, notify, place.source)
 
     def __repr__(self) -> str:
-        return f"Registry({str(self.home)!r})"
+        return f"Registry({str(self.address)!r})"
+
+    @property
+    def address(self) -> Path | str:
+        """Where it is: the folder, or the URL of the server."""
+        return self._home.address
 
     @property
     def home(self) -> Path:
-        """The folder."""
+        """The folder; of a served registry, that of its cache on this machine."""
         return self._home.folder
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the versions.
+        """What is known of the versions; of a served registry, what can be asked from here.
 
         Raises:
             NoRegistry: there is none.
         """
-        return self._home.database
+        return cast("Catalog", self._home.catalog)
 
     @property
     def store(self) -> BlobStore:
@@ -155,7 +161,7 @@ class Registry:
         return self._home.blobs
 
     def close(self) -> None:
-        """Let go of the database; the next verb opens it again."""
+        """Let go of the database or the connections; the next verb opens them again."""
         self._home.close()
 
     # Putting in
@@ -703,8 +709,8 @@ class Registry:
         Args:
             refs: references (a bare name is all its live versions) and bundles (``"x.bundle"``) to take in; None for
                 everything that is live here.
-            to: a folder (a text with a ``/``, ``"."``, or a path), or a file whose name ends in ``.bundle``; by default
-                bundles are taken into this home.
+            to: a folder (a text with a ``/``, ``"."``, or a path), the URL of a server, or a file whose name ends in
+                ``.bundle``; by default bundles are taken into this home.
             name: the model's name there, instead of its own.
             update: where metrics, tags, notes and aliases differ, take those of the source; otherwise those there stay.
             without_base: leave out the versions whose weights these are adapters of.
@@ -901,6 +907,7 @@ class Registry:
         Raises:
             RegistryError: there is no rule, or no version has its metric, or no such name; nothing was removed.
         """
+        self._home.require_folder("prune")
         from registry.upkeep.prune import prune
         from registry.upkeep.retention import Best, Rules
 
@@ -934,6 +941,7 @@ class Registry:
         Raises:
             RegistryError: the home cannot be written.
         """
+        self._home.require_folder("gc")
         return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
 
     @checked
@@ -960,6 +968,7 @@ class Registry:
         Raises:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
+        self._home.require_folder("audit")
         from registry.upkeep.audit import audit, audit_outputs, audited
         from registry.upkeep.repair import check_sources, repair as put_right
 
@@ -984,6 +993,7 @@ class Registry:
     @checked
     def doctor(self) -> tuple[Finding, ...]:
         """Check the file system, database, versions and leftovers of the registry, and return each with a fix."""
+        self._home.require_folder("doctor")
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
@@ -1056,12 +1066,17 @@ class Registry:
         Raises:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime
         """
+        self._home.require_folder("token")
+        from registry.catalog.tokens import check_token
+
+        check_token(user, role, models, expires)  # before a registry is made for it
         self._home.make()
         return self._home.database.tokens.add(user, role, tuple(models), expires)
 
     @checked
     def tokens(self) -> tuple[Token, ...]:
         """Return what every token is for that was made here, be it valid still or not, the oldest first."""
+        self._home.require_folder("token")
         return self._home.database.tokens.all()
 
     @checked
@@ -1077,6 +1092,7 @@ class Registry:
         Raises:
             UnknownToken: there is none that is not revoked already.
         """
+        self._home.require_folder("token")
         return self._home.database.tokens.revoke(which)
 
 

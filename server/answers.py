@@ -33,6 +33,7 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.errors.client import Collected, UploadElsewhere, UploadGone
 from registry.errors.requests import (
     ForeignHost,
     ForeignOrigin,
@@ -52,10 +53,12 @@ from registry.errors.server import NotAllowed, TokenNeeded, WrongToken
 _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((WrongToken, TokenNeeded), 401),
     **dict.fromkeys((NotAllowed, ForeignOrigin), 403),
-    **dict.fromkeys((UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage), 404),
+    **dict.fromkeys(
+        (UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage, DamagedBlob, UploadGone), 404
+    ),
     WrongMethod: 405,
     SlowRequest: 408,
-    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
+    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     OversizedBody: 413,
     ForeignHost: 421,

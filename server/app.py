@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from registry.errors.root import RegistryError
 
-from . import health, login
+from . import api, health, login
 from .answers import ERRORS, refused, unknown, unreadable
 from .bodies import Bodies
 from .envelope import Envelope
@@ -54,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Envelope, logs_requests=settings.access_log)
     app.include_router(health.router)
     app.include_router(login.router)
+    app.include_router(api.router())
     # What is none of the routes is the Hub's, whose paths are told apart by how they are quoted.
     app.router.default = hub
     return app

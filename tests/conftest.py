@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from databases import KINDS, Place, Server, configure, fresh, running_server
@@ -14,9 +16,21 @@ from ranks import Ranks
 import registry
 from registry.catalog.catalog import Catalog
 
+if TYPE_CHECKING:
+    from served import Served
+
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""
 sys.path.insert(0, ARCHITECTURES)
+
+SERVERS = str(Path(__file__).parent / "server")
+"""Where the helper is that starts a server."""
+
+OF_FOLDERS = {"home", "store", "_home", "audit", "gc", "prune", "doctor"}
+"""Attributes of a registry whose home is a folder: a test that asks for one is about its files."""
+
+OUR_MODULES = sorted({path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem.isidentifier()})
+"""What a test may have a version's class built from that comes from a server."""
 
 
 ALLOWED_SKIPS = (
@@ -89,10 +103,54 @@ def folder(place: Place, tmp_path: Path) -> Path:
     return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
+    code = metafunc.function.__code__
+    if "hub" in metafunc.fixturenames:
+        asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):
+            served = pytest.param("served", marks=pytest.mark.services)
+            metafunc.parametrize("hub", ["folder", served], indirect=True)
+
+
 @pytest.fixture
-def hub(home: Path) -> registry.Registry:
-    """A registry in a fresh home."""
-    return registry.Registry(home)
+def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
+    """A registry in a fresh home; at a server, where the test is run there."""
+    if getattr(request, "param", "folder") == "folder":
+        return registry.Registry(home)
+    served: Callable[[], str] = request.getfixturevalue("served_home")
+    return registry.Registry(served())
+
+
+@pytest.fixture(scope="session")
+def server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A server, and the home that it serves, which is another one as soon as its files are gone."""
+    sys.path.insert(0, SERVERS)
+    from served import serving
+
+    place = tmp_path_factory.mktemp("served") / "home"
+    with serving(place) as running:
+        yield running.url, place
+
+
+@pytest.fixture
+def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Return what empties the server's home and returns its address; this process may do everything there."""
+
+    def fresh() -> str:
+        url, place = server_process
+        for child in place.iterdir():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        owner = registry.Registry(place)
+        monkeypatch.setenv("REGISTRY_TOKEN", owner.add_token("tester", role="admin").text)
+        owner.close()
+        monkeypatch.setenv("REGISTRY_HOME", url)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("REGISTRY_TRUST", ",".join([*OUR_MODULES, "torch"]))
+        return url
+
+    return fresh
 
 
 def samples(name: str) -> Path:
@@ -112,3 +170,44 @@ def published() -> Callable[[str], Path]:
         return small if small.exists() else samples("real") / name
 
     return find
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this user's caches, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("REGISTRY_TRUST", "nets,torch")
+    return tmp_path / "cache" / "checkpoint-registry"
+
+
+@pytest.fixture
+def served(home: Path, cache: Path) -> Iterator[Served]:
+    """A server of a fresh home."""
+    sys.path.insert(0, SERVERS)
+    from served import serving
+
+    with serving(home, "--access-log") as running:
+        yield running
+        assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def client(served: Served, home: Path, monkeypatch: pytest.MonkeyPatch) -> registry.Registry:
+    """The served registry, for somebody who may do everything."""
+    monkeypatch.setenv("REGISTRY_TOKEN", token(home, "admin"))
+    return registry.Registry(served.url)
+
+
+def token(home: Path, role: str, *models: str, user: str = "ann") -> str:
+    """Give out a token of a home."""
+    owner = registry.Registry(home)
+    try:
+        return owner.add_token(user, role=role, models=models or ("*",)).text
+    finally:
+        owner.close()
+
+
+@pytest.fixture
+def token_of(home: Path) -> Callable[..., str]:
+    """What gives out tokens."""
+    return lambda role, *models, user="ann": token(home, role, *models, user=user)

@@ -28,7 +28,7 @@ class Said:
     code: int = 0
 
 
-def run(*arguments: object, home: Path, expect: int | None = 0) -> Said:
+def run(*arguments: object, home: Path | str, expect: int | None = 0) -> Said:
     """Run one command to its end, which is the exit code expected, or any if None, and never another exception."""
     out, err = io.StringIO(), io.StringIO()
     words = ["registry", *map(str, arguments)]

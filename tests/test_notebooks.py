@@ -66,6 +66,7 @@ class Strict(HTMLParser):
 
 
 @pytest.mark.parametrize("what", [what for what in SHOWN if not what.startswith("a")] + ["audit"])
+@pytest.mark.in_a_folder
 def test_a_notebook_shows_what_a_verb_returns_as_a_table(hub: Registry, entry: Entry, what: str):
     page = Strict()
     page.feed(SHOWN[what](hub)._repr_html_())
@@ -73,6 +74,7 @@ def test_a_notebook_shows_what_a_verb_returns_as_a_table(hub: Registry, entry: E
 
 
 @pytest.mark.parametrize("what", SHOWN)
+@pytest.mark.in_a_folder
 def test_a_prompt_shows_it_in_one_short_line(hub: Registry, entry: Entry, what: str):
     shown = repr(SHOWN[what](hub))
     assert len(shown) < 200 and "\n" not in shown and shown.startswith("<") and shown.endswith(">")
@@ -143,6 +145,7 @@ TAKING: dict[str, Callable[[Registry, Entry, Path], Any]] = {
 
 
 @pytest.mark.parametrize("verb", TAKING)
+@pytest.mark.in_a_folder
 def test_an_entry_stands_for_its_reference(hub: Registry, entry: Entry, verb: str, tmp_path: Path):
     TAKING[verb](hub, hub.get("net:v1"), tmp_path)
 
@@ -157,6 +160,7 @@ MOVING: dict[str, Callable[[Registry, Path, Any], Any]] = {
 
 
 @pytest.mark.parametrize("verb", MOVING)
+@pytest.mark.in_a_folder
 def test_progress_is_told_with_the_total_and_ends_there(hub: Registry, entry: Entry, verb: str, tmp_path: Path):
     told: list[tuple[int, int]] = []
     MOVING[verb](hub, tmp_path, lambda done, total: told.append((done, total)))

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from registry.home.home import Home
     from registry.tensors.manifest import StoredTensor
 
-KINDS = ("config", "tokenizer", "files")
-"""Kinds of attachments that are files."""
-
 PIECE = 8 << 20
 """Bytes read at a time."""
 

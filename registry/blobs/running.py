@@ -4,6 +4,8 @@ A running push has a file ``running/<id>.json`` that says which blobs it has wri
 drops the lock with the process, so a killed push leaves none behind, and it tells so in every container: numbers of
 processes mean something in their own namespace alone. Where there are no locks, or on another machine, which may not
 see them, the file says which process it is; and whoever cannot ask for that believes the file for a day.
+
+A push over HTTP has no process here. Its file says until when it counts, which every piece that comes in moves on.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from registry.blobs.leases import Held, Lease, Leases
-from registry.disk.folders import make_folder, share
+from registry.disk.folders import make_folder, share, write_small
 
 BELIEVED_SECONDS = 24 * 3600.0
 """How long a file counts whose process cannot be asked after."""
@@ -93,6 +95,37 @@ class FileLease(Lease):
             self._handle = None
 
 
+class TimedLease:
+    """The file of a push that comes in over HTTP, in pieces that any process may receive.
+
+    Args:
+        id: of one that is there; by default a new one.
+    """
+
+    def __init__(self, folder: Path, id: str | None = None) -> None:
+        self.id = id if id is not None else uuid.uuid4().hex
+        self._path = folder / f"{self.id}.json"
+
+    def write(self, blob: str, seconds: float, notes: Mapping[str, object]) -> None:
+        """Claim a blob for so long from now on, and keep what is to be known of the push."""
+        make_folder(self._path.parent)
+        until = time.time() + seconds
+        write_small(self._path, json.dumps({"until": until, "blobs": [blob], "doomed": [], "notes": notes}).encode())
+
+    def read(self) -> dict[str, object] | None:
+        """Return what is to be known of the push; None where it is over."""
+        try:
+            record = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return None
+        notes = record.get("notes") if isinstance(record, dict) and _counts(record) else None
+        return notes if isinstance(notes, dict) else None
+
+    def release(self) -> None:
+        """Let go of the blob."""
+        self._path.unlink(missing_ok=True)
+
+
 class FileLeases(Leases):
     """The files of a folder."""
 
@@ -126,7 +159,7 @@ def _alive(path: Path) -> dict[str, object] | None:
         try:
             is_locked = _is_locked(handle)
             record = _read(handle)
-            if is_locked or _may_run(record, path, os.fstat(handle).st_dev):
+            if _counts(record) if "until" in record else is_locked or _may_run(record, path, os.fstat(handle).st_dev):
                 return record
             # The push may have put another file in its place, and let this one go.
             with contextlib.suppress(OSError):
@@ -154,6 +187,12 @@ def _read(handle: int) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _counts(record: Mapping[str, object]) -> bool:
+    """Whether the time has not come yet until which a record counts."""
+    until = record.get("until")
+    return isinstance(until, (int, float)) and time.time() < until
 
 
 def _may_run(record: dict[str, object], path: Path, device: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from registry.blobs.files import StoreFolders, opened, viewed
 from registry.blobs.verification import is_intact, is_unchanged
@@ -13,7 +14,18 @@ from registry.tensors.spec import TensorSpec
 Locate = Callable[[Iterable[str]], Mapping[str, Location]]
 
 
-class Sharing:
+class Shares(Protocol):
+    """What says which stored tensors one push may share."""
+
+    @property
+    def unsound(self) -> set[str]:
+        """Blobs that were found missing or damaged."""
+
+    def find(self, tensors: Sequence[tuple[str, TensorSpec]]) -> dict[str, Location]:
+        """Return where those of the tensors are that may be shared, by digest."""
+
+
+class Sharing(Shares):
     """Finds the stored tensors that one push may share.
 
     A file that is as its stamp says, by inode, size and times, was hashed as a whole since anybody wrote to it, and is
@@ -25,11 +37,13 @@ class Sharing:
         self._locate = locate
         self._sizes: dict[str, int | None] = {}
         """Of the files that are as their stamp says; None for the others."""
-        self.unsound: set[str] = set()
-        """Blobs that were found missing or damaged."""
+        self._unsound: set[str] = set()
+
+    @property
+    def unsound(self) -> set[str]:
+        return self._unsound
 
     def find(self, tensors: Sequence[tuple[str, TensorSpec]]) -> dict[str, Location]:
-        """Return where those of the tensors are that may be shared, by digest."""
         located = self._locate({digest for digest, _ in tensors})
         for digest, spec in tensors:
             location = located.get(digest)

@@ -55,11 +55,14 @@ class BlobStore(Protocol):
             began: called before something is written, which may be more than once.
         """
 
-    def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
+    def open(
+        self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+    ) -> OpenedWeights:
         """Map a version's tensors and start checking them.
 
         Args:
             resident: copy them instead; what is checked is the copy.
+            progress: called with (bytes done, bytes in all) while they are fetched, where they are elsewhere.
             verify: ``always`` hash every byte; ``once`` only in files that changed since they were last hashed, by
                 inode, size and times; ``never``.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest, ordered, reserve
-from registry.blobs.sharing import Sharing
+from registry.blobs.sharing import Shares
 from registry.blobs.verification import stamp_new
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
@@ -84,7 +84,7 @@ def store_tensors(
     places: StoreFolders,
     temporary: Path,
     tensors: Mapping[str, TensorSource],
-    sharing: Sharing,
+    sharing: Shares,
     announce: Announce,
     progress: Progress | None,
     *,
@@ -361,6 +361,11 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 def _start_writing_out(handle: int, nbytes: int) -> None:
     """Let the kernel write out the last bytes now and not only at the fsync: the largest single gain of a push."""
+    write_out(handle, os.lseek(handle, 0, os.SEEK_CUR) - nbytes, nbytes)
+
+
+def write_out(handle: int, begin: int, nbytes: int) -> None:
+    """Have the kernel start to send a part of a file to the disk."""
     function = _sync_file_range()
     if function is not None:
-        function(handle, os.lseek(handle, 0, os.SEEK_CUR) - nbytes, nbytes, _SYNC_FILE_RANGE_WRITE)
+        function(handle, begin, nbytes, _SYNC_FILE_RANGE_WRITE)

@@ -12,6 +12,7 @@ from registry.catalog import (
     blobs,
     bookkeeping,
     cards,
+    lineage_statements,
     listing,
     lookup,
     name_statements,
@@ -43,6 +44,10 @@ from registry.reference import Reference, check_model_name, parse
 if TYPE_CHECKING:
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
+
+
+_LATELY = 500
+"""Pushes among which a repeated one is looked for."""
 
 
 class Catalog(Amendments, FileDigests):
@@ -260,6 +265,7 @@ class Catalog(Amendments, FileDigests):
         force_new: bool = False,
         is_there: bool = False,
         unsound: Collection[str] = (),
+        key: str | None = None,
         tells_again: bool = True,
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
@@ -288,10 +294,31 @@ class Catalog(Amendments, FileDigests):
                 is_there=is_there,
                 unsound=unsound,
                 tells_again=tells_again,
+                key=key,
             )
             confirm()
         entry = self._entry(admitted.id)
         return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
+
+    def made_by(self, name: str, key: str) -> Entry | None:
+        """Return the version that a request of this user with a key has made, or met, lately; None if none has.
+
+        Under the lock, so that a request that is sent twice makes one.
+        """
+        if not self._database.rows(statements.MODEL, name=name):
+            return None
+        from registry.catalog.actor import creator
+
+        user = self._actor if self._actor is not None else creator()
+        for event in trail.events(self._database, [name], _LATELY, Only("push", user)):
+            if event.details.get("key") == key and event.reference is not None:
+                entry = self.resolve(event.reference, trashed=True)
+                return replace(entry, reused=bool(event.details.get("reused")))
+        return None
+
+    def models_with(self, blob: str) -> tuple[str, ...]:
+        """Return the names of the models of which a version needs a blob."""
+        return tuple(row.name for row in self._database.rows(lineage_statements.MODELS_WITH_BLOB, blob=blob))
 
     def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]:
         """Return the versions that ``purge`` would give up, and the blobs that would still be needed after it."""

@@ -184,6 +184,12 @@ def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: read(row[name]) for name, _, read in _codecs()}
 
 
+def illegible() -> dict[str, Any]:
+    """Return what stands in a row for the facts that a column holds in a form of its own, where that cannot be read."""
+    blank = Facts().columns()
+    return {each.name: blank[each.name] for each in fields(Facts) if "read" in each.metadata}
+
+
 def declared() -> Iterator[tuple[str, bool, bool]]:
     """Yield each fact's column: its name, whether it is a whole number, and whether it may be null."""
     for each in fields(Facts):

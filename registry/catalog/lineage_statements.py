@@ -31,6 +31,14 @@ DESCENTS: Reading[rows.Descent] = (
     .order_by(_VERSIONS.c.id)
 )
 """Of every version outside the trash that was made from another one."""
+MODELS_WITH_BLOB: Reading[rows.Name] = (
+    select(_MODELS.c.name)
+    .distinct()
+    .join(_VERSIONS, _VERSIONS.c.model_id == _MODELS.c.id)
+    .join(_NEEDS, _NEEDS.c.version_id == _VERSIONS.c.id)
+    .join(_BLOBS, _BLOBS.c.id == _NEEDS.c.blob_id)
+    .where(_BLOBS.c.digest == bindparam("blob"))
+)
 BY_IDENTITY = whole(
     select(_VERSIONS.c.id)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from registry.canonical.unwrap import Unwrapping
 from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
-from registry.catalog.facts import facts_in
+from registry.catalog.facts import facts_in, illegible
 from registry.catalog.rows import Version
 from registry.notebook import called, few, html_table
 
@@ -79,9 +77,8 @@ def _entry(rows: list[Version]) -> Entry:
             raise TypeError("there are bytes where a text belongs")
         return _read([row._asdict() for row in rows])
     except (ValueError, TypeError, KeyError, AttributeError):
-        neutral = {"unwrapping": json.dumps(Unwrapping().to_json()), "init": "{}", "dtypes": "{}", "record": ""}
         times = {"created_at": _NEVER, "trashed_at": _NEVER if rows[0].trashed_at else None}
-        return _read([{**_legible(row), **neutral, **times} for row in rows])
+        return _read([{**_legible(row), **illegible(), **times, "record": ""} for row in rows])
 
 
 def _legible(row: Version) -> dict[str, Any]:

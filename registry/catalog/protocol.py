@@ -14,7 +14,12 @@ from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Lineage
+from registry.catalog.listing import ModelSummary
+from registry.catalog.page import Page
+from registry.catalog.query import Query
+from registry.catalog.renaming import Renamed
 from registry.catalog.rows import Source
+from registry.catalog.trail import Event, Only
 from registry.catalog.trash import Trashed
 from registry.catalog.version import NewVersion
 from registry.reference import Reference
@@ -40,6 +45,46 @@ class Versions(Protocol):
     def document(self, entry: Entry, kind: str) -> bytes | None: ...
     def with_weights(self, digest: str) -> Entry | None: ...
     def card(self, name: str) -> str | None: ...
+
+
+class Searches(Protocol):
+    """What there is: what lists and the trail show."""
+
+    def search(
+        self,
+        query: Query,
+        *,
+        trashed: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+        asked: Query | None = None,
+    ) -> Page: ...
+    def models(self, name: str | None = None) -> tuple[ModelSummary, ...]: ...
+    def events(
+        self, name: str | None = None, limit: int | None = None, only: Only | None = None
+    ) -> tuple[Event, ...]: ...
+
+
+class Changes(Protocol):
+    """What may change of versions and models that are there."""
+
+    def add_facts(
+        self,
+        entry: Entry,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        note: str = "",
+        remove_metrics: Collection[str] = (),
+        remove_tags: Collection[str] = (),
+        verb: str = "note",
+    ) -> Entry: ...
+    def set_alias(self, entry: Entry, alias: str) -> None: ...
+    def drop_alias(self, name: str, alias: str) -> None: ...
+    def set_card(self, name: str, text: str) -> None: ...
+    def roll_back(self, name: str, alias: str) -> Entry: ...
+    def rename(self, old: str, new: str) -> Renamed: ...
+    def restore(self, *entries: Entry) -> tuple[Entry, ...]: ...
 
 
 class Additions(Protocol):
@@ -104,5 +149,5 @@ class Exchange(Protocol):
     def copies(self) -> Copies: ...
 
 
-class CatalogProtocol(Versions, Additions, Collections, Descents, Audits, Exchange, Protocol):
+class CatalogProtocol(Versions, Searches, Changes, Additions, Collections, Descents, Audits, Exchange, Protocol):
     """One registry's catalog."""

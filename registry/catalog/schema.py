@@ -226,6 +226,9 @@ TOKENS = Table(
 )
 """Who may do what over HTTP."""
 
+MADE_AGAIN = {"made_again": True}
+"""Of a table whose rows follow from others and from bytes: where one is missing or illegible, it is computed again."""
+
 FILE_DIGESTS = Table(
     "file_digests",
     METADATA,
@@ -234,5 +237,6 @@ FILE_DIGESTS = Table(
     Column("format", _WHOLE, primary_key=True, autoincrement=False),
     _text("sha256"),
     sqlite_with_rowid=False,
+    info=MADE_AGAIN,
 )
 """What files made of weights hash to, by what decides their bytes."""

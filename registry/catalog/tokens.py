@@ -87,7 +87,7 @@ class Tokens:
         Raises:
             InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime: naming the part.
         """
-        _check(user, role, models, lifetime)
+        check_token(user, role, models, lifetime)
         text = PREFIX + secrets.token_urlsafe(32)
         with self._change() as change:
             expires = None if lifetime is None else _later(change.at, lifetime)
@@ -231,7 +231,12 @@ def _later(at: str, lifetime: timedelta) -> str:
     return (datetime.fromisoformat(at) + lifetime).isoformat(timespec="microseconds")
 
 
-def _check(user: str, role: str, models: Sequence[str], lifetime: timedelta | None) -> None:
+def check_token(user: str, role: str, models: Sequence[str], lifetime: timedelta | None) -> None:
+    """Check what a token shall be for.
+
+    Raises:
+        InvalidUser, InvalidRole, InvalidPattern, InvalidLifetime: naming the part.
+    """
     if not _USER.fullmatch(user):
         raise InvalidUser(user)
     if role not in ROLES:

@@ -76,6 +76,7 @@ def admit(
     force_new: bool,
     is_there: bool = False,
     unsound: Collection[str] = (),
+    key: str | None = None,
     tells_again: bool = True,
 ) -> Admitted:
     """Write a version, unless the name has it already.
@@ -83,6 +84,7 @@ def admit(
     Args:
         is_there: what ``holds`` said before; the new may then lack what only a new version needs.
         unsound: blobs that the push found missing or damaged.
+        key: of the request that makes it, by which the trail knows it again.
         tells_again: have the trail say that it was pushed again where nothing came of it, too.
 
     Raises:
@@ -95,7 +97,7 @@ def admit(
     if model is not None and not force_new:
         same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
         if same is not None:
-            notices = _add_facts(change, same, candidate, tells_again)
+            notices = _add_facts(change, same, candidate, tells_again, key)
             if new.card is not None:
                 cards.set_card(change, new.name, new.card)
             _put_right(change, same, candidate.manifest, new_blobs)
@@ -128,7 +130,7 @@ def admit(
     _set_metrics(connection, version_id, candidate.metrics)
     _set_tags(connection, version_id, new.tags)
     version = HeldVersion(version_id, model_id, new.name, number, candidate.columns["weights"])
-    details |= {"note": new.facts.note, **({"tags": dict(new.tags)} if new.tags else {})}
+    details |= {"note": new.facts.note, **({"tags": dict(new.tags)} if new.tags else {}), **_keyed(key)}
     trail.append(change, "push", version, details)
     for alias in new.aliases:
         aliases.point(change, version, alias)
@@ -204,15 +206,21 @@ def _figure(value: float | None) -> str:
     return "removed" if value is None else f"{value:.12g}"
 
 
-def _add_facts(change: Change, version: HeldVersion, candidate: Candidate, tells_again: bool) -> tuple[str, ...]:
+def _add_facts(
+    change: Change, version: HeldVersion, candidate: Candidate, tells_again: bool, key: str | None
+) -> tuple[str, ...]:
     """Add to a version what came with a push of its weights, and say which metrics had another value."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
     run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
-    if tells_again or run or details:
-        trail.append(change, "push", version, {"reused": True, **run, **details})
+    if tells_again or run or details or key is not None:
+        trail.append(change, "push", version, {"reused": True, **run, **details, **_keyed(key)})
     for alias in candidate.new.aliases:
         aliases.point(change, version, alias)
     return changed(version, details)
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"key": key}
 
 
 def _same(

@@ -48,19 +48,19 @@ def copy(
     asked = wanted(refs) if refs is not None else None
     if to is None and (asked is None or asked.references or not asked.bundles):
         raise NotAPlace(str(refs[-1]) if refs else "")
-    place = place_of(to) if to is not None else Place(home.folder, False)
+    place = place_of(to) if to is not None else _place_of(home)
     references = None if asked is None else asked.references
     if name is not None:
         check_new_model_name(name)
     with contextlib.ExitStack() as opened:
         shelves: list[Shelf] = [opened.enter_context(BundleShelf(path)) for path in (asked.bundles if asked else ())]
         if references is None or references:
-            if not place.is_bundle and _is_same(home.folder, place.path):
-                raise SameHome(str(home.folder))
+            if not place.is_bundle and _is_same(home.address, place.address):
+                raise SameHome(str(home.address))
             shelves.append(HomeShelf(home, selected(home, references, with_bases=not without_base)))
         sources = list(_each_once(shelves))
         if not sources:
-            raise NothingToCopy(str(home.folder))
+            raise NothingToCopy(str(home.address))
         models = sorted({listed.model for _, listed in sources})
         if name is not None and len(models) > 1:
             raise SeveralModels(name, models)
@@ -68,10 +68,9 @@ def copy(
         if place.is_bundle:
             return _pack(sources, place.path, dry_run, report)
         if dry_run:
-            other = Home(place.path)
-            there = other if other.is_made else None
-            return _forecast(there, sources, place.path, name, update)
-        target = home if _is_same(home.folder, place.path) else Home(place.path)
+            there = Home(place.address)
+            return _forecast(there if there.is_made else None, sources, place.address, name, update)
+        target = home if _is_same(home.address, place.address) else Home(place.address)
         try:
             return _take(target, shelves, sources, Intake(target, name=name, update=update), report)
         finally:
@@ -105,7 +104,7 @@ def _take(
         if listed.identity in missing:
             done += listed.nbytes
             progress(done, total)
-    return CopyReport(str(target.folder), tuple(versions), intake.nbytes)
+    return CopyReport(str(target.address), tuple(versions), intake.nbytes)
 
 
 def _go_on(progress: Progress, before: int, total: int, moved: int, _: int) -> None:
@@ -123,7 +122,9 @@ def _pack(sources: Sequence[Source], path: Path, dry_run: bool, progress: Progre
     return CopyReport(str(path), versions, planned.nbytes, dry_run)
 
 
-def _forecast(target: Home | None, sources: Sequence[Source], path: Path, name: str | None, update: bool) -> CopyReport:
+def _forecast(
+    target: Home | None, sources: Sequence[Source], place: Path | str, name: str | None, update: bool
+) -> CopyReport:
     """Say what a copy to a home, which may not be there yet, would do."""
     copies = target.catalog.copies if target is not None else None
     next_numbers: dict[str, int] = {}
@@ -143,7 +144,7 @@ def _forecast(target: Home | None, sources: Sequence[Source], path: Path, name: 
         versions.append(_copied(listed, arrived))
     if target is not None:
         target.close()
-    return CopyReport(str(path), tuple(versions), sum(moved.values()), dry_run=True)
+    return CopyReport(str(place), tuple(versions), sum(moved.values()), dry_run=True)
 
 
 def _missing(target: Home | None, parcel: Parcel) -> dict[str, int]:
@@ -167,7 +168,13 @@ def _copied(listed: Listed, arrived: Arrived) -> CopiedVersion:
     return CopiedVersion(listed.ref, arrived.ref, outcome, arrived.added, tuple(notices))  # type: ignore[arg-type]
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _place_of(home: Home) -> Place:
+    return Place(home.folder, False, home.address if isinstance(home.address, str) else None)
+
+
+def _is_same(one: Path | str, other: Path | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
     try:
         return one.samefile(other)
     except OSError:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.client.address import ServerAddress
 from registry.errors.copying import NoSuchUser, NotABundleName, NotAPlace, NotServed
 
 SUFFIX = ".bundle"
@@ -21,6 +22,13 @@ class Place:
 
     path: Path
     is_bundle: bool
+    url: str | None = None
+    """Of the server, where it is one."""
+
+    @property
+    def address(self) -> Path | str:
+        """Of the home there."""
+        return self.path if self.url is None else self.url
 
 
 @dataclass(frozen=True)
@@ -32,16 +40,16 @@ class Wanted:
 
 
 def place_of(given: str | os.PathLike[str]) -> Place:
-    """Return the folder or the bundle that a word names.
+    """Return the folder, the server or the bundle that a word names.
 
     Raises:
-        NotServed: it is a URL.
+        InvalidAddress: it is a URL, but not that of a server.
         NotAPlace: it is a bare word, which could as well be a reference.
         NoSuchUser: it begins with '~', and there is no such home directory.
     """
     text = os.fspath(given)
     if isinstance(given, str) and _URL.match(text):
-        raise NotServed(text)
+        return Place(Path(), False, ServerAddress.parse(text).url)
     if text.endswith(SUFFIX):
         return Place(_expanded(text), True)
     if isinstance(given, str) and "/" not in text and text not in (".", "..", "~"):

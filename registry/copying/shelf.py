@@ -72,7 +72,7 @@ class HomeShelf(Shelf):
 
     @property
     def place(self) -> str:
-        return str(self._home.folder)
+        return str(self._home.address)
 
     @property
     def listed(self) -> Sequence[Listed]:

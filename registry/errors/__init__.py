@@ -85,6 +85,15 @@ from registry.errors.checkpoints import (
     UnstorableTensor as UnstorableTensor,
     ZeroShards as ZeroShards,
 )
+from registry.errors.client import (
+    Collected as Collected,
+    FalseClaim as FalseClaim,
+    OnServerAlone as OnServerAlone,
+    ServerUnreachable as ServerUnreachable,
+    UnexpectedAnswer as UnexpectedAnswer,
+    UploadElsewhere as UploadElsewhere,
+    UploadGone as UploadGone,
+)
 from registry.errors.confirmation import (
     NothingToCheck as NothingToCheck,
     WeightsDiffer as WeightsDiffer,

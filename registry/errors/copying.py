@@ -20,12 +20,12 @@ class NotAPlace(RegistryError):
 
 
 class NotServed(RegistryError):
-    """A URL is not yet a home."""
+    """A URL stands where references and bundles do."""
 
     def __init__(self, given: str) -> None:
         super().__init__(
-            f"{quoted(given)} is a URL, which this version cannot copy to or from; copy to a folder or into a .bundle "
-            "file"
+            f"{quoted(given)} is a URL and not a reference; name what to copy, and the server as the home that it is "
+            "copied from (--home), or as the place that it is copied to"
         )
 
 

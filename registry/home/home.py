@@ -15,8 +15,10 @@ from registry.catalog.entry import Entry
 from registry.catalog.lookup import notice
 from registry.catalog.part import PartEntry, entry_of_part
 from registry.catalog.record import row_fault
+from registry.client.address import ServerAddress
 from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
+from registry.errors.client import OnServerAlone
 from registry.errors.home import DatabaseMissing, NoRegistry
 from registry.home import configuration
 from registry.home.place import has_bytes, is_made
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
+    from registry.client.served import Served
     from registry.home.configuration import Configuration
     from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
@@ -63,7 +66,7 @@ class Home:
     """A catalog and the bytes that it tells of, opened when they are first used; safe under threads and forks.
 
     Args:
-        folder: where it is.
+        address: where it is: a folder, or the URL of a server.
         notify: called, once each, with what there is to say of references, such as that a model has another name now.
         source: what named the folder, as a ``HomePlace`` has it.
         wanted: where catalog and bytes are to be, instead of what the folder's configuration says.
@@ -71,12 +74,13 @@ class Home:
 
     def __init__(
         self,
-        folder: Path,
+        address: Path | str,
         notify: Callable[[str], None] | None = None,
         source: str = "",
         wanted: Configuration | None = None,
     ) -> None:
-        self.folder = folder if wanted is not None else configuration.settled(folder)
+        # A registry that was moved is where its folder leads to.
+        self.address = address if isinstance(address, str) or wanted is not None else configuration.settled(address)
         self._wanted = wanted
         self._notify = notify
         self._source = source
@@ -88,13 +92,44 @@ class Home:
         return Home(folder, self._notify, self._source)
 
     @property
+    def is_served(self) -> bool:
+        """Whether a server has it."""
+        return isinstance(self.address, str)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where its files are on this machine: of a served one, those of its cache."""
+        if isinstance(self.address, Path):
+            return self.address
+        from registry.client.store import cache_of
+
+        return cache_of(ServerAddress.parse(self.address))
+
+    def require_folder(self, verb: str) -> None:
+        """Refuse what only the host does that has the files.
+
+        Raises:
+            OnServerAlone
+        """
+        if isinstance(self.address, str):
+            raise OnServerAlone(verb, self.address)
+
+    @property
     def catalog(self) -> CatalogProtocol:
         """What is known of the versions.
 
         Raises:
             NoRegistry, DatabaseMissing: as ``database``.
         """
-        return self.database
+        return self.database if self._served is None else self._served.catalog
+
+    @cached_property
+    def _served(self) -> Served | None:
+        if isinstance(self.address, Path):
+            return None
+        from registry.client.served import Served
+
+        return Served(ServerAddress.parse(self.address))
 
     @property
     def database(self) -> Catalog:
@@ -103,6 +138,7 @@ class Home:
         Raises:
             NoRegistry: there is none, or no more; to ask makes none.
             DatabaseMissing: there is none, and there was one.
+            OnServerAlone: the home is a server's.
         """
         return self._open(make=False)
 
@@ -113,11 +149,13 @@ class Home:
             DatabaseMissing: there was one, whose bytes a new one would take for garbage.
             HomeUnusable, HomeReadOnly: it can be neither made nor opened.
         """
-        return self._open(make=True)
+        return self._open(make=True) if self._served is None else self._served.catalog
 
     @cached_property
     def blobs(self) -> BlobStore:
         """The bytes."""
+        if self._served is not None:
+            return self._served.blobs
         from registry.home.parts import open_blobs
 
         return open_blobs(self.folder, self.configuration, lambda: self.database)
@@ -134,10 +172,13 @@ class Home:
     @property
     def is_made(self) -> bool:
         """Whether there is a registry: what is about to make one asks, and looks for nothing in it before."""
-        return self._opened_before() is not None or self.configuration.catalog is not None or is_made(self.folder)
+        is_elsewhere = self.is_served or self.configuration.catalog is not None
+        return is_elsewhere or self._opened_before() is not None or is_made(self.folder)
 
     def close(self) -> None:
-        """Let go of the database; the next verb opens it again."""
+        """Let go of the database or of the connections; the next verb opens them again."""
+        if self._served is not None:
+            self._served.close()
         if self._catalog is not None:
             self._catalog.close()
         self._catalog = None
@@ -202,7 +243,7 @@ class Home:
             CorruptTensors, DamagedBlob, StoreUnreadable: their bytes are not what was stored, or cannot be read.
             TrashedVersion, PurgedVersion: the version was removed and collected meanwhile.
         """
-        opened = self._opened(entry, manifest, verify, resident)
+        opened = self._opened(entry, manifest, verify, resident, progress)
         opened.check(progress)
         return opened.tensors
 
@@ -244,14 +285,19 @@ class Home:
         found = {each: self.catalog.document(entry, each) for each in (kind, PLACES)}
         return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
-    def open(self, entry: Entry, verify: Verify = "always", *, resident: bool = False) -> OpenedVersion:
+    def open(
+        self, entry: Entry, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+    ) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
+
+        Args:
+            progress: called with (bytes done, bytes in all) while they are fetched, where they are elsewhere.
 
         Raises:
             RegistryError: as ``tensors`` does, but for the bytes, which its ``check`` waits for.
         """
         manifest = self.manifest(entry)
-        opened = self._opened(entry, manifest, verify, resident)
+        opened = self._opened(entry, manifest, verify, resident, progress)
         recorded = self.recorded_class(entry)
         return OpenedVersion(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 
@@ -262,10 +308,12 @@ class Home:
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
-        server = self.database.where if self.configuration.catalog is not None else None
-        return Recorded(entry.ref, entry.model_class, entry.copied_from, self.folder, was_named, server)
+        origin = entry.copied_from or (self.address if isinstance(self.address, str) else None)
+        server = self.database.where if not self.is_served and self.configuration.catalog is not None else None
+        return Recorded(entry.ref, entry.model_class, origin, self.folder, was_named, server)
 
     def _open(self, *, make: bool) -> Catalog:
+        self.require_folder("db")
         catalog = self._opened_before()
         if catalog is None:
             if not self.is_made:
@@ -285,9 +333,11 @@ class Home:
             self._notices.add(what)
             self._notify(what)
 
-    def _opened(self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool) -> OpenedWeights:
+    def _opened(
+        self, entry: Entry, manifest: Manifest, verify: Verify, resident: bool, progress: Progress | None
+    ) -> OpenedWeights:
         with self._unless_removed(entry):
-            return self.blobs.open(manifest, verify=verify, resident=resident)
+            return self.blobs.open(manifest, verify=verify, resident=resident, progress=progress)
 
     @contextlib.contextmanager
     def _unless_removed(self, entry: Entry) -> Iterator[None]:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.client.address import ServerAddress, is_served
 from registry.errors.catalog import HomeUnusable
 from registry.errors.home import NoDefaultHome
 from registry.home.configuration import FILE
@@ -18,15 +19,26 @@ ARGUMENT, DEFAULT = "the argument home", "the default"
 
 @dataclass(frozen=True)
 class HomePlace(os.PathLike[str]):
-    """The folder of a registry, which need not be there."""
+    """The folder of a registry, which need not be there, or a server."""
 
-    folder: Path
-    """Absolute."""
+    address: Path | str
+    """The absolute path of the folder, or the URL of the server."""
     source: str
     """What named it: ``--home``, ``REGISTRY_HOME``, the argument of a call, or nothing but the default."""
 
     def __fspath__(self) -> str:
-        return str(self.folder)
+        return str(self.address)
+
+    @property
+    def folder(self) -> Path:
+        """The folder.
+
+        Raises:
+            HomeUnusable: it is a server.
+        """
+        if isinstance(self.address, str):
+            raise HomeUnusable(self.address, "it is a server, and this needs the folder itself")
+        return self.address
 
 
 def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARGUMENT) -> HomePlace:
@@ -34,14 +46,15 @@ def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARG
 
     Raises:
         HomeUnusable: no folder can be where its spelling leads.
+        InvalidAddress, SecretInAddress: it is a URL, and not that of a server.
         NoDefaultHome: none is given, and this user has no home directory.
     """
     if isinstance(explicit, HomePlace):
         return explicit
     if explicit is not None and os.fspath(explicit):
-        return HomePlace(_absolute(os.fspath(explicit)), source)
+        return HomePlace(_address(os.fspath(explicit)), source)
     if chosen := os.environ.get(HOME_VARIABLE):
-        return HomePlace(_absolute(chosen), HOME_VARIABLE)
+        return HomePlace(_address(chosen), HOME_VARIABLE)
     from platformdirs import user_data_path
 
     try:
@@ -67,6 +80,10 @@ def is_made(folder: Path) -> bool:
 def has_bytes(folder: Path) -> bool:
     """Whether a folder without a registry has what one leaves: its bytes, or copies of its database."""
     return any(os.path.lexists(folder / each) for each in ("blobs", "backups"))
+
+
+def _address(chosen: str) -> Path | str:
+    return ServerAddress.parse(chosen).url if is_served(chosen) else _absolute(chosen)
 
 
 def _absolute(chosen: str) -> Path:

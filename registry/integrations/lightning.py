@@ -110,7 +110,7 @@ def checkpoint(ref: str | Entry, path: str | os.PathLike[str] | None = None, *, 
         RegistryError: there is no such version, or its bytes are not what was stored.
     """
     hub = hub if hub is not None else default_registry()
-    state = training_state(Home(hub.home), str(ref))
+    state = training_state(Home(hub.address), str(ref))
     entry = state.entry
     progress = dict(state.own.get(STATE) or {})
     if "loops" not in progress:

@@ -157,7 +157,7 @@ def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
         RegistryError: as ``Home.open`` and ``with_library`` do.
     """
     verify = "always" if request.verify == "outputs" else request.verify
-    version = home.open(entry, verify, resident=request.resident)
+    version = home.open(entry, verify, resident=request.resident, progress=request.progress)
     if request.progress is not None:
         version = replace(version, check=partial(version.check, request.progress))
     if isinstance(entry, PartEntry) and (request.by_part or isinstance(request.named, Mapping)):

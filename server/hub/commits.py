@@ -79,7 +79,9 @@ async def read(hub: Hub, name: str, request: Request, folder: Path) -> Wanted:
     operations: list[Operation] = []
     note, parent = "", None
     async for line in _lines(request):
-        key, value = _operation(line)
+        if not line.strip():
+            continue
+        key, value = await run_in_threadpool(_operation, line)
         if key == "header":
             note = "\n\n".join(filter(None, (_text(value, "summary"), _text(value, "description"))))
             parent = _text(value, "parentCommit") or None
@@ -91,16 +93,19 @@ async def read(hub: Hub, name: str, request: Request, folder: Path) -> Wanted:
 
 
 async def _lines(request: Request) -> AsyncIterator[bytes]:
-    held = b""
+    held: list[bytes] = []
+    size = 0
     async for chunk in request.stream():
-        *lines, held = (held + chunk).split(b"\n") if b"\n" in chunk else (held + chunk,)
-        if len(held) > _LONGEST_LINE:
-            raise Refusal(413, f"a line of the commit is longer than {_LONGEST_LINE} bytes; send large files by LFS")
-        for line in lines:
-            if line.strip():
-                yield line
-    if held.strip():
-        yield held
+        for number, part in enumerate(chunk.split(b"\n")):
+            if number:
+                yield b"".join(held)
+                held, size = [], 0
+            held.append(part)
+            size += len(part)
+            if size > _LONGEST_LINE:
+                said = f"a line of the commit is longer than {_LONGEST_LINE} bytes; send large files by LFS"
+                raise Refusal(413, said)
+    yield b"".join(held)
 
 
 def _operation(line: bytes) -> tuple[str, Mapping[str, Any]]:

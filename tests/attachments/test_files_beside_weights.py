@@ -77,6 +77,7 @@ def test_configurations_and_tokenizer_are_kept_to_the_byte_and_the_rest_is_named
     assert torch.equal(tensor, weights()[name])
 
 
+@pytest.mark.in_a_folder
 def test_other_files_beside_the_same_weights_are_another_version_that_costs_no_tensor(
     hub: Registry, tmp_path: Path
 ) -> None:

@@ -205,7 +205,7 @@ def end_sessions(server: Server, address: DatabaseAddress) -> None:
     schema = address.url.rpartition("%3D")[2]
     with server.connect() as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = %s",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
             (schema,),
         )
 

@@ -104,7 +104,7 @@ MISTAKES = [
     Mistake("push s3://bucket/runs/best.pth", "download it"),
     Mistake("push nothing.pth", "check the path"),
     Mistake("push .", "give one of its files: 'best.pth'"),
-    Mistake("push empty", "give the file or folder that has the weights"),
+    Mistake("push empty", "it is an empty folder; give the folder that has the files"),
     Mistake("push README.txt", "it is a text file; give a file that torch.save or safetensors wrote"),
     Mistake("push optimizer.pt", "push the file that has the model's weights"),
     Mistake("push settings.pth", "save model.state_dict()"),

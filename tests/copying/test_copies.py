@@ -31,7 +31,7 @@ def there(tmp_path: Path) -> Registry:
 def test_200_versions_in_20_models_are_the_same_there(hub: Registry, there: Registry, tmp_path: Path, through) -> None:
     many(hub, MODELS, EACH)
     if through == "home":
-        hub.copy(None, there.home)
+        hub.copy(None, there.address)
     else:
         hub.copy(None, tmp_path / "all.bundle")
         there.copy(tmp_path / "all.bundle")
@@ -50,10 +50,10 @@ def test_200_versions_in_20_models_are_the_same_there(hub: Registry, there: Regi
 def test_a_second_copy_changes_no_byte(hub: Registry, there: Registry, tmp_path: Path, through) -> None:
     push(hub, 1, aliases=["best"], tags={"task": "seg"})
     trained(hub)
-    source = hub.home
+    source = hub.address
     if through == "bundle":
         hub.copy(None, source := tmp_path / "all.bundle")
-    act = (lambda: hub.copy(None, there.home)) if through == "home" else (lambda: there.copy(source))
+    act = (lambda: hub.copy(None, there.address)) if through == "home" else (lambda: there.copy(source))
     act()
     there.close()
     before = files(there.home)
@@ -68,7 +68,7 @@ def test_only_the_tensors_that_are_missing_are_moved(hub: Registry, there: Regis
     push(there, 1, "mine")
     push(hub, 2)
     blobs = set(there.home.glob("blobs/*/*"))
-    report = hub.copy("net", there.home)
+    report = hub.copy("net", there.address)
     [new] = set(there.home.glob("blobs/*/*")) - blobs
     assert report.nbytes == new.stat().st_size < 64 * 4 + 512
     assert b"backbone" not in new.read_bytes()
@@ -77,34 +77,34 @@ def test_only_the_tensors_that_are_missing_are_moved(hub: Registry, there: Regis
 def test_a_number_is_kept_where_it_is_free_and_the_largest(hub: Registry, there: Registry) -> None:
     for seed in range(1, 4):
         push(hub, seed)
-    [copied] = hub.copy("net:v3", there.home).versions
+    [copied] = hub.copy("net:v3", there.address).versions
     assert (copied.source, copied.ref) == ("net:v3", "net:v3")
     assert push(there, 9).ref == "net:v4"
 
 
 def test_a_number_that_is_taken_becomes_the_next_and_none_is_used_twice(hub: Registry, there: Registry) -> None:
     push(hub, 1)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     push(hub, 2)
     push(there, 8)
     push(there, 9)
     there.rm("net:v3")
-    [copied] = hub.copy("net:v2", there.home).versions
+    [copied] = hub.copy("net:v2", there.address).versions
     assert (copied.source, copied.ref, copied.outcome) == ("net:v2", "net:v4", "copied")
     assert there.get("net:v4").identity == hub.get("net:v2").identity
-    assert hub.copy("net:v2", there.home).versions[0].outcome == "already there"
+    assert hub.copy("net:v2", there.address).versions[0].outcome == "already there"
     assert there.audit().is_clean
 
 
 def test_a_version_that_comes_back_is_met_where_it_was_made(hub: Registry, there: Registry) -> None:
     push(hub, 1)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     there.push(weights(1), "net", metrics={"f1": 0.5})
-    report = there.copy("net", hub.home)
+    report = there.copy("net", str(hub.address))
     assert [(v.ref, v.outcome, v.added) for v in report.versions] == [("net:v1", "changed", ("metric f1",))]
     assert hub.get("net:v1").metrics == {"acc": 0.1, "f1": 0.5}
     assert hub.get("net:v1").origin is None
-    assert {v.outcome for v in there.copy("net", hub.home).versions} == {"already there"}
+    assert {v.outcome for v in there.copy("net", str(hub.address)).versions} == {"already there"}
 
 
 def test_the_same_version_is_met_though_both_homes_have_another_number_for_it(
@@ -115,7 +115,7 @@ def test_the_same_version_is_met_though_both_homes_have_another_number_for_it(
     push(there, 5)
     push(third, 6)
     push(third, 7)
-    hub.copy("net:v1", there.home)
+    hub.copy("net:v1", there.address)
     hub.copy("net:v1", third.home)
     assert (there.get("net").ref, third.get("net").ref) == ("net:v2", "net:v3")
     assert there.copy("net:v2", third.home).versions[0].outcome == "already there"
@@ -124,7 +124,7 @@ def test_the_same_version_is_met_though_both_homes_have_another_number_for_it(
 def test_two_versions_that_are_in_everything_the_same_stay_two(hub: Registry, there: Registry) -> None:
     push(hub, 1)
     push(hub, 1, force_new=True)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     assert [entry.version for entry in there.list()] == [2, 1]
 
 
@@ -133,10 +133,10 @@ def test_another_model_of_the_same_name_keeps_its_own_numbers_and_says_where_eac
 ) -> None:
     push(hub, 1)
     push(there, 2)
-    [copied] = hub.copy("net", there.home).versions
+    [copied] = hub.copy("net", there.address).versions
     assert copied.ref == "net:v2"
     assert "another model" in copied.notices[0]
-    assert there.get("net:v2").copied_from == str(hub.home)
+    assert there.get("net:v2").copied_from == str(hub.address)
     assert there.get("net:v2").identity.uid == hub.get("net").uid != there.get("net").uid
     assert there.get("net:v1").origin is None
 
@@ -146,7 +146,7 @@ def test_another_name_keeps_two_models_apart_and_later_versions_find_it(hub: Reg
     push(there, 2)
     assert hub.copy("net", there.home, name="annas-net").versions[0].ref == "annas-net:v1"
     push(hub, 3)
-    assert [version.ref for version in hub.copy("net", there.home).versions] == ["annas-net:v1", "annas-net:v2"]
+    assert [version.ref for version in hub.copy("net", there.address).versions] == ["annas-net:v1", "annas-net:v2"]
     assert there.get("annas-net").uid == hub.get("net").uid
     assert there.audit().is_clean
 
@@ -162,13 +162,13 @@ def test_one_name_is_not_given_to_versions_of_several_models(hub: Registry, ther
 def test_what_is_missing_is_added_and_what_differs_stays_and_is_named(hub: Registry, there: Registry) -> None:
     push(hub, 1, tags={"task": "seg"})
     push(hub, 2)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     there.push(weights(1), "net", metrics={"acc": 0.9}, tags={"task": "cls"}, aliases=["best"])
     there.push(weights(1), "net", note="checked here")
     hub.push(weights(1), "net", metrics={"loss": 2.0}, tags={"data": "area 5"})
     hub.alias("net:v2", "best")
     hub.alias("net:v1", "old")
-    first, second = hub.copy("net", there.home).versions
+    first, second = hub.copy("net", there.address).versions
     assert set(first.added) == {"metric loss", "tag data", "alias old", "history"}
     assert [notice.split(" stays ")[0] for notice in first.notices] == [
         "its metric acc",
@@ -187,7 +187,7 @@ def test_what_is_missing_is_added_and_what_differs_stays_and_is_named(hub: Regis
 def test_update_takes_what_the_source_says(hub: Registry, there: Registry) -> None:
     push(hub, 1, tags={"task": "seg"})
     push(hub, 2, aliases=["best"])
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     there.push(weights(1), "net", metrics={"acc": 0.9}, tags={"task": "cls"}, note="checked here", aliases=["best"])
     hub.copy("net", there.home, update=True)
     assert [account(entry) for entry in there.list()] == [account(entry) for entry in hub.list()]
@@ -200,7 +200,7 @@ def test_parents_are_known_by_what_they_are_there(hub: Registry, there: Registry
     push(hub, 1)
     push(hub, 2, parent="net:v1")
     push(hub, 3, "other", parent="net:v2")
-    hub.copy(None, there.home)
+    hub.copy(None, there.address)
     assert there.get("other:v1").parent == "net:v3"
     assert there.get("net:v3").parent == "net:v2"
     assert there.audit().is_clean
@@ -209,7 +209,7 @@ def test_parents_are_known_by_what_they_are_there(hub: Registry, there: Registry
 def test_a_parent_that_comes_later_is_found_then(hub: Registry, there: Registry) -> None:
     push(hub, 1, "first")
     push(hub, 2, parent="first:v1")
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     assert there.get("net").parent == "first:v1"
     hub.copy("first", there.home, name="renamed")
     assert there.get("net").parent == "renamed:v1"
@@ -217,24 +217,25 @@ def test_a_parent_that_comes_later_is_found_then(hub: Registry, there: Registry)
 
 def test_a_model_that_was_renamed_on_either_side_is_the_same_model(hub: Registry, there: Registry) -> None:
     push(hub, 1)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     hub.rename("net", "team/net")
     there.rename("net", "theirs")
     push(hub, 2, "team/net")
-    first, second = hub.copy("team/net", there.home).versions
+    first, second = hub.copy("team/net", there.address).versions
     assert (first.ref, first.outcome) == ("theirs:v1", "already there")
     assert (second.ref, second.outcome) == ("theirs:v2", "copied")
     assert {event.reference for event in there.log("theirs") if event.verb == "push"} == {"net:v1", "team/net:v2"}
     assert there.audit().is_clean
 
 
+@pytest.mark.in_a_folder
 def test_a_copied_class_is_not_trusted(hub: Registry, there: Registry) -> None:
     from nets import OnlyChild
 
     hub.push(OnlyChild(), "only", init={})
     assert isinstance(hub.load("only"), OnlyChild)
-    hub.copy("only", there.home)
-    with pytest.raises(errors.UntrustedClass, match=f"copied here from {hub.home}"):
+    hub.copy("only", there.address)
+    with pytest.raises(errors.UntrustedClass, match=f"copied here from {hub.address}"):
         there.load("only")
     assert isinstance(there.load("only", model="nets:OnlyChild"), OnlyChild)
 
@@ -245,7 +246,7 @@ def test_a_job_goes_on_from_a_copy_whose_optimizer_is_stored_with_other_tensors_
     optimizer = trained(hub)[1]
     buffers = [state["momentum_buffer"] for state in optimizer.state_dict()["state"].values()]
     there.push({str(number): buffer for number, buffer in enumerate(buffers)}, "buffers")
-    hub.copy("trained", there.home)
+    hub.copy("trained", there.address)
     assert there.audit().is_clean
     assert there.gc().files == ()
     there.copy("trained", tmp_path / "on.bundle")
@@ -266,14 +267,14 @@ def test_the_history_grows_with_what_happens_to_the_source_later(
     hub: Registry, there: Registry, tmp_path: Path
 ) -> None:
     push(hub, 1)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     hub.alias("net:v1", "best")
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     assert told(there, "net", came=True) == told(hub, "net", came=False)
     third = Registry(tmp_path / "third")
     there.copy("net", third.home)
     assert {event.hash for event in hub.log("net")} < {event.hash for event in third.log("net") if event.origin}
-    assert {event.origin for event in third.log("net")} == {None, str(hub.home), str(there.home)}
+    assert {event.origin for event in third.log("net")} == {None, str(hub.address), str(there.home)}
 
 
 def test_the_filters_of_a_log_choose_from_what_came_with_copies_too(hub: Registry, there: Registry) -> None:
@@ -306,7 +307,7 @@ def test_a_version_whose_trail_was_edited_is_not_handed_on(hub: Registry, there:
         connection.execute("DROP TRIGGER events_no_update")
         connection.execute("UPDATE events SET actor = 'nobody@nowhere'")
     with pytest.raises(errors.ChangedVersion, match="audit"):
-        hub.copy("net", there.home)
+        hub.copy("net", there.address)
     assert is_empty(there)
 
 
@@ -318,7 +319,7 @@ def test_damaged_bytes_are_not_handed_on(hub: Registry, there: Registry, tmp_pat
     content[-1] ^= 1
     blob.write_bytes(content)
     with pytest.raises(errors.CorruptTensors):
-        hub.copy("net", there.home)
+        hub.copy("net", there.address)
     with pytest.raises(errors.CorruptTensors):
         hub.copy("net", tmp_path / "net.bundle")
     assert is_empty(there)
@@ -330,15 +331,15 @@ def test_damaged_bytes_are_not_handed_on(hub: Registry, there: Registry, tmp_pat
 def test_what_is_in_the_trash_is_not_copied_and_there_not_written_to(hub: Registry, there: Registry) -> None:
     push(hub, 1)
     push(hub, 2)
-    hub.copy("net", there.home)
+    hub.copy("net", there.address)
     hub.rm("net:v2")
     there.rm("net:v1")
     hub.push(weights(1), "net", metrics={"f1": 1.0})
-    [version] = hub.copy("net", there.home).versions
+    [version] = hub.copy("net", there.address).versions
     assert (version.ref, version.outcome) == ("net:v1", "in the trash")
     assert there.list(trashed=True)[0].metrics == {"acc": 0.1}
     with pytest.raises(errors.TrashedVersion):
-        hub.copy("net:v2", there.home)
+        hub.copy("net:v2", there.address)
 
 
 def test_a_dry_run_says_what_a_copy_does_and_does_nothing(hub: Registry, there: Registry) -> None:
@@ -351,7 +352,7 @@ def test_a_dry_run_says_what_a_copy_does_and_does_nothing(hub: Registry, there: 
     before = files(there.home)
     would = hub.copy("net", there.home, dry_run=True)
     assert files(there.home) == before
-    did = hub.copy("net", there.home)
+    did = hub.copy("net", there.address)
     assert [(v.source, v.ref, v.outcome) for v in would.versions] == [
         (v.source, v.ref, v.outcome) for v in did.versions
     ]
@@ -376,8 +377,8 @@ def test_progress_ends_where_it_says(hub: Registry, there: Registry, tmp_path: P
     [
         ("net", "desk", errors.NotAPlace),
         ("net", "net:v1", errors.NotAPlace),
-        ("net", "https://example.org/home", errors.NotServed),
-        ("https://example.org/x.bundle", "./desk", errors.NotServed),
+        ("net", "https://example.org/home", errors.InvalidAddress),
+        ("https://example.org/x.bundle", "./desk", errors.NotDownloaded),
         ("net", None, errors.NotAPlace),
         (Path("best.pth"), "./desk", errors.NotABundleName),
         ("missing.bundle", "./desk", errors.NoSuchBundle),
@@ -407,7 +408,7 @@ def test_a_home_is_not_copied_into_itself_by_whatever_path(hub: Registry, tmp_pa
 
 def test_the_package_has_the_verb(hub: Registry, there: Registry) -> None:
     entry = push(hub, 1)
-    assert registry.copy(entry, there.home).versions[0].outcome == "copied"
+    assert registry.copy(entry, there.address).versions[0].outcome == "copied"
 
 
 def _copy(source: Path, target: Path, start) -> None:
@@ -421,7 +422,7 @@ def test_two_copies_of_the_same_versions_at_once_make_each_once(hub: Registry, t
     hub.close()
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(3)
-    processes = [context.Process(target=_copy, args=(hub.home, there.home, start)) for _ in range(3)]
+    processes = [context.Process(target=_copy, args=(hub.address, there.home, start)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
@@ -439,7 +440,7 @@ def _parted(hub: Registry, there: Registry) -> None:
     push(hub, 1)
     push(hub, 2, parent="net:v1")
     hub.close()
-    shutil.copytree(hub.home, there.home)
+    shutil.copytree(hub.home, there.address)
     push(hub, 3, parent="net:v2")
     push(hub, 4, parent="net:v3")
     push(there, 5)
@@ -448,7 +449,7 @@ def _parted(hub: Registry, there: Registry) -> None:
 
 def test_prune_keeps_the_parents_of_what_has_another_number_here(hub: Registry, there: Registry) -> None:
     _parted(hub, there)
-    hub.copy(None, there.home)
+    hub.copy(None, there.address)
     assert there.get("net").parent == "net:v5"
     report = there.prune("net", keep_last=1, dry_run=False)
     assert report.removed == ("net:v4", "net:v3")
@@ -458,8 +459,8 @@ def test_prune_keeps_the_parents_of_what_has_another_number_here(hub: Registry, 
 
 def test_prune_keeps_a_parent_that_came_later_under_another_number(hub: Registry, there: Registry) -> None:
     _parted(hub, there)
-    hub.copy("net:v4", there.home)
-    hub.copy("net:v3", there.home)
+    hub.copy("net:v4", there.address)
+    hub.copy("net:v3", there.address)
     push(there, 7)
     there.alias("net:v5", "best")
     assert "net:v6" not in there.prune("net", keep_last=1).removed

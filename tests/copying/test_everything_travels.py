@@ -26,7 +26,7 @@ def copied(request: pytest.FixtureRequest, tmp_path: Path) -> Copy:
     def act(hub: Registry) -> Registry:
         there = Registry(tmp_path / "there")
         if request.param == "home":
-            hub.copy(None, there.home)
+            hub.copy(None, there.address)
         else:
             hub.copy(None, tmp_path / "all.bundle")
             there.copy(tmp_path / "all.bundle")
@@ -76,13 +76,14 @@ def test_the_class_with_its_arguments(hub: Registry, copied: Copy, tmp_path: Pat
     assert dict(there.get("net").init) == init
 
 
+@pytest.mark.in_a_folder
 def test_the_card_of_a_model_that_has_none_there(hub: Registry, copied: Copy) -> None:
     entry = push(hub, 1)
     with hub.catalog._change() as change:
         arrivals._set_card(change, hold(change, entry), "# PointNet")
     there = copied(hub)
     assert there.catalog.copies.parcel(there.get("net"), "there").card == "# PointNet"
-    assert there.copy("net", hub.home).versions[0].outcome == "already there"
+    assert there.copy("net", str(hub.address)).versions[0].outcome == "already there"
 
 
 def _adapter(hub: Registry, base: str) -> None:
@@ -119,16 +120,16 @@ def test_the_command_says_what_became_of_each_version(hub: Registry, tmp_path: P
     push(hub, 1, tags={"task": "seg"})
     there = Registry(tmp_path / "there")
     push(there, 2)
-    said = run("copy", "net", f"{there.home}/", home=hub.home)
+    said = run("copy", "net", f"{there.home}/", home=hub.address)
     assert said.stdout.splitlines()[0] == "net:v1 → net:v2  copied"
-    said = run("copy", "net:v1", f"{there.home}/", home=hub.home)
+    said = run("copy", "net:v1", f"{there.home}/", home=hub.address)
     assert said.stdout.splitlines()[0] == "net:v1 → net:v2  already there"
-    assert run("copy", "--all", str(tmp_path / "x.bundle"), home=hub.home).stdout.splitlines()[0] == "net:v1  copied"
+    assert run("copy", "--all", str(tmp_path / "x.bundle"), home=hub.address).stdout.splitlines()[0] == "net:v1  copied"
     assert run("copy", str(tmp_path / "x.bundle"), home=tmp_path / "new").stdout.splitlines()[0] == "net:v1  copied"
     log = run("log", "net", home=there.home).stdout
     assert "task=seg" in log
-    assert str(hub.home) in log
-    assert f"copied from    {hub.home}" in run("show", "net:v2", home=there.home).stdout
+    assert str(hub.address) in log
+    assert f"copied from    {hub.address}" in run("show", "net:v2", home=there.home).stdout
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_command_says_what_became_of_each_version(hub: Registry, tmp_path: P
         (["net", "desk"], 1, "write ./desk for a folder"),
         (["net", "net:v2"], 1, "write ./net:v2 for a folder"),
         (["--all", "net", "./desk"], 2, "or --all"),
-        (["net", "http://example.org/x"], 1, "a URL"),
+        (["net", "http://example.org/x"], 1, "not a valid address"),
         (["nothing.bundle"], 1, "No such file"),
         (["net", "."], 0, ""),
     ],
@@ -149,7 +150,7 @@ def test_the_command_refuses_in_a_sentence_what_cannot_be_meant(
     push(hub, 1)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    said = run("copy", *words, home=hub.home, expect=code)
+    said = run("copy", *words, home=hub.address, expect=code)
     assert sentence in said.stderr
     assert bool(list((tmp_path / "here").iterdir())) == (code == 0)
 

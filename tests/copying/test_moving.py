@@ -89,7 +89,7 @@ def test_the_folder_that_was_left_leads_there_and_what_is_in_it_stays(source: Re
     source.move(target)
     assert source.home == target and (folder / "registry.db").exists() and blobs(folder)
     assert Registry(folder).push({"w": torch.ones(9)}, "net").ref == "net:v6"
-    assert [entry.ref for entry in Registry(target).list("net")][0] == "net:v6"
+    assert Registry(target).list("net")[0].ref == "net:v6"
     assert json.loads(run("list", "net", "--json", home=folder / "registry.toml").stdout)[0]["ref"] == "net:v6"
 
 

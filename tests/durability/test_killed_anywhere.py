@@ -93,7 +93,7 @@ def test_a_large_push_killed_at_random_times_is_there_or_not(tmp_path: Path) -> 
     for _ in range(RANDOM_KILLS):
         child = os.fork()
         if child == 0:
-            Registry(hub.home).push(file, "large", force_new=True)
+            Registry(hub.address).push(file, "large", force_new=True)
             os._exit(0)
         time.sleep(draw.random() * seconds)
         os.kill(child, signal.SIGKILL)

@@ -167,7 +167,7 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
 
     def collect() -> None:
         assert passed.wait(30)
-        Registry(hub.home).gc(grace=AT_ONCE)
+        Registry(hub.address).gc(grace=AT_ONCE)
         collected.set()
 
     if moment == "located":
@@ -206,7 +206,7 @@ def test_a_load_that_a_collection_overtakes_says_so(tmp_path: Path, monkeypatch:
     ordinary = LocalStore.open
 
     def overtaken(self: LocalStore, *arguments: Any, **options: Any) -> Any:
-        other = Registry(hub.home)
+        other = Registry(hub.address)
         other.rm("net:v1")
         other.gc(grace=AT_ONCE)
         return ordinary(self, *arguments, **options)
@@ -223,9 +223,9 @@ def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:
     hub.rm("net:v1")
     for _ in range(10):
         side_by_side(
-            lambda: Registry(hub.home).gc(grace=AT_ONCE),
-            lambda: push(Registry(hub.home), 1),
-            lambda: Registry(hub.home).gc(grace=AT_ONCE),
+            lambda: Registry(hub.address).gc(grace=AT_ONCE),
+            lambda: push(Registry(hub.address), 1),
+            lambda: Registry(hub.address).gc(grace=AT_ONCE),
         )
         check_whole(hub)
         hub.rm("net:latest")
@@ -240,7 +240,7 @@ def test_what_is_pushed_while_a_collection_deletes_stays(tmp_path: Path) -> None
         hub.rm(f"net:v{version}")
 
     def push_again(done: int, total: int) -> None:
-        other = Registry(hub.home)
+        other = Registry(hub.address)
         if not other.list():
             for seed in (1, 2, 3):
                 push(other, seed)

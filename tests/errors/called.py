@@ -259,19 +259,6 @@ def removing_a_model(b: Bench) -> Told:
     return call(b.hub.rm, "net")
 
 
-def a_part_of_a_file(b: Bench) -> Told:
-    model = nn.Linear(2, 2)
-    file = b.file({"model": model.state_dict(), "ema": nn.Linear(2, 2).state_dict()})
-    told = call(b.hub.check, model, file, part="img")
-    return Told(told.text.replace("weights=", "weights='model'"), lambda **more: b.hub.check(model, file, **more))
-
-
-def an_example_of_parts(b: Bench) -> Told:
-    parts = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}
-    told = call(b.hub.push, parts, "net", example=torch.ones(1, 2))
-    return Told(told.text, lambda flag: b.hub.push(parts, "net"))
-
-
 def a_program(b: Bench) -> Told:
     torch.jit.script(nn.Linear(2, 2)).save(str(b.folder / "program.pt"))
     return command(b, "push", b.folder / "program.pt", "net")

@@ -322,7 +322,7 @@ def test_a_pipe_and_a_name_that_is_no_text_stop_nothing(hub: Registry, tmp_path:
     os.mkfifo(inside / "pipe.pth")
     odd = os.fsdecode(os.fsencode(inside) + b"/\xff\xfe.pth")
     shutil.copy(inside / "net.pth", odd)
-    said = run("import", inside, "--json", home=hub.home, expect=None)
+    said = run("import", inside, "--json", home=hub.address, expect=None)
     found = {line["verdict"] for line in json.loads(said.stdout)["lines"]}
     assert found == {"new", "same weights", "no checkpoint"}
 

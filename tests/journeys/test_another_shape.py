@@ -175,8 +175,8 @@ def test_the_command_line_takes_the_same_pattern(hub: registry.Registry, tmp_pat
     hub.push(tmp_path / "net.pth", "net", model="nets:PointNet")
     command = ["load", "net", "--init", "num_classes=9"]
 
-    refused = run(*command, home=hub.home, expect=1)
-    said = run(*command, "--allow-shape", "head.*", home=hub.home)
+    refused = run(*command, home=hub.address, expect=1)
+    said = run(*command, "--allow-shape", "head.*", home=hub.address)
 
     assert "--allow-shape" in refused.stderr
     assert "head.bias (5 in the entry, 9 here)" in said.stdout
@@ -240,7 +240,7 @@ def test_what_keeps_its_initial_value_is_counted_where_the_class_is_built(
     hub.push(PointNet(), "net", model="nets:PointNet", init={"num_classes": 5})
     said = run(
         *["load", "net", "--model", "nets:PointNet", "--init", "num_classes=9", "--allow-shape", "head.*"],
-        home=hub.home,
+        home=hub.address,
     ).stdout
     assert "built with its initial values: 2 tensors keep what the class gave" in said
     assert "lacks" not in said

@@ -79,7 +79,7 @@ def test_no_command_prints_what_acts_on_a_terminal(hub: Registry, tmp_path: Path
         ["load", "m:v1", "--model", "torch.nn:Linear"],
         ["export", "m:v1", str(tmp_path / EVIL / "nowhere.safetensors")],
     ):
-        said = run(*command, home=hub.home, expect=None)
+        said = run(*command, home=hub.address, expect=None)
         printed = said.stdout + said.stderr
         assert printed.encode()  # a terminal of any kind can be sent it
         assert printed and not (FORBIDDEN - {"\n"}) & set(printed), (command, printed)

@@ -111,6 +111,7 @@ def test_a_model_goes_back_to_a_name_of_its_own(renamed: Registry) -> None:
     assert renamed.audit().is_clean and renamed.audit("net").is_clean
 
 
+@pytest.mark.in_a_folder
 def test_a_model_of_before_the_grammar_goes_back_to_its_name(hub: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry.pushing.request.check_new_model_name", lambda name: name)
     hub.push(weights(1), "best--1.pth")
@@ -202,9 +203,9 @@ def test_a_slash_is_a_namespace_and_dot_slash_a_path(
     hub.push(weights(1), "team/net")
     (tmp_path / "team").mkdir()
     torch.save(weights(2), tmp_path / "team/net")
-    assert not registry.Registry(hub.home).check("team/net", "./team/net").is_equal
+    assert not registry.Registry(hub.address).check("team/net", "./team/net").is_equal
     assert hub.check("team/net", "team/net:v1").is_equal
-    assert run("check", "team/net", "./team/net", home=hub.home, expect=1).stdout
+    assert run("check", "team/net", "./team/net", home=hub.address, expect=1).stdout
 
 
 def test_the_events_of_every_name_come_by_the_index(renamed: Registry) -> None:

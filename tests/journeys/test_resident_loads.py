@@ -93,6 +93,7 @@ def loading(rank: int) -> None:
         assert registry.check(registry.load("net", fsdp=True, resident=True), "net").is_equal
 
 
+@pytest.mark.in_a_folder
 def test_every_rank_of_a_job_can_have_its_own_copy(ranks: Ranks, hub: registry.Registry, tmp_path: Path) -> None:
     model = PointNet()
     torch.save(model.state_dict(), tmp_path / "net.pth")

@@ -99,6 +99,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.in_a_folder
 def test_what_the_disk_changed_is_refused_while_it_is_written_and_leaves_nothing(
     damage: str, hub: Registry, tmp_path: Path
 ) -> None:

@@ -135,7 +135,7 @@ def test_an_address_that_was_altered_lets_nothing_in(field: str, value: str) -> 
     signer = Signer(lambda purpose, text: f"{purpose} {text}")
     grant = Grant("put", "a" * 64, 5, "team/net", "ann", "u")
     query = dict(parse_qsl(urlsplit(signer.address("http://hub", grant)).query))
-    assert signer.read("a" * 64, query) is not None
+    assert signer.read("a" * 64, query) is not None and signer.read("b" * 64, query) is None
     altered = {**query, field: value}
     assert altered == query or signer.read("a" * 64, altered) is None
     assert signer.read("a" * 64, {key: kept for key, kept in query.items() if key != field}) is None

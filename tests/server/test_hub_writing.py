@@ -225,7 +225,7 @@ def test_wrapped_names_are_stored_bare_and_the_file_comes_back_as_it_was(
     raw = save(state(3, "module."), {"format": "pt", "who": "me"})
     first = commit(served, "lab/wrapped", file("model.safetensors", raw))
     assert first.status == 200, first.body
-    assert same(hub, "lab/wrapped", state(3)) and hub.get("lab/wrapped").wrapper == "ddp"
+    assert same(hub, "lab/wrapped", state(3)) and hub.get("lab/wrapped").unwrapping.cuts
     plain = served.ask("/lab/wrapped/resolve/main/model.safetensors")
     assert "module." not in plain.body[:300].decode("latin-1")
     sha256 = hashlib.sha256(raw).hexdigest()
@@ -339,6 +339,8 @@ def test_what_cannot_be_kept_is_refused_in_a_sentence_and_leaves_nothing(
         assert post(served, "/api/models/lab/refused/preupload/main", body).status == 400
     for body in (b"{", b"3", b'{"key": "file"}', b'{"key": "file", "value": 3}'):
         assert post(served, "/api/models/lab/refused/commit/main", body).status == 400
+    long = post(served, "/api/models/lab/refused/commit/main", b'{"key": "' + bytes(17 << 20))
+    assert long.status == 413 and "by LFS" in long.json["error"]
     branch = post(served, "/api/models/lab/refused/commit/dev", b"")
     assert branch.status == 400 and "main" in branch.json["error"]
     deleted = commit(served, "native", line("deletedFile", path="model.safetensors"))

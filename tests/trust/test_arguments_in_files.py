@@ -98,10 +98,10 @@ def test_there_has_to_be_something_to_take_and_somebody_to_take_it(hub, tmp_path
 
 def test_the_command_line_takes_what_it_printed(hub, tmp_path):
     file = saved(tmp_path, 3)
-    refused = run("push", file, "--model", "offered_nets:Net", home=hub.home, expect=1)
+    refused = run("push", file, "--model", "offered_nets:Net", home=hub.address, expect=1)
     assert "--init width=3" in refused.stderr and "--init-from-file" in refused.stderr
-    run("push", file, "given", "--model", "offered_nets:Net", "--init", "width=3", home=hub.home)
-    run("push", file, "taken", "--model", "offered_nets:Net", "--init-from-file", home=hub.home)
+    run("push", file, "given", "--model", "offered_nets:Net", "--init", "width=3", home=hub.address)
+    run("push", file, "taken", "--model", "offered_nets:Net", "--init-from-file", home=hub.address)
     assert hub.get("given").init == hub.get("taken").init == {"width": 3}
 
 

@@ -85,6 +85,7 @@ def edited(hub: Registry, statement: str) -> None:
         connection.execute(statement)
 
 
+@pytest.mark.in_a_folder
 def test_a_parent_of_another_home_ends_the_chain_with_a_word(hub: Registry):
     *_, last = chain(hub)
     edited(hub, "UPDATE versions SET parent_uid = 'elsewhere' WHERE number = 2")
@@ -92,6 +93,7 @@ def test_a_parent_of_another_home_ends_the_chain_with_a_word(hub: Registry):
     assert report.chain == ("net:v3", "net:v2") and report.end == "net:v1, the parent of net:v2, is not in this home"
 
 
+@pytest.mark.in_a_folder
 def test_a_parent_that_is_known_by_its_name_alone_is_followed(hub: Registry):
     *_, last = chain(hub)
     edited(hub, "UPDATE versions SET parent_uid = NULL, parent_number = NULL, parent_record = NULL")
@@ -99,6 +101,7 @@ def test_a_parent_that_is_known_by_its_name_alone_is_followed(hub: Registry):
 
 
 @pytest.mark.parametrize("by", ["identity", "name"])
+@pytest.mark.in_a_folder
 def test_versions_that_an_edited_database_makes_each_others_parents_end(hub: Registry, by: str):
     *_, last = chain(hub)
     identity = f"parent_uid = '{last.uid}', parent_number = 3, parent_record = '{last.record_digest}'"
@@ -107,6 +110,7 @@ def test_versions_that_an_edited_database_makes_each_others_parents_end(hub: Reg
     assert report.chain == ("net:v3", "net:v2", "net:v1") and "net:v3, the parent of net:v1" in report.end
 
 
+@pytest.mark.in_a_folder
 def test_an_edited_manifest_is_not_believed(hub: Registry):
     *_, last = chain(hub)
     edited(hub, "UPDATE documents SET body = (SELECT body FROM documents WHERE version_id = 2) WHERE version_id = 1")

@@ -246,7 +246,7 @@ def test_an_adapters_base_stays_though_it_is_another_model(hub: Registry):
 def test_what_was_named_while_it_was_decided_stays(hub: Registry):
     """The decision is made again under the lock, which a writer in another thread holds until it has set an alias."""
     pushed(hub, 3)
-    other, begun = registry.Registry(hub.home), threading.Event()
+    other, begun = registry.Registry(hub.address), threading.Event()
 
     def name_it() -> None:
         with other.catalog.write_lock():

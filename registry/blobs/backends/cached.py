@@ -60,7 +60,9 @@ class CachedStore(BlobStore):
         with self._cache.transfer(began) as transfer:
             yield CachedTransfer(self, transfer)
 
-    def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
+    def open(
+        self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+    ) -> OpenedWeights:
         for blob in sorted(manifest.blobs):
             self.fetch(blob)
         return self._cache.open(manifest, verify, resident=resident)

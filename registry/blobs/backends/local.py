@@ -55,7 +55,9 @@ class LocalStore(BlobStore):
             with contextlib.suppress(OSError):
                 lease.release()
 
-    def open(self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False) -> OpenedWeights:
+    def open(
+        self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+    ) -> OpenedWeights:
         from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, regions, tensors_of
 
         if resident:

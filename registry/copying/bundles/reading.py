@@ -14,12 +14,12 @@ from typing import Any
 from blake3 import blake3
 
 from registry.blobs.layout import blob_digest, read_slots
+from registry.catalog import transit
 from registry.catalog.arrivals import check
 from registry.catalog.facts import Identity
 from registry.catalog.parcel import Parcel
-from registry.copying.bundles import document
+from registry.catalog.transit import Newer
 from registry.copying.bundles.archive import BLOCK, END, Member, blob_name, index_size, layout, version_name
-from registry.copying.bundles.document import Newer
 from registry.copying.bundles.writing import FORMAT, members_of
 from registry.copying.shelf import Listed, Shelf, ShelvedTensor
 from registry.errors.copying import DamagedBundle, NewerBundle, NoSuchBundle
@@ -110,7 +110,7 @@ class BundleShelf(Shelf):
     def _read(self) -> None:
         size = index_size(self._bytes(0, BLOCK))
         _require(size <= MOST_INDEX, "its index is too long")
-        index = document.load(self._bytes(BLOCK, size))
+        index = transit.load(self._bytes(BLOCK, size))
         versions, blobs = _index(index)
         sizes = members_of([each for each, _ in versions], list(blobs.items()), size)
         members = layout(sizes)
@@ -174,9 +174,9 @@ class BundleShelf(Shelf):
         member = self._versions[key]
         content = self._bytes(member.offset, member.size)
         _require(blake3(content).hexdigest() == self._digests[key], "a version is not as the index says")
-        parcel = document.read(content)
+        parcel = transit.read(content)
         check(parcel)
-        faults = undecodable(document.facts_of(parcel), (parcel.manifest, *parcel.attached.values()))
+        faults = undecodable(transit.facts_of(parcel), (parcel.manifest, *parcel.attached.values()))
         _require(not faults, faults[0] if faults else "")
         return parcel
 
@@ -218,7 +218,7 @@ def _index(raw: Any) -> tuple[list[tuple[int, str]], dict[str, int]]:
     _require(isinstance(raw["versions"], list) and isinstance(raw["blobs"], list), "it has another index")
     for each in raw["versions"]:
         _require(isinstance(each, dict) and each.keys() == {"ref", "size", "blake3"}, "its index is odd")
-        _require(_is_size(each["size"]) and each["size"] <= document.MOST_BYTES, "its index is odd")
+        _require(_is_size(each["size"]) and each["size"] <= transit.MOST_BYTES, "its index is odd")
         _require(is_digest(each["blake3"]), "its index is odd")
         versions.append((each["size"], each["blake3"]))
     for each in raw["blobs"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from registry.blobs.writer import Progress, write_pieces
-from registry.copying.bundles import document
+from registry.catalog import transit
 from registry.copying.bundles.archive import BLOCK, END, INDEX, Member, blob_name, layout, version_name
 from registry.copying.bundles.layout import Packing, PlannedBlob
 from registry.copying.shelf import Listed, Shelf
@@ -72,7 +72,7 @@ def plan(sources: Sequence[tuple[Shelf, Listed]]) -> Plan:
     for shelf, listed in sources:
         parcel = shelf.parcel(listed)
         blobs += [(_Source(shelf, listed), blob) for blob in packing.pack(parcel)]
-        versions.append(document.write(parcel, packing.places))
+        versions.append(transit.write(parcel, packing.places))
     index = {
         "format": "checkpoint-registry bundle",
         "version": FORMAT,
@@ -82,7 +82,7 @@ def plan(sources: Sequence[tuple[Shelf, Listed]]) -> Plan:
         ],
         "blobs": [{"digest": blob.digest, "size": blob.size} for _, blob in blobs],
     }
-    return Plan(document.dump(index), versions, blobs)
+    return Plan(transit.dump(index), versions, blobs)
 
 
 def write(planned: Plan, path: Path, progress: Progress) -> None:

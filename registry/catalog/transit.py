@@ -1,4 +1,4 @@
-"""A version as a bundle's JSON has it, written and read. Pure. What is read is a stranger's, and all checked."""
+"""A version as JSON that leaves a home, written and read. Pure. What is read is a stranger's, and all checked."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def read(content: bytes) -> Parcel:
         raise Newer(f"a version has '{min(strange)[:40]}'")
     _require(raw.keys() == _KEYS, "a version lacks a part")
     manifest = manifest_of(raw["manifest"])
-    documents = _documents(raw["documents"])
+    documents = documents_of(raw["documents"])
     places = manifest_of(raw["places"])
     _require(all(name == stored.digest for name, stored in places.tensors.items()), "a place is of another tensor")
-    columns = _columns(raw["facts"])
+    columns = columns_of(raw["facts"])
     parcel = Parcel(
         name=_text(raw["name"]),
         number=_count(raw["number"]),
@@ -198,14 +198,7 @@ def manifest_of(raw: Any) -> Manifest:
 def _check_record(parcel: Parcel) -> None:
     """Compare a version with its digests."""
     facts, manifest = facts_of(parcel), parcel.manifest
-    unwrapping = facts.unwrapping
-    for cut in unwrapping.cuts:
-        good = isinstance(cut.path, str) and isinstance(cut.wrapper, str) and cut.evidence in _EVIDENCE
-        _require(good and type(cut.names) is int, "a cut is none")
-    for path in (*unwrapping.doubts, *unwrapping.outside, *unwrapping.absent, *unwrapping.set_aside):
-        _text(path)
-    _require(isinstance(unwrapping.own, Mapping), "what a wrapper owns is not an object")
-    _require(facts.init_as in ("kwargs", "namespace", "dict", "unknown"), "its arguments are taken in no known way")
+    check_facts(facts)
     said = {name: getattr(facts, name) for name in ("tensor_count", "parameter_count", "byte_count", "dtypes")}
     _require(said == manifest.counts(), "it has not as many tensors as it says")
     _require(manifest.weights_digest == parcel.weights, "its weights do not have the digest that it says")
@@ -216,19 +209,49 @@ def _check_record(parcel: Parcel) -> None:
     _require(record == parcel.identity.record, "its record does not have the digest that it says")
 
 
-def _documents(raw: Any) -> dict[str, bytes]:
+def check_facts(facts: Facts) -> None:
+    """Refuse facts of which a part is not what it may be.
+
+    Raises:
+        ValueError
+    """
+    unwrapping = facts.unwrapping
+    for cut in unwrapping.cuts:
+        good = isinstance(cut.path, str) and isinstance(cut.wrapper, str) and cut.evidence in _EVIDENCE
+        _require(good and type(cut.names) is int, "a cut is none")
+    for path in (*unwrapping.doubts, *unwrapping.outside, *unwrapping.absent, *unwrapping.set_aside):
+        _text(path)
+    _require(isinstance(unwrapping.own, Mapping), "what a wrapper owns is not an object")
+    _require(facts.init_as in ("kwargs", "namespace", "dict", "unknown"), "its arguments are taken in no known way")
+
+
+def documents_of(raw: Any) -> dict[str, bytes]:
+    """Return the documents of a version, in base 64 by kind, each of which is a manifest that unfolds to no more than
+    it may.
+
+    Raises:
+        ValueError: one is not.
+        Newer: of a kind that is not known here.
+    """
     _require(isinstance(raw, dict), "the documents are not an object")
     if strange := raw.keys() - set(DECISIVE):
         raise Newer(f"a version has a document '{min(strange)[:40]}'")
-    documents = {}
-    for kind, text in raw.items():
-        try:
-            documents[kind] = base64.b64decode(_text(text).encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            raise ValueError("a document is not in base 64") from error
-        manifest_of(load(_inflated(documents[kind])))
-        decode(documents[kind])
-    return documents
+    return {kind: document_of(text) for kind, text in raw.items()}
+
+
+def document_of(text: Any) -> bytes:
+    """Return a document that is in base 64: a manifest that unfolds to no more than it may.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        body = base64.b64decode(_text(text).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError("a document is not in base 64") from error
+    manifest_of(load(_inflated(body)))
+    decode(body)
+    return body
 
 
 def _inflated(body: bytes) -> bytes:
@@ -242,7 +265,13 @@ def _inflated(body: bytes) -> bytes:
     return content
 
 
-def _columns(raw: Any) -> dict[str, Any]:
+def columns_of(raw: Any) -> dict[str, Any]:
+    """Return a version's facts as a row holds them, but for those that each home says in its own words.
+
+    Raises:
+        ValueError: one is not what it may be.
+        Newer: one is not known here.
+    """
     _require(isinstance(raw, dict), "the facts are not an object")
     known = {name: (is_whole, is_nullable) for name, is_whole, is_nullable in carried()}
     if strange := raw.keys() - known.keys():

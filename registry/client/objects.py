@@ -1,0 +1,189 @@
+"""The blobs of a served home, each an object: they come and go in pieces, and go on where they stopped."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from urllib3.exceptions import HTTPError
+
+from registry.blobs.files import viewed
+from registry.blobs.layout import read_blob_header
+from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.writer import STRETCH, write_out
+from registry.client.session import NothingBehind, Session, reason_of
+from registry.errors.blobs import DamagedBlob
+from registry.errors.client import OnServerAlone, ServerUnreachable, UnexpectedAnswer, UploadElsewhere, UploadGone
+from registry.tensors.spec import check_digest, tensor_digest
+
+PIECE = 32 << 20
+"""Bytes that one request moves."""
+
+_READ = 1 << 20
+_ATTEMPTS = 8
+"""Requests in a row of which none got a byte further, before it is given up."""
+_MOST_SECONDS = 10.0
+"""Between two of them."""
+
+Moved = Callable[[int], object]
+"""Called with the bytes that came or went since the last call."""
+
+
+class ServedObjects(ObjectBackend):
+    """The blobs of one server. What they are, the server checks as they come in, and the client after they came."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __str__(self) -> str:
+        return self._session.address.url
+
+    def has(self, digest: str) -> bool:
+        check_digest(digest)
+        return bool(self._session.ask("/blobs/there", {"digests": [digest]})["there"])
+
+    def put(self, digest: str, path: Path) -> None:
+        self.send(digest, path, tensors_of(path, digest))
+
+    def fetch(self, digest: str, path: Path) -> None:
+        with path.open("xb") as file:
+            try:
+                self.receive(digest, file.fileno())
+            except FileNotFoundError:
+                path.unlink()
+                raise
+
+    def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        found = []
+        for offset, length in wanted:
+            if not length:
+                found.append(b"")
+                continue
+            with self._session.opened(_path(digest), offset, offset + length) as response:
+                found.append(response.read())
+            if len(found[-1]) != length:
+                raise EOFError(digest)
+        return found
+
+    def list(self) -> Iterator[StoredObject]:
+        raise OnServerAlone("audit", str(self))
+
+    def delete(self, digest: str) -> None:
+        raise OnServerAlone("gc", str(self))
+
+    # In pieces
+
+    def receive(self, digest: str, handle: int, moved: Moved = lambda nbytes: None) -> None:
+        """Write what a file lacks of a blob behind what it has.
+
+        Raises:
+            FileNotFoundError: there is no such blob.
+            ServerUnreachable: the connection breaks off again and again; what came stays in the file.
+        """
+        at, total = os.fstat(handle).st_size, -1
+        patience = _Patience(self)
+        while at != total:
+            before = at
+            try:
+                with self._session.opened(_path(digest), at, at + PIECE) as response:
+                    total = _total(response.headers.get("Content-Range", ""), at, str(self))
+                    while content := response.read(_READ):
+                        at += _write(handle, content, at)
+                        moved(len(content))
+                        if at % STRETCH < len(content):
+                            write_out(handle, max(0, at - STRETCH - _READ), STRETCH + _READ)
+            except NothingBehind:
+                return  # it was there as a whole
+            except DamagedBlob as error:
+                raise FileNotFoundError(digest) from error
+            except (HTTPError, ServerUnreachable) as error:
+                patience.wait(error, at > before)
+            if at > total > 0:
+                raise UnexpectedAnswer(str(self), "more bytes than it announced")
+
+    def send(self, digest: str, path: Path, tensors: Sequence[str], moved: Moved = lambda nbytes: None) -> str:
+        """Send a file, and return the id of the upload, which keeps it from being collected.
+
+        Args:
+            tensors: their digests, in the order of the file.
+        """
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapping, memoryview(mapping) as content:
+                try:
+                    return self._send(digest, content, tensors, moved)
+                except UploadGone:  # after an hour in which nothing went
+                    return self._send(digest, content, tensors, moved)
+
+    def _send(self, digest: str, content: memoryview, tensors: Sequence[str], moved: Moved) -> str:
+        upload = self._session.ask("/uploads", {"blob": digest, "nbytes": len(content), "tensors": list(tensors)})
+        id, at = str(upload["id"]), int(upload["received"])
+        moved(at)
+        patience = _Patience(self)
+        while at < len(content):
+            before = at
+            try:
+                with content[at : at + PIECE] as piece:
+                    at = int(self._session.put(f"/uploads/{id}", piece, at=at)["received"])
+            except (ServerUnreachable, UploadElsewhere) as error:
+                patience.wait(error, False)
+                at = int(self._session.get(f"/uploads/{id}")["received"])
+            moved(at - before)
+        return id
+
+
+class _Patience:
+    """How often a transfer is taken up again."""
+
+    def __init__(self, objects: ServedObjects) -> None:
+        self._objects = objects
+        self._in_vain = 0
+
+    def wait(self, error: Exception, got_on: bool) -> None:
+        """Wait a while, longer each time; or give up.
+
+        Raises:
+            RegistryError
+        """
+        self._in_vain = 0 if got_on else self._in_vain + 1
+        if self._in_vain >= _ATTEMPTS:
+            if isinstance(error, HTTPError):
+                raise ServerUnreachable(str(self._objects), reason_of(error)) from None
+            raise error
+        time.sleep(min(_MOST_SECONDS, 0.1 * 2**self._in_vain))
+
+
+def tensors_of(path: Path, digest: str) -> list[str]:
+    """Return the digests of a blob's tensors, in the order of its file."""
+    with viewed(path, digest) as content:
+        start, slots = read_blob_header(content)
+        found = []
+        for slot in slots:
+            with content[start + slot.offset : start + slot.end] as part:
+                found.append(tensor_digest(slot.spec, part))
+        return found
+
+
+def _path(digest: str) -> str:
+    return f"/blobs/{check_digest(digest)}"
+
+
+def _total(content_range: str, at: int, url: str) -> int:
+    """Return how long a blob is, as ``bytes 0-99/1000`` says it."""
+    unit, _, rest = content_range.partition(" ")
+    part, _, total = rest.partition("/")
+    begin = part.partition("-")[0]
+    if unit != "bytes" or not begin.isdecimal() or not total.isdecimal() or int(begin) != at:
+        raise UnexpectedAnswer(url, f"the part {content_range[:60]!r} of a blob")
+    return int(total)
+
+
+def _write(handle: int, content: bytes, at: int) -> int:
+    left = memoryview(content)
+    while left:
+        written = os.pwrite(handle, left, at)
+        at, left = at + written, left[written:]
+    return len(content)
