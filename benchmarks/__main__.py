@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks import (
     cold,
+    databases,
     deduplication,
     listing,
     loading,
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "listing": listing.rows,
     "search": searching.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,

@@ -86,6 +86,8 @@ def read(folder: Path) -> Configuration:
     except (FileNotFoundError, NotADirectoryError):
         return LOCAL
     except OSError as error:
+        if not os.path.lexists(path):  # the folder cannot be entered, which is said when it is opened
+            return LOCAL
         raise InvalidConfiguration(str(path), f"it cannot be read ({error.strerror or error})") from error
     import tomllib
     from difflib import get_close_matches
