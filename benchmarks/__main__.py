@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks import (
     buckets,
     cold,
+    databases,
     deduplication,
     listing,
     loading,
@@ -45,6 +46,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "search": searching.rows,
     "pages": pages.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,

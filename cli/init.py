@@ -32,9 +32,9 @@ def init(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Make a registry whose catalog or bytes are elsewhere than in its folder, for many machines.
+    """Make a registry on a database server, in a bucket, or both.
 
-    The folder gets a registry.toml that says where; REGISTRY_HOME and --home name either. Without options the registry
+    Many machines can then use it. The folder gets a registry.toml that says where; REGISTRY_HOME and --home name either. Without options the registry
     is in the folder, as the first push would make it.
 
     Example: registry init --catalog env:REGISTRY_CATALOG --blobs s3://bucket/models --cache /scratch/registry

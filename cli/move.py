@@ -22,10 +22,10 @@ def move(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Take the whole registry to another place: its files, its catalog with all numbers, and its history.
+    """Move the whole registry to another home, with its numbers and its history.
 
-    Nothing is deleted here; what stays refuses changes, and this folder leads to the other one from then on. Interrupted,
-    the same command goes on.
+    Nothing is deleted here; what stays refuses changes, and this folder leads to the other one from then on.
+    Interrupted, the same command goes on.
 
     Example: registry move --to /srv/team-registry/registry.toml
     """

@@ -1027,6 +1027,7 @@ class Registry:
         from registry.home.configuration import Configuration
         from registry.home.making import make_home
 
+        self._home.require_folder("init")
         folder = None if cache is None else str(Path(cache).expanduser().absolute())
         self.close()
         make_home(self._home.folder, Configuration(catalog, blobs, folder)).close()
@@ -1049,6 +1050,7 @@ class Registry:
         """
         from registry.copying.moving import move
 
+        self._home.require_folder("move")
         report = move(self._home, to, progress)
         self._home = self._home.at(Path(report.target))
         return report

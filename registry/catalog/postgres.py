@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, TimeoutError as PoolTimeout
 
 from registry.catalog.address import DatabaseAddress
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
 from registry.catalog.migration import HEAD
+from registry.catalog.rows import Dangling, Reading
 from registry.errors.catalog import DatabaseBusy, DatabaseFull, HomeReadOnly, HomeUnusable
 from registry.errors.database import DatabaseLost, DatabaseUnreachable, HomeMoved
 from registry.errors.root import RegistryError
@@ -62,7 +63,8 @@ class Postgres:
         HomeUnusable, NewerDatabase, OlderDatabase, NotARegistry: it is nothing that can be used here.
     """
 
-    dangling = None
+    dangling: Reading[Dangling] | None = None
+    """Its foreign keys are always on."""
 
     def __init__(self, address: DatabaseAddress, *, opens: bool = True) -> None:
         self.address = address
@@ -127,6 +129,8 @@ class Postgres:
             if worded is None:
                 raise
             raise worded from error
+        except PendingRollbackError as error:
+            raise DatabaseLost(self.where, "a statement before had no answer") from error
         except PoolTimeout as error:
             raise DatabaseBusy(self.where, BUSY_SECONDS) from error
 

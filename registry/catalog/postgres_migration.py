@@ -15,14 +15,12 @@ from registry.errors.catalog import HomeUnusable, NewerDatabase, NotARegistry, O
 _KEY = 0x636B7074
 """Of the lock of migrations; with it the schema's name, so that registries in one database do not wait."""
 
-_LOOK = (
-    "SELECT current_schema(), current_setting('server_encoding'), to_regclass('alembic_version') IS NOT NULL, "
-    "to_regclass('trail') IS NOT NULL"
-)
 _TABLES = (
-    "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace "
     "AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')"
 )
+# Not by to_regclass: it may answer from before a lock was waited for. One statement sees one moment.
+_LOOK = f"SELECT current_schema(), current_setting('server_encoding'), ARRAY({_TABLES})::text[]"
 _MAY_MAKE = "SELECT NOT pg_is_in_recovery() AND has_schema_privilege(current_schema(), 'CREATE')"
 
 
@@ -33,17 +31,17 @@ def revision_of(connection: Connection, where: str) -> str | None:
         NewerDatabase, NotARegistry: another program, or a newer one, wrote it.
         HomeUnusable: it cannot hold a registry.
     """
-    schema, encoding, is_versioned, has_trail = connection.exec_driver_sql(_LOOK).one()
+    schema, encoding, tables = connection.exec_driver_sql(_LOOK).one()
     if schema is None:
         raise HomeUnusable(where, "none of the schemas in its search path exists; create one with CREATE SCHEMA")
     if encoding != "UTF8":
         raise HomeUnusable(where, f"its encoding is {encoding}; create a database with ENCODING 'UTF8'")
-    if not is_versioned:
-        if connection.exec_driver_sql(_TABLES).scalar_one():
-            raise NotARegistry(where)
+    if not tables:
         return None
+    if not {"alembic_version", "trail", "events"} <= set(tables):
+        raise NotARegistry(where)
     revision = connection.exec_driver_sql("SELECT max(version_num) FROM alembic_version").scalar()
-    if revision is None or not has_trail:
+    if revision is None:
         raise NotARegistry(where)
     if revision != HEAD and not is_known(revision):
         raise NewerDatabase(where, revision, HEAD)

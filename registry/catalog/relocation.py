@@ -101,7 +101,7 @@ def _copy_table(source: Connection, target: Connection, table: Table, after: int
     chosen = select(table).order_by(*table.primary_key)
     if after:
         chosen = chosen.where(table.c.id > after)
-    rows = source.of_engine.execution_options(yield_per=_AT_ONCE).execute(chosen)
+    rows = source.of_engine.execute(chosen.execution_options(yield_per=_AT_ONCE))
     for some in rows.partitions():
         try:
             target.of_engine.execute(insert(table), [dict(row._mapping) for row in some])

@@ -1,7 +1,7 @@
 """A whole registry taken to another place: its bytes, its rows, and then everybody who looks for it.
 
-The bytes come first, as in a push. Under the lock of what is left are copied those of the last moment and the rows; they
-are checked on the other side, and from then on this side refuses changes. Killed anywhere, the same call goes on.
+The bytes come first, as in a push. Under the lock of what is left are copied those of the last moment and the rows,
+which are checked on the other side; from then on this side refuses changes. Killed anywhere, the same call goes on.
 """
 
 from __future__ import annotations

@@ -53,4 +53,4 @@ class HomeConfigured(RegistryError):
     """A home that is to be made is there already."""
 
     def __init__(self, home: str, why: str) -> None:
-        super().__init__(f"{home} {why}; `registry move --to` takes a registry elsewhere, and {ELSEWHERE}")
+        super().__init__(f"{home} {why}; `registry move --to FOLDER` takes it to another home, and {ELSEWHERE}")

@@ -11,7 +11,7 @@ class OtherRegistry(RegistryError):
     def __init__(self, source: str, target: str) -> None:
         super().__init__(
             f"{target} has a registry that is not a copy of {source}, or that was changed since it was one; move to an "
-            "empty place, or take versions over with `registry copy`"
+            "empty place, or take its versions over with `registry copy --all FOLDER`"
         )
 
 

@@ -86,6 +86,8 @@ def read(folder: Path) -> Configuration:
     except (FileNotFoundError, NotADirectoryError):
         return LOCAL
     except OSError as error:
+        if not os.path.lexists(path):  # the folder cannot be entered, which is said when it is opened
+            return LOCAL
         raise InvalidConfiguration(str(path), f"it cannot be read ({error.strerror or error})") from error
     import tomllib
     from difflib import get_close_matches
@@ -158,9 +160,9 @@ def write(folder: Path, configuration: Configuration) -> None:
     """
     path = folder / FILE
     temporary = folder / f".{FILE}.{os.urandom(4).hex()}"
-    address = None if configuration.catalog is None else configuration.address()
-    is_secret = configuration.catalog is not None and not configuration.catalog.startswith("env:")
-    mode = 0o600 if is_secret and address is not None and address.has_password else 0o644
+    is_spelled_out = configuration.catalog is not None and not configuration.catalog.startswith("env:")
+    address = configuration.address() if is_spelled_out else None
+    mode = 0o600 if address is not None and address.has_password else 0o644
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             file.write(configuration.encode())
