@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
+    databases,
     deduplication,
     listing,
     loading,
     machine,
     memory,
+    pages,
     parallel,
     peers,
     pushing,
@@ -41,10 +44,13 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "deduplication": deduplication.rows,
     "listing": listing.rows,
     "search": searching.rows,
+    "pages": pages.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 

@@ -17,9 +17,9 @@ PURPOSES = {
     "Find and compare": ("list", "models", "show", "log", "diff", "blame", "inspect", "check"),
     "Use": ("load", "export"),
     "Name and describe": ("alias", "tag", "annotate", "card", "rename"),
-    "Keep in order": ("audit", "prune", "rm", "restore", "gc", "doctor", "db"),
-    "Serve a group": ("serve", "token", "login", "logout", "cache"),
-    "Begin": ("demo",),
+    "Keep in order": ("audit", "prune", "rm", "restore", "gc", "doctor", "move", "db"),
+    "Serve a group": ("serve", "ui", "token", "login", "logout", "cache"),
+    "Begin": ("demo", "init"),
 }
 """The commands by what somebody wants to do. Each is a function of its name in the module of its name."""
 
