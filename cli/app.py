@@ -34,11 +34,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-<<<<<<< HEAD
     *("prune", "blame", "card", "gc", "demo", "doctor", "init", "move", "serve", "ui", "cache", "login", "logout"),
-=======
-    *("prune", "blame", "card", "gc", "demo", "doctor", "init", "move", "serve", "cache", "login", "logout"),
->>>>>>> postgres
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -83,8 +83,6 @@ def postgres() -> Iterator[Server]:
     yield from running_server()
 
 
-<<<<<<< HEAD
-=======
 @pytest.fixture(params=KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Where no catalog is yet; what takes it, ``catalog`` or ``folder`` runs on both databases."""
@@ -106,7 +104,6 @@ def folder(place: Place, tmp_path: Path) -> Path:
     return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
 
 
->>>>>>> postgres
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
     code = metafunc.function.__code__
