@@ -84,6 +84,10 @@ def _become(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
+    if threads := os.environ.get("OMP_NUM_THREADS"):  # which torch reads when it is imported
+        import torch
+
+        torch.set_num_threads(int(threads))
     words: list[str] = asked["arguments"]
     if words[:1] == ["-u"]:  # of torchrun
         del words[0]
