@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -106,9 +105,11 @@ def test_a_reference_finds_the_same(pair: Pair, text: str, how: str) -> None:
 @settings(max_examples=100)
 @given(text=TEXTS, limit=st.none() | st.integers(0, 5))
 def test_the_trail_tells_the_same(pair: Pair, text: str, limit: int | None) -> None:
+    def events(catalog: Catalog) -> list[Any]:
+        return [(e.number, e.verb, e.details) for e in catalog.events(None, limit, only)]
+
     for only in (Only(actor=text), Only(verb=text)):
-        found = partial(Catalog.events, name=None, limit=limit, only=only)
-        same(pair, lambda catalog, found=found: [(e.number, e.verb, e.details) for e in found(catalog)])
+        same(pair, events)
     same(pair, lambda catalog: [(e.number, e.reference) for e in catalog.events("net", limit)])
 
 
@@ -117,10 +118,18 @@ def test_the_trail_tells_the_same(pair: Pair, text: str, limit: int | None) -> N
 def test_what_is_said_is_kept_or_refused_alike(
     pair: Pair, note: str, tag: str, alias: str, metric: str, value: float, name: str
 ) -> None:
+    said: dict[str, Any]
+
+    def annotate(catalog: Catalog) -> None:
+        catalog.add_facts(catalog.resolve("zeta:v1"), **said)
+
+    def point(catalog: Catalog) -> None:
+        catalog.set_alias(catalog.resolve("zeta:v1"), alias)
+
     for said in ({"note": note}, {"tags": {"task": tag}}, {"metrics": {metric: value}}, {"tags": {metric: "x"}}):
-        same(pair, lambda catalog, said=said: catalog.add_facts(catalog.resolve("zeta:v1"), **said) and None)
+        same(pair, annotate)
         same(pair, lambda catalog: told((catalog.resolve("zeta:v1"),)))
-    same(pair, lambda catalog: catalog.set_alias(catalog.resolve("zeta:v1"), alias) and None)
+    same(pair, point)
     same(pair, lambda catalog: push(catalog, name, "said", source_name=note, weights_key=tag).ref)
     same(pair, lambda catalog: catalog.record_event("looked", None, {"what": note}))
 
