@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
     databases,
     deduplication,
@@ -24,6 +25,7 @@ from benchmarks import (
     loading,
     machine,
     memory,
+    pages,
     parallel,
     peers,
     pushing,
@@ -42,11 +44,13 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "deduplication": deduplication.rows,
     "listing": listing.rows,
     "search": searching.rows,
+    "pages": pages.rows,
     "racing": racing.rows,
     "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 

@@ -147,6 +147,11 @@ class Registry:
         return self._home.folder
 
     @property
+    def cache(self) -> Path | None:
+        """The folder that what is in a bucket is mapped from; None where the blobs are not in one."""
+        return self._home.cache
+
+    @property
     def catalog(self) -> Catalog:
         """What is known of the versions; of a served registry, what can be asked from here.
 
@@ -969,7 +974,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         self._home.require_folder("audit")
-        from registry.upkeep.audit import audit, audit_outputs, audited
+        from registry.upkeep.audit import audit, audit_outputs, audited, remember
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
@@ -978,7 +983,9 @@ class Registry:
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
             report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        report = audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        remember(self._home, asked, report)
+        return report
 
     def _each(self, refs: str | Entry | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
         """Return the versions that references name, each once."""

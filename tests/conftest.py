@@ -17,6 +17,7 @@ import registry
 from registry.catalog.catalog import Catalog
 
 if TYPE_CHECKING:
+    from bucket_server import Buckets
     from served import Served
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
@@ -151,6 +152,23 @@ def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: p
         return url
 
     return fresh
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
+    """A server of buckets, for the tests marked ``services``."""
+    from bucket_server import buckets_in
+
+    with buckets_in(tmp_path_factory.mktemp("buckets")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a place in a bucket that is this test's alone, which spawned processes may use, too."""
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets.fresh()
 
 
 def samples(name: str) -> Path:

@@ -19,6 +19,7 @@ from registry.disk.filesystem import FileSystem
 if TYPE_CHECKING:
     from registry.catalog.address import DatabaseAddress
     from registry.catalog.engine import Fact
+    from registry.catalog.leases import LeaseRows
 
 
 class Access:
@@ -81,6 +82,13 @@ class Access:
     def revision(self) -> str:
         """Of the schema; a catalog that is open has this program's."""
         return HEAD
+
+    @property
+    def leases(self) -> LeaseRows:
+        """What running pushes and collections claim, where several machines change the catalog."""
+        from registry.catalog.leases import LeaseRows
+
+        return LeaseRows(self._database)
 
     def close(self) -> None:
         """Close its connections."""

@@ -34,16 +34,24 @@ def events(
     actor: str | None = None,
     after: str | None = None,
     before: str | None = None,
+    older_than: int | None = None,
+    references: Sequence[str] | None = None,
 ) -> Reading[rows.Event]:
     """Return the statement for the newest events: from ``after`` on, and before ``before``.
 
     Args:
         names: all that one model has and had; None for every model.
         actor: ``user@host``, or ``user`` on any host.
+        older_than: a number; only events with smaller ones.
+        references: all that one version has and had; None for every version, and what is about none.
     """
     found: Reading[rows.Event] = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit)
     if names is not None:
         found = found.where(_of_names(names))
+    if references is not None:
+        found = found.where(_EVENTS.c.reference.in_(references))
+    if older_than is not None:
+        found = found.where(_EVENTS.c.id < older_than)
     if verb is not None:
         found = found.where(_EVENTS.c.verb == verb)
     if actor is not None:

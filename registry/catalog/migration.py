@@ -21,7 +21,7 @@ from registry.errors.catalog import NewerDatabase, NotARegistry
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0007"
+HEAD = "0009"
 """The newest script in ``migrations/versions``; kept here so that a current database needs no alembic."""
 
 BACKUPS = "backups"

@@ -211,6 +211,27 @@ TRAIL = Table(
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
 
+TENSOR_STATISTICS = Table(
+    "tensor_statistics",
+    METADATA,
+    _text("digest", primary_key=True),
+    _text("body"),  # JSON
+    sqlite_with_rowid=False,
+)
+"""What the values of tensors are like, computed when somebody first looks; the digest says of which bytes."""
+
+AUDITS = Table(
+    "audits",
+    METADATA,
+    _key(),
+    _text("at"),
+    _text("actor"),
+    _text("asked", null=True),  # the model or version that was audited; null for all
+    _whole("versions"),  # how many were checked
+    _text("faults"),  # JSON: reference to sentences
+)
+"""What audits said. It is no part of the trail: whoever can write here can write anything into it."""
+
 TOKENS = Table(
     "tokens",
     METADATA,
@@ -240,3 +261,15 @@ FILE_DIGESTS = Table(
     info=MADE_AGAIN,
 )
 """What files made of weights hash to, by what decides their bytes."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    _text("id", primary_key=True),
+    _text("holder"),  # who pushes, for whoever looks
+    _whole("expires_at"),  # seconds since 1970 by the clock of the database
+    _text("blobs"),  # a JSON array of digests
+    _text("doomed"),  # likewise
+    sqlite_with_rowid=False,
+)
+"""What running pushes are about to use, and what running collections delete; see ``blobs.leases``."""

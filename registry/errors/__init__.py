@@ -212,6 +212,14 @@ from registry.errors.moving import (
     SamePlace as SamePlace,
     UnmovableRow as UnmovableRow,
 )
+from registry.errors.objects import (
+    ClocksApart as ClocksApart,
+    InvalidBucket as InvalidBucket,
+    LeaseLost as LeaseLost,
+    ObjectsAfterFork as ObjectsAfterFork,
+    ObjectsForbidden as ObjectsForbidden,
+    UnknownBucket as UnknownBucket,
+)
 from registry.errors.outputs import (
     ExampleFailed as ExampleFailed,
     ExampleNeedsClass as ExampleNeedsClass,

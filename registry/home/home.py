@@ -170,6 +170,12 @@ class Home:
         return configuration.read(self.folder) if self._wanted is None else self._wanted
 
     @property
+    def cache(self) -> Path | None:
+        """The folder that what is in a bucket is mapped from; None where the blobs are not in one."""
+        is_in_bucket = not self.is_served and self.configuration.blobs is not None
+        return self.configuration.cache_in(self.folder) if is_in_bucket else None
+
+    @property
     def is_made(self) -> bool:
         """Whether there is a registry: what is about to make one asks, and looks for nothing in it before."""
         is_elsewhere = self.is_served or self.configuration.catalog is not None

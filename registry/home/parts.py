@@ -25,7 +25,13 @@ def open_blobs(folder: Path, configuration: Configuration, catalog: Callable[[],
     if configuration.blobs is None:
         from registry.blobs.backends.local import LocalStore
 
-        return LocalStore(folder)
+        if configuration.catalog is None:
+            return LocalStore(folder)
+        from registry.blobs.files import StoreFolders
+        from registry.blobs.running import FileLeases
+        from registry.blobs.shared_leases import SharedLeases
+
+        return LocalStore(folder, SharedLeases(catalog().leases, FileLeases(StoreFolders(folder).running)))
     from registry.blobs.backends.objects import store_at
 
     return store_at(configuration.blobs, configuration.cache_in(folder), catalog().leases)

@@ -131,7 +131,7 @@ def test_an_average_inside_a_model_goes_on_as_if_never_interrupted(hub: registry
     for _ in range(2):
         saved.ema.update_parameters(saved.net)
     torch.save(saved.state_dict(), tmp_path / "teacher.pth")
-    live, file = hub.push(saved, "live"), hub.push(tmp_path / "teacher.pth", "file")
+    live, file = hub.push(saved, "live"), hub.push(tmp_path / "teacher.pth", "file", weights=".")
     for ref in (live.ref, file.ref):
         loaded = Teacher()
         hub.load(ref, model=loaded)
