@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
+    databases,
     deduplication,
     listing,
     loading,
@@ -44,9 +46,11 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "search": searching.rows,
     "pages": pages.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 

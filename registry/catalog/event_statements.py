@@ -19,6 +19,8 @@ ADD_EVENT = insert(_EVENTS)
 EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
 LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
+HASH_OF: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).where(_EVENTS.c.id == bindparam("number"))
+
 
 def _of_names(names: Sequence[str]) -> ColumnElement[bool]:
     """One name is asked for by itself: its events then come in their order from the index, and need no sorting."""
