@@ -50,6 +50,9 @@ from registry.errors.requests import (
 from registry.errors.root import RegistryError, shown
 from registry.errors.server import NotAllowed, TokenNeeded, WrongToken
 
+from .access import NOBODY
+from .telling import told
+
 _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((WrongToken, TokenNeeded), 401),
     **dict.fromkeys((NotAllowed, ForeignOrigin), 403),
@@ -119,7 +122,8 @@ def refusal(error: RegistryError) -> JSONResponse:
 
 
 def refusal_of(error: RegistryError, scope: Scope) -> JSONResponse:
-    """Answer a request with an error; one that is this server's stands in its log, too."""
+    """Answer with an error, as the sender may be told it; one that is this server's stands in its log, too."""
+    error = told(error, scope.get("registry.caller", NOBODY))
     if status_of(error) >= 500:
         _log.error("%s %s: %s", shown(scope["method"]), shown(scope["path"]), error)
     return refusal(error)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from ..access import Role
-from .asking import Asking, answer_entry
+from .asking import Asking
 from .claims import Claim, collected, new_version
 from .schemas import EntryDocument, NewVersion
 
@@ -40,4 +40,4 @@ def add(asking: Asking, given: NewVersion, idempotency_key: Key = None) -> Respo
                 confirm=partial(claim.confirm, new_blobs),
             )
     claim.settle()
-    return answer_entry(entry)
+    return asking.answer_entry(entry)
