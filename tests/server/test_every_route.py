@@ -1,4 +1,4 @@
-"""Every route of the application, whatever it is for, by who may ask it: a new one that lets anybody in is found here."""
+"""Every route of the application, by who may ask it: a new one that lets anybody in is found here."""
 
 from __future__ import annotations
 
