@@ -33,7 +33,7 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.errors.client import Collected, UploadElsewhere, UploadGone
+from registry.errors.client import Collected, KeyUsedBefore, UploadElsewhere, UploadGone
 from registry.errors.requests import (
     ForeignHost,
     ForeignOrigin,
@@ -61,7 +61,9 @@ _STATUS: dict[type[RegistryError], int] = {
     ),
     WrongMethod: 405,
     SlowRequest: 408,
-    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere), 409),
+    **dict.fromkeys(
+        (FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere, KeyUsedBefore), 409
+    ),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     OversizedBody: 413,
     ForeignHost: 421,

@@ -88,6 +88,7 @@ from registry.errors.checkpoints import (
 from registry.errors.client import (
     Collected as Collected,
     FalseClaim as FalseClaim,
+    KeyUsedBefore as KeyUsedBefore,
     OnServerAlone as OnServerAlone,
     ServerUnreachable as ServerUnreachable,
     UnexpectedAnswer as UnexpectedAnswer,
