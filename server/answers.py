@@ -13,7 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from registry.errors.blobs import CorruptTensors, DamagedBlob, ObjectsUnreachable, StoreUnreadable, StoreUnwritable
+from registry.errors.blobs import (
+    AbsentBlob,
+    CorruptTensors,
+    DamagedBlob,
+    ObjectsUnreachable,
+    StoreUnreadable,
+    StoreUnwritable,
+)
 from registry.errors.catalog import (
     AbsentFact,
     AliasedVersion,
@@ -57,13 +64,12 @@ _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((WrongToken, TokenNeeded), 401),
     **dict.fromkeys((NotAllowed, ForeignOrigin), 403),
     **dict.fromkeys(
-        (UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage, DamagedBlob, UploadGone), 404
+        (UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage, AbsentBlob, UploadGone), 404
     ),
     WrongMethod: 405,
     SlowRequest: 408,
-    **dict.fromkeys(
-        (FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere, KeyUsedBefore), 409
-    ),
+    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
+    **dict.fromkeys((Collected, UploadElsewhere, KeyUsedBefore), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     OversizedBody: 413,
     ForeignHost: 421,

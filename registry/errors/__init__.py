@@ -5,6 +5,7 @@ from registry.errors.arguments import (
     WrongCall as WrongCall,
 )
 from registry.errors.blobs import (
+    AbsentBlob as AbsentBlob,
     CorruptTensors as CorruptTensors,
     DamagedBlob as DamagedBlob,
     ObjectsUnreachable as ObjectsUnreachable,
