@@ -28,6 +28,7 @@ from benchmarks import (
     pushing,
     racing,
     searching,
+    serving,
     sharding,
 )
 from benchmarks.row import HEADINGS, Row, as_markdown
@@ -44,6 +45,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "racing": racing.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
+    "serving": serving.rows,
     "peers": peers.rows,
 }
 
