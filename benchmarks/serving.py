@@ -43,7 +43,11 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     what = f"download of {_size(workshop.scale.served)} from a served home"
     if find_spec("uvicorn") is None or find_spec("fastapi") is None:
         yield Row(
-            "serving", what, "uvicorn sending the plain file", at_least(0.7), skipped="the server extra is not installed"
+            "serving",
+            what,
+            "uvicorn sending the plain file",
+            at_least(0.7),
+            skipped="the server extra is not installed",
         )
         return
     folder = workshop.fresh_folder("serving")
