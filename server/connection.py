@@ -25,8 +25,8 @@ from .sending import EXTENSION
 _LINGERS = 10.0
 """Seconds for which what nobody reads is taken and thrown away: closed at once, a connection would lose the answer."""
 
-_STRETCH = 1 << 20
-"""Bytes of a file that a client has to take before it counts as stalled."""
+_LEAST, _MOST = 1 << 20, 8 << 20
+"""Bytes of a file that a client has to take before it counts as stalled; one that is fast is given more at a time."""
 
 
 class Connection(H11Protocol):
@@ -130,8 +130,9 @@ class Connection(H11Protocol):
             raise ClientDisconnect()
         self.conn.send_with_data_passthrough(h11.Data(data=_Elsewhere(nbytes)))  # type: ignore[arg-type]
         with open(handle, "rb", buffering=0, closefd=False) as file:
-            for at in range(begin, begin + nbytes, _STRETCH):
-                count = min(_STRETCH, begin + nbytes - at)
+            at, end, stretch = begin, begin + nbytes, _LEAST
+            while at < end:
+                count, began = min(stretch, end - at), self.loop.time()
                 if not _is_at_hand(handle, at + count - 1):
                     await run_in_threadpool(os.pread, handle, count, at)
                 try:
@@ -143,6 +144,8 @@ class Connection(H11Protocol):
                     raise ClientDisconnect() from error
                 if sent < count:
                     raise EOFError(f"a file ends {count - sent} bytes before the part that was to be sent")
+                at += count
+                stretch = min(2 * stretch, _MOST) if self.loop.time() - began < 1 else _LEAST
 
     def _take_for_alive(self) -> None:
         if self._stalled is not None:
