@@ -54,7 +54,9 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     registry = Registry(folder / "home")
     registry.push(_state(workshop.scale.served), "served", from_="single", aliases=["best"], metrics={"accuracy": 0.5})
     registry.export("served", folder / "plain.safetensors")
-    with _cache_in(folder / "cache"), serving(folder / "home") as hub, _plain(folder) as plain:
+    token = registry.add_token("bench", role="admin").text
+    of_the_client = told(XDG_CACHE_HOME=str(folder / "cache"), REGISTRY_TOKEN=token)
+    with of_the_client, serving(folder / "home") as hub, _plain(folder) as plain:
         yield from _downloads(workshop, folder, hub, plain)
         yield from _requests(workshop, hub, plain)
         yield from _pushes(workshop, folder, hub)
@@ -143,17 +145,18 @@ def serve_plainly(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _cache_in(folder: Path) -> Iterator[None]:
-    """Have the client keep what it fetches in a folder of this run."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(folder)
+def told(**variables: str) -> Iterator[None]:
+    """Set variables of the environment inside the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["XDG_CACHE_HOME"]
-        else:
-            os.environ["XDG_CACHE_HOME"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 # The bytes
