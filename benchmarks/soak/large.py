@@ -34,10 +34,10 @@ def run(folder: Path, *, gigabytes: float, say: Say) -> list[str]:
             done = children.result(children.start(f"benchmarks.soak.large:{verb}", folder=str(folder)))
             seconds, peak = done["seconds"], done["peak"]
             pace.setdefault(verb, []).append(seconds / nbytes)
-            say(f"{verb} of {nbytes / 1e9:.2f} GB: {seconds:.2f} s, {nbytes / 1e9 / seconds:.2f} GB/s, {peak / 1e6:.1f} MB"
-                f" of memory, load {os.getloadavg()[0]:.1f}")  # fmt: skip
+            what, took = f"{verb} of {nbytes / 1e9:.2f} GB", f"{seconds:.2f} s, {nbytes / 1e9 / seconds:.2f} GB/s"
+            say(f"{what}: {took}, {peak / 1e6:.1f} MB of memory, load {os.getloadavg()[0]:.1f}")
             if peak > _MOST_MEMORY:
-                faults.append(f"{verb} of {nbytes / 1e9:.2f} GB took {peak >> 20} MiB of memory")
+                faults.append(f"{what} took {peak >> 20} MiB of memory")
         for name in ("home", "there", "out.safetensors"):
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()

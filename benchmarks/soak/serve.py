@@ -5,22 +5,23 @@ Nothing may fail but what another client has just made impossible. At the end th
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count as counted
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 
-from benchmarks import children
 from benchmarks.serving import Server, serving, told
 from registry import Registry
 from registry.catalog.entry import Entry
@@ -74,9 +75,7 @@ def run(folder: Path, *, minutes: float, clients: int, say: Say) -> list[str]:
         memory.sample()
         died = server.process.poll()
     done = clients_.counts()
-    say(
-        f"{minutes:g} minutes, {clients} clients: {', '.join(f'{count} {verb}' for verb, count in sorted(done.items()))}"
-    )
+    say(f"{minutes:g} minutes, {clients} clients: {', '.join(f'{done[verb]} {verb}' for verb in sorted(done))}")
     say(f"{kills} clients killed, {collections} collections; server {memory}")
     faults = [*clients_.failures(), *_faults_of(home, clients_.pushed())]
     if died is not None:
@@ -92,41 +91,42 @@ def run(folder: Path, *, minutes: float, clients: int, say: Say) -> list[str]:
 
 
 class _Field:
-    """The clients that run, and what all of them have told."""
+    """The clients that run, and what all of them have told. They are forked from a process that has imported all."""
 
     def __init__(self, folder: Path, server: Server, clients: int) -> None:
         self._folder = folder
         self._url = server.url
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__])
         self._started = 0
-        self._running = [self._start() for _ in range(clients)]
         self._fates: list[str] = []
+        self._running = [self._start() for _ in range(clients)]
 
     def replace_one(self, draw: random.Random) -> bool:
         """Kill one of those that have begun to work, and start another."""
-        at_work = [number for number, (name, _) in enumerate(self._running) if self._log(name).exists()]
+        at_work = [number for number, process in enumerate(self._running) if self._has_begun(process.name)]
         if not at_work:
             return False
         number = draw.choice(at_work)
-        name, process = self._running[number]
-        self._note_end(name, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = self._running[number]
+        if process.exitcode is not None:
+            self._fates.append(f"client {process.name} ended by itself with exit code {process.exitcode}")
+        process.kill()
+        process.join()
         self._running[number] = self._start()
         return True
 
     def end(self) -> None:
         """Let all come to the end of what they do."""
-        for _, process in self._running:
+        for process in self._running:
             process.terminate()
-        for name, process in self._running:
-            try:
-                code = process.wait(120)
-            except subprocess.TimeoutExpired:
+        for process in self._running:
+            process.join(120)
+            if process.exitcode is None:
                 process.kill()
-                self._fates.append(f"client {name} did not end")
-                continue
-            if code and self._log(name).exists():  # or it was told to end before it could listen
-                self._fates.append(f"client {name} ended with exit code {code}")
+                self._fates.append(f"client {process.name} did not end")
+            elif process.exitcode and self._has_begun(process.name):  # or it could not listen yet
+                self._fates.append(f"client {process.name} ended with exit code {process.exitcode}")
 
     def failures(self) -> Iterator[str]:
         """What no client may meet."""
@@ -143,19 +143,24 @@ class _Field:
         """Versions that the server confirmed, with what their weights follow from."""
         return {line[1]: int(line[2]) for line in self._lines() if line[0] == "push"}
 
-    def _start(self) -> tuple[str, subprocess.Popen[str]]:
+    def _start(self) -> ForkServerProcess:
         self._started += 1
+        variables = {
+            "XDG_CACHE_HOME": str(self._folder / "caches" / str(self._started % 4)),  # some share one
+            "REGISTRY_TOKEN": os.environ["REGISTRY_TOKEN"],
+        }
         name = str(self._started)
-        told_to = {"url": self._url, "number": self._started, "log": str(self._log(name))}
-        with told(XDG_CACHE_HOME=str(self._folder / "caches" / str(self._started % 4))):  # some share one
-            return name, children.start("benchmarks.soak.serve:work", **told_to)
+        process = self._context.Process(
+            name=name, target=work, args=(self._url, self._started, str(self._log(name)), variables)
+        )
+        process.start()
+        return process
 
     def _log(self, name: str) -> Path:
         return self._folder / f"client-{name}.log"
 
-    def _note_end(self, name: str, process: subprocess.Popen[str]) -> None:
-        if process.poll() is not None:
-            self._fates.append(f"client {name} ended by itself with exit code {process.returncode}")
+    def _has_begun(self, name: str) -> bool:
+        return self._log(name).exists() and self._log(name).stat().st_size > 0
 
     def _lines(self) -> Iterator[list[str]]:
         for log in sorted(self._folder.glob("client-*.log")):
@@ -236,8 +241,9 @@ class _Client:
         return self.draw.choice(found)
 
 
-def work(url: str, number: int, log: str) -> None:
+def work(url: str, number: int, log: str, variables: dict[str, str]) -> None:
     """Be one client, in a process of its own."""
+    os.environ.update(variables)
     torch.set_num_threads(1)
     ended: list[bool] = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
