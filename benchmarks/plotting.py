@@ -9,7 +9,7 @@ from html import escape
 from benchmarks.row import Row
 
 _WIDTH, _HEIGHT = 460, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 34, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 32, 34, 44
 _LEGEND = 18
 _COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2")
 _STYLE = (

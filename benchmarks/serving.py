@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import re
 import shutil
@@ -182,7 +183,7 @@ def _downloads(workshop: Workshop, folder: Path, hub: Server, plain: Server) -> 
     def watched() -> float:
         with Watched(hub) as watch:
             seconds = timed(lambda: download(hub, virtual))()
-        grown.append(watch.grown / 1e6)
+        grown.append(max(watch.grown, mmap.PAGESIZE) / 1e6)
         return seconds
 
     figures = rounds(
