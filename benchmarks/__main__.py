@@ -17,13 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
+    databases,
     deduplication,
     growing,
     listing,
     loading,
     machine,
     memory,
+    pages,
     parallel,
     peers,
     pushing,
@@ -44,12 +47,15 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "deduplication": deduplication.rows,
     "listing": listing.rows,
     "search": searching.rows,
+    "pages": pages.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
     "serving": serving.rows,
     "growing": growing.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 

@@ -34,7 +34,7 @@ COMMANDS = (
         "rm",
         "restore",
     ),
-    *("prune", "blame", "card", "gc", "demo", "doctor", "serve", "cache", "login", "logout"),
+    *("prune", "blame", "card", "gc", "demo", "doctor", "init", "move", "serve", "ui", "cache", "login", "logout"),
 )
 """Each is a function of the same name in the module of that name."""
 

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     gc = _verbs.gc
     get = _verbs.get
     import_folder = _verbs.import_folder
+    init = _verbs.init
     inspect = _verbs.inspect
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
     models = _verbs.models
+    move = _verbs.move
     prune = _verbs.prune
     push = _verbs.push
     rename = _verbs.rename
@@ -73,11 +75,13 @@ VERBS = (
     "gc",
     "get",
     "import_folder",
+    "init",
     "inspect",
     "list",
     "load",
     "log",
     "models",
+    "move",
     "prune",
     "push",
     "rename",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from urllib3.exceptions import HTTPError
 
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
-from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.writer import STRETCH, write_out
 from registry.client.session import NothingBehind, Session, reason_of
 from registry.errors.blobs import DamagedBlob
@@ -28,9 +28,6 @@ _ATTEMPTS = 8
 _MOST_SECONDS = 10.0
 """Between two of them."""
 
-Moved = Callable[[int], object]
-"""Called with the bytes that came or went since the last call."""
-
 
 class ServedObjects(ObjectBackend):
     """The blobs of one server. What they are, the server checks as they come in, and the client after they came."""
@@ -44,6 +41,9 @@ class ServedObjects(ObjectBackend):
     def has(self, digest: str) -> bool:
         check_digest(digest)
         return bool(self._session.ask("/blobs/there", {"digests": [digest]})["there"])
+
+    def stat(self, digest: str) -> StoredObject | None:
+        raise OnServerAlone("audit", str(self))
 
     def put(self, digest: str, path: Path) -> None:
         self.send(digest, path, tensors_of(path, digest))
@@ -74,9 +74,15 @@ class ServedObjects(ObjectBackend):
     def delete(self, digest: str) -> None:
         raise OnServerAlone("gc", str(self))
 
+    def set_aside(self, digest: str, *, keep: bool = False) -> str | None:
+        raise OnServerAlone("audit --repair", str(self))
+
+    def seconds_ahead(self) -> float:
+        raise OnServerAlone("doctor", str(self))
+
     # In pieces
 
-    def receive(self, digest: str, handle: int, moved: Moved = lambda nbytes: None) -> None:
+    def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
         """Write what a file lacks of a blob behind what it has.
 
         Raises:
@@ -104,7 +110,7 @@ class ServedObjects(ObjectBackend):
             if at > total > 0:
                 raise UnexpectedAnswer(str(self), "more bytes than it announced")
 
-    def send(self, digest: str, path: Path, tensors: Sequence[str], moved: Moved = lambda nbytes: None) -> str:
+    def send(self, digest: str, path: Path, tensors: Sequence[str], moved: Moved = unmoved) -> str:
         """Send a file, and return the id of the upload, which keeps it from being collected.
 
         Args:

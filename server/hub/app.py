@@ -13,7 +13,7 @@ from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
 from ..access import caller_of
-from ..answers import refusal
+from ..answers import refusal_of
 from ..service import Service
 from . import lfs, reading, writing
 from .answers import Refusal, answer, refused
@@ -47,7 +47,7 @@ class HubApplication:
         try:
             request = Request(scope, receive)
             if call is None:
-                await refusal(NoSuchPage(scope["path"]))(scope, receive, noted)
+                await refusal_of(NoSuchPage(scope["path"]), scope)(scope, receive, noted)
             elif call.kind == "lfs":
                 await (await lfs.receive(self.hub, call, request))(scope, receive, noted)
             elif call.kind == "commit":
