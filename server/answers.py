@@ -131,8 +131,9 @@ def refusal(error: RegistryError) -> JSONResponse:
 
 
 def refusal_of(error: RegistryError, scope: Scope) -> Response:
-    """Answer with an error, as the sender may be told it, a browser with a page; one that is this server's stands in its
-    log, too.
+    """Answer with an error, as the sender may be told it; one that is this server's stands in its log, too.
+
+    A browser gets a page.
     """
     error = told(error, scope.get("registry.caller", NOBODY))
     if status_of(error) >= 500:
