@@ -34,8 +34,8 @@ def init(
 ) -> None:
     """Make a registry on a database server, in a bucket, or both.
 
-    Many machines can then use it. The folder gets a registry.toml that says where; REGISTRY_HOME and --home name either. Without options the registry
-    is in the folder, as the first push would make it.
+    Many machines can then use it. The folder gets a registry.toml that says where; REGISTRY_HOME and --home name
+    either. Without options the registry is in the folder, as the first push would make it.
 
     Example: registry init --catalog env:REGISTRY_CATALOG --blobs s3://bucket/models --cache /scratch/registry
     """

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from registry.blobs.files import is_file, opened
 from registry.blobs.verification import is_unchanged
-from registry.errors.blobs import DamagedBlob
+from registry.errors.blobs import AbsentBlob
 from registry.errors.requests import InvalidRequest
 from registry.errors.root import RegistryError
 from registry.tensors.spec import is_digest
@@ -68,7 +68,7 @@ def blob(asking: Asking, digest: str) -> BlobAnswer:
         raise InvalidRequest("a digest is 64 hexadecimal digits in lower case")
     path = asking.store.places.blob(digest)
     if not asking.visible([digest]) or not is_file(path):
-        raise DamagedBlob(digest, "is missing")
+        raise AbsentBlob(digest)
     headers = {"ETag": f'"{digest}"', "Cache-Control": "private, max-age=31536000, immutable"}
     return BlobAnswer(path, headers=headers, media_type="application/octet-stream", stat_result=path.lstat())
 

@@ -1,4 +1,6 @@
-"""The programs of ``benchmarks/`` run: figures of toys say nothing, but a program that nobody runs is soon broken."""
+"""The programs of ``benchmarks/`` run, as docs/performance.md calls them: what they measure of toys says nothing, but a
+program that nobody runs is soon broken.
+"""
 
 from __future__ import annotations
 
