@@ -105,20 +105,27 @@ def folder(place: Place, tmp_path: Path) -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
+    """Run what is said of the verbs, and looks at no file of the home, at a server and over a bucket, too."""
     code = metafunc.function.__code__
     if "hub" in metafunc.fixturenames:
         asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
         if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):
             served = pytest.param("served", marks=pytest.mark.services)
-            metafunc.parametrize("hub", ["folder", served], indirect=True)
+            bucket = pytest.param("bucket", marks=pytest.mark.services)
+            # A child of a process that has used a bucket can use none.
+            kinds = ["folder", served] if "fork" in code.co_names else ["folder", served, bucket]
+            metafunc.parametrize("hub", kinds, indirect=True)
 
 
 @pytest.fixture
 def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
-    """A registry in a fresh home; at a server, where the test is run there."""
-    if getattr(request, "param", "folder") == "folder":
+    """A registry in a fresh home; at a server or over a bucket, where the test is run there."""
+    kind = getattr(request, "param", "folder")
+    if kind == "bucket":
+        home.mkdir(exist_ok=True)
+        (home / "registry.toml").write_text(f'blobs = "{request.getfixturevalue("bucket")}"\n')
+    if kind != "served":
         return registry.Registry(home)
     served: Callable[[], str] = request.getfixturevalue("served_home")
     return registry.Registry(served())

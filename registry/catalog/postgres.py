@@ -33,6 +33,9 @@ MOST_CONNECTIONS = 10
 
 _KEPT_CONNECTIONS = 2
 
+_PREPARED_AFTER = 2
+"""Runs of a statement, after which the server keeps its plan: to make one takes longer than to look something up."""
+
 _ABANDONED_SECONDS = 600
 """After which the server takes the lock from a change whose host is gone or stopped."""
 
@@ -198,13 +201,13 @@ class Postgres:
         try:
             given = self._psycopg.conninfo.conninfo_to_dict(url)
             timeout = {} if "connect_timeout" in given else {"connect_timeout": CONNECT_SECONDS}
-            return self._psycopg.connect(
-                url,
-                **timeout,
-                client_encoding="utf8",
-                # Prepared statements belong to a server's process, which a pooler in between may change.
-                prepare_threshold=None,
-            )
+            driver = self._psycopg.connect(url, **timeout, client_encoding="utf8", autocommit=True)
+            # Prepared statements belong to one process of the server, and a pooler gives out several by turns: what it
+            # says of the process is then not what that says of itself.
+            process = driver.execute("SELECT pg_backend_pid()").fetchone()[0]
+            driver.prepare_threshold = _PREPARED_AFTER if process == driver.info.backend_pid else None
+            driver.autocommit = False
+            return driver
         except self._psycopg.Error as error:
             why = self.address.without_secrets(str(error)).removeprefix("connection failed: ")
             # Not with the driver's error: what it was given stands in that one's frames.

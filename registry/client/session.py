@@ -129,6 +129,20 @@ class Session:
             response.close()
             raise
 
+    @contextlib.contextmanager
+    def legible(self) -> Iterator[None]:
+        """Say of what the server answered that it is not what was asked for.
+
+        Raises:
+            UnexpectedAnswer
+        """
+        try:
+            yield
+        except RegistryError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+            raise UnexpectedAnswer(self.address.url, str(error)[:200]) from error
+
     def close(self) -> None:
         """Close the connections; the next request opens one again."""
         with self._lock:

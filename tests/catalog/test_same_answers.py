@@ -106,9 +106,11 @@ def test_a_reference_finds_the_same(pair: Pair, text: str, how: str) -> None:
 @settings(max_examples=100)
 @given(text=TEXTS, limit=st.none() | st.integers(0, 5))
 def test_the_trail_tells_the_same(pair: Pair, text: str, limit: int | None) -> None:
+    def events(catalog: Catalog, only: Only) -> list[Any]:
+        return [(e.number, e.verb, e.details) for e in catalog.events(None, limit, only)]
+
     for only in (Only(actor=text), Only(verb=text)):
-        found = partial(Catalog.events, name=None, limit=limit, only=only)
-        same(pair, lambda catalog, found=found: [(e.number, e.verb, e.details) for e in found(catalog)])
+        same(pair, partial(events, only=only))
     same(pair, lambda catalog: [(e.number, e.reference) for e in catalog.events("net", limit)])
 
 
@@ -117,10 +119,16 @@ def test_the_trail_tells_the_same(pair: Pair, text: str, limit: int | None) -> N
 def test_what_is_said_is_kept_or_refused_alike(
     pair: Pair, note: str, tag: str, alias: str, metric: str, value: float, name: str
 ) -> None:
+    def annotate(catalog: Catalog, said: dict[str, Any]) -> None:
+        catalog.add_facts(catalog.resolve("zeta:v1"), **said)
+
+    def point(catalog: Catalog) -> None:
+        catalog.set_alias(catalog.resolve("zeta:v1"), alias)
+
     for said in ({"note": note}, {"tags": {"task": tag}}, {"metrics": {metric: value}}, {"tags": {metric: "x"}}):
-        same(pair, lambda catalog, said=said: catalog.add_facts(catalog.resolve("zeta:v1"), **said) and None)
+        same(pair, partial(annotate, said=said))
         same(pair, lambda catalog: told((catalog.resolve("zeta:v1"),)))
-    same(pair, lambda catalog: catalog.set_alias(catalog.resolve("zeta:v1"), alias) and None)
+    same(pair, point)
     same(pair, lambda catalog: push(catalog, name, "said", source_name=note, weights_key=tag).ref)
     same(pair, lambda catalog: catalog.record_event("looked", None, {"what": note}))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from databases import KINDS, Place, configure, fresh, place_of, run_sql
+from databases import KINDS, Place, Server, configure, fresh, place_of, run_sql
 from invocation import run
 from killing import killed_at_each_statement
 
@@ -185,6 +185,23 @@ def test_a_home_may_go_back_to_where_it_was(source: Registry, target: Path) -> N
     Registry(target).move(folder)
     assert Registry(target).home == folder and Registry(folder).push({"w": torch.ones(8)}, "net").ref == "net:v7"
     assert Registry(folder).audit().is_clean
+
+
+@pytest.mark.services
+def test_a_registry_moves_to_a_database_and_a_bucket(
+    source: Registry, postgres: Server, bucket: str, tmp_path: Path
+) -> None:
+    address = postgres.schema()
+    left, count = source.home, len(blobs(source.home))
+    Registry(tmp_path / "there").init(catalog=address.url, blobs=bucket, cache=tmp_path / "cache")
+    assert source.move(tmp_path / "there").blobs == count
+    assert not (tmp_path / "there" / "blobs").exists()
+    moved = Registry(left)
+    assert moved.audit().is_clean and moved.push({"w": torch.ones(9)}, "net").ref == "net:v6"
+    shutil.rmtree(tmp_path / "cache")
+    assert torch.equal(moved.state_dict("net:v5")["head"], torch.full((3,), 4.0))
+    moved.close()
+    postgres.drop(address)
 
 
 def test_a_circle_of_moves_is_one_sentence(tmp_path: Path) -> None:

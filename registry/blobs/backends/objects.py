@@ -28,6 +28,7 @@ from registry.blobs.files import StoreFolders
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.running import FileLeases
 from registry.blobs.shared_leases import LeaseTable, SharedLeases
+from registry.blobs.writer import write_out
 from registry.errors.blobs import ObjectsUnreachable
 from registry.errors.objects import ObjectsAfterFork, UnknownBucket
 from registry.errors.server import ExtraMissing
@@ -147,8 +148,9 @@ class BucketBackend(ObjectBackend):
             os.posix_fallocate(handle, 0, nbytes)  # a disk that is too small says so before anything comes
 
         def bring(begin: int) -> None:
-            (content,) = self.ranges(digest, [(begin, min(PIECE, nbytes - begin))])
-            _write(handle, memoryview(content), begin)
+            (content,) = self._ranges(digest, [(begin, min(PIECE, nbytes - begin))])
+            _write(handle, content, begin)
+            write_out(handle, begin, len(content))
             moved(len(content))
 
         self._client()  # a forked child is told so here, and not by a thread
@@ -162,6 +164,9 @@ class BucketBackend(ObjectBackend):
                 raise
 
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [bytes(part) for part in self._ranges(digest, wanted)]
+
+    def _ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[memoryview]:
         import obstore
 
         key = _key(digest)
@@ -179,7 +184,7 @@ class BucketBackend(ObjectBackend):
         if any(len(part) != length for part, (_, length) in zip(parts, asked, strict=True)):
             raise EOFError(digest)
         left = iter(parts)
-        return [bytes(memoryview(next(left))) if length else b"" for _, length in wanted]
+        return [memoryview(next(left)) if length else memoryview(b"") for _, length in wanted]
 
     def list(self) -> Iterator[StoredObject]:
         import obstore
