@@ -179,7 +179,7 @@ def _compared(
 def _statements_of(registry: Registry, query: str, after: str | None) -> list[tuple[str, Any]]:
     """Return the statements that a search sends, with their values."""
     sent: list[tuple[str, Any]] = []
-    engine = registry.catalog._database.file.engine
+    engine = registry.catalog._database.backend.engine
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         sent.append((statement, parameters))
