@@ -11,9 +11,16 @@ from alembic import context
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, create_engine
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, create_engine
 
-from registry.catalog.schema import METADATA
+
+def tables() -> MetaData:
+    lent = context.config.attributes.get("tables")
+    if isinstance(lent, MetaData):
+        return lent
+    from registry.catalog.schema import METADATA
+
+    return METADATA
 
 
 class AsOnSqlite(PostgresqlImpl):
@@ -41,7 +48,7 @@ def _as_on_sqlite(column: Column[Any]) -> None:
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=METADATA,
+        target_metadata=tables(),
         render_as_batch=True,
         transactional_ddl=True,
     )

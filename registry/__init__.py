@@ -99,11 +99,11 @@ VERBS = (
 """Methods of ``Registry`` that are functions of this package too, on the default home."""
 
 _EXPORTS = {
-    "Entry": "registry.catalog.entry",
-    "Registry": "registry.registry",
-    "errors": "registry.errors",
-    "loaded_from": "registry.modules.origin",
-    "remember": "registry.modules.building.remember",
+    "Entry": "catalog.entry",
+    "Registry": "registry",
+    "errors": "errors",
+    "loaded_from": "modules.origin",
+    "remember": "modules.building.remember",
 }
 
 __all__ = [*VERBS, *_EXPORTS]
@@ -117,9 +117,9 @@ def __getattr__(name: str) -> Any:
     if name in VERBS:
         return getattr(_default(), name)
     if name in _EXPORTS:
-        module = importlib.import_module(_EXPORTS[name])
-        return module if _EXPORTS[name] == f"registry.{name}" else getattr(module, name)
-    raise AttributeError(f"module 'registry' has no attribute '{name}'")
+        module = importlib.import_module(f"{__name__}.{_EXPORTS[name]}")
+        return module if _EXPORTS[name] == name else getattr(module, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> Sequence[str]:

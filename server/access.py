@@ -55,17 +55,27 @@ class Caller:
         """Whether this caller may remove versions of a model."""
         return self.may(Role.ADMIN, model)
 
-    def require(self, role: Role, model: str | None = None) -> None:
+    @property
+    def sees_all(self) -> bool:
+        """Whether no model is hidden from this caller."""
+        return "*" in self.models
+
+    def require(self, role: Role, model: str | None = None, *, asked: str | None = None) -> None:
         """Let pass what the caller may do.
+
+        Args:
+            asked: the name by which a model was asked for, which may be one that it had before: what it is called now
+                is nothing to tell somebody who may not read it.
 
         Raises:
             NotAllowed: a role or a model is missing.
             TokenNeeded: so is a token.
         """
         if not self.may(role, model):
+            named = model if asked is None or self.may(Role.READ, model) else asked
             if self.user is None:
-                raise TokenNeeded(role.name.lower(), model)
-            raise NotAllowed(role.name.lower(), model, self.user)
+                raise TokenNeeded(role.name.lower(), named)
+            raise NotAllowed(role.name.lower(), named, self.user)
 
 
 NOBODY = Caller(None, Role.NONE)

@@ -14,7 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from registry.errors.blobs import CorruptTensors, DamagedBlob, ObjectsUnreachable, StoreUnreadable, StoreUnwritable
+from registry.errors.blobs import (
+    AbsentBlob,
+    CorruptTensors,
+    DamagedBlob,
+    ObjectsUnreachable,
+    StoreUnreadable,
+    StoreUnwritable,
+)
 from registry.errors.catalog import (
     AbsentFact,
     AliasedVersion,
@@ -34,7 +41,7 @@ from registry.errors.catalog import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.errors.client import Collected, UploadElsewhere, UploadGone
+from registry.errors.client import Collected, KeyUsedBefore, UploadElsewhere, UploadGone
 from registry.errors.requests import (
     ForeignHost,
     ForeignOrigin,
@@ -51,15 +58,19 @@ from registry.errors.requests import (
 from registry.errors.root import RegistryError, shown
 from registry.errors.server import NotAllowed, TokenNeeded, WrongToken
 
+from .access import NOBODY
+from .telling import told
+
 _STATUS: dict[type[RegistryError], int] = {
     **dict.fromkeys((WrongToken, TokenNeeded), 401),
     **dict.fromkeys((NotAllowed, ForeignOrigin), 403),
     **dict.fromkeys(
-        (UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage, DamagedBlob, UploadGone), 404
+        (UnknownModel, UnknownVersion, NothingThatDay, AbsentFact, NoSuchPage, AbsentBlob, UploadGone), 404
     ),
     WrongMethod: 405,
     SlowRequest: 408,
-    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion, Collected, UploadElsewhere), 409),
+    **dict.fromkeys((FormerName, NameTaken, NeededBase, AliasedVersion), 409),
+    **dict.fromkeys((Collected, UploadElsewhere, KeyUsedBefore), 409),
     **dict.fromkeys((TrashedVersion, PurgedVersion), 410),
     OversizedBody: 413,
     ForeignHost: 421,
@@ -120,7 +131,11 @@ def refusal(error: RegistryError) -> JSONResponse:
 
 
 def refusal_of(error: RegistryError, scope: Scope) -> Response:
-    """Answer a request with an error, a browser with a page; one that is this server's stands in its log, too."""
+    """Answer with an error, as the sender may be told it; one that is this server's stands in its log, too.
+
+    A browser gets a page.
+    """
+    error = told(error, scope.get("registry.caller", NOBODY))
     if status_of(error) >= 500:
         _log.error("%s %s: %s", shown(scope["method"]), shown(scope["path"]), error)
     if wants_page(scope):

@@ -44,6 +44,7 @@ from registry.catalog.search import search
 from registry.catalog.trail import Event, Only
 from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
+from registry.errors.client import KeyUsedBefore
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
@@ -346,6 +347,12 @@ class Catalog(Amendments, FileDigests):
         """Return the version that a request of this user with a key has made, or met, lately; None if none has.
 
         Under the lock, so that a request that is sent twice makes one.
+
+        Args:
+            key: ``"KEY.DIGEST"``, of which the second part stands for the request.
+
+        Raises:
+            KeyUsedBefore: it was another request.
         """
         if not self._database.rows(statements.MODEL, name=name):
             return None
@@ -353,7 +360,10 @@ class Catalog(Amendments, FileDigests):
 
         user = self._actor if self._actor is not None else creator()
         for event in trail.events(self._database, [name], _LATELY, Only("push", user)):
-            if event.details.get("key") == key and event.reference is not None:
+            told = str(event.details.get("key", ""))
+            if told.partition(".")[0] == key.partition(".")[0] and event.reference is not None:
+                if told != key:
+                    raise KeyUsedBefore(key.partition(".")[0], event.reference)
                 entry = self.resolve(event.reference, trashed=True)
                 return replace(entry, reused=bool(event.details.get("reused")))
         return None

@@ -94,7 +94,12 @@ class Copies:
 
     def is_here(self, identity: Identity) -> bool:
         """Whether a version is here, be it in the trash."""
-        return arrivals.find(self._database, identity) is not None
+        return self.called(identity) is not None
+
+    def called(self, identity: Identity) -> str | None:
+        """Return the name of the model here of which a version is, be it in the trash; None if it is not here."""
+        row = arrivals.find(self._database, identity)
+        return None if row is None else str(row.name)
 
     def meet(self, parcel: Parcel, place: str, *, update: bool, dry_run: bool = False) -> Arrived | None:
         """Add to a version that is here what a brought one knows besides; None if it is not here.

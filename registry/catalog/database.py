@@ -17,6 +17,7 @@ from sqlalchemy.pool import Pool
 from registry.catalog.connection import Connection
 from registry.catalog.engine import DatabaseEngine, Fact
 from registry.catalog.rows import R, Reading
+from registry.disk import changes
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import DatabaseChanged, HomeReadOnly
 from registry.errors.database import DatabaseLost
@@ -113,6 +114,8 @@ class Database:
                 self._thread.transaction = Connection(connection, self.place)
                 try:
                     yield self._thread.transaction
+                    if writes:
+                        changes.begin()  # the commit comes next
                 finally:
                     self._thread.transaction = None
 

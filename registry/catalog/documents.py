@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+import collections.abc
 import math
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
 
 from registry.canonical.unwrap import Cut, Unwrapping
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
+from registry.errors.catalog import InvalidModelName
+from registry.reference import check_model_name
 from registry.tensors.arguments import Arguments
 from registry.tensors.part import Part
 
@@ -64,16 +71,63 @@ def made(kind: Any, document: Any, readers: Mapping[str, Any]) -> Any:
         ValueError: it is not of one.
     """
     try:
-        given = {}
+        given, hints = {}, _hints(kind)
         for each in fields(kind):
             if each.name in document:
                 value = document[each.name]
-                given[each.name] = readers[each.name](value) if each.name in readers else value
+                given[each.name] = value = readers[each.name](value) if each.name in readers else value
+                if not _fits(value, hints[each.name]):
+                    raise ValueError(f"'{each.name}' is not what it should be")
             elif each.default is MISSING and each.default_factory is MISSING:
                 raise ValueError(f"there is no '{each.name}'")
         return kind(**given)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not the document of a {kind.__name__.lower()}: {error}") from error
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, as far as that can be told of plain values."""
+    match get_origin(hint):
+        case typing.Union | types.UnionType:
+            return any(_fits(value, each) for each in get_args(hint))
+        case collections.abc.Mapping:
+            keys, values = get_args(hint)
+            return isinstance(value, Mapping) and all(_fits(k, keys) and _fits(v, values) for k, v in value.items())
+        case builtins.tuple:
+            return isinstance(value, tuple) and all(_fits(each, get_args(hint)[0]) for each in value)
+    if hint is float:  # JSON has no NaN and no infinity, which `plain` makes texts
+        return type(value) in (int, float) or value in ("nan", "inf", "-inf")
+    if hint in (int, str, bool, type(None)):
+        return type(value) is hint
+    return hint is Any or not isinstance(hint, type) or isinstance(value, hint)
+
+
+def text(value: object) -> str:
+    """Return a text that came as one.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"there is a {type(value).__name__} where a text belongs")
+    return value
+
+
+def model_name(value: object) -> str:
+    """Return the name of a model that came as one.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return check_model_name(text(value))
+    except InvalidModelName as error:
+        raise ValueError(str(error)) from None
 
 
 def _unwrapping(raw: Any) -> Unwrapping:
@@ -102,6 +156,7 @@ def _moment(text: str | None) -> datetime | None:
 _ENTRY: Mapping[str, Any] = {
     **dict.fromkeys(("former_names", "attachments", "aliases", "notices"), tuple),
     **dict.fromkeys(("created_at", "trashed_at"), _moment),
+    "name": model_name,
     "unwrapping": _unwrapping,
     "init": Arguments,
     "parts": _parts,

@@ -144,7 +144,7 @@ def leave_wal(path: Path) -> None:
 
 
 def _scripts() -> Path:
-    found = importlib.util.find_spec("registry.migrations")
+    found = importlib.util.find_spec(f"{__name__.partition('.')[0]}.migrations")
     if found is None or not found.submodule_search_locations:
         raise ImportError("registry.migrations is not installed; install the package again")
     return Path(found.submodule_search_locations[0])
@@ -185,10 +185,13 @@ def upgrade(lent: Connection, scripts: Path | None = None, head: str = HEAD) -> 
     from alembic import command
     from alembic.config import Config
 
+    from registry.catalog.schema import METADATA
+
     config = Config()
     # In an option '%' begins an interpolation.
     config.set_main_option("script_location", str(scripts or _scripts()).replace("%", "%%"))
     config.attributes["connection"] = lent
+    config.attributes["tables"] = METADATA
     command.upgrade(config, head)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from registry.catalog import transit
 from registry.catalog.bookkeeping import Bookkeeping
-from registry.catalog.documents import made, read_entry
+from registry.catalog.documents import made, model_name, read_entry, text
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
@@ -27,7 +27,7 @@ from registry.client.copies import ServedCopies
 from registry.client.lineage import ServedLineage
 from registry.client.session import Session
 from registry.errors.catalog import UnknownModel
-from registry.errors.client import Collected, OnServerAlone, UnexpectedAnswer
+from registry.errors.client import Collected, OnServerAlone
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class ServedCatalog(CatalogProtocol):
         return self._entry(self._session.get("/entry", ref=str(asked), trashed=trashed))
 
     def current(self, name: str) -> str:
-        return str(self._session.get("/name", name=check_model_name(name))["now"])
+        found = self._session.get("/name", name=check_model_name(name))
+        with self._session.legible():
+            return model_name(found["now"])
 
     def entries(self, name: str | None = None, *, trashed: bool = False, limit: int | None = None) -> tuple[Entry, ...]:
         return tuple(self.search(named(name), trashed=trashed, limit=limit))
@@ -75,10 +77,13 @@ class ServedCatalog(CatalogProtocol):
         while limit is None or len(found) < limit:
             most = PAGE if limit is None else min(PAGE, limit - len(found))
             page = self._session.get("/entries", query=str(asked or query), trashed=trashed, limit=most, after=after)
-            found += map(self._entry, page["items"])
-            after = page["next"]
-            if after is None:
-                break
+            with self._session.legible():
+                found += [self._entry(each) for each in page["items"]]
+                after = None if page["next"] is None else text(page["next"])
+                if after is None:
+                    break
+                if not page["items"]:
+                    raise ValueError("a page of nothing that goes on")
         return Page(found, after)
 
     def count(self, name: str | None = None, *, trashed: bool = False) -> int:
@@ -92,13 +97,14 @@ class ServedCatalog(CatalogProtocol):
         return None if found is None else self._entry(found)
 
     def card(self, name: str) -> str | None:
-        card = self._session.get("/card", name=name)["text"]
-        return None if card is None else str(card)
+        found = self._session.get("/card", name=name)
+        with self._session.legible():
+            return None if found["text"] is None else text(found["text"])
 
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
-        found = self._session.get("/models", name=name)["items"]
-        with self._legible():
-            return tuple(made(ModelSummary, each, {"changed_at": datetime.fromisoformat}) for each in found)
+        found = self._session.get("/models", name=name)
+        with self._session.legible():
+            return tuple(made(ModelSummary, each, {"changed_at": datetime.fromisoformat}) for each in found["items"])
 
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         only = only or Only()
@@ -110,17 +116,17 @@ class ServedCatalog(CatalogProtocol):
             by=only.actor,
             after=only.after,
             before=only.before,
-        )["items"]
-        with self._legible():
-            return tuple(made(Event, each, {"at": datetime.fromisoformat}) for each in found)
+        )
+        with self._session.legible():
+            return tuple(made(Event, each, {"at": datetime.fromisoformat}) for each in found["items"])
 
     def sources(self) -> Sequence[Source]:
-        with self._legible():
+        with self._session.legible():
             return tuple(Source(*each) for each in self._session.get("/sources")["items"])
 
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         found = self._session.get("/manifest", ref=entry.ref, uid=entry.uid)
-        with self._legible():
+        with self._session.legible():
             documents = {str(kind): transit.document_of(body) for kind, body in found["documents"].items()}
             return transit.manifest_of(found["manifest"]), documents
 
@@ -129,21 +135,24 @@ class ServedCatalog(CatalogProtocol):
         return self.manifest_and_documents(entry)[0]
 
     def document(self, entry: Entry, kind: str) -> bytes | None:
-        body = self._session.get("/document", ref=entry.ref, uid=entry.uid, kind=kind)["body"]
-        with self._legible():
+        found = self._session.get("/document", ref=entry.ref, uid=entry.uid, kind=kind)
+        with self._session.legible():
+            body = found["body"]
             if body is None or kind == _OLD_PROOF:
                 return None if body is None else base64.b64decode(body)
             return transit.document_of(body)
 
     def locate(self, digests: Iterable[str]) -> dict[str, Location]:
         from registry.tensors.manifest import Location
+        from registry.tensors.spec import check_digest
 
         wanted = sorted(set(digests))
         if not wanted:
             return {}
-        found = self._session.ask("/tensors/locate", {"digests": wanted})["places"]
-        with self._legible():
-            return {str(digest): Location(str(blob), int(offset)) for digest, (blob, offset) in found.items()}
+        found = self._session.ask("/tensors/locate", {"digests": wanted})
+        with self._session.legible():
+            places = found["places"].items()
+            return {str(digest): Location(check_digest(blob), int(offset)) for digest, (blob, offset) in places}
 
     @property
     def lineage(self) -> ServedLineage:  # type: ignore[override]
@@ -156,10 +165,14 @@ class ServedCatalog(CatalogProtocol):
     # Changes
 
     def knows(self, name: str) -> bool:
-        return bool(self._session.get("/standing", name=name)["is_known"])
+        found = self._session.get("/standing", name=name)
+        with self._session.legible():
+            return bool(found["is_known"])
 
     def next_number(self, name: str) -> int:
-        return int(self._session.get("/standing", name=name)["next_number"])
+        found = self._session.get("/standing", name=name)
+        with self._session.legible():
+            return int(found["next_number"])
 
     def holds(self, new: NewVersion, manifest: Manifest) -> bool:
         """Whether ``add_version`` would find it there; that it might, is found out there alone."""
@@ -239,19 +252,20 @@ class ServedCatalog(CatalogProtocol):
 
     def rename(self, old: str, new: str) -> Renamed:
         found = self._session.send("POST", "/rename", {"old": old, "new": new})
-        with self._legible():
+        with self._session.legible():
             renamed: Renamed = made(Renamed, found, {"former_names": tuple})
             return renamed
 
     def trash(self, *entries: Entry, force: bool = False) -> Trashed:
         body = {"versions": [_of(entry) for entry in entries], "force": force}
         found = self._session.send("POST", "/trash", body)
-        with self._legible():
+        with self._session.legible():
             return Trashed(int(found["nbytes"]), {ref: tuple(names) for ref, names in found["aliases"].items()})
 
     def restore(self, *entries: Entry) -> tuple[Entry, ...]:
-        found = self._session.send("POST", "/restore", {"versions": [_of(entry) for entry in entries]})["items"]
-        restored = map(self._entry, found)
+        found = self._session.send("POST", "/restore", {"versions": [_of(entry) for entry in entries]})
+        with self._session.legible():
+            restored = [self._entry(each) for each in found["items"]]
         return tuple(
             replace(each, notices=(*entry.notices, *each.notices))
             for entry, each in zip(entries, restored, strict=False)
@@ -319,24 +333,12 @@ class ServedCatalog(CatalogProtocol):
         raise OnServerAlone(verb, self._session.address.url)
 
     def _entry(self, document: Any) -> Entry:
-        with self._legible():
+        with self._session.legible():
             return read_entry(document)
 
     def _sent(self, blobs: Iterable[BlobRecord]) -> list[str]:
         sent = (self._session.uploads.pop(blob.digest, None) for blob in blobs)
         return [id for id in sent if id is not None]
-
-    @contextlib.contextmanager
-    def _legible(self) -> Iterator[None]:
-        """Say of what the server answered that it is not what was asked for.
-
-        Raises:
-            UnexpectedAnswer
-        """
-        try:
-            yield
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnexpectedAnswer(self._session.address.url, str(error)[:200]) from error
 
 
 def _of(entry: Entry) -> dict[str, str]:

@@ -8,14 +8,14 @@ from typing import Any
 
 from registry.catalog import transit
 from registry.catalog.arrivals import Arrived, Whereabouts
-from registry.catalog.documents import made
+from registry.catalog.documents import made, model_name
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Identity
 from registry.catalog.merging import Difference
 from registry.catalog.parcel import Parcel
 from registry.catalog.version import Vanished
 from registry.client.session import Session
-from registry.errors.client import Collected, UnexpectedAnswer
+from registry.errors.client import Collected
 
 
 class ServedCopies:
@@ -26,21 +26,23 @@ class ServedCopies:
 
     def parcel(self, entry: Entry, place: str) -> Parcel:
         found = self._session.get("/parcel", ref=entry.ref, place=place)
-        try:
+        with self._session.legible():
             return transit.read(transit.dump(found))
-        except (ValueError, RecursionError) as error:
-            raise UnexpectedAnswer(self._session.address.url, str(error)) from error
 
     def with_weights(self, weights: str) -> str | None:
         found = self._session.get("/weights", digest=weights)
-        return None if found is None else str(found["ref"])
+        with self._session.legible():
+            return None if found is None else str(found["ref"])
 
     def standing(self, parcel: Parcel, name: str | None) -> tuple[str, int, bool]:
         found = self._session.ask("/copies/standing", {"parcel": _written(parcel), "name": name})
-        return str(found["name"]), int(found["next_number"]), bool(found["is_other_model"])
+        with self._session.legible():
+            return model_name(found["name"]), int(found["next_number"]), bool(found["is_other_model"])
 
     def is_here(self, identity: Identity) -> bool:
-        return bool(self._session.get("/copies/here", **identity._asdict())["is_here"])
+        found = self._session.get("/copies/here", **identity._asdict())
+        with self._session.legible():
+            return bool(found["is_here"])
 
     def meet(self, parcel: Parcel, place: str, *, update: bool, dry_run: bool = False) -> Arrived | None:
         body = {"parcel": _written(parcel), "place": place, "update": update, "dry_run": dry_run}
@@ -78,11 +80,9 @@ class ServedCopies:
             raise Vanished(str(error)) from error
         if found is None:
             return None
-        try:
+        with self._session.legible():
             arrived: Arrived = made(Arrived, found, {"added": tuple, "differences": _differences})
-        except ValueError as error:
-            raise UnexpectedAnswer(self._session.address.url, str(error)) from error
-        return arrived
+            return arrived
 
 
 def _written(parcel: Parcel) -> Any:

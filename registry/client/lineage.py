@@ -19,7 +19,9 @@ class ServedLineage:
         self._read = read
 
     def descents(self) -> tuple[Descent, ...]:
-        return tuple(Descent(*each) for each in self._session.get("/lineage/descents")["items"])
+        found = self._session.get("/lineage/descents")
+        with self._session.legible():
+            return tuple(Descent(*each) for each in found["items"])
 
     def parent(self, entry: Entry) -> Entry | None:
         if entry.parent_uid is None or entry.parent_number is None:
@@ -28,10 +30,14 @@ class ServedLineage:
         return None if found is None else self._read(found)
 
     def of_run(self, uid: str, run: str) -> tuple[Entry, ...]:
-        return tuple(map(self._read, self._session.get("/lineage/run", uid=uid, run=run)["items"]))
+        found = self._session.get("/lineage/run", uid=uid, run=run)
+        with self._session.legible():
+            return tuple(self._read(each) for each in found["items"])
 
     def pushed_by(self, entry: Entry) -> frozenset[str | None]:
-        return frozenset(self._session.get("/lineage/pushed", ref=entry.ref)["items"])
+        found = self._session.get("/lineage/pushed", ref=entry.ref)
+        with self._session.legible():
+            return frozenset(found["items"])
 
     def freed(self, entries: Iterable[Entry]) -> NoReturn:
         raise OnServerAlone("prune", self._session.address.url)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from urllib3.exceptions import HTTPError
 
@@ -40,7 +41,9 @@ class ServedObjects(ObjectBackend):
 
     def has(self, digest: str) -> bool:
         check_digest(digest)
-        return bool(self._session.ask("/blobs/there", {"digests": [digest]})["there"])
+        found = self._session.ask("/blobs/there", {"digests": [digest]})
+        with self._session.legible():
+            return digest in found["there"]
 
     def stat(self, digest: str) -> StoredObject | None:
         raise OnServerAlone("audit", str(self))
@@ -101,6 +104,8 @@ class ServedObjects(ObjectBackend):
                         moved(len(content))
                         if at % STRETCH < len(content):
                             write_out(handle, max(0, at - STRETCH - _READ), STRETCH + _READ)
+                if at == before != total:
+                    raise ServerUnreachable(str(self), "it sends nothing of what it has announced")
             except NothingBehind:
                 return  # it was there as a whole
             except DamagedBlob as error:
@@ -126,19 +131,33 @@ class ServedObjects(ObjectBackend):
 
     def _send(self, digest: str, content: memoryview, tensors: Sequence[str], moved: Moved) -> str:
         upload = self._session.ask("/uploads", {"blob": digest, "nbytes": len(content), "tensors": list(tensors)})
-        id, at = str(upload["id"]), int(upload["received"])
+        with self._session.legible():
+            id = _upload_id(upload["id"])
+        at = self._received(upload, 0, len(content))
         moved(at)
         patience = _Patience(self)
         while at < len(content):
             before = at
             try:
                 with content[at : at + PIECE] as piece:
-                    at = int(self._session.put(f"/uploads/{id}", piece, at=at)["received"])
+                    at = self._received(self._session.put(f"/uploads/{id}", piece, at=at), at + 1, len(content))
             except (ServerUnreachable, UploadElsewhere) as error:
                 patience.wait(error, False)
-                at = int(self._session.get(f"/uploads/{id}")["received"])
+                at = self._received(self._session.get(f"/uploads/{id}"), 0, len(content))
             moved(at - before)
         return id
+
+    def _received(self, state: Any, least: int, most: int) -> int:
+        """Return how much of an upload a server says that it has.
+
+        Raises:
+            UnexpectedAnswer: that cannot be.
+        """
+        with self._session.legible():
+            received = state["received"]
+            if type(received) is not int or not least <= received <= most:
+                raise ValueError(f"{received!r} bytes of an upload have come, of {most}"[:200])
+            return received
 
 
 class _Patience:
@@ -171,6 +190,17 @@ def tensors_of(path: Path, digest: str) -> list[str]:
             with content[start + slot.offset : start + slot.end] as part:
                 found.append(tensor_digest(slot.spec, part))
         return found
+
+
+def _upload_id(id: object) -> str:
+    """Return the id of an upload, which becomes a part of a path.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(id, str) or not id.isalnum() or not id.isascii():
+        raise ValueError("the id of an upload is none")
+    return id
 
 
 def _path(digest: str) -> str:

@@ -23,6 +23,7 @@ import registry.errors as known_errors
 from registry.catalog.actor import local_user
 from registry.client.address import ServerAddress
 from registry.client.credentials import token_for
+from registry.disk import changes
 from registry.errors.client import ServerUnreachable, UnexpectedAnswer
 from registry.errors.root import RegistryError, rebuild
 
@@ -90,6 +91,8 @@ class Session:
         Args:
             key: by which the server knows it again, so that it may be sent again.
         """
+        if not path.startswith("/uploads"):  # what was uploaded is nothing yet
+            changes.begin()
         headers = {"Idempotency-Key": key} if key is not None else {}
         retries = _AGAIN if key is not None else _ONCE
         encoded = None if body is None else _encoded(body)
@@ -125,6 +128,20 @@ class Session:
         except BaseException:
             response.close()
             raise
+
+    @contextlib.contextmanager
+    def legible(self) -> Iterator[None]:
+        """Say of what the server answered that it is not what was asked for.
+
+        Raises:
+            UnexpectedAnswer
+        """
+        try:
+            yield
+        except RegistryError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+            raise UnexpectedAnswer(self.address.url, str(error)[:200]) from error
 
     def close(self) -> None:
         """Close the connections; the next request opens one again."""

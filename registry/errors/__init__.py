@@ -5,6 +5,7 @@ from registry.errors.arguments import (
     WrongCall as WrongCall,
 )
 from registry.errors.blobs import (
+    AbsentBlob as AbsentBlob,
     CorruptTensors as CorruptTensors,
     DamagedBlob as DamagedBlob,
     ObjectsUnreachable as ObjectsUnreachable,
@@ -88,6 +89,7 @@ from registry.errors.checkpoints import (
 from registry.errors.client import (
     Collected as Collected,
     FalseClaim as FalseClaim,
+    KeyUsedBefore as KeyUsedBefore,
     OnServerAlone as OnServerAlone,
     ServerUnreachable as ServerUnreachable,
     UnexpectedAnswer as UnexpectedAnswer,

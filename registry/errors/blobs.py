@@ -21,6 +21,18 @@ class DamagedBlob(RegistryError):
         self.blob, self.names = blob, tuple(names)
 
 
+class AbsentBlob(DamagedBlob):
+    """A blob was asked for by its digest, and is not stored, or is not the asker's to read."""
+
+    def __init__(self, blob: str) -> None:
+        RegistryError.__init__(
+            self,
+            f"there is no stored file {blob[:12]}….safetensors here that may be read; ask for the version again, and "
+            "if it is still named, run `registry audit` where it is stored",
+        )
+        self.blob, self.names = blob, ()
+
+
 class CorruptTensors(DamagedBlob):
     """The bytes of tensors have another digest than when they were stored."""
 

@@ -54,6 +54,16 @@ class UploadElsewhere(RegistryError):
         self.received = received
 
 
+class KeyUsedBefore(RegistryError):
+    """An ``Idempotency-Key`` stands for another request."""
+
+    def __init__(self, key: str, reference: str) -> None:
+        super().__init__(
+            f"the Idempotency-Key {quoted(key)} came with another request, which made {reference}; send this one with "
+            "a key of its own"
+        )
+
+
 class Collected(RegistryError):
     """What a push means to share was collected since it asked; it looks again by itself."""
 

@@ -61,7 +61,7 @@ class AuditReport:
     unchecked_outputs: tuple[str, ...] = ()
     """``ref: why`` of versions whose example could not be run here."""
     notes: tuple[str, ...] = ()
-    """What could not be compared, which is no fault."""
+    """What could not be compared, and does not count as a fault."""
 
     def __repr__(self) -> str:
         return called(self, self._title())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -19,6 +19,7 @@ from registry.reference import parse
 
 from ..access import Caller, Role, caller_of
 from ..service import Service, service_of
+from ..telling import entry_for
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Asked:
 
     service: Service
     caller: Caller
+    _now: dict[str, str] = field(default_factory=dict)
+    """What models are called now, by the names that events have."""
 
     @property
     def catalog(self) -> Catalog:
@@ -41,11 +44,22 @@ class Asked:
     @property
     def sees_all(self) -> bool:
         """Whether the caller may read every model."""
-        return "*" in self.caller.models
+        return self.caller.sees_all
 
     def sees(self, model: str | None) -> bool:
         """Whether the caller may read a model, or what is about none."""
         return self.sees_all if model is None else self.caller.may(Role.READ, model)
+
+    def sees_now(self, model: str | None) -> bool:
+        """Whether the caller may read a model by the name that it has now, of which an event has an earlier one."""
+        if model is None or self.sees_all:
+            return self.sees_all
+        if model not in self._now:
+            try:
+                self._now[model] = self.catalog.current(model)
+            except UnknownModel:  # its last version is gone
+                self._now[model] = model
+        return self.sees(self._now[model])
 
     def entry(self, ref: str, role: Role = Role.READ, *, trashed: bool = False) -> Entry:
         """Return the version that a reference names, which the caller may read or change.
@@ -56,9 +70,9 @@ class Asked:
         reference = parse(ref)
         with self._hiding_names():
             # By a name that it had before, a model is asked for that has another one now.
-            self.caller.require(role, self.catalog.current(reference.name))
+            self.caller.require(role, self.catalog.current(reference.name), asked=reference.name)
             entry = self.catalog.resolve(reference, trashed=trashed)
-        self.caller.require(role, entry.name)
+        self.caller.require(role, entry.name, asked=reference.name)
         return entry
 
     def seen(self, ref: str, uid: str, digest: str | None, role: Role) -> Entry:
@@ -80,7 +94,7 @@ class Asked:
         """
         with self._hiding_names():
             now = self.catalog.current(name)
-        self.caller.require(role, now)
+        self.caller.require(role, now, asked=name)
         return now
 
     def visible(self, blobs: Iterable[str]) -> set[str]:
@@ -90,17 +104,23 @@ class Asked:
             return found
         return {blob for blob in found if any(map(self.sees, self.catalog.models_with(blob)))}
 
+    def answer_entry(self, entry: Entry | None) -> JSONResponse:
+        """Answer with the document of an entry, the one that the command line prints, as the caller may read it."""
+        return answer(None if entry is None else entry_document(entry_for(entry, self.caller)))
+
+    def answer_entries(self, entries: Iterable[Entry], next: str | None = None) -> JSONResponse:
+        """Answer with those entries that the caller may read, and where they go on."""
+        seen = (entry_for(each, self.caller) for each in entries if self.sees(each.name))
+        return answer_list(map(entry_document, seen), next)
+
     @contextlib.contextmanager
     def _hiding_names(self) -> Iterator[None]:
-        """Tell a caller who may not read every model no near names."""
+        """Tell a caller who may not read a model nothing else of it, such as that there is none."""
         try:
             yield
         except UnknownModel as error:
-            name = str(error.fields()["name"])
-            if self.sees_all:
-                raise
-            self.caller.require(Role.READ, name)
-            raise UnknownModel(name, ()) from None
+            self.caller.require(Role.READ, str(error.fields()["name"]))
+            raise
 
 
 def asked(request: Request) -> Asked:
@@ -122,12 +142,6 @@ def answer(value: Any) -> JSONResponse:
     return JSONResponse(plain(value))
 
 
-def answer_entry(entry: Entry | None) -> JSONResponse:
-    """Answer with the document of an entry, the one that the command line prints."""
-    return JSONResponse(None if entry is None else plain(entry_document(entry)))
-
-
 def answer_list(items: Iterable[Any], next: str | None = None) -> JSONResponse:
     """Answer with a list, and where it goes on."""
-    documents = [entry_document(item) if isinstance(item, Entry) else item for item in items]
-    return JSONResponse({"items": plain(documents), "next": next})
+    return JSONResponse({"items": plain(list(items)), "next": next})

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from registry.reference import check_model_name
 
 from ..access import Role
-from .asking import Asking, answer, answer_entry, answer_list
+from .asking import Asking, answer
 from .schemas import Alias, AliasOf, Card, Entries, EntryDocument, Facts, Rename, RenamedDocument, Restore, Trash
 
 router = APIRouter(tags=["changing"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["changing"])
 def facts(asking: Asking, given: Facts) -> Response:
     """Add metrics, tags and a note to a version, or take some away."""
     entry = asking.seen(given.version.ref, given.version.uid, given.version.digest, Role.WRITE)
-    return answer_entry(
+    return asking.answer_entry(
         asking.catalog.add_facts(
             entry,
             metrics=given.metrics,
@@ -51,7 +51,7 @@ def drop_alias(asking: Asking, name: str, alias: str) -> JSONResponse:
 def roll_back(asking: Asking, given: AliasOf) -> Response:
     """Point an alias to where it pointed before."""
     now = asking.current(given.name, Role.WRITE)
-    return answer_entry(asking.catalog.roll_back(now, given.alias))
+    return asking.answer_entry(asking.catalog.roll_back(now, given.alias))
 
 
 @router.put("/card")
@@ -81,4 +81,4 @@ def trash(asking: Asking, given: Trash) -> JSONResponse:
 def restore(asking: Asking, given: Restore) -> Response:
     """Take versions out of the trash, all or none."""
     entries = [asking.seen(each.ref, each.uid, each.digest, Role.ADMIN) for each in given.versions]
-    return answer_list(asking.catalog.restore(*entries))
+    return asking.answer_entries(asking.catalog.restore(*entries))

@@ -25,15 +25,17 @@ router = APIRouter(tags=["copies"])
 
 @router.get("/copies/here")
 def here(asking: Asking, uid: str, number: int, record: str) -> JSONResponse:
-    """Return whether a version is here, wherever it came from."""
-    return answer({"is_here": asking.catalog.copies.is_here(Identity(uid, number, record))})
+    """Return whether a version is here, wherever it came from; of a model that the caller may not read, it is not."""
+    name = asking.catalog.copies.called(Identity(uid, number, record))
+    return answer({"is_here": name is not None and asking.sees(name)})
 
 
 @router.post("/copies/standing")
 def standing(asking: Asking, given: ParcelAt) -> JSONResponse:
     """Return what a version would be called here, and the next number of that name."""
-    name, number, is_other = asking.catalog.copies.standing(parcel_of(given.parcel), given.name)
-    asking.caller.require(Role.READ, name)
+    parcel = parcel_of(given.parcel)
+    name, number, is_other = asking.catalog.copies.standing(parcel, given.name)
+    asking.caller.require(Role.READ, name, asked=given.name or parcel.name)
     return answer({"name": name, "next_number": number, "is_other_model": is_other})
 
 
@@ -44,7 +46,7 @@ def meet(asking: Asking, given: Meeting) -> JSONResponse:
     met = asking.catalog.copies.meet(parcel, given.place, update=given.update, dry_run=True)
     if met is None:
         return answer(None)
-    asking.caller.require(Role.READ if given.dry_run else Role.WRITE, met.name)
+    asking.caller.require(Role.READ if given.dry_run else Role.WRITE, met.name, asked=parcel.name)
     if not given.dry_run:
         with collected():
             met = asking.catalog.copies.meet(parcel, given.place, update=given.update)
@@ -57,7 +59,8 @@ def take_in(asking: Asking, given: Arrival) -> JSONResponse:
     parcel = parcel_of(given.parcel)
     if given.name is not None:
         check_new_model_name(given.name)
-    asking.caller.require(Role.WRITE, asking.catalog.copies.standing(parcel, given.name)[0])
+    name = asking.catalog.copies.standing(parcel, given.name)[0]
+    asking.caller.require(Role.WRITE, name, asked=given.name or parcel.name)
     places = {digest: _place(at) for digest, at in given.places.items()}
 
     def moved(manifest: Manifest) -> Manifest:

@@ -15,9 +15,12 @@ from registry.catalog.record import DECISIVE
 from registry.catalog.trail import Only
 from registry.errors.requests import InvalidRequest
 from registry.reference import check_model_name
+from registry.tensors.spec import is_digest
 
 from ..access import Role
-from .asking import Asking, answer, answer_entry, answer_list
+from ..telling import descent_for, parcel_for
+from .asking import Asking, answer, answer_list
+from .paging import found
 from .schemas import MOST_ITEMS, Entries, EntryDocument, Events, Models
 
 router = APIRouter(tags=["reading"])
@@ -29,7 +32,7 @@ _READABLE = (*DECISIVE, "manifest", "build", PLACES)
 @router.get("/entry", response_model=EntryDocument)
 def entry(asking: Asking, ref: str, trashed: bool = False) -> Response:
     """Return the version that a reference names."""
-    return answer_entry(asking.entry(ref, trashed=trashed))
+    return asking.answer_entry(asking.entry(ref, trashed=trashed))
 
 
 @router.get("/entries", response_model=Entries)
@@ -43,8 +46,7 @@ def entries(
     """Return the versions that a query asks for, as ``registry list`` takes it, and the token of those that follow."""
     asked = parse_query(query)
     now = asked if asked.name is None else asked.of(asking.current(asked.name))
-    page = asking.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
-    return answer_list((each for each in page if asking.sees(each.name)), page.next)
+    return asking.answer_entries(*found(asking, now, asked, trashed, limit, after))
 
 
 @router.get("/models", response_model=Models)
@@ -69,7 +71,7 @@ def events(
     now = None if name is None else asking.current(name)
     most = limit if asking.sees_all or now is not None else None
     found = asking.catalog.events(now, most, Only(verb, by, after, before))
-    return answer_list([each for each in found if now is not None or asking.sees(each.name)][:limit])
+    return answer_list([each for each in found if now is not None or asking.sees_now(each.name)][:limit])
 
 
 @router.get("/name")
@@ -95,8 +97,11 @@ def card(asking: Asking, name: str) -> JSONResponse:
 @router.get("/weights", response_model=EntryDocument | None)
 def weights(asking: Asking, digest: str) -> Response:
     """Return the newest live version of whatever name that has weights of this digest, or null."""
-    found = asking.catalog.with_weights(digest)
-    return answer_entry(found if found is not None and asking.sees(found.name) else None)
+    if not is_digest(digest):
+        return asking.answer_entry(None)
+    query = parse_query(f"digest:{digest}")
+    newest, _ = found(asking, query, query, False, 1, None)
+    return asking.answer_entry(newest[0] if newest else None)
 
 
 @router.get("/sources")
@@ -128,7 +133,7 @@ def parcel(asking: Asking, ref: str, place: str) -> Response:
     """Return all that is known of a version, as a bundle has it."""
     entry = asking.entry(ref, trashed=True)
     asking.service.home.manifest(entry)  # which compares the row with its digests
-    found = asking.catalog.copies.parcel(entry, place)
+    found = parcel_for(asking.catalog.copies.parcel(entry, place), entry, asking.caller)
     return Response(transit.write(found, {}), media_type="application/json")
 
 
@@ -136,20 +141,21 @@ def parcel(asking: Asking, ref: str, place: str) -> Response:
 def parent(asking: Asking, ref: str) -> Response:
     """Return the version that one was trained from, or null."""
     found = asking.catalog.lineage.parent(asking.entry(ref, trashed=True))
-    return answer_entry(found if found is not None and asking.sees(found.name) else None)
+    return asking.answer_entry(found if found is not None and asking.sees(found.name) else None)
 
 
 @router.get("/lineage/descents")
 def descents(asking: Asking) -> JSONResponse:
     """Return what every live version was made from, of those that say."""
     found = asking.catalog.lineage.descents()
-    return answer_list(list(each) for each in found if asking.sees(each.ref.rpartition(":")[0]))
+    seen = (descent_for(each, asking.caller) for each in found if asking.sees(each.ref.rpartition(":")[0]))
+    return answer_list(list(each) for each in seen)
 
 
 @router.get("/lineage/run", response_model=Entries)
 def of_run(asking: Asking, uid: str, run: str) -> Response:
     """Return the live versions of a model that a training run pushed first, the newest first."""
-    return answer_list(each for each in asking.catalog.lineage.of_run(uid, run) if asking.sees(each.name))
+    return asking.answer_entries(asking.catalog.lineage.of_run(uid, run))
 
 
 @router.get("/lineage/pushed")

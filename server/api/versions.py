@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from ..access import Role
-from .asking import Asking, answer_entry
+from .asking import Asking
 from .claims import Claim, collected, new_version
 from .schemas import EntryDocument, NewVersion
 
@@ -26,8 +27,9 @@ def add(asking: Asking, given: NewVersion, idempotency_key: Key = None) -> Respo
     claim = Claim(asking, given.new_blobs, given.uploads)
     asking.catalog.knows(new.name)  # refuses a former name before anything is read
     new_blobs = claim.prove((manifest, *beside))
+    key = None if idempotency_key is None else f"{idempotency_key}.{_digest(given)}"
     with collected(), asking.catalog.write_lock():
-        entry = asking.catalog.made_by(new.name, idempotency_key) if idempotency_key is not None else None
+        entry = asking.catalog.made_by(new.name, key) if key is not None else None
         if entry is None:
             entry = asking.catalog.add_version(
                 new,
@@ -36,8 +38,14 @@ def add(asking: Asking, given: NewVersion, idempotency_key: Key = None) -> Respo
                 beside=beside,
                 force_new=given.force_new,
                 tells_again=given.tells_again,
-                key=idempotency_key,
+                key=key,
                 confirm=partial(claim.confirm, new_blobs),
             )
     claim.settle()
-    return answer_entry(entry)
+    return asking.answer_entry(entry)
+
+
+def _digest(given: NewVersion) -> str:
+    """Return what stands for a request, however its bytes came here."""
+    said = given.model_dump_json(exclude={"new_blobs", "uploads"})
+    return hashlib.sha256(said.encode()).hexdigest()[:32]

@@ -15,6 +15,7 @@ from registry.errors.root import RegistryError
 from ..access import caller_of
 from ..answers import refusal_of
 from ..service import Service
+from ..telling import told
 from . import lfs, reading, writing
 from .answers import Refusal, answer, refused
 from .hub import Asked, Hub
@@ -44,8 +45,8 @@ class HubApplication:
             has_begun = True
             await send(message)
 
+        request = Request(scope, receive)
         try:
-            request = Request(scope, receive)
             if call is None:
                 await refusal_of(NoSuchPage(scope["path"]), scope)(scope, receive, noted)
             elif call.kind == "lfs":
@@ -66,7 +67,7 @@ class HubApplication:
         except Refusal as refused_here:
             said = refused_here
         except RegistryError as error:
-            said = refused(error, reads=call is None or call.kind in _READS)
+            said = refused(told(error, caller_of(request)), reads=call is None or call.kind in _READS)
         except ClientDisconnect:
             return
         if not has_begun:  # else the connection ends before the length that was announced

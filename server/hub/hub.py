@@ -69,7 +69,7 @@ class Hub:
         """
         with _allowed(caller, Role.READ, call.name):
             found = self.snapshots.at(call.name, call.revision)
-        caller.require(Role.READ, found.name)
+        caller.require(Role.READ, found.name, asked=call.name)
         return found
 
     def writable(self, name: str, caller: Caller) -> Revision:
@@ -81,7 +81,7 @@ class Hub:
         """
         with _allowed(caller, Role.WRITE, name):
             found = self.snapshots.main(name)
-        caller.require(Role.WRITE, found.name)
+        caller.require(Role.WRITE, found.name, asked=name)
         return found
 
     def sweep(self) -> None:

@@ -170,12 +170,8 @@ def edit(catalog: Catalog, statement: str) -> None:
 
 def test_a_version_knows_what_was_trained_from_it(catalog: Catalog) -> None:
     first = push(catalog, "net", 1)
-    of_it: dict[str, Any] = {
-        "parent": first.ref,
-        "parent_uid": first.uid,
-        "parent_number": 1,
-        "parent_record": first.record_digest,
-    }
+    of_it: dict[str, Any] = {"parent": first.ref, "parent_uid": first.uid, "parent_number": 1}
+    of_it["parent_record"] = first.record_digest
     children = [push(catalog, name, name, **of_it) for name in ("net", "other", "gone")]
     push(catalog, "net", "grandchild", parent="net:v2", parent_uid=first.uid, parent_number=2, parent_record="x")
     catalog.trash(children[2])

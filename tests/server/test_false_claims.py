@@ -213,6 +213,15 @@ def test_a_request_that_is_sent_twice_makes_one_version(
     assert len(client.log("lie", verb="push")) == 2
 
 
+def test_the_key_of_a_request_is_no_other_requests(served: Served, client: Registry, pushed: Path, admin: str) -> None:
+    first = claim(pushed, metrics={"acc": 0.5})
+    assert post(served, "/versions", first, admin, Idempotency_Key="k" * 32).document["ref"] == "lie:v1"
+    other = post(served, "/versions", claim(pushed, metrics={"acc": 0.9}), admin, Idempotency_Key="k" * 32)
+    assert (other.status, other.code) == (409, "key-used-before")
+    assert post(served, "/versions", first, admin, Idempotency_Key="k" * 32).document["ref"] == "lie:v1"
+    assert dict(client.get("lie").metrics) == {"acc": 0.5} and len(client.log("lie")) == 1
+
+
 def test_bytes_of_other_models_are_not_there(
     served: Served, client: Registry, pushed: Path, token_of: Callable[..., str]
 ) -> None:

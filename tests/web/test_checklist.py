@@ -433,7 +433,7 @@ def rows_of(served: Served, path: str) -> list[dict[str, Any]]:
     return json.loads(found.body)
 
 
-def test_what_pages_show_the_command_line_says_too(served: Served, home: Path) -> None:
+def test_what_pages_show_the_command_line_and_the_api_say_too(served: Served, home: Path) -> None:
     listed = said(home, "list")
     shown = rows_of(served, "/versions?format=json")
     assert [row["version"] for row in shown] == [f"{entry['name']}:v{entry['version']}" for entry in listed]
@@ -449,6 +449,8 @@ def test_what_pages_show_the_command_line_says_too(served: Served, home: Path) -
     events = rows_of(served, "/activity?format=json")
     told = said(home, "log", "--limit", "1000")
     assert [(event["number"], event["hash"]) for event in events] == [(each["number"], each["hash"]) for each in told]
+    for asked, document in (("entries", listed), ("models", said(home, "models")), ("events", told)):
+        assert json.loads(served.get(f"/api/v1/{asked}").body)["items"] == document
     apart = said(home, "diff", "team/pointnet:v1", "team/pointnet:v2")
     compared = rows_of(served, "/compare?ref=team/pointnet:v1&ref=team/pointnet:v2&format=json")
     changed = [row["what"] for row in compared if row["section"] == "Tensors"]

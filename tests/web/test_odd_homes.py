@@ -1,4 +1,7 @@
-"""What a page says where there is little to show: no registry, an empty, a damaged, a read-only one, no such page."""
+"""What a page says where there is little to show: no registry, an empty, a damaged, a read-only one, no such page.
+
+And `registry ui`, as docs/web.md has it.
+"""
 
 from __future__ import annotations
 
