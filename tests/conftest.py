@@ -123,7 +123,9 @@ def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
     """A registry in a fresh home; at a server or over a bucket, where the test is run there."""
     kind = getattr(request, "param", "folder")
     if kind == "bucket":
-        home.mkdir(exist_ok=True)
+        # Not in the folder of the test, which it may push as a whole.
+        home = request.getfixturevalue("tmp_path_factory").mktemp("over-a-bucket")
+        request.getfixturevalue("monkeypatch").setenv("REGISTRY_HOME", str(home))
         (home / "registry.toml").write_text(f'blobs = "{request.getfixturevalue("bucket")}"\n')
     if kind != "served":
         return registry.Registry(home)
