@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import KINDS, Place, Server, configure, fresh, running_server
+from hypothesis import HealthCheck, settings
 from ranks import Ranks
 
 import registry
@@ -19,6 +20,10 @@ from registry.catalog.catalog import Catalog
 if TYPE_CHECKING:
     from bucket_server import Buckets
     from served import Served
+
+# No test is about time: a busy machine is no fault.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
 """So that tests, and the processes that they spawn, can name classes as a user would: ``nets:PointNet``."""

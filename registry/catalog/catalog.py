@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from registry.catalog import (
@@ -16,7 +15,6 @@ from registry.catalog import (
     lineage_statements,
     listing,
     lookup,
-    moves,
     name_statements,
     source_statements,
     statements,
@@ -28,12 +26,11 @@ from registry.catalog.access import text
 from registry.catalog.amendments import Amendments
 from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
-from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileDigests
+from registry.catalog.histories import Histories
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
-from registry.catalog.moves import Move
 from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
@@ -41,7 +38,6 @@ from registry.catalog.record import DECISIVE
 from registry.catalog.remembered import Remembered
 from registry.catalog.rows import Source
 from registry.catalog.search import search
-from registry.catalog.trail import Event, Only
 from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
 from registry.errors.client import KeyUsedBefore
@@ -56,7 +52,7 @@ _LATELY = 500
 """Pushes among which a repeated one is looked for."""
 
 
-class Catalog(Amendments, FileDigests):
+class Catalog(Amendments, FileDigests, Histories):
     """What is known of every version. Threads and forked processes may share one; every change is one transaction.
 
     Every method may raise DatabaseBusy, DatabaseFull, DatabaseDamaged and HomeUnusable; those that change something,
@@ -179,49 +175,10 @@ class Catalog(Amendments, FileDigests):
         """Return where tensors are stored, those that are."""
         return blobs.locate(self._database, digests)
 
-    def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
-        """Return the newest events first, of one model by whatever name it has or had, or of all.
-
-        Those are among them that came with copied versions.
-
-        Raises:
-            UnknownModel, UnknownVerb: there is no such name, or verb.
-        """
-        names = None if name is None else self._names(name)
-        asked = only or Only()
-        return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
-
-    def own_events(self, name: str | None, limit: int, only: Only, older_than: int | None = None) -> tuple[Event, ...]:
-        """Return the newest events of this home's trail first, page by page; without those that came with copies.
-
-        Args:
-            older_than: the number of the last event of the page before.
-
-        Raises:
-            UnknownModel, UnknownVerb: there is no such name, or verb.
-        """
-        names = None if name is None else self._names(name)
-        return trail.events(self._database, names, limit, only, older_than=older_than)
-
-    def events_of(self, entry: Entry, limit: int) -> tuple[Event, ...]:
-        """Return what happened to a version, here and where it was copied from, the newest first."""
-        names = self._names(entry.name)
-        references = [f"{name}:v{entry.version}" for name in names]
-        own = trail.events(self._database, names, limit, Only(), references=references)
-        return (*own, *self.copies.history(entry.name, entry.version))[:limit]
-
     @property
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""
         return Lineage(self._database)
-
-    def moves(self, name: str, alias: str, limit: int) -> tuple[Move, ...]:
-        """Return where an alias of a model pointed, the newest move first.
-
-        Raises:
-            UnknownModel: there is no such name.
-        """
-        return tuple(islice(moves.moves(self._database, self._names(name), alias), limit))
 
     @property
     def overview(self) -> Overview:
@@ -262,11 +219,6 @@ class Catalog(Amendments, FileDigests):
     def known_blobs(self) -> Mapping[str, int]:
         """Return the bytes of every blob that the catalog knows, by digest."""
         return blobs.known(self._database)
-
-    @property
-    def copies(self) -> Copies:
-        """What leaves for other homes, and comes from them."""
-        return Copies(self._database, self._change)
 
     @property
     def tokens(self) -> Tokens:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy
 from sqlalchemy import Integer, Select, String, bindparam, column, exists, func
 
-from registry.catalog import rows, schema
+from registry.catalog import page_rows, rows, schema
 from registry.catalog.rows import Reading, select
 from registry.catalog.selection import Shape, chosen
 from registry.catalog.statements import _Elements
@@ -36,7 +36,7 @@ _THESE: Select[Any] = select(sqlalchemy.cast(column("value"), Integer)).select_f
 _TOTAL = func.count().label("total")
 _LIMIT: Any = bindparam("limit")
 
-COUNTED: dict[str, Reading[rows.Counted]] = {
+COUNTED: dict[str, Reading[page_rows.Counted]] = {
     field: select(_VERSIONS.c[name].label("value"), _TOTAL)
     .where(_VERSIONS.c.id.in_(_THESE))
     .group_by(_VERSIONS.c[name])
@@ -46,14 +46,14 @@ COUNTED: dict[str, Reading[rows.Counted]] = {
 }
 """How many of some versions have each value of a fact, by the field of a query, the most frequent first."""
 
-COUNTED_TAGS: Reading[rows.CountedTag] = (
+COUNTED_TAGS: Reading[page_rows.CountedTag] = (
     select(_TAGS.c.key, _TAGS.c.value, _TOTAL)
     .where(_TAGS.c.version_id.in_(_THESE))
     .group_by(_TAGS.c.key, _TAGS.c.value)
     .order_by(_TOTAL.desc(), _TAGS.c.key, _TAGS.c.value)
     .limit(_LIMIT)
 )
-RANGES: Reading[rows.Range] = (
+RANGES: Reading[page_rows.Range] = (
     select(_METRICS.c.key, _TOTAL, func.min(_METRICS.c.value).label("low"), func.max(_METRICS.c.value).label("high"))
     .where(_METRICS.c.version_id.in_(_THESE))
     .group_by(_METRICS.c.key)
@@ -62,7 +62,7 @@ RANGES: Reading[rows.Range] = (
 )
 """How many of some versions have a metric, and from where to where it goes."""
 
-SERIES: Reading[rows.Point] = (
+SERIES: Reading[page_rows.Point] = (
     select(_VERSIONS.c.number, _METRICS.c.value)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .join(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id)
@@ -82,7 +82,7 @@ _SUMS = (
     .group_by(_VERSIONS.c.model_id)
     .subquery("sums")
 )
-SIZES: Reading[rows.Size] = (
+SIZES: Reading[page_rows.Size] = (
     select(_MODELS.c.name, _SUMS.c.versions, _SUMS.c.nbytes)
     .join(_SUMS, _SUMS.c.model_id == _MODELS.c.id)
     .order_by(_SUMS.c.nbytes.desc(), _MODELS.c.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, String, bindparam, column, insert
 
-from registry.catalog import rows, schema
+from registry.catalog import page_rows, schema
 from registry.catalog.rows import Reading, select
 from registry.catalog.statements import _AddOrReplace, _Elements
 
@@ -17,12 +17,12 @@ def _given(name: str) -> Select[Any]:
     return select(column("value", String)).select_from(_Elements(bindparam(name, type_=String)))
 
 
-STATISTICS: Reading[rows.Summary] = select(_STATISTICS.c.digest, _STATISTICS.c.body).where(
+STATISTICS: Reading[page_rows.Summary] = select(_STATISTICS.c.digest, _STATISTICS.c.body).where(
     _STATISTICS.c.digest.in_(_given("digests"))
 )
 REMEMBER_STATISTICS = _AddOrReplace(_STATISTICS).inline()
 
-LAST_AUDIT: Reading[rows.Audit] = (
+LAST_AUDIT: Reading[page_rows.Audit] = (
     select(*(_AUDITS.c[name] for name in ("at", "actor", "asked", "versions", "faults")))
     .where(_AUDITS.c.asked.is_(None) | _AUDITS.c.asked.in_(_given("asked")))
     .order_by(_AUDITS.c.id.desc())

@@ -16,7 +16,7 @@ ARCHIVES = sorted(freeze.FIXTURES.glob("parts-*.tar.gz"))
 
 
 @pytest.fixture(params=ARCHIVES, ids=lambda path: path.name)
-def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+def former(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     with tarfile.open(request.param) as packed:
         packed.extractall(tmp_path)
     return Registry(tmp_path / "home")
@@ -29,26 +29,30 @@ def trained() -> tuple[dict[str, Any], torch.optim.Optimizer]:
     return parts, optimizer
 
 
-def test_its_parts_are_loaded_together_and_alone(hub: Any) -> None:
+def test_its_parts_are_loaded_together_and_alone(former: Any) -> None:
     parts, _ = trained()
-    loaded = hub.load("live")
-    assert hub.check(parts, "live").is_equal and loaded["img"].bias is loaded["point"].bias
-    assert torch.equal(hub.load("live", part="img").weight, parts["img"].weight)
-    assert hub.get("live").parts[1] == ("img", "torch.nn.modules.linear:Linear", {"in_features": 3, "out_features": 2})
-    assert hub.get("filed").parts == (("point", None, {}), ("img", None, {}))
-    assert hub.check(freeze.linear(1), "filed", part="point").is_equal
-    assert hub.audit(classes=True).is_clean
+    loaded = former.load("live")
+    assert former.check(parts, "live").is_equal and loaded["img"].bias is loaded["point"].bias
+    assert torch.equal(former.load("live", part="img").weight, parts["img"].weight)
+    assert former.get("live").parts[1] == (
+        "img",
+        "torch.nn.modules.linear:Linear",
+        {"in_features": 3, "out_features": 2},
+    )
+    assert former.get("filed").parts == (("point", None, {}), ("img", None, {}))
+    assert former.check(freeze.linear(1), "filed", part="point").is_equal
+    assert former.audit(classes=True).is_clean
 
 
-def test_its_job_goes_on(hub: Any) -> None:
+def test_its_job_goes_on(former: Any) -> None:
     pushed, optimizer = trained()
     parts, own = freeze.branches()
-    assert hub.resume("live", parts, own).step == 1
+    assert former.resume("live", parts, own).step == 1
     for name, part in parts.items():
         momentum = own.state[part.get_parameter("weight")]["momentum_buffer"]
         assert torch.equal(momentum, optimizer.state[pushed[name].get_parameter("weight")]["momentum_buffer"])
 
 
-def test_its_weights_pushed_again_are_the_version_that_is_there(hub: Any) -> None:
+def test_its_weights_pushed_again_are_the_version_that_is_there(former: Any) -> None:
     parts, _ = trained()
-    assert hub.push(parts, "live", init={name: {"in_features": 3, "out_features": 2} for name in parts}).reused
+    assert former.push(parts, "live", init={name: {"in_features": 3, "out_features": 2} for name in parts}).reused

@@ -1,0 +1,61 @@
+"""Rows of what pages show of many versions at once: counts, ranges, and what was found out before."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Counted(NamedTuple):
+    """How many versions have a value."""
+
+    value: str | None
+    total: int
+
+
+class CountedTag(NamedTuple):
+    """How many versions have a tag."""
+
+    key: str
+    value: str
+    total: int
+
+
+class Range(NamedTuple):
+    """How many versions have a metric, and its smallest and largest value."""
+
+    key: str
+    total: int
+    low: float
+    high: float
+
+
+class Point(NamedTuple):
+    """A metric of a version."""
+
+    number: int
+    value: float
+
+
+class Summary(NamedTuple):
+    """What a tensor's values are like, as JSON."""
+
+    digest: str
+    body: str
+
+
+class Audit(NamedTuple):
+    """What an audit said."""
+
+    at: str
+    actor: str
+    asked: str | None
+    versions: int
+    faults: str
+
+
+class Size(NamedTuple):
+    """How large a model's versions are together."""
+
+    name: str
+    versions: int
+    nbytes: int
