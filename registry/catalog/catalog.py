@@ -38,6 +38,7 @@ from registry.catalog.record import DECISIVE
 from registry.catalog.remembered import Remembered
 from registry.catalog.rows import Source
 from registry.catalog.search import search
+from registry.catalog.trail import Only
 from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
 from registry.errors.client import KeyUsedBefore
