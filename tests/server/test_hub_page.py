@@ -17,7 +17,7 @@ import registry
 
 pytestmark = pytest.mark.services
 
-PAGE = (Path(__file__).parents[2] / "docs" / "huggingface.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "hub-clients.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
