@@ -1,6 +1,6 @@
 # What is done with a checkout, one word each. Everything but `check` wants `pip install -e '.[test]'`.
 
-.PHONY: check test lint docs bench fuzz kill
+.PHONY: check test lint docs generated bench fuzz kill
 
 check:  ## the gate: fresh environments, everything that has to pass
 	.ci/run
@@ -13,9 +13,15 @@ lint:
 	ruff format --check .
 	mypy
 	lint-imports
+	codespell
 
-docs:  ## write what is generated anew
+generated:  ## write the pages that are generated
 	python docs/generate_commands.py
+	python docs/generate_api.py
+	python docs/generate_troubleshooting.py
+
+docs: generated  ## build the site into site/; wants `pip install -e '.[docs]'`
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 bench:
 	python -m benchmarks --markdown

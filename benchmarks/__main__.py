@@ -1,6 +1,6 @@
 """Run the benchmarks and print their table.
 
-``python -m benchmarks [--quick] [--only FAMILY]... [--json FILE] [--markdown]``
+``python -m benchmarks [--quick] [--only FAMILY]... [--json FILE] [--plot FILE] [--markdown]``
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    buckets,
     cold,
+    databases,
     deduplication,
+    growing,
     listing,
     loading,
     machine,
     memory,
+    pages,
     parallel,
     peers,
     pushing,
     racing,
     searching,
+    serving,
     sharding,
 )
+from benchmarks.plotting import drawing
 from benchmarks.row import HEADINGS, Row, as_markdown
 from benchmarks.workshop import FULL, QUICK, TOY, Workshop
 
@@ -41,10 +47,15 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "deduplication": deduplication.rows,
     "listing": listing.rows,
     "search": searching.rows,
+    "pages": pages.rows,
     "racing": racing.rows,
+    "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
+    "serving": serving.rows,
+    "growing": growing.rows,
     "peers": peers.rows,
+    "buckets": buckets.rows,
 }
 
 
@@ -69,6 +80,8 @@ def main() -> int:
     if arguments.json:
         found = {"seconds": seconds, "machine": machine.facts(), "failures": failures}
         Path(arguments.json).write_text(json.dumps({**found, "rows": [row.as_json() for row in rows]}, indent=1))
+    if arguments.plot:
+        Path(arguments.plot).write_text(drawing(rows))
     if arguments.markdown:
         sys.stdout.write(f"{machine.described()}\n\n{as_markdown(rows)}\n")
     else:
@@ -88,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", choices=FAMILIES, metavar="FAMILY", help="one of %(choices)s")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
     parser.add_argument("--markdown", action="store_true", help="print the table of docs/performance.md")
+    parser.add_argument("--plot", metavar="FILE", help="draw there, as SVG, how the figures of `growing` grow")
     parser.add_argument("--folder", help="work on this disk instead of the one of temporary files")
     return parser
 

@@ -23,10 +23,10 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     against, goal = "MLflow create_model_version on SQLite", at_least(5)
     folder = str(workshop.fresh_folder("racing"))
     has_mlflow = find_spec("mlflow") is not None
-    fields = {"registry": _Field("benchmarks.racing:push_versions", folder, workshop.scale.pushes)}
+    fields = {"registry": Field("benchmarks.racing:push_versions", folder, workshop.scale.pushes)}
     try:
         if has_mlflow:
-            fields["mlflow"] = _Field("benchmarks.racing:create_mlflow_versions", folder, workshop.scale.pushes)
+            fields["mlflow"] = Field("benchmarks.racing:create_mlflow_versions", folder, workshop.scale.pushes)
         figures = rounds({name: field.race for name, field in fields.items()}, workshop.pairs)
     finally:
         for field in fields.values():
@@ -39,7 +39,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     yield Row("racing", f"{what}, for each", against, goal, "ms", each["registry"], each["mlflow"], limit=LIMIT)
 
 
-class _Field:
+class Field:
     """Processes that wait for the start of a race, run it, and wait for the next."""
 
     def __init__(self, target: str, folder: str, pushes: int) -> None:

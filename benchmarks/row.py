@@ -52,6 +52,10 @@ class Row:
     """What the figure cannot go below, in words."""
     skipped: str = ""
     """Why it was not measured, in words."""
+    growth: tuple[tuple[int, float], ...] = ()
+    """Of what was measured at several sizes: each with its figure."""
+    grows_with: str = ""
+    """What the sizes count."""
 
     @property
     def ratio(self) -> float | None:

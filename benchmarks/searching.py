@@ -97,8 +97,8 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     shutil.rmtree(home)
 
 
-def fill(home: Path, versions: int) -> None:
-    """Write versions of 100 models by the catalog's own statements: three metrics and two tags each.
+def fill(home: Path, versions: int, models: int = MODELS) -> None:
+    """Write versions of some models by the catalog's own statements: three metrics and two tags each.
 
     Their digests are made up and nothing is in the trail: enough for looking up, and no more.
     """
@@ -106,25 +106,25 @@ def fill(home: Path, versions: int) -> None:
     shared = Facts(model_class="nets:PointNet", creator="ann@host", tensor_count=12).columns()
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     with database.write() as connection:
-        models = [{"id": 1 + number, "name": f"model-{number}", "uid": _digest("model", number)[:32],
-                   "next_number": versions + 1} for number in range(MODELS)]  # fmt: skip
-        connection.run_all(statements.ADD_MODEL, models)
+        named = [{"id": 1 + number, "name": f"model-{number}", "uid": _digest("model", number)[:32],
+                   "next_number": versions + 1} for number in range(models)]  # fmt: skip
+        connection.run_all(statements.ADD_MODEL, named)
         for first in range(0, versions, 10_000):
             some = range(first, min(first + 10_000, versions))
-            connection.run_all(statements.ADD_VERSION, [_version(at, begin, shared) for at in some])
+            connection.run_all(statements.ADD_VERSION, [_version(at, begin, shared, models) for at in some])
             connection.run_all(statements.SET_METRIC, [each for at in some for each in _metrics(at)])
             connection.run_all(statements.SET_TAG, [each for at in some for each in _tags(at)])
-        aliases = [{"model_id": 1 + at % MODELS, "name": "best", "version_id": 1 + at} for at in range(MODELS)]
+        aliases = [{"model_id": 1 + at % models, "name": "best", "version_id": 1 + at} for at in range(models)]
         connection.run_all(statements.POINT_ALIAS, aliases)
     database.close()
 
 
-def _version(at: int, begin: datetime, shared: dict[str, Any]) -> dict[str, Any]:
+def _version(at: int, begin: datetime, shared: dict[str, Any], models: int) -> dict[str, Any]:
     other = {"model_class": "nets:Other"} if at % 2 else {}
     return shared | other | {
-        "id": 1 + at, "model_id": 1 + at % MODELS, "number": 1 + at // MODELS, "weights": _digest("weights", at),
+        "id": 1 + at, "model_id": 1 + at % models, "number": 1 + at // models, "weights": _digest("weights", at),
         "record": _digest("record", at), "seal": _digest("seal", at), "byte_count": at * 7919 % 1_000_003,
-        "parameter_count": at * 104_729 % 1_000_003, "epoch": at % 90, "sealed_as": f"model-{at % MODELS}",
+        "parameter_count": at * 104_729 % 1_000_003, "epoch": at % 90, "sealed_as": f"model-{at % models}",
         "created_at": (begin + timedelta(seconds=at)).isoformat(timespec="microseconds"),
     }  # fmt: skip
 
@@ -179,7 +179,7 @@ def _compared(
 def _statements_of(registry: Registry, query: str, after: str | None) -> list[tuple[str, Any]]:
     """Return the statements that a search sends, with their values."""
     sent: list[tuple[str, Any]] = []
-    engine = registry.catalog._database.file.engine
+    engine = registry.catalog._database.backend.engine
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         sent.append((statement, parameters))

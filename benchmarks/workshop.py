@@ -47,6 +47,14 @@ class Scale:
     """Numbers of ranks to shard over."""
     pairs: int
     """Rounds of every comparison."""
+    served: int
+    """Bytes that a server sends."""
+    requests: int
+    """Of all clients together in a round."""
+    grown: tuple[int, ...]
+    """Numbers of versions, each a multiple of the one before."""
+    grown_tensors: tuple[int, ...]
+    """Numbers of tensors of a checkpoint."""
 
 
 def _scale(
@@ -57,6 +65,11 @@ def _scale(
     pushes: int,
     worlds: tuple[int, ...] = (2, 4),
     pairs: int = PAIRS,
+    *,
+    served: int,
+    requests: int,
+    grown: tuple[int, ...],
+    grown_tensors: tuple[int, ...],
 ) -> Scale:
     return Scale(
         Subject("gpt", "benchmarks.subjects:GPT", gpt),
@@ -66,16 +79,27 @@ def _scale(
         pushes,
         worlds,
         pairs,
+        served,
+        requests,
+        grown,
+        grown_tensors,
     )
 
 
-FULL = _scale({"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25)
+FULL = _scale(
+    {"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25, served=1 << 30, requests=1_600,
+    grown=(1_000, 10_000, 100_000), grown_tensors=(100, 1_000, 10_000),
+)  # fmt: skip
 """1.3 GB, 100 MB, 10,000 tensors."""
-QUICK = _scale({"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=3)
+QUICK = _scale(
+    {"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=3,
+    served=128 << 20, requests=320, grown=(100, 1_000, 10_000), grown_tensors=(100, 1_000),
+)  # fmt: skip
 """120 MB, 100 MB, 1,000 tensors, 10,000 versions; three rounds say whether something is far off, and no more."""
 TOY = _scale(
-    {"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3, pairs=1
-)
+    {"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3, pairs=1,
+    served=4 << 20, requests=64, grown=(200, 500), grown_tensors=(20, 40),
+)  # fmt: skip
 """Only to see that the programs run."""
 
 

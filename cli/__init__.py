@@ -6,6 +6,9 @@ import sys
 from atexit import register
 from gc import freeze, set_threshold  # the name "gc" is that of a command here
 
+_INTERRUPTED = 130
+"""Exit code of what Ctrl-C ended."""
+
 
 def main() -> None:
     """Run ``registry``; what the library refuses is one sentence on standard error and exit code 1.
@@ -15,7 +18,16 @@ def main() -> None:
     try:
         sys.exit(_run())
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
-        sys.exit(130)
+        print(f"registry: interrupted; {_stored()}", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+
+
+def _stored() -> str:
+    """Say what an interrupted command has left behind."""
+    changes = sys.modules.get(f"{__name__.partition('.')[0]}.disk.changes")
+    if changes is None or not changes.has_begun():
+        return "nothing was stored or changed"
+    return "something may have been stored or changed before; `registry log` shows what"
 
 
 def _run() -> int:
@@ -37,14 +49,19 @@ def _run() -> int:
     document.forget()
     words = sys.argv[1:]
     try:
-        return build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
+        code = build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # typer has made this of a Ctrl-C
+            raise KeyboardInterrupt
+        return code
     except RegistryError as error:
         print(f"registry: {shown(str(error), keep_lines=True)}", file=sys.stderr)
         refusal, code = error.document(), 1
     except UsageError as error:
         error.show()
         refusal, code = {"code": "wrong-usage", "message": error.format_message(), "fields": {}}, error.exit_code
-    except Abort:
+    except Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            raise abort.__cause__ from None
         return 1
     if document.is_wanted(words):
         print_json({"error": refusal})

@@ -7,42 +7,32 @@ from typing import Annotated, Any
 
 import typer
 
-from .grouping import GroupedCommand
+from .grouping import GroupedCommand, PurposefulGroup
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 """What a command line that cannot be read raises; where typer has it depends on its version."""
 
-COMMANDS = (
-    *(
-        "push",
-        "import",
-        "list",
-        "models",
-        "show",
-        "inspect",
-        "load",
-        "check",
-        "audit",
-        "log",
-        "diff",
-        "export",
-        "copy",
-        "alias",
-        "tag",
-        "annotate",
-        "rename",
-        "rm",
-        "restore",
-    ),
-    *("prune", "blame", "card", "gc", "demo", "doctor", "serve", "cache", "login", "logout"),
-)
-"""Each is a function of the same name in the module of that name."""
+PURPOSES = {
+    "Store": ("push", "import", "copy"),
+    "Find and compare": ("list", "models", "show", "log", "diff", "blame", "inspect", "check"),
+    "Use": ("load", "export"),
+    "Name and describe": ("alias", "tag", "annotate", "card", "rename"),
+    "Keep in order": ("audit", "prune", "rm", "restore", "gc", "doctor", "move", "db"),
+    "Serve a group": ("serve", "ui", "token", "login", "logout", "cache"),
+    "Begin": ("demo", "init"),
+}
+"""The commands by what somebody wants to do. Each is a function of its name in the module of its name."""
 
 _ELSEWHERE = {"import": "import_folder", "list": "list_versions"}
 """But for a name that would hide a builtin from the other modules, or is a keyword."""
 
 GROUPS = {"db": "database", "token": "token"}
 """The module of each group of commands, with an ``app`` of its own."""
+
+COMMANDS = tuple(name for names in PURPOSES.values() for name in names if name not in GROUPS)
+
+_WIDEST = 120
+"""Columns of a help text, at which a line can still be read."""
 
 
 def build(only: str | None = None) -> typer.Typer:
@@ -51,21 +41,22 @@ def build(only: str | None = None) -> typer.Typer:
     To import all of them and to read their signatures takes as long as a short command.
     """
     app = typer.Typer(
+        cls=PurposefulGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         # Plain help: importing rich would take a third of the time of a short command.
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST},
     )
     app.callback()(registry)
-    wanted = [only] if only in (*COMMANDS, *GROUPS) else [*COMMANDS, *GROUPS]
-    for name in wanted:
+    purposes = {name: purpose for purpose, names in PURPOSES.items() for name in names}
+    for name in [only] if only in purposes else purposes:
         module = GROUPS.get(name) or _ELSEWHERE.get(name, name)
         found = import_module(f".{module}", __package__)
         if name in GROUPS:
-            app.add_typer(found.app, name=name)
+            app.add_typer(found.app, name=name, rich_help_panel=purposes[name])
         else:
-            app.command(name, cls=GroupedCommand)(getattr(found, module))
+            app.command(name, cls=GroupedCommand, rich_help_panel=purposes[name])(getattr(found, module))
     return app
 
 

@@ -18,9 +18,10 @@ def cache(
         str | None,
         typer.Option("--to", metavar="SIZE", help="Trim them all together to this size, such as 50G; 0 empties them."),
     ] = None,
+    home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show the local caches of served registries, and trim them.
+    """Show the local caches of served registries and of the home, if its blobs are in a bucket, and trim them.
 
     What was not used for longest goes first; what a process is using stays. It is fetched again when it is needed.
 
@@ -29,16 +30,18 @@ def cache(
     from registry.client.cache import found, trim
 
     most = None if to is None else _bytes(to)
-    trimmed = None if most is None else trim(most)
-    caches = found() if trimmed is None else trimmed.caches
+    own = options.registry_at(home).cache
+    others = () if own is None else (own,)
+    trimmed = None if most is None else trim(most, others)
+    caches = found(others) if trimmed is None else trimmed.caches
     if as_json:
         print_json({"caches": caches, "trimmed": trimmed and {"removed": trimmed.removed, "nbytes": trimmed.nbytes}})
         return
     if caches:
         rows = [(each.name, str(each.blobs), size(each.nbytes), str(each.path)) for each in caches]
-        table((("server", "files", "size", "folder"), *rows), right=("files", "size"), whole=("folder",))
+        table((("cache of", "files", "size", "folder"), *rows), right=("files", "size"), whole=("folder",))
     else:
-        say("there are no caches: nothing was loaded from a server")
+        say("there are no caches: nothing was loaded from a server or a bucket")
     if trimmed is not None:
         stayed = f"; {number_of(trimmed.kept, 'file')} in use stayed" if trimmed.kept else ""
         say(f"removed {number_of(trimmed.removed, 'file')}, {size(trimmed.nbytes)}{stayed}")

@@ -125,13 +125,15 @@ def formats(ctx: typer.Context, incomplete: str) -> tuple[str, ...]:
 def _catalog(ctx: typer.Context) -> Iterator[Catalog]:
     """Open the catalog of the home; one that is not there, or that a migration would change, is left alone."""
     from registry.catalog.catalog import Catalog
+    from registry.home.home import Home
     from registry.home.place import home_place
 
     given: Any = ctx.params.get("home")
-    home = home_place(given).folder
-    if not Catalog.can_be_read(home):
-        raise FileNotFoundError(home)
-    catalog = Catalog(home)
+    home = Home(home_place(given).folder)
+    place = home.configuration.address() or home.folder
+    if not Catalog.can_be_read(place):
+        raise FileNotFoundError(place)
+    catalog = Catalog(place)
     try:
         yield catalog
     finally:

@@ -14,7 +14,8 @@ app = typer.Typer(help="The schema of the catalog's database.", no_args_is_help=
 def upgrade(home: options.Home = None, as_json: options.Json = False) -> None:
     """Bring the database to this program's schema.
 
-    The first use of a newer program does the same, after a backup, whose path is printed.
+    The first use of a newer program does the same, after a backup, whose path is printed. Of a database on a server no
+    backup is made here: pg_dump makes one.
 
     Example: registry db upgrade
     """
@@ -37,6 +38,6 @@ def current(home: options.Home = None, as_json: options.Json = False) -> None:
     """
     catalog = options.registry_at(home).catalog
     if as_json:
-        print_json({"revision": catalog.revision, "path": str(catalog.path)})
+        print_json({"revision": catalog.revision, "path": catalog.where})
     else:
-        say(f"revision {catalog.revision} of {catalog.path}")
+        say(f"revision {catalog.revision} of {catalog.where}")

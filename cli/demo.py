@@ -46,18 +46,18 @@ def demo(
 
 
 def _play(folder: Path, quiet: bool) -> Outcome:
-    from registry.demonstration.story import play
+    from registry.demonstration.story import STEPS, play
 
     if quiet or not is_watched():
-        return play(folder.absolute(), lambda done, total: None)
+        return play(folder.absolute(), lambda done: None)
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("training under 2 DDP processes"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     with bar:
-        task = bar.add_task("", total=None)
-        return play(folder.absolute(), lambda done, total: bar.update(task, completed=done, total=total))
+        task = bar.add_task("starting", total=STEPS)
+        return play(folder.absolute(), lambda done: bar.update(task, advance=1, description=done))
 
 
 def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
@@ -76,6 +76,8 @@ def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
     say()
     place = shlex.quote(str(folder))
     say("Try next:")
-    say(f"  registry show {first.ref} --home {place}")
+    say(f"  registry list --home {place}")
+    say(f"  registry show pointnet:best --home {place}")
+    say(f"  registry diff {outcome.halfway.ref} pointnet:best --home {place}")
     say(f"  registry inspect {shlex.quote(str(folder / 'ddp.pth'))} --from-ddp")
     say(f"  registry audit --home {place}")

@@ -1,4 +1,4 @@
-"""Help with the options in groups, as plain text."""
+"""Help with the commands and the options in groups, as plain text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 
 class GroupedCommand(TyperCommand):
@@ -36,6 +36,26 @@ class GroupedCommand(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+class PurposefulGroup(TyperGroup):
+    """A group whose commands stand under the words that ``rich_help_panel`` gives them, without rich."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        purposes: dict[str, list[tuple[str, str]]] = {}
+        longest = max(map(len, self.commands), default=0)
+        for name, command in self.commands.items():
+            summary = command.get_short_help_str(limit=formatter.width - longest - 6)
+            # All of one width, so that the columns of all purposes stand below each other.
+            purposes.setdefault(getattr(command, "rich_help_panel", None) or "Commands", []).append(
+                (name.ljust(longest), summary)
+            )
+        for purpose, records in purposes.items():
+            with formatter.section(purpose):
+                formatter.write_dl(records)
 
 
 def _worded(message: str) -> str:

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     gc = _verbs.gc
     get = _verbs.get
     import_folder = _verbs.import_folder
+    init = _verbs.init
     inspect = _verbs.inspect
     list = _verbs.list
     load = _verbs.load
     log = _verbs.log
     models = _verbs.models
+    move = _verbs.move
     prune = _verbs.prune
     push = _verbs.push
     rename = _verbs.rename
@@ -73,11 +75,13 @@ VERBS = (
     "gc",
     "get",
     "import_folder",
+    "init",
     "inspect",
     "list",
     "load",
     "log",
     "models",
+    "move",
     "prune",
     "push",
     "rename",
@@ -95,11 +99,11 @@ VERBS = (
 """Methods of ``Registry`` that are functions of this package too, on the default home."""
 
 _EXPORTS = {
-    "Entry": "registry.catalog.entry",
-    "Registry": "registry.registry",
-    "errors": "registry.errors",
-    "loaded_from": "registry.modules.origin",
-    "remember": "registry.modules.building.remember",
+    "Entry": "catalog.entry",
+    "Registry": "registry",
+    "errors": "errors",
+    "loaded_from": "modules.origin",
+    "remember": "modules.building.remember",
 }
 
 __all__ = [*VERBS, *_EXPORTS]
@@ -113,9 +117,9 @@ def __getattr__(name: str) -> Any:
     if name in VERBS:
         return getattr(_default(), name)
     if name in _EXPORTS:
-        module = importlib.import_module(_EXPORTS[name])
-        return module if _EXPORTS[name] == f"registry.{name}" else getattr(module, name)
-    raise AttributeError(f"module 'registry' has no attribute '{name}'")
+        module = importlib.import_module(f"{__name__}.{_EXPORTS[name]}")
+        return module if _EXPORTS[name] == name else getattr(module, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> Sequence[str]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
     from registry.catalog.tokens import NewToken, Token
+    from registry.copying.moving import MoveReport
     from registry.copying.report import CopyReport
     from registry.importing.report import ImportReport
     from registry.inspection import Inspection
@@ -144,6 +145,11 @@ class Registry:
     def home(self) -> Path:
         """The folder; of a served registry, that of its cache on this machine."""
         return self._home.folder
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder that what is in a bucket is mapped from; None where the blobs are not in one."""
+        return self._home.cache
 
     @property
     def catalog(self) -> Catalog:
@@ -968,7 +974,7 @@ class Registry:
             RegistryError: the reference names nothing, or a repair cannot write.
         """
         self._home.require_folder("audit")
-        from registry.upkeep.audit import audit, audit_outputs, audited
+        from registry.upkeep.audit import audit, audit_outputs, audited, remember
         from registry.upkeep.repair import check_sources, repair as put_right
 
         check_sources(sources)
@@ -977,7 +983,9 @@ class Registry:
         if repair and not report.is_clean:
             repaired = put_right(self._home, report, sources)
             report = replace(audit(self._home, asked, classes=classes, progress=progress), repaired=repaired)
-        return audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        report = audit_outputs(self._home, report, audited(self._home, asked)) if run else report
+        remember(self._home, asked, report)
+        return report
 
     def _each(self, refs: str | Entry | Several, *, trashed: bool = False) -> tuple[Entry, ...]:
         """Return the versions that references name, each once."""
@@ -996,6 +1004,56 @@ class Registry:
         from registry.upkeep.doctor import doctor
 
         return doctor(self._home)
+
+    # Where it is
+
+    @checked
+    def init(
+        self, *, catalog: str | None = None, blobs: str | None = None, cache: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Make the registry, for its parts to be elsewhere than in its folder; once more with the same does nothing.
+
+        Args:
+            catalog: the address of a PostgreSQL database, ``"postgresql://USER:PASSWORD@HOST/DATABASE"``, or
+                ``"env:NAME"`` for the environment variable that has it; by default SQLite in the folder.
+            blobs: the URL of a bucket, ``"s3://BUCKET/PREFIX"``; by default files in the folder.
+            cache: the folder on a disk of this machine in which what is in the bucket is mapped.
+
+        Raises:
+            HomeConfigured: there is another one already.
+            InvalidDatabaseAddress, InvalidConfiguration, ExtraMissing: it cannot be made like this.
+            DatabaseUnreachable, ObjectsUnreachable, HomeUnusable: a part does not answer; nothing was written.
+        """
+        from registry.home.configuration import Configuration
+        from registry.home.making import make_home
+
+        self._home.require_folder("init")
+        folder = None if cache is None else str(Path(cache).expanduser().absolute())
+        self.close()
+        make_home(self._home.folder, Configuration(catalog, blobs, folder)).close()
+        self._home = self._home.at(self._home.folder)
+
+    @checked
+    def move(self, to: str | os.PathLike[str], *, progress: Progress | None = None) -> MoveReport:
+        """Take all of this registry to another home, and have this folder lead there.
+
+        What is there already is not copied again, so that a move that was interrupted goes on where it was. What is
+        here stays, and refuses changes from then on.
+
+        Args:
+            to: the folder of the other home, or its ``registry.toml``; empty, or made by ``init``.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            SamePlace, OtherRegistry: it is here already, or there is another one.
+            DamagedBlob, UnmovableRow, NotTheSame: what is here cannot be moved as it is.
+        """
+        from registry.copying.moving import move
+
+        self._home.require_folder("move")
+        report = move(self._home, to, progress)
+        self._home = self._home.at(Path(report.target))
+        return report
 
     # Who may do what with it over HTTP
 

@@ -47,6 +47,14 @@ class Caller:
         """Whether this caller may do what needs a role, to a model."""
         return self.role >= role and (model is None or any(fnmatchcase(model, each) for each in self.models))
 
+    def may_write(self, model: str) -> bool:
+        """Whether this caller may change what is known of a model."""
+        return self.may(Role.WRITE, model)
+
+    def may_remove(self, model: str) -> bool:
+        """Whether this caller may remove versions of a model."""
+        return self.may(Role.ADMIN, model)
+
     @property
     def sees_all(self) -> bool:
         """Whether no model is hidden from this caller."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from registry.errors.blobs import (
@@ -129,31 +130,43 @@ def refusal(error: RegistryError) -> JSONResponse:
     return JSONResponse({"error": error.document()}, status_of(error), headers)
 
 
-def refusal_of(error: RegistryError, scope: Scope) -> JSONResponse:
-    """Answer with an error, as the sender may be told it; one that is this server's stands in its log, too."""
+def refusal_of(error: RegistryError, scope: Scope) -> Response:
+    """Answer with an error, as the sender may be told it; one that is this server's stands in its log, too.
+
+    A browser gets a page.
+    """
     error = told(error, scope.get("registry.caller", NOBODY))
     if status_of(error) >= 500:
         _log.error("%s %s: %s", shown(scope["method"]), shown(scope["path"]), error)
+    if wants_page(scope):
+        from .pages.rendering import refusal_page
+
+        return refusal_page(Request(scope), error)
     return refusal(error)
 
 
-def refused(request: Request, error: Exception) -> JSONResponse:
+def wants_page(scope: Scope) -> bool:
+    """Whether a person waits for the answer: a browser asks for HTML, by an address that is not the API's."""
+    return not scope["path"].startswith("/api/") and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def refused(request: Request, error: Exception) -> Response:
     """Answer what a verb refused."""
     assert isinstance(error, RegistryError)
     return refusal_of(error, request.scope)
 
 
-def unknown(request: Request, error: Exception) -> JSONResponse:
+def unknown(request: Request, error: Exception) -> Response:
     """Answer what the framework refused: no such path, no such method, a body that could not be read."""
     assert isinstance(error, HTTPException)
     path = request.scope["path"]
     if isinstance(error.__cause__, RegistryError):
         return refusal_of(error.__cause__, request.scope)
     if error.status_code == 404:
-        return refusal(NoSuchPage(path))
+        return refusal_of(NoSuchPage(path), request.scope)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "").split(", ")
-        return refusal(WrongMethod(request.method, path, sorted(filter(None, allowed))))
+        return refusal_of(WrongMethod(request.method, path, sorted(filter(None, allowed))), request.scope)
     return refusal(InvalidRequest(str(error.detail)[:500]))
 
 

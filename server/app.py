@@ -18,6 +18,7 @@ from .envelope import Envelope
 from .hosts import HostGuard, names_of
 from .hub.app import HubApplication
 from .identity import Identity
+from .pages.routes import routes as pages
 from .service import Service
 from .settings import Settings
 
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ERRORS,
     )
     app.state.service = service
+    app.state.hub = hub.hub
     app.add_exception_handler(RegistryError, refused)
     app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(RequestValidationError, unreadable)
@@ -55,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(login.router)
     app.include_router(api.router())
+    app.routes.extend(pages())
     # What is none of the routes is the Hub's, whose paths are told apart by how they are quoted.
     app.router.default = hub
     return app

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h11
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from registry.errors.requests import InvalidRequest, OversizedHeaders, SlowRequest
@@ -15,19 +20,30 @@ from registry.errors.root import RegistryError
 
 from .answers import status_of
 from .envelope import HEADERS, MOST_HEADER_BYTES
+from .sending import EXTENSION
 
 _LINGERS = 10.0
 """Seconds for which what nobody reads is taken and thrown away: closed at once, a connection would lose the answer."""
 
+_LEAST, _MOST = 1 << 20, 8 << 20
+"""Bytes of a file that a client has to take before it counts as stalled; one that is fast is given more at a time."""
+
 
 class Connection(H11Protocol):
-    """As uvicorn's, with limits to how long a client may take to send the headers, or a body that nobody reads."""
+    """As uvicorn's, with limits to how long a client may take to send the headers, or a body that nobody reads.
+
+    And it sends parts of files: ``sending``.
+    """
 
     patience = 30.0
     """Seconds for the headers of a request, from the connection or from their first byte on."""
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _was_refused = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.app: Any = partial(self._with_files, self.app)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -92,6 +108,45 @@ class Connection(H11Protocol):
             self.transport.write_eof()
         self._expect(_LINGERS, self.transport.close)
 
+    async def _with_files(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == EXTENSION:
+                await self._send_file(message["file"], message["offset"], message["count"])
+            else:
+                await send(message)
+
+        scope["extensions"] = {EXTENSION: {}}
+        await app(scope, receive, sending)
+
+    async def _send_file(self, handle: int, begin: int, nbytes: int) -> None:
+        """Send a part of a file as a part of the body.
+
+        Raises:
+            ClientDisconnect: the client left, or takes nothing.
+            EOFError: the file is shorter.
+        """
+        await self.flow.drain()
+        if self.cycle.disconnected:
+            raise ClientDisconnect()
+        self.conn.send_with_data_passthrough(h11.Data(data=_Elsewhere(nbytes)))  # type: ignore[arg-type]
+        with open(handle, "rb", buffering=0, closefd=False) as file:
+            at, end, stretch = begin, begin + nbytes, _LEAST
+            while at < end:
+                count, began = min(stretch, end - at), self.loop.time()
+                if not _is_at_hand(handle, at + count - 1):
+                    await run_in_threadpool(os.pread, handle, count, at)
+                try:
+                    async with asyncio.timeout(4 * self.patience):
+                        sent = await self.loop.sendfile(self.transport, file, at, count)
+                except (OSError, RuntimeError) as error:  # it takes nothing, it left, or it is just leaving
+                    self.cycle.disconnected = True
+                    self.transport.abort()
+                    raise ClientDisconnect() from error
+                if sent < count:
+                    raise EOFError(f"a file ends {count - sent} bytes before the part that was to be sent")
+                at += count
+                stretch = min(2 * stretch, _MOST) if self.loop.time() - began < 1 else _LEAST
+
     def _take_for_alive(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
@@ -105,3 +160,22 @@ class Connection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+class _Elsewhere:
+    """Stands for bytes that are sent by the system, and has their length."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def __len__(self) -> int:
+        return self._nbytes
+
+
+def _is_at_hand(handle: int, place: int) -> bool:
+    """Whether the system has a byte of a file in memory: from the disk, all requests would wait for it."""
+    try:
+        os.preadv(handle, [bytearray(1)], place, os.RWF_NOWAIT)
+    except (OSError, AttributeError):  # it has not, or there is no asking
+        return False
+    return True

@@ -97,7 +97,7 @@ class _Answer:
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
         else:
-            self._sent += len(message.get("body", b""))
+            self._sent += message.get("count", 0) + len(message.get("body", b""))
         await self._send(message)
 
     def line(self, scope: Scope) -> str:

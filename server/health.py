@@ -15,8 +15,7 @@ router = APIRouter()
 def healthz(request: Request) -> dict[str, str]:
     """Answer with 200 when the catalog does, and otherwise with the error that keeps it."""
     home = service_of(request).home
-    # To ask a catalog that was deleted makes another one, which is empty.
-    if not (home.folder / "registry.db").exists():
+    if not home.is_made:
         raise HomeUnusable(str(home.folder), "it is gone")
     home.catalog.next_number("healthz")
     return {"status": "ok"}

@@ -70,7 +70,7 @@ def run(settings: Settings, listening: socket.socket) -> None:
     _log_to_standard_error()
     Connection.patience = settings.patience
     config = uvicorn.Config(
-        "registry.server.running:app_of_environment",
+        f"{__name__}:app_of_environment",
         factory=True,
         # One implementation, whatever else is installed: the other one has no limit to the size of headers.
         http=Connection,

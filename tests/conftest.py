@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import KINDS, Place, Server, configure, fresh, running_server
 from ranks import Ranks
 
 import registry
+from registry.catalog.catalog import Catalog
 
 if TYPE_CHECKING:
+    from bucket_server import Buckets
     from served import Served
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
@@ -74,21 +77,57 @@ def ranks() -> Iterator[Ranks]:
     processes.close()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    yield from running_server()
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where no catalog is yet; what takes it, ``catalog`` or ``folder`` runs on both databases."""
+    with fresh(request, tmp_path / "home with % and ? in it") as place:
+        yield place
+
+
+@pytest.fixture
+def catalog(place: Place) -> Iterator[Catalog]:
+    """An empty catalog."""
+    catalog = Catalog(place, actor="me")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def folder(place: Place, tmp_path: Path) -> Path:
+    """A home whose catalog is there."""
+    return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is said of the verbs, and looks at no file of the home, at a server, too: with ``-m services``."""
+    """Run what is said of the verbs, and looks at no file of the home, at a server and over a bucket, too."""
     code = metafunc.function.__code__
     if "hub" in metafunc.fixturenames:
         asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
         if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):
             served = pytest.param("served", marks=pytest.mark.services)
-            metafunc.parametrize("hub", ["folder", served], indirect=True)
+            bucket = pytest.param("bucket", marks=pytest.mark.services)
+            # A child of a process that has used a bucket can use none.
+            kinds = ["folder", served] if "fork" in code.co_names else ["folder", served, bucket]
+            metafunc.parametrize("hub", kinds, indirect=True)
 
 
 @pytest.fixture
 def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
-    """A registry in a fresh home; at a server, where the test is run there."""
-    if getattr(request, "param", "folder") == "folder":
+    """A registry in a fresh home; at a server or over a bucket, where the test is run there."""
+    kind = getattr(request, "param", "folder")
+    if kind == "bucket":
+        # Not in the folder of the test, which it may push as a whole.
+        home = request.getfixturevalue("tmp_path_factory").mktemp("over-a-bucket")
+        request.getfixturevalue("monkeypatch").setenv("REGISTRY_HOME", str(home))
+        (home / "registry.toml").write_text(f'blobs = "{request.getfixturevalue("bucket")}"\n')
+    if kind != "served":
         return registry.Registry(home)
     served: Callable[[], str] = request.getfixturevalue("served_home")
     return registry.Registry(served())
@@ -122,6 +161,23 @@ def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: p
         return url
 
     return fresh
+
+
+@pytest.fixture(scope="session")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
+    """A server of buckets, for the tests marked ``services``."""
+    from bucket_server import buckets_in
+
+    with buckets_in(tmp_path_factory.mktemp("buckets")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a place in a bucket that is this test's alone, which spawned processes may use, too."""
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    return buckets.fresh()
 
 
 def samples(name: str) -> Path:

@@ -146,11 +146,27 @@ def upgrade() -> None:
     )
     op.create_index("ix_version_blobs_blob_id", "version_blobs", ["blob_id"])
     op.execute("INSERT INTO trail (id, length, hash) VALUES (1, 0, '')")
+    if op.get_bind().dialect.name == "postgresql":
+        _protect_the_trail_on_postgresql()
+        return
     for change in ("update", "delete"):
         op.execute(
             f"CREATE TRIGGER events_no_{change} BEFORE {change.upper()} ON events "
             "BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END"
         )
+
+
+def _protect_the_trail_on_postgresql() -> None:
+    op.execute(
+        "CREATE FUNCTION refuse_to_change_the_trail() RETURNS trigger LANGUAGE plpgsql AS "
+        "$refuse$ BEGIN RAISE EXCEPTION 'the trail is append-only'; END $refuse$"
+    )
+    op.execute(
+        "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_trail()"
+    )
+    # From the owner, too: it takes a second thought to give oneself the right again.
+    op.execute("REVOKE UPDATE, DELETE, TRUNCATE ON events FROM PUBLIC, CURRENT_USER")
 
 
 def downgrade() -> None:

@@ -1,6 +1,7 @@
 """Who is about to use what: the claims of running pushes, and of running collections, on blobs.
 
-Whoever changes a catalog sees the leases of all others who do. A lease ends with its process, however that ends.
+Whoever changes a catalog sees the leases of all others who do. A lease ends with its process, however that ends, at
+once or soon.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ class Lease(Protocol):
     @property
     def id(self) -> str:
         """Unique, and a part of a file's name; what is named by it is nobody's once the lease is over."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether others still see it: one that has to be renewed may have run out meanwhile."""
+        return True
 
     def claim(self, *blobs: str) -> None:
         """Say that a push goes on, and which blobs it makes; before they get their names, so that none is missed."""

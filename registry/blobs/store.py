@@ -40,6 +40,20 @@ class Examined:
     nbytes: int = 0
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where a store's objects are that are not on this machine, as of now."""
+
+    where: str
+    """``"s3://bucket/prefix"``."""
+    seconds: float
+    """In which it answered."""
+    cache: str
+    """Folder of this machine that they are mapped from."""
+    cached: int
+    """Bytes of it."""
+
+
 class BlobStore(Protocol):
     """Immutable safetensors files, each named by its digest.
 
@@ -92,6 +106,13 @@ class BlobStore(Protocol):
 
     # Whether they are still what they were
 
+    def ahead(self, blobs: Callable[[], Iterable[str]], progress: Progress | None = None) -> BlobStore:
+        """Return this store for an audit of blobs: what is not on this machine was read by then, and each only once.
+
+        Args:
+            progress: called with (bytes done, bytes in all) while they are read, where they are elsewhere.
+        """
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         """Check a version's bytes without torch, and return what is wrong, by blob: sentences.
 
@@ -139,6 +160,9 @@ class BlobStore(Protocol):
         """Give what garbage is deleted with."""
 
     # What it stands on
+
+    def elsewhere(self) -> Elsewhere | None:
+        """Return where the blobs are; None where that is this machine."""
 
     def size(self) -> int:
         """Return the bytes of all blobs."""
@@ -201,6 +225,9 @@ class Sweep(Protocol):
     A push that makes a blob of a marked name meanwhile makes another file, or waits, and what it makes is not deleted.
     Killed in between, what was marked is garbage of the next collection.
     """
+
+    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        """Return what the store's ``garbage`` returns; of what is not on this machine, as it was listed before."""
 
     def mark(self, garbage: Collection[Garbage]) -> None:
         """Take garbage out of every push's sight.

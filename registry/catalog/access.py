@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.catalog import listing, lookup, statements
 from registry.catalog.change import Change
@@ -13,14 +14,20 @@ from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import storable
 from registry.catalog.migration import HEAD, Migration, connect, read_revision
-from registry.catalog.sqlite import JOURNAL_MODE
 from registry.disk.filesystem import FileSystem
+
+if TYPE_CHECKING:
+    from registry.catalog.address import DatabaseAddress
+    from registry.catalog.engine import Fact
+    from registry.catalog.leases import LeaseRows
 
 
 class Access:
     """What a catalog stands on."""
 
-    def __init__(self, home: Path, *, actor: str | None = None, file_system: FileSystem | None = None) -> None:
+    def __init__(
+        self, home: Path | DatabaseAddress, *, actor: str | None = None, file_system: FileSystem | None = None
+    ) -> None:
         """Open the catalog of a home; it is made, or brought to this program's revision, where it is not.
 
         Args:
@@ -31,8 +38,12 @@ class Access:
         self._actor = actor
 
     @staticmethod
-    def can_be_read(home: Path) -> bool:
+    def can_be_read(home: Path | DatabaseAddress) -> bool:
         """Whether a home has a database of this program's revision, which opening it would neither make nor migrate."""
+        if not isinstance(home, Path):
+            from registry.catalog.postgres import is_current
+
+            return is_current(home)
         path = home / "registry.db"
         if not path.exists():
             return False
@@ -40,36 +51,44 @@ class Access:
             return read_revision(connection) == HEAD
 
     @property
+    def where(self) -> str:
+        """The database: its file, or its address without the password."""
+        return self._database.backend.where
+
+    @property
     def path(self) -> Path:
-        return self._database.file.path
+        """The file of a database that is one."""
+        return Path(self._database.backend.where)
 
     @property
     def is_there(self) -> bool:
         """Whether the home is still the one that was opened; where it was deleted, a new catalog makes it again."""
-        return self._database.file.is_there
-
-    @property
-    def file_system(self) -> FileSystem:
-        return self._database.file.file_system
+        return self._database.backend.is_there
 
     @property
     def read_only(self) -> bool:
-        return self._database.file.read_only
+        return self._database.backend.read_only
 
-    @property
-    def journal_mode(self) -> str:
-        """SQLite's: ``wal`` on a local disk, ``delete`` on a network file system."""
-        return str(self._database.rows(JOURNAL_MODE)[0][0])
+    def facts(self) -> tuple[Fact, ...]:
+        """Say what is worth knowing of the database, with what to do about it."""
+        return self._database.facts()
 
     @property
     def migration(self) -> Migration | None:
         """What opening it did to the schema, with the path of the backup."""
-        return self._database.file.migration
+        return self._database.backend.migration
 
     @property
     def revision(self) -> str:
         """Of the schema; a catalog that is open has this program's."""
         return HEAD
+
+    @property
+    def leases(self) -> LeaseRows:
+        """What running pushes and collections claim, where several machines change the catalog."""
+        from registry.catalog.leases import LeaseRows
+
+        return LeaseRows(self._database)
 
     def close(self) -> None:
         """Close its connections."""

@@ -9,7 +9,6 @@ from registry.catalog import lookup, name_statements, row_digest, statements, to
 from registry.catalog.database import Database
 from registry.catalog.history import History, Told
 from registry.catalog.rows import Version
-from registry.catalog.sqlite import DANGLING
 from registry.catalog.trail import Flaw
 
 
@@ -161,7 +160,7 @@ def _blobs(database: Database, history: History) -> Iterator[Flaw]:
 def _foreign_keys(database: Database) -> Iterator[Flaw]:
     """Yield the tables in which rows refer to rows that are not there."""
     dangling: dict[str, int] = {}
-    for row in database.rows(DANGLING):
+    for row in database.rows(database.backend.dangling) if database.backend.dangling is not None else ():
         dangling[row.table] = dangling.get(row.table, 0) + 1
     for table, count in dangling.items():
         yield Flaw("catalog", f"{count} rows of the table {table} refer to rows that are not there")

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from registry.catalog import (
@@ -15,6 +16,7 @@ from registry.catalog import (
     lineage_statements,
     listing,
     lookup,
+    moves,
     name_statements,
     source_statements,
     statements,
@@ -31,9 +33,12 @@ from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileDigests
 from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
+from registry.catalog.moves import Move
+from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
+from registry.catalog.remembered import Remembered
 from registry.catalog.rows import Source
 from registry.catalog.search import search
 from registry.catalog.trail import Event, Only
@@ -186,10 +191,47 @@ class Catalog(Amendments, FileDigests):
         asked = only or Only()
         return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
 
+    def own_events(self, name: str | None, limit: int, only: Only, older_than: int | None = None) -> tuple[Event, ...]:
+        """Return the newest events of this home's trail first, page by page; without those that came with copies.
+
+        Args:
+            older_than: the number of the last event of the page before.
+
+        Raises:
+            UnknownModel, UnknownVerb: there is no such name, or verb.
+        """
+        names = None if name is None else self._names(name)
+        return trail.events(self._database, names, limit, only, older_than=older_than)
+
+    def events_of(self, entry: Entry, limit: int) -> tuple[Event, ...]:
+        """Return what happened to a version, here and where it was copied from, the newest first."""
+        names = self._names(entry.name)
+        references = [f"{name}:v{entry.version}" for name in names]
+        own = trail.events(self._database, names, limit, Only(), references=references)
+        return (*own, *self.copies.history(entry.name, entry.version))[:limit]
+
     @property
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""
         return Lineage(self._database)
+
+    def moves(self, name: str, alias: str, limit: int) -> tuple[Move, ...]:
+        """Return where an alias of a model pointed, the newest move first.
+
+        Raises:
+            UnknownModel: there is no such name.
+        """
+        return tuple(islice(moves.moves(self._database, self._names(name), alias), limit))
+
+    @property
+    def overview(self) -> Overview:
+        """Many versions at a glance: facets, ranges of metrics, their course."""
+        return Overview(self._database)
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was found out and need not be found out again."""
+        return Remembered(self._database, self._change)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
         """Replay the trail, and return what of it or of the tables is not as it was written.

@@ -33,6 +33,8 @@ class Connection:
         try:
             return self._all(statement, parameters)
         except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
             driver: Any = self.of_engine.connection.driver_connection
             if "decode" not in str(error.orig) or not hasattr(driver, "text_factory"):
                 raise

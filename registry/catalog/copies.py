@@ -158,11 +158,16 @@ class Copies:
         copied = dict.fromkeys((event.name, event.reference) for event in copies if event.verb == "copy" and event.name)
         for name, reference in copied:
             number = int(str(reference).rpartition(":v")[2])
-            rows = self._database.rows(copying.HISTORY_OF, name=name, number=number)
-            found += filter(only.holds, _legible(rows[0].body) if rows else [])
+            found += filter(only.holds, self.history(name, number))
         if len(found) > len(events):
             found.sort(key=lambda event: (event.at, event.origin is None, event.number), reverse=True)
         return tuple(found[:limit])
+
+    def history(self, name: str, number: int) -> list[Event]:
+        """Return what came with a copied version of what happened to it elsewhere, the newest first."""
+        rows = self._database.rows(copying.HISTORY_OF, name=name, number=number)
+        found = _legible(rows[0].body) if rows else []
+        return sorted(found, key=lambda event: (event.at, event.number), reverse=True)
 
     def _parent(self, row: Mapping[str, Any]) -> Identity | None:
         """Return which version a version's parent is, wherever it lies."""

@@ -8,49 +8,63 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool
 
 from registry.catalog.connection import Connection
+from registry.catalog.engine import DatabaseEngine, Fact
 from registry.catalog.rows import R, Reading
-from registry.catalog.sqlite import Sqlite
+from registry.disk import changes
 from registry.disk.filesystem import FileSystem
 from registry.errors.catalog import DatabaseChanged, HomeReadOnly
+from registry.errors.database import DatabaseLost
+
+if TYPE_CHECKING:
+    from registry.catalog.address import DatabaseAddress
 
 
 class Database:
     """The tables of one home. Threads and forked processes may share one; every thread has its own transaction."""
 
-    def __init__(self, home: Path, file_system: FileSystem | None = None) -> None:
-        """Open it, as ``Sqlite`` says, which knows the file."""
-        self.file = Sqlite(home, file_system)
+    def __init__(self, home: Path | DatabaseAddress, file_system: FileSystem | None = None) -> None:
+        """Open it, as ``Sqlite`` says, which knows the file, or ``Postgres``, which knows the server."""
+        self.backend = _opened(home, file_system)
         self._thread = _Thread()
         _open.add(self)
         # The last connection takes SQLite's log away; a process that ends need not collect what is in a cycle.
-        weakref.finalize(self, self.file.engine.dispose)
+        weakref.finalize(self, self.backend.engine.dispose)
 
     @property
     def place(self) -> str:
         """The home that it is of, for the words of errors."""
-        return str(self.file.home)
+        return self.backend.place
 
     def rows(self, statement: Reading[R], **parameters: Any) -> Sequence[R]:
         """Run one reading statement, inside this thread's transaction where there is one; give named tuples."""
         is_joined = self._thread.transaction is not None
+        was_lost = False
         while True:
-            with self._transaction() as connection:
-                try:
-                    rows = connection.rows(statement, **parameters)
-                    if self.file.is_unchanged(connection.of_engine):
-                        return rows
-                except DBAPIError:
-                    if self.file.is_unchanged(connection.of_engine):
-                        raise
+            try:
+                with self._transaction() as connection:
+                    try:
+                        rows = connection.rows(statement, **parameters)
+                        if self.backend.is_unchanged(connection.of_engine):
+                            return rows
+                    except DBAPIError as error:
+                        if error.connection_invalidated or self.backend.is_unchanged(connection.of_engine):
+                            raise
+            except DatabaseLost:
+                # To read again on another connection changes nothing, where a commit might be made twice.
+                if is_joined or was_lost:
+                    raise
+                was_lost = True
+                continue
             # What was read may be half of before and half of after a change.
             if is_joined:
-                raise DatabaseChanged(str(self.file.path))
+                raise DatabaseChanged(self.backend.where)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -68,36 +82,74 @@ class Database:
         Raises:
             HomeReadOnly, DatabaseBusy, DatabaseFull, DatabaseDamaged, HomeUnusable: it cannot be done.
         """
-        if self.file.read_only:
-            raise HomeReadOnly(str(self.file.home))
+        if self.backend.read_only:
+            raise HomeReadOnly(self.backend.place)
         with self._transaction(writes=True) as connection:
             yield connection
 
+    def facts(self) -> tuple[Fact, ...]:
+        """Say what is worth knowing of it."""
+        with self._transaction() as connection:
+            return self.backend.facts(connection.of_engine)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether it refuses changes, since its rows are elsewhere now."""
+        with self._transaction() as connection:
+            return self.backend.is_moved(connection.of_engine)
+
     def close(self) -> None:
         """Close every connection of this process."""
-        self.file.engine.dispose()
+        self.backend.engine.dispose()
 
     @contextlib.contextmanager
     def _transaction(self, writes: bool | None = None) -> Iterator[Connection]:
         """Join this thread's transaction, or begin one; a single statement that reads needs none."""
-        with self.file.worded():
+        with self.backend.worded():
             if self._thread.transaction is not None:
                 yield self._thread.transaction
                 return
-            with self.file.connect() as connection, connection.begin():
-                if writes is not None:
-                    self.file.begin(connection, writes=writes)
+            connection, transaction = self._begun(writes)
+            with contextlib.closing(connection), transaction:
                 self._thread.transaction = Connection(connection, self.place)
                 try:
                     yield self._thread.transaction
+                    if writes:
+                        changes.begin()  # the commit comes next
                 finally:
                     self._thread.transaction = None
 
+    def _begun(self, writes: bool | None) -> tuple[sqlalchemy.Connection, sqlalchemy.RootTransaction]:
+        """Begin a transaction; on a fresh connection where the pool's was lost, since nothing was done on it yet."""
+        was_lost = False
+        while True:
+            connection = self.backend.connect(alone=writes is None)
+            try:
+                transaction = connection.begin()
+                if writes is not None:
+                    self.backend.begin(connection, writes=writes)
+                return connection, transaction
+            except BaseException as error:
+                connection.close()
+                if was_lost or not (isinstance(error, DBAPIError) and error.connection_invalidated):
+                    raise
+                was_lost = True
+
     def _leave_to_parent(self) -> None:
         """Use none of the connections that a forked child inherited."""
-        _inherited.append(self.file.engine.pool)
-        self.file.engine.dispose(close=False)
+        _inherited.append(self.backend.engine.pool)
+        self.backend.engine.dispose(close=False)
         self._thread = _Thread()
+
+
+def _opened(home: Path | DatabaseAddress, file_system: FileSystem | None) -> DatabaseEngine:
+    if isinstance(home, Path):
+        from registry.catalog.sqlite import Sqlite
+
+        return Sqlite(home, file_system)
+    from registry.catalog.postgres import Postgres
+
+    return Postgres(home)
 
 
 class _Thread(threading.local):
@@ -107,7 +159,7 @@ class _Thread(threading.local):
 
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Pool] = []
-"""Connections of the parent process: SQLite forbids a child even to close them."""
+"""Connections of the parent process: SQLite forbids a child even to close them, and a server would end the parent's."""
 
 
 def _forked() -> None:

@@ -19,7 +19,7 @@ class Entry(Facts):
     digest: str
     """Of the canonical weights: equal however the file was saved."""
     record_digest: str
-    """Of everything that decides what is loaded: weights, ties, extra state, unwrapping, class, init arguments."""
+    """Of all that decides what is loaded: weights, ties, extra state, unwrapping, class, constructor arguments."""
     seal: str
     """Of name, number and record: what the catalog says of them together."""
     uid: str

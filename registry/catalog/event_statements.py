@@ -19,6 +19,8 @@ ADD_EVENT = insert(_EVENTS)
 EVENT_COUNT: Reading[rows.Total] = select(func.count().label("total")).select_from(_EVENTS)
 LAST_EVENT: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).order_by(_EVENTS.c.id.desc()).limit(1)
 
+HASH_OF: Reading[rows.LastEvent] = select(_EVENTS.c.id, _EVENTS.c.hash).where(_EVENTS.c.id == bindparam("number"))
+
 
 def _of_names(names: Sequence[str]) -> ColumnElement[bool]:
     """One name is asked for by itself: its events then come in their order from the index, and need no sorting."""
@@ -32,16 +34,24 @@ def events(
     actor: str | None = None,
     after: str | None = None,
     before: str | None = None,
+    older_than: int | None = None,
+    references: Sequence[str] | None = None,
 ) -> Reading[rows.Event]:
     """Return the statement for the newest events: from ``after`` on, and before ``before``.
 
     Args:
         names: all that one model has and had; None for every model.
         actor: ``user@host``, or ``user`` on any host.
+        older_than: a number; only events with smaller ones.
+        references: all that one version has and had; None for every version, and what is about none.
     """
     found: Reading[rows.Event] = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit)
     if names is not None:
         found = found.where(_of_names(names))
+    if references is not None:
+        found = found.where(_EVENTS.c.reference.in_(references))
+    if older_than is not None:
+        found = found.where(_EVENTS.c.id < older_than)
     if verb is not None:
         found = found.where(_EVENTS.c.verb == verb)
     if actor is not None:

@@ -69,6 +69,11 @@ class Lineage:
         )
         return found[0] if found else None
 
+    def children(self, entry: Entry, limit: int) -> tuple[Entry, ...]:
+        """Return the newest versions outside the trash that say which version they were trained from: this one."""
+        same = {"uid": entry.uid, "number": entry.version, "record": entry.record_digest}
+        return read(self._database.rows(statements.CHILDREN, **same, limit=limit))
+
     def of_run(self, uid: str, run: str) -> tuple[Entry, ...]:
         """Return the versions of a model outside the trash that a training run pushed first, the newest first."""
         return read(self._database.rows(statements.OF_RUN, uid=uid, run=run))

@@ -49,6 +49,18 @@ BY_IDENTITY = whole(
     )
 )
 """A version, in the trash too."""
+CHILDREN = whole(
+    select(_VERSIONS.c.id)
+    .where(
+        _VERSIONS.c.parent_record == bindparam("record"),
+        _VERSIONS.c.parent_uid == bindparam("uid"),
+        _VERSIONS.c.parent_number == bindparam("number"),
+        _IS_LIVE,
+    )
+    .order_by(_VERSIONS.c.id.desc())
+    .limit(bindparam("limit"))
+)
+"""The newest versions outside the trash that were trained from one."""
 OF_RUN = whole(
     select(_VERSIONS.c.id)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from registry.disk.folders import share
 from registry.errors.catalog import NewerDatabase, NotARegistry
 
-HEAD = "0007"
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+HEAD = "0009"
 """The newest script in ``migrations/versions``; kept here so that a current database needs no alembic."""
 
 BACKUPS = "backups"
@@ -77,8 +81,7 @@ def check_known(path: Path, revision: str | None, scripts: Path | None = None) -
         NewerDatabase, NotARegistry
     """
     if revision is not None:
-        known = {file.name.partition("_")[0] for file in (scripts or _scripts()).glob("versions/[0-9]*.py")}
-        if revision not in known:
+        if not is_known(revision, scripts):
             raise NewerDatabase(str(path), revision, HEAD)
         return
     with contextlib.closing(connect(path, "rw")) as connection:
@@ -87,6 +90,11 @@ def check_known(path: Path, revision: str | None, scripts: Path | None = None) -
             and read_revision(connection) is None
         ):
             raise NotARegistry(str(path))
+
+
+def is_known(revision: str, scripts: Path | None = None) -> bool:
+    """Whether there is a script that brings a database to a revision."""
+    return revision in {file.name.partition("_")[0] for file in (scripts or _scripts()).glob("versions/[0-9]*.py")}
 
 
 def migrate(path: Path, *, is_network: bool, scripts: Path | None = None, head: str = HEAD) -> Migration | None:
@@ -136,7 +144,7 @@ def leave_wal(path: Path) -> None:
 
 
 def _scripts() -> Path:
-    found = importlib.util.find_spec("registry.migrations")
+    found = importlib.util.find_spec(f"{__name__.partition('.')[0]}.migrations")
     if found is None or not found.submodule_search_locations:
         raise ImportError("registry.migrations is not installed; install the package again")
     return Path(found.submodule_search_locations[0])
@@ -157,25 +165,34 @@ def _in_the_drivers_words() -> Iterator[None]:
 
 def _run_scripts(connection: sqlite3.Connection, scripts: Path, head: str) -> None:
     """Run alembic in one transaction; ``env.py`` begins and commits nothing."""
-    from alembic import command
-    from alembic.config import Config
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
-    config = Config()
-    # In an option '%' begins an interpolation.
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     with create_engine("sqlite+pysqlite://", creator=lambda: connection, poolclass=StaticPool).connect() as lent:
         # Only now: SQLAlchemy rolls back once when it meets its first connection.
         lent.exec_driver_sql("BEGIN IMMEDIATE")
         if read_revision(connection) == head:
             return
-        config.attributes["connection"] = lent
-        command.upgrade(config, head)
+        upgrade(lent, scripts, head)
         broken = lent.exec_driver_sql("PRAGMA foreign_key_check").all()
         if broken:
             raise sqlite3.IntegrityError(f"the migration to {head} leaves {len(broken)} dangling rows")
         lent.exec_driver_sql("COMMIT")
+
+
+def upgrade(lent: Connection, scripts: Path | None = None, head: str = HEAD) -> None:
+    """Run the scripts that a database lacks, inside the transaction that is open on a connection to it."""
+    from alembic import command
+    from alembic.config import Config
+
+    from registry.catalog.schema import METADATA
+
+    config = Config()
+    # In an option '%' begins an interpolation.
+    config.set_main_option("script_location", str(scripts or _scripts()).replace("%", "%%"))
+    config.attributes["connection"] = lent
+    config.attributes["tables"] = METADATA
+    command.upgrade(config, head)
 
 
 @contextlib.contextmanager

@@ -383,6 +383,62 @@ class Dangling(NamedTuple):
     table: str
 
 
+class Counted(NamedTuple):
+    """How many versions have a value."""
+
+    value: str | None
+    total: int
+
+
+class CountedTag(NamedTuple):
+    """How many versions have a tag."""
+
+    key: str
+    value: str
+    total: int
+
+
+class Range(NamedTuple):
+    """How many versions have a metric, and its smallest and largest value."""
+
+    key: str
+    total: int
+    low: float
+    high: float
+
+
+class Point(NamedTuple):
+    """A metric of a version."""
+
+    number: int
+    value: float
+
+
+class Summary(NamedTuple):
+    """What a tensor's values are like, as JSON."""
+
+    digest: str
+    body: str
+
+
+class Audit(NamedTuple):
+    """What an audit said."""
+
+    at: str
+    actor: str
+    asked: str | None
+    versions: int
+    faults: str
+
+
+class Size(NamedTuple):
+    """How large a model's versions are together."""
+
+    name: str
+    versions: int
+    nbytes: int
+
+
 class Token(NamedTuple):
     """Who may do what; the digest is of the text that its user has."""
 

@@ -36,6 +36,9 @@ METADATA = MetaData(
 # SQLite's integers have 64 bits whatever their name, and only an INTEGER is a key that counts by itself.
 _WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 
+# On PostgreSQL a text would else sort by the rules of some language, and no index would find a prefix.
+_TEXT = String().with_variant(String(collation="C"), "postgresql")
+
 
 class _Body(LargeBinary):
     """Bytes as the driver gives them: in an edited row, which an audit shall name, there may be a text."""
@@ -47,7 +50,7 @@ class _Body(LargeBinary):
 
 
 def _text(name: str, *, null: bool = False, **options: Any) -> Column[str]:
-    return Column(name, String(), nullable=null, **options)
+    return Column(name, _TEXT, nullable=null, **options)
 
 
 def _whole(name: str, *, null: bool = False) -> Column[int]:
@@ -208,6 +211,27 @@ TRAIL = Table(
 )
 """The trail's end, in one row: with it a trail that was cut short is noticed. Changes wait for each other here."""
 
+TENSOR_STATISTICS = Table(
+    "tensor_statistics",
+    METADATA,
+    _text("digest", primary_key=True),
+    _text("body"),  # JSON
+    sqlite_with_rowid=False,
+)
+"""What the values of tensors are like, computed when somebody first looks; the digest says of which bytes."""
+
+AUDITS = Table(
+    "audits",
+    METADATA,
+    _key(),
+    _text("at"),
+    _text("actor"),
+    _text("asked", null=True),  # the model or version that was audited; null for all
+    _whole("versions"),  # how many were checked
+    _text("faults"),  # JSON: reference to sentences
+)
+"""What audits said. It is no part of the trail: whoever can write here can write anything into it."""
+
 TOKENS = Table(
     "tokens",
     METADATA,
@@ -237,3 +261,15 @@ FILE_DIGESTS = Table(
     info=MADE_AGAIN,
 )
 """What files made of weights hash to, by what decides their bytes."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    _text("id", primary_key=True),
+    _text("holder"),  # who pushes, for whoever looks
+    _whole("expires_at"),  # seconds since 1970 by the clock of the database
+    _text("blobs"),  # a JSON array of digests
+    _text("doomed"),  # likewise
+    sqlite_with_rowid=False,
+)
+"""What running pushes are about to use, and what running collections delete; see ``blobs.leases``."""

@@ -286,6 +286,11 @@ def selection(shape: Shape) -> Reading[rows.Version]:
     return whole(chosen.where(*conditions, *after).order_by(row.c.id.desc()).limit(bindparam("limit")))
 
 
+def chosen(shape: Shape) -> Select[Any]:
+    """Return the ids of all versions that a query asks for, in no order."""
+    return select(_VERSIONS.c.id).where(*_conditions(shape, _VERSIONS.c.id))
+
+
 def _by_metric(shape: Shape, descending: bool) -> Reading[rows.Version]:
     version = _SORTED.c.version_id
     chosen = select(version.label("id"), _SORTED.c.value.label("place"))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Connection, Engine, Table, make_url, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from registry.catalog import migration
+from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
 from registry.catalog.migration import Driver
 from registry.catalog.rows import Dangling, JournalMode, Reading
 from registry.disk.filesystem import FileSystem, detect
@@ -28,10 +29,8 @@ from registry.errors.catalog import (
     HomeUnusable,
     OlderDatabase,
 )
+from registry.errors.database import HomeMoved
 from registry.errors.root import RegistryError
-
-BUSY_SECONDS = 60.0
-"""How long a statement waits for another process; a push holds the lock for milliseconds, a collection for seconds."""
 
 # Not by `create_engine`: each would have a dialect of its own, and compile every statement again for it.
 _DIALECT = sqlite.dialect(dbapi=sqlite3)
@@ -45,6 +44,8 @@ DANGLING: Reading[Dangling] = _pragma("PRAGMA foreign_key_check")
 
 class Sqlite:
     """The database of a home, made and migrated when it is opened."""
+
+    dangling: Reading[Dangling] | None = DANGLING
 
     def __init__(self, home: Path, file_system: FileSystem | None = None) -> None:
         """Open it.
@@ -69,11 +70,23 @@ class Sqlite:
         self._file = self._name()
 
     @property
+    def place(self) -> str:
+        return str(self.home)
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        return str(self.path.resolve())
+
+    @property
     def is_there(self) -> bool:
         """Whether the file that was opened still has its name: the home was neither deleted nor moved nor replaced."""
         return self._file is not None and self._file == self._name()
 
-    def connect(self) -> Connection:
+    def connect(self, *, alone: bool = False) -> Connection:
         """Return a connection to the file that has the database's name now.
 
         SQLite would go on with one that no longer has a name, and what it commits there nobody finds again.
@@ -102,6 +115,24 @@ class Sqlite:
             if worded is None:
                 raise
             raise worded from error
+
+    def refuse_changes(self, connection: Connection, to: str | None) -> None:
+        _driver(connection).execute("DROP TRIGGER IF EXISTS trail_moved")
+        if to is not None:
+            told = (MOVED + to).replace("'", "''")
+            _driver(connection).execute(
+                f"CREATE TRIGGER trail_moved BEFORE UPDATE ON trail BEGIN SELECT RAISE(ABORT, '{told}'); END"
+            )
+
+    def is_moved(self, connection: Connection) -> bool:
+        found = _driver(connection).execute("SELECT 1 FROM sqlite_master WHERE name = 'trail_moved'")
+        return found.fetchone() is not None
+
+    def count_on(self, connection: Connection, tables: Iterable[Table]) -> None:
+        """SQLite looks for the largest one itself."""
+
+    def facts(self, connection: Connection) -> tuple[Fact, ...]:
+        return (Fact("journal mode", str(connection.execute(JOURNAL_MODE).scalar_one())),)
 
     def _make_home(self) -> None:
         try:
@@ -196,6 +227,8 @@ class Sqlite:
 
     def _word(self, message: str) -> RegistryError | None:
         path = str(self.path)
+        if message.startswith(MOVED):
+            return HomeMoved(str(self.home), message.partition(MOVED)[2])
         if "locked" in message or "busy" in message:
             return DatabaseBusy(path, BUSY_SECONDS)
         # SQLite says that the disk is full for ENOSPC alone; a quota or a limit on file sizes is an I/O error to it.

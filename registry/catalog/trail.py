@@ -151,8 +151,20 @@ class Only:
         )
 
 
-def events(database: Database, names: Sequence[str] | None, limit: int | None, only: Only) -> tuple[Event, ...]:
+def events(
+    database: Database,
+    names: Sequence[str] | None,
+    limit: int | None,
+    only: Only,
+    *,
+    older_than: int | None = None,
+    references: Sequence[str] | None = None,
+) -> tuple[Event, ...]:
     """Return the newest events first, of one model by all its names, or of all models.
+
+    Args:
+        older_than: a number; only events with smaller ones.
+        references: of one version of the model by all its names; only what is about it.
 
     Raises:
         UnknownVerb: there are no such events.
@@ -162,7 +174,8 @@ def events(database: Database, names: Sequence[str] | None, limit: int | None, o
         if only.verb not in there:
             raise UnknownVerb(only.verb, VERBS)
     actor = None if only.actor is None else storable(only.actor)
-    rows = database.rows(event_statements.events(names, limit, only.verb, actor, only.after, only.before))
+    statement = event_statements.events(names, limit, only.verb, actor, only.after, only.before, older_than, references)
+    rows = database.rows(statement)
     return tuple(
         Event(
             row.id,

@@ -1,4 +1,4 @@
-"""The caches of served homes on this machine: how large they are, and how they get smaller.
+"""The caches of homes that are elsewhere on this machine: how large they are, and how they get smaller.
 
 What was not used for longest goes first. Nothing goes that a process of this user has mapped, or is about to map, and
 nothing that is being fetched.
@@ -10,20 +10,21 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.blobs.backends.fetching import FETCHING
 from registry.blobs.files import StoreFolders, blob_files, digest_of, is_file
 from registry.blobs.running import FileLeases
-from registry.client.store import FETCHING, caches
+from registry.client.store import caches
 
 _MAPPED = re.compile(r"^\S+ \S+ \S+ \S+ \S+\s+(/.*?)(?: \(deleted\))?$", re.M)
 
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache of one server."""
+    """The cache of one server, or of one home whose blobs are in a bucket."""
 
     name: str
     """``"hub_8080"``."""
@@ -56,26 +57,27 @@ class _Cached:
     used_at: float
 
 
-def found() -> tuple[Cache, ...]:
-    """Return the caches of all servers, by name."""
+def found(others: Sequence[Path] = ()) -> tuple[Cache, ...]:
+    """Return the caches of all servers, by name, and then others."""
     every = []
-    for folder in _folders():
+    for folder in _folders(others):
         blobs, parts = _blobs(folder), _parts(folder)
         nbytes = sum(each.nbytes for each in (*blobs, *parts))
         every.append(Cache(folder.name, folder, len(blobs), nbytes))
     return tuple(every)
 
 
-def trim(nbytes: int) -> Trimmed:
+def trim(nbytes: int, others: Sequence[Path] = ()) -> Trimmed:
     """Delete what was not used for longest, until all caches together have at most so many bytes.
 
     Raises:
         OSError: the system refuses.
     """
-    blobs = [each for folder in _folders() for each in (*_parts(folder), *_blobs(folder))]
+    folders = _folders(others)
+    blobs = [each for folder in folders for each in (*_parts(folder), *_blobs(folder))]
     left = sum(each.nbytes for each in blobs)
     mapped = _mapped()
-    held = {folder: FileLeases(StoreFolders(folder).running).held().blobs for folder in _folders()}
+    held = {folder: FileLeases(StoreFolders(folder).running).held().blobs for folder in folders}
     removed = kept = freed = 0
     for each in sorted(blobs, key=lambda each: each.used_at):
         if left <= nbytes:
@@ -85,14 +87,16 @@ def trim(nbytes: int) -> Trimmed:
             kept += 1
             continue
         left, freed, removed = left - each.nbytes, freed + each.nbytes, removed + 1
-    return Trimmed(found(), removed, freed, kept)
+    return Trimmed(found(others), removed, freed, kept)
 
 
-def _folders() -> list[Path]:
+def _folders(others: Sequence[Path]) -> list[Path]:
+    of_buckets = [path.resolve() for path in others if path.is_dir()]
     try:
-        return sorted(path.resolve() for path in caches().iterdir() if path.is_dir() and not path.is_symlink())
+        servers = sorted(path.resolve() for path in caches().iterdir() if path.is_dir() and not path.is_symlink())
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        servers = []
+    return [*servers, *(path for path in of_buckets if path not in servers)]
 
 
 def _blobs(folder: Path) -> list[_Cached]:

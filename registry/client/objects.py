@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
-from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.writer import STRETCH, write_out
 from registry.client.session import NothingBehind, Session, reason_of
 from registry.errors.blobs import DamagedBlob
@@ -28,9 +28,6 @@ _ATTEMPTS = 8
 """Requests in a row of which none got a byte further, before it is given up."""
 _MOST_SECONDS = 10.0
 """Between two of them."""
-
-Moved = Callable[[int], object]
-"""Called with the bytes that came or went since the last call."""
 
 
 class ServedObjects(ObjectBackend):
@@ -47,6 +44,9 @@ class ServedObjects(ObjectBackend):
         found = self._session.ask("/blobs/there", {"digests": [digest]})
         with self._session.legible():
             return digest in found["there"]
+
+    def stat(self, digest: str) -> StoredObject | None:
+        raise OnServerAlone("audit", str(self))
 
     def put(self, digest: str, path: Path) -> None:
         self.send(digest, path, tensors_of(path, digest))
@@ -77,9 +77,15 @@ class ServedObjects(ObjectBackend):
     def delete(self, digest: str) -> None:
         raise OnServerAlone("gc", str(self))
 
+    def set_aside(self, digest: str, *, keep: bool = False) -> str | None:
+        raise OnServerAlone("audit --repair", str(self))
+
+    def seconds_ahead(self) -> float:
+        raise OnServerAlone("doctor", str(self))
+
     # In pieces
 
-    def receive(self, digest: str, handle: int, moved: Moved = lambda nbytes: None) -> None:
+    def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
         """Write what a file lacks of a blob behind what it has.
 
         Raises:
@@ -109,7 +115,7 @@ class ServedObjects(ObjectBackend):
             if at > total > 0:
                 raise UnexpectedAnswer(str(self), "more bytes than it announced")
 
-    def send(self, digest: str, path: Path, tensors: Sequence[str], moved: Moved = lambda nbytes: None) -> str:
+    def send(self, digest: str, path: Path, tensors: Sequence[str], moved: Moved = unmoved) -> str:
         """Send a file, and return the id of the upload, which keeps it from being collected.
 
         Args:

@@ -23,6 +23,7 @@ import registry.errors as known_errors
 from registry.catalog.actor import local_user
 from registry.client.address import ServerAddress
 from registry.client.credentials import token_for
+from registry.disk import changes
 from registry.errors.client import ServerUnreachable, UnexpectedAnswer
 from registry.errors.root import RegistryError, rebuild
 
@@ -90,6 +91,8 @@ class Session:
         Args:
             key: by which the server knows it again, so that it may be sent again.
         """
+        if not path.startswith("/uploads"):  # what was uploaded is nothing yet
+            changes.begin()
         headers = {"Idempotency-Key": key} if key is not None else {}
         retries = _AGAIN if key is not None else _ONCE
         encoded = None if body is None else _encoded(body)

@@ -68,8 +68,8 @@ def copy(
         if place.is_bundle:
             return _pack(sources, place.path, dry_run, report)
         if dry_run:
-            there = Home(place.address) if _is_home(place.address) else None
-            return _forecast(there, sources, place.address, name, update)
+            there = Home(place.address)
+            return _forecast(there if there.is_made else None, sources, place.address, name, update)
         target = home if _is_same(home.address, place.address) else Home(place.address)
         try:
             return _take(target, shelves, sources, Intake(target, name=name, update=update), report)
@@ -91,7 +91,7 @@ def _take(
     target: Home, shelves: Sequence[Shelf], sources: Sequence[Source], intake: Intake, progress: Progress
 ) -> CopyReport:
     """Take versions into a home, one after the other. It is made once the first of them is known to be sound."""
-    copies = target.catalog.copies if _is_home(target.address) else None
+    copies = target.catalog.copies if target.is_made else None
     new = [(shelf, listed) for shelf, listed in sources if copies is None or not copies.is_here(listed.identity)]
     for shelf in shelves:
         shelf.verify([listed for its, listed in new if its is shelf])
@@ -170,10 +170,6 @@ def _copied(listed: Listed, arrived: Arrived) -> CopiedVersion:
 
 def _place_of(home: Home) -> Place:
     return Place(home.folder, False, home.address if isinstance(home.address, str) else None)
-
-
-def _is_home(address: Path | str) -> bool:
-    return isinstance(address, str) or (address / "registry.db").exists()
 
 
 def _is_same(one: Path | str, other: Path | str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from registry.registry import Registry
 from registry.tensors.memory import same_bits
 
 NAME = "pointnet"
-CLASS = "registry.demonstration.pointnet:PointNet"
+CLASS = f"{PointNet.__module__}:PointNet"
 FILES = {"ddp.pth": "model_ddp.state_dict()", "ddp_module.pth": "model_ddp.module.state_dict()"}
 
 
@@ -29,7 +29,7 @@ class Attempt:
     saved: str
     loaded: str
     accuracy: float
-    """Part of the held-out clouds that is named rightly; under DDP on the worse rank."""
+    """Part of the held-out clouds that is classified correctly; under DDP on the worse rank."""
     equal: int
     """How many tensors are the trained model's, bit for bit; under DDP on the worse rank."""
     by_registry: bool
@@ -50,6 +50,8 @@ class Outcome:
     rows: tuple[Attempt, ...]
     entries: tuple[Entry, ...]
     """One for each file; the second is the first again, since the weights are the same."""
+    halfway: Entry
+    """What the model was after half of the training."""
 
     @property
     def is_one_digest(self) -> bool:
@@ -62,12 +64,16 @@ class Outcome:
         return self.is_one_digest and all(row.equal == self.tensors and row.accuracy == self.trained for row in loaded)
 
 
-def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
+STEPS = 2 * training.WORLD_SIZE + training.EPOCHS + 1 + 3 * len(FILES)
+"""How often ``play`` reports: processes, twice, epochs, what is pushed, and what is loaded under DDP and alone."""
+
+
+def play(folder: Path, report: Callable[[str], None]) -> Outcome:
     """Train, save both ways, load every way, and measure.
 
     Args:
-        folder: the home of the demonstration's registry, where the two files go too.
-        report: called with (epochs done, epochs in all).
+        folder: the home of the demonstration's registry, where the files go too.
+        report: called with what was just done, ``STEPS`` times.
 
     Raises:
         RegistryError: the folder cannot be used.
@@ -77,23 +83,15 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
     home.close()
     registry = Registry(folder)
     training.train(folder, report)
-    entries = [
-        registry.push(
-            folder / file,
-            NAME,
-            from_="ddp",
-            model=CLASS,
-            init={"num_classes": len(BODIES)},
-            world_size=training.WORLD_SIZE,
-        )
-        for file in FILES
-    ]
+    halfway = _push(registry, folder / "ddp_halfway.pth", training.HALFWAY, report)
+    entries = [_push(registry, folder / file, training.EPOCHS, report, aliases=["best"]) for file in FILES]
     truth = torch.load(folder / "ddp_module.pth", weights_only=True)
-    under_ddp = training.load_under_ddp(folder, [entry.ref for entry in entries])
+    under_ddp = training.load_under_ddp(folder, [entry.ref for entry in entries], report)
     rows: list[Attempt] = []
     for (file, saved), entry, ranks in zip(FILES.items(), entries, under_ddp, strict=True):
         checkpoint = torch.load(folder / file, weights_only=True)
         alone = registry.load(entry.ref)
+        report(f"loaded {entry.ref} on one device")
         rows += [
             _recipe(saved, "load_state_dict(strict=False)", checkpoint, truth),
             _recipe(saved, 'key.replace("module.", "")', _replaced(checkpoint), truth),
@@ -115,7 +113,30 @@ def play(folder: Path, report: Callable[[int, int], None]) -> Outcome:
         tensors=len(truth),
         rows=tuple(rows),
         entries=tuple(entries),
+        halfway=halfway,
     )
+
+
+def _push(
+    registry: Registry, file: Path, epoch: int, report: Callable[[str], None], aliases: Sequence[str] = ()
+) -> Entry:
+    """Push a file of the training, with what it is worth on the held-out clouds."""
+    entry = registry.push(
+        file,
+        NAME,
+        from_="ddp",
+        model=CLASS,
+        init={"num_classes": len(BODIES)},
+        world_size=training.WORLD_SIZE,
+        tags={"data": "bodies"},
+        note=f"after epoch {epoch}",
+    )
+    accuracy = training.accuracy(registry.load(entry.ref))
+    registry.annotate(entry.ref, metrics={"acc": accuracy, "epoch": epoch})
+    for alias in aliases:
+        registry.alias(entry.ref, alias)
+    report(f"pushed {file.name} as {entry.ref}")
+    return entry
 
 
 def _recipe(saved: str, loaded: str, state: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Attempt:

@@ -25,6 +25,7 @@ from registry.registry import Registry
 
 WORLD_SIZE = 2
 EPOCHS = 6
+HALFWAY = EPOCHS // 2
 CLOUDS = 960
 """For training, divided among the ranks."""
 BATCH = 32
@@ -33,11 +34,13 @@ HELD_OUT = 480
 State = dict[str, Tensor]
 
 
-def train(folder: Path, report: Callable[[int, int], None]) -> None:
+def train(folder: Path, report: Callable[[str], None]) -> None:
     """Train on ``WORLD_SIZE`` processes and save ``ddp.pth`` and ``ddp_module.pth``, as people do.
 
+    What the model is after half of the epochs is saved as ``ddp_halfway.pth``.
+
     Args:
-        report: called with (epochs done, epochs in all).
+        report: called with what was just done, once for each process that has begun and for each epoch.
 
     Raises:
         DemonstrationFailed: a process ended early, as when the disk is full.
@@ -45,16 +48,20 @@ def train(folder: Path, report: Callable[[int, int], None]) -> None:
     _on_every_rank(_train, folder, report)
 
 
-def load_under_ddp(home: Path, refs: Sequence[str]) -> list[list[tuple[State, float]]]:
-    """Load versions on every rank, and return of each version what every rank got: its tensors and its accuracy."""
+def load_under_ddp(home: Path, refs: Sequence[str], report: Callable[[str], None]) -> list[list[tuple[State, float]]]:
+    """Load versions on every rank, and return of each version what every rank got: its tensors and its accuracy.
+
+    Args:
+        report: called with what was just done, once for each process that has begun and for each version.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        _on_every_rank(_load, Path(folder), lambda done, total: None, str(home), *refs)
+        _on_every_rank(_load, Path(folder), report, str(home), *refs)
         ranks = [torch.load(_of_rank(Path(folder), rank), weights_only=True) for rank in range(WORLD_SIZE)]
     return [list(of_one) for of_one in zip(*ranks, strict=True)]
 
 
 def accuracy(model: nn.Module) -> float:
-    """Return the part of the held-out clouds that a model names rightly."""
+    """Return the part of the held-out clouds that a model classifies correctly."""
     inputs, labels = _held_out()
     was_training = model.training
     model.eval()
@@ -73,7 +80,7 @@ def _of_rank(folder: Path, rank: int) -> Path:
     return folder / f"rank{rank}.pth"
 
 
-def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[int, int], None], *rest: str) -> None:
+def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[str], None], *rest: str) -> None:
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would tell of the ranks it ends
     context = mp.get_context("spawn")
     done = context.SimpleQueue()
@@ -84,16 +91,17 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[in
     try:
         while not job.join(timeout=0.2):
             while not done.empty():
-                report(*done.get())
+                report(done.get())
     except (ProcessRaisedException, ProcessExitedException) as error:
         raise DemonstrationFailed(str(folder), str(error).strip().splitlines()[-1]) from error
     while not done.empty():
-        report(*done.get())
+        report(done.get())
     store.unlink(missing_ok=True)
 
 
 def _start(rank: int, work: Callable[..., None], store: str, folder: str, done: Any, rest: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
+    done.put(f"process {rank + 1} of {WORLD_SIZE} has begun")
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORLD_SIZE)
     work(rank, Path(folder), done, *rest)
     dist.barrier()  # a rank that leaves while another is still talking to it may abort that one
@@ -116,7 +124,9 @@ def _train(rank: int, folder: Path, done: Any) -> None:
             nn.functional.cross_entropy(model(inputs[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         if rank == 0:
-            done.put((epoch + 1, EPOCHS))
+            done.put(f"epoch {epoch + 1} of {EPOCHS}, on {WORLD_SIZE} processes under DDP")
+            if epoch + 1 == HALFWAY:
+                torch.save(model.state_dict(), folder / "ddp_halfway.pth")
     if rank == 0:
         torch.save(model.state_dict(), folder / "ddp.pth")
         torch.save(model.module.state_dict(), folder / "ddp_module.pth")
@@ -135,4 +145,6 @@ def _load(rank: int, folder: Path, done: Any, home: str, *refs: str) -> None:
         assert isinstance(model, DistributedDataParallel)
         state = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
         got.append((state, accuracy(model.module)))
+        if rank == 0:
+            done.put(f"loaded {ref} under DDP")
     torch.save(got, _of_rank(folder, rank))

@@ -112,6 +112,12 @@ from registry.errors.copying import (
     SameHome as SameHome,
     SeveralModels as SeveralModels,
 )
+from registry.errors.database import (
+    DatabaseLost as DatabaseLost,
+    DatabaseUnreachable as DatabaseUnreachable,
+    HomeMoved as HomeMoved,
+    InvalidDatabaseAddress as InvalidDatabaseAddress,
+)
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
 )
@@ -121,6 +127,8 @@ from registry.errors.exports import (
 )
 from registry.errors.home import (
     DatabaseMissing as DatabaseMissing,
+    HomeConfigured as HomeConfigured,
+    InvalidConfiguration as InvalidConfiguration,
     NoDefaultHome as NoDefaultHome,
     NoRegistry as NoRegistry,
 )
@@ -199,6 +207,20 @@ from registry.errors.models import (
     UntouchedTensor as UntouchedTensor,
     UnusableDevice as UnusableDevice,
     WrongRank as WrongRank,
+)
+from registry.errors.moving import (
+    NotTheSame as NotTheSame,
+    OtherRegistry as OtherRegistry,
+    SamePlace as SamePlace,
+    UnmovableRow as UnmovableRow,
+)
+from registry.errors.objects import (
+    ClocksApart as ClocksApart,
+    InvalidBucket as InvalidBucket,
+    LeaseLost as LeaseLost,
+    ObjectsAfterFork as ObjectsAfterFork,
+    ObjectsForbidden as ObjectsForbidden,
+    UnknownBucket as UnknownBucket,
 )
 from registry.errors.outputs import (
     ExampleFailed as ExampleFailed,

@@ -27,8 +27,8 @@ class AbsentBlob(DamagedBlob):
     def __init__(self, blob: str) -> None:
         RegistryError.__init__(
             self,
-            f"there is no stored file {blob[:12]}….safetensors here that may be read; ask for the version again, and if "
-            "it is still named, run `registry audit` where it is stored",
+            f"there is no stored file {blob[:12]}….safetensors here that may be read; ask for the version again, and "
+            "if it is still named, run `registry audit` where it is stored",
         )
         self.blob, self.names = blob, ()
 

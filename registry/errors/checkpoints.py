@@ -165,7 +165,7 @@ class OneShard(RegistryError):
 
 
 class UnknownFolder(RegistryError):
-    """A folder is no checkpoint of a known kind."""
+    """A folder is not a checkpoint of a known kind."""
 
     def __init__(self, source: str, files: Sequence[str]) -> None:
         choice = f"give one of its files: {some(files)}" if files else "give the file or folder that has the weights"
@@ -204,7 +204,7 @@ class PartOfModel(RegistryError):
 
 
 class UnencodableValue(RegistryError):
-    """A value beside the weights is no plain data."""
+    """A value beside the weights is not plain data."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(

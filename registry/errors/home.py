@@ -40,3 +40,17 @@ class NoDefaultHome(RegistryError):
             f"the user with the number {user} has no home directory here, so there is no default place for the "
             "registry; name a folder with --home or REGISTRY_HOME"
         )
+
+
+class InvalidConfiguration(RegistryError):
+    """What says where the parts of a home are cannot be read or used."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(f"{source} does not say where the registry is: {why}")
+
+
+class HomeConfigured(RegistryError):
+    """A home that is to be made is there already."""
+
+    def __init__(self, home: str, why: str) -> None:
+        super().__init__(f"{home} {why}; `registry move --to FOLDER` takes it to another home, and {ELSEWHERE}")

@@ -66,7 +66,7 @@ class NotDownloaded(RegistryError):
 
 
 class NameNeeded(RegistryError):
-    """What is pushed is no file, so it suggests no name."""
+    """What is pushed is not a file, so it suggests no name."""
 
     def __init__(self, source: str) -> None:
         super().__init__(f"{source} has no file name to take a name from; give one: registry.push(..., 'name')")

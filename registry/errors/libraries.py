@@ -116,7 +116,7 @@ class OtherBase(RegistryError):
 
 
 class NotAnAdapter(RegistryError):
-    """A base was given for what is no adapter."""
+    """A base was given for something other than an adapter."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is not an adapter of PEFT, so it has no base; leave base out")

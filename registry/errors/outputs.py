@@ -8,7 +8,7 @@ from registry.errors.root import RegistryError
 
 
 class UnusableExample(RegistryError):
-    """What was given as an example is nothing that a model can be called with."""
+    """What was given as an example cannot be passed to a model."""
 
     def __init__(
         self, why: str, remedy: str = "give a tensor, a tuple of tensors, or a dict of keyword tensors"

@@ -18,7 +18,7 @@ class BadPartName(RegistryError, ValueError):
 
 
 class UnknownPart(RegistryError):
-    """A version has no part of that name, or is no version of several models."""
+    """A version has no part of that name, or does not consist of several models."""
 
     def __init__(self, ref: str, part: str, parts: Sequence[str], is_file: bool = False) -> None:
         has = "it holds one model; leave the part out"

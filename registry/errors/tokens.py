@@ -19,14 +19,14 @@ class InvalidUser(RegistryError):
 
 
 class InvalidRole(RegistryError):
-    """A text is no role."""
+    """A text is not a role."""
 
     def __init__(self, given: object, roles: Sequence[str]) -> None:
         super().__init__(f"{quoted(given)} is not a valid role; give one of {', '.join(roles)}")
 
 
 class InvalidPattern(RegistryError):
-    """A text is no pattern of models."""
+    """A text is not a pattern of models' names."""
 
     def __init__(self, given: object, why: str) -> None:
         super().__init__(f"{quoted(given)} is not a valid pattern of models: {why}; give for example 'team/*'")
@@ -48,7 +48,7 @@ class UnknownToken(RegistryError):
 
 
 class InvalidAddress(RegistryError):
-    """A text is no address of a server."""
+    """A text is not the address of a server."""
 
     def __init__(self, given: str) -> None:
         super().__init__(f"{quoted(given)} is not a valid address of a server; give for example http://hub:8080")
@@ -99,7 +99,7 @@ class NotLoggedIn(RegistryError):
 
 
 class NoSuchServer(RegistryError):
-    """What answers at an address is no registry, or nothing answers."""
+    """Nothing answers at an address, or something other than a registry does."""
 
     def __init__(self, origin: str, why: str) -> None:
         super().__init__(f"there is no registry at {origin}: {why}; check the address, and that `registry serve` runs")

@@ -91,7 +91,7 @@ class StateRefused(RegistryError):
 
 
 class JobNeedsModel(RegistryError):
-    """An optimizer or the like was given with something that is no live model."""
+    """An optimizer or the like was given with something other than a live model."""
 
     def __init__(self, name: str) -> None:
         super().__init__(

@@ -20,6 +20,7 @@ from registry.errors.blobs import DamagedBlob
 from registry.errors.catalog import ChangedVersion
 from registry.errors.client import OnServerAlone
 from registry.errors.home import DatabaseMissing, NoRegistry
+from registry.home import configuration
 from registry.home.place import has_bytes, is_made
 from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from registry.blobs.writer import Progress
     from registry.catalog.protocol import CatalogProtocol
     from registry.client.served import Served
+    from registry.home.configuration import Configuration
     from registry.modules.building.specification import Constructs
     from registry.tensors.manifest import Manifest, StoredTensor
 
@@ -67,14 +69,27 @@ class Home:
         address: where it is: a folder, or the URL of a server.
         notify: called, once each, with what there is to say of references, such as that a model has another name now.
         source: what named the folder, as a ``HomePlace`` has it.
+        wanted: where catalog and bytes are to be, instead of what the folder's configuration says.
     """
 
-    def __init__(self, address: Path | str, notify: Callable[[str], None] | None = None, source: str = "") -> None:
-        self.address = address
+    def __init__(
+        self,
+        address: Path | str,
+        notify: Callable[[str], None] | None = None,
+        source: str = "",
+        wanted: Configuration | None = None,
+    ) -> None:
+        # A registry that was moved is where its folder leads to.
+        self.address = address if isinstance(address, str) or wanted is not None else configuration.settled(address)
+        self._wanted = wanted
         self._notify = notify
         self._source = source
         self._notices: set[str] = set()
         self._catalog: Catalog | None = None
+
+    def at(self, folder: Path) -> Home:
+        """Return the home in another folder, or this one as its configuration is now."""
+        return Home(folder, self._notify, self._source)
 
     @property
     def is_served(self) -> bool:
@@ -141,14 +156,30 @@ class Home:
         """The bytes."""
         if self._served is not None:
             return self._served.blobs
-        from registry.blobs.backends.local import LocalStore
+        from registry.home.parts import open_blobs
 
-        return LocalStore(self.folder)
+        return open_blobs(self.folder, self.configuration, lambda: self.database)
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """Where catalog and bytes are, if not in the folder.
+
+        Raises:
+            InvalidConfiguration
+        """
+        return configuration.read(self.folder) if self._wanted is None else self._wanted
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder that what is in a bucket is mapped from; None where the blobs are not in one."""
+        is_in_bucket = not self.is_served and self.configuration.blobs is not None
+        return self.configuration.cache_in(self.folder) if is_in_bucket else None
 
     @property
     def is_made(self) -> bool:
         """Whether there is a registry: what is about to make one asks, and looks for nothing in it before."""
-        return self.is_served or self._opened_before() is not None or is_made(self.folder)
+        is_elsewhere = self.is_served or self.configuration.catalog is not None
+        return is_elsewhere or self._opened_before() is not None or is_made(self.folder)
 
     def close(self) -> None:
         """Let go of the database or of the connections; the next verb opens them again."""
@@ -284,18 +315,19 @@ class Home:
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)
         origin = entry.copied_from or (self.address if isinstance(self.address, str) else None)
-        return Recorded(entry.ref, entry.model_class, origin, self.folder, was_named)
+        server = self.database.where if not self.is_served and self.configuration.catalog is not None else None
+        return Recorded(entry.ref, entry.model_class, origin, self.folder, was_named, server)
 
     def _open(self, *, make: bool) -> Catalog:
         self.require_folder("db")
         catalog = self._opened_before()
         if catalog is None:
-            if not is_made(self.folder):
+            if not self.is_made:
                 if has_bytes(self.folder):
                     raise DatabaseMissing(str(self.folder), self._source)
                 if not make:
                     raise NoRegistry(str(self.folder), self._source)
-            catalog = self._catalog = Catalog(self.folder)
+            catalog = self._catalog = Catalog(self.configuration.address() or self.folder)
         return catalog
 
     def _opened_before(self) -> Catalog | None:

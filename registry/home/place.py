@@ -10,6 +10,7 @@ from pathlib import Path
 from registry.client.address import ServerAddress, is_served
 from registry.errors.catalog import HomeUnusable
 from registry.errors.home import NoDefaultHome
+from registry.home.configuration import FILE
 
 HOME_VARIABLE = "REGISTRY_HOME"
 ARGUMENT, DEFAULT = "the argument home", "the default"
@@ -95,4 +96,5 @@ def _absolute(chosen: str) -> Path:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise HomeUnusable(str(found), "its symbolic links lead in a circle") from error
-    return found
+    # What says where the parts of a home are stands for its folder.
+    return found.parent if found.name == FILE and found.is_file() else found

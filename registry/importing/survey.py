@@ -20,7 +20,7 @@ from registry.importing.recognition import Recognized, recognize, unread
 from registry.importing.units import unit_of
 from registry.reference import is_named_like_a_file
 
-_DATABASE, _BLOBS = "registry.db", "blobs"
+_DATABASE, _BLOBS, _CONFIGURATION = "registry.db", "blobs", "registry.toml"
 _SNAPSHOTS, _HUB_FOLDER = "snapshots", "models--"
 _STORES = (".git/annex/objects", ".dvc/cache")
 """Where git-annex and DVC keep the files of a repository that links in it name."""
@@ -71,7 +71,7 @@ class Survey:
             yield unread(place, self._path(place), "unreadable", f"cannot be listed: {error.strerror}")
             return
         names = {entry.name for entry in entries}
-        if _DATABASE in names and _BLOBS in names:
+        if (_DATABASE in names and _BLOBS in names) or _CONFIGURATION in names:
             yield self._unread(place, "the home of a registry; copy its versions")
             return
         if place.name.startswith(_HUB_FOLDER) and _SNAPSHOTS in names:

@@ -29,7 +29,7 @@ from registry.tensors.foreign import (
     Text,
     TorchConstant,
 )
-from registry.tensors.inlined import InlineEncoder, written_as
+from registry.tensors.inlined import OURS, InlineEncoder, written_as
 from registry.tensors.numpy_values import Scalar
 
 _PLAIN_NAN = struct.pack(">d", math.nan)
@@ -194,7 +194,7 @@ class _Encoder(InlineEncoder):
             return {TAG: tag, "v": self.encode(dict(value), where, levels - 1)}
         if not self.strict:
             return self._by_base(value, where, levels)
-        if name.startswith("registry."):
+        if name.startswith(OURS):
             raise UnencodableValue(where, f"it is an object of a class that is only read as a {base.__name__}")
         raise UnencodableValue(
             where,
@@ -257,4 +257,4 @@ class _Encoder(InlineEncoder):
             item = value.item()
             if not isinstance(item, numpy.generic):
                 return self.encode(item, where, levels - 1)
-        raise UnencodableValue(where, f"it is {value}" if name.startswith("registry.") else f"it is a {name}")
+        raise UnencodableValue(where, f"it is {value}" if name.startswith(OURS) else f"it is a {name}")

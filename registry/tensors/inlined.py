@@ -14,6 +14,8 @@ from registry.tensors.foreign import ARRAY, PARAMETER, TAG, TENSOR, Array
 from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec
 
+OURS = f"{__name__.partition('.')[0]}."
+"""What the names of this package's own classes begin with."""
 MOST_INLINE = 16 << 20
 """Bytes of a tensor that may stand in the JSON; larger ones belong among the tensors."""
 
@@ -41,7 +43,7 @@ class InlineEncoder:
             if self.strict and value.kind != ARRAY:
                 raise UnencodableValue(where, f"it is a {value.kind}, which would come back as a plain array")
             return _inline("array", value.spec, value.data, where) | self._order(value.is_swapped)
-        if name.startswith("registry.") and isinstance(value, TensorSource):
+        if name.startswith(OURS) and isinstance(value, TensorSource):
             if value.spec.dtype not in ITEM_SIZES:
                 raise UnencodableValue(where, f"a tensor of {value.spec.dtype} cannot be stored")
             kind, needs_gradient = getattr(value, "kind", TENSOR), getattr(value, "requires_grad", False)

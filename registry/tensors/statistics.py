@@ -7,7 +7,7 @@ upper half of a float32, and a float8 has 256 values, which a table lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,6 +23,8 @@ ELEMENTS = PIECE // 8
 Buffer = memoryview | bytes
 Content = Buffer | Iterable[Buffer]
 """A tensor's C-contiguous little-endian bytes, whole or in pieces of ``ELEMENTS`` elements."""
+Readable = Buffer | Callable[[], Iterable[Buffer]]
+"""The same, to be read more than once."""
 Wide = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
 
 _FLOAT8 = {  # exponent bits, mantissa bits, bias, and which codes are no finite numbers
@@ -64,11 +66,11 @@ class Distance:
     """Largest absolute difference of one element."""
 
 
-def statistics(content: Buffer, dtype: str, bins: int = 64) -> Statistics:
-    """Describe a tensor.
+def statistics(content: Readable, dtype: str, bins: int = 64) -> Statistics:
+    """Describe a tensor; its bytes are read twice.
 
     Args:
-        content: its C-contiguous little-endian bytes.
+        content: its C-contiguous little-endian bytes, or what gives them in pieces whenever it is called.
         dtype: torch's name, ``"bfloat16"``.
         bins: of the histogram.
     """
@@ -114,7 +116,7 @@ def distance(before: tuple[Content, str], after: tuple[Content, str]) -> Distanc
     return Distance(math.sqrt(squares), math.sqrt(base), largest)
 
 
-def _histogram(content: Buffer, dtype: str, low: float, high: float, bins: int) -> tuple[int, ...]:
+def _histogram(content: Readable, dtype: str, low: float, high: float, bins: int) -> tuple[int, ...]:
     counts = np.zeros(bins, dtype=np.int64)
     for values in _real(content, dtype):
         plain = values[np.isfinite(values)]
@@ -123,8 +125,8 @@ def _histogram(content: Buffer, dtype: str, low: float, high: float, bins: int) 
     return tuple(int(number) for number in counts)
 
 
-def _real(content: Buffer, dtype: str) -> Iterator[npt.NDArray[np.float64]]:
-    for values in _wide(content, dtype):
+def _real(content: Readable, dtype: str) -> Iterator[npt.NDArray[np.float64]]:
+    for values in _wide(content() if callable(content) else content, dtype):
         yield np.abs(values) if dtype.startswith("complex") else values.real
 
 

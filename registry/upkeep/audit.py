@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,7 +61,7 @@ class AuditReport:
     unchecked_outputs: tuple[str, ...] = ()
     """``ref: why`` of versions whose example could not be run here."""
     notes: tuple[str, ...] = ()
-    """What could not be compared, which is no fault."""
+    """What could not be compared, and does not count as a fault."""
 
     def __repr__(self) -> str:
         return called(self, self._title())
@@ -99,7 +100,8 @@ def audit(
     of, entries = parse(ref) if ref is not None else None, audited(home, ref)
     books = catalog.check_books(of.name if of else None, None if of is None or of.is_name else entries[0].version)
     faults = [Fault(fault.reference, "trail", fault.what) for fault in books.trail]
-    files = _Files(catalog, home.blobs)
+    store = home.blobs.ahead(lambda: _needed(catalog, None if of is None else entries), progress)
+    files = _Files(catalog, store)
     unchecked: list[str] = []
     total, done = sum(entry.byte_count for entry in entries), 0
     nbytes: dict[StoredTensor, int] = {}
@@ -118,7 +120,7 @@ def audit(
         if found and not _was_collected(catalog, entry):
             faults += found
         done += entry.byte_count
-        if progress is not None:
+        if progress is not None and store is home.blobs:
             progress(done, total)
     if of is None:
         faults += files.misplaced({fault.blob for fault in faults if fault.blob is not None})
@@ -136,6 +138,30 @@ def audit(
         len(left),
         notes=_notes(books),
     )
+
+
+def _needed(catalog: CatalogProtocol, entries: Sequence[Entry] | None) -> frozenset[str]:
+    """Return the blobs of some entries, or of all."""
+    if entries is None:
+        return catalog.referenced_blobs()
+    read = (manifests(catalog, entry) for entry in entries)
+    return frozenset(blob for found in read if not isinstance(found, str) for each in found for blob in each.blobs)
+
+
+def remember(home: Home, ref: str | None, report: AuditReport) -> None:
+    """Keep what an audit said, for who looks later; where nothing can be written, it is not kept."""
+    faults: dict[str, list[str]] = {}
+    for fault in report.faults:
+        faults.setdefault(fault.ref, []).append(fault.what)
+    with contextlib.suppress(RegistryError):
+        home.database.remembered.remember_audit(_asked(home, ref), report.versions, faults)
+
+
+def _asked(home: Home, ref: str | None) -> str | None:
+    """Return the model or the version that an audit was of, as it is called now."""
+    if ref is None:
+        return None
+    return home.current(parse(ref).name) if parse(ref).is_name else home.resolve(ref, trashed=True).ref
 
 
 def audited(home: Home, ref: str | None) -> tuple[Entry, ...]:

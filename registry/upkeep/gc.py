@@ -62,7 +62,7 @@ def gc(
             catalog.forget_unneeded_blobs()
         with store.sweep() as sweep:
             with catalog.write_lock():
-                garbage = store.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
+                garbage = sweep.garbage(lambda: catalog.referenced_blobs().union(catalog.known_blobs()))
                 if garbage:
                     freed = {"files": len(garbage), "bytes": sum(item.nbytes for item in garbage)}
                     catalog.record_event("gc", None, freed)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from registry.blobs.files import is_file, opened
 from registry.blobs.verification import is_unchanged
@@ -13,6 +19,7 @@ from registry.errors.root import RegistryError
 from registry.tensors.spec import is_digest
 
 from ..access import Role
+from ..sending import can_send_files, requested_range, send_part
 from .asking import Asked, Asking, answer
 from .schemas import Digests
 
@@ -20,9 +27,38 @@ router = APIRouter(tags=["bytes"])
 
 
 class BlobAnswer(FileResponse):
-    """A file, in the memory of one piece, as a whole or in the parts that are asked for."""
+    """A file, in the memory of one piece, as a whole or in the parts that are asked for.
+
+    What is asked as our client does, the system sends by itself.
+    """
 
     chunk_size = 1 << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        part = self._part(scope) if can_send_files(scope) else None
+        if part is None:
+            await super().__call__(scope, receive, send)
+            return
+        begin, end = part
+        headers = MutableHeaders(raw=list(self.raw_headers))
+        headers["content-range"] = f"bytes {begin}-{end - 1}/{headers['content-length']}"
+        headers["content-length"] = str(end - begin)
+        path = Path(self.path)
+        with contextlib.ExitStack() as stack:
+            handle, _ = await run_in_threadpool(stack.enter_context, opened(path, path.stem))
+            await send({"type": "http.response.start", "status": 206, "headers": headers.raw})
+            await send_part(send, handle, begin, end - begin)
+            await send({"type": "http.response.body", "body": b""})
+
+    def _part(self, scope: Scope) -> tuple[int, int] | None:
+        """Return the one range that is asked for; None where something else is."""
+        asked = Headers(scope=scope)
+        if scope["method"] != "GET" or "if-range" in asked or self.stat_result is None:
+            return None
+        try:
+            return requested_range(asked.get("range"), self.stat_result.st_size)
+        except ValueError:
+            return None
 
 
 @router.api_route("/blobs/{digest}", methods=["GET", "HEAD"], response_class=BlobAnswer)

@@ -13,7 +13,7 @@ from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
 from ..access import caller_of
-from ..answers import refusal
+from ..answers import refusal_of
 from ..service import Service
 from ..telling import told
 from . import lfs, reading, writing
@@ -48,7 +48,7 @@ class HubApplication:
         request = Request(scope, receive)
         try:
             if call is None:
-                await refusal(NoSuchPage(scope["path"]))(scope, receive, noted)
+                await refusal_of(NoSuchPage(scope["path"]), scope)(scope, receive, noted)
             elif call.kind == "lfs":
                 await (await lfs.receive(self.hub, call, request))(scope, receive, noted)
             elif call.kind == "commit":

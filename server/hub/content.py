@@ -5,24 +5,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from registry.blobs.backends.local import LocalStore
+from registry.blobs.files import opened
+from registry.blobs.verification import is_unchanged
 from registry.errors.root import RegistryError
 from registry.home.home import Home
 from registry.tensors.manifest import StoredTensor
 
-from .files import HubFile, OnDisk, Segment, length_of
+from ..sending import can_send_files, requested_range, send_part
+from .files import HubFile, OnDisk, Segment, Stored, length_of
 
 PIECE = 1 << 20
 """Bytes that are read, and sent, at a time."""
 
-_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _log = logging.getLogger("registry.server.hub")
+
+
+@dataclass(frozen=True)
+class Lying:
+    """A part of a file that is believed; the handle is open until the next one is asked for."""
+
+    handle: int
+    begin: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which bytes of a segment are wanted."""
+
+    segment: Segment
+    first: int
+    last: int
 
 
 def pieces(home: Home, file: HubFile, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -35,17 +56,81 @@ def pieces(home: Home, file: HubFile, begin: int = 0, end: int | None = None) ->
     Raises:
         RegistryError: the bytes are not what was stored. Then the file was not given to its end.
     """
-    end = file.size if end is None else end
+    for wanted in _wanted(file, begin, file.size if end is None else end):
+        yield from _read(home, wanted)
+
+
+def parts(home: Home, file: HubFile, begin: int, end: int) -> Iterator[bytes | Lying]:
+    """Read it as ``pieces`` does, but give what is believed as where it lies: tensors that follow each other as one."""
+    for run in _runs(home, _wanted(file, begin, end)):
+        with _lying(home, run) as place:
+            if place is not None:
+                yield place
+        if place is None:
+            for wanted in run:
+                yield from _read(home, wanted)
+
+
+def _wanted(file: HubFile, begin: int, end: int) -> Iterator[_Wanted]:
     place = 0
     for segment in file.segments:
         length = length_of(segment)
         first, last = max(begin - place, 0), min(end - place, length)
         if first < last:
-            yield from _of_segment(home, segment, first, last, length)
+            yield _Wanted(segment, first, last)
         place += length
 
 
-def _of_segment(home: Home, segment: Segment, first: int, last: int, length: int) -> Iterator[bytes]:
+def _runs(home: Home, all_wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
+    """Put together what is believed and follows each other in one blob; everything else is by itself."""
+    run: list[_Wanted] = []
+    behind: tuple[str, int] | None = None
+    for wanted in all_wanted:
+        place = _place(home, wanted)
+        if run and (place is None or place != behind):
+            yield run
+            run = []
+        run.append(wanted)
+        behind = None if place is None else (place[0], place[1] + wanted.last - wanted.first)
+    if run:
+        yield run
+
+
+def _place(home: Home, wanted: _Wanted) -> tuple[str, int] | None:
+    """Return blob and offset of what is believed if nobody has touched the file; None of anything else."""
+    if not isinstance(wanted.segment, Stored) or not _is_believed(home, wanted):
+        return None
+    location = wanted.segment.tensor.location
+    return location.blob, location.offset + wanted.first
+
+
+@contextlib.contextmanager
+def _lying(home: Home, run: Sequence[_Wanted]) -> Iterator[Lying | None]:
+    """Give where a run lies; None where it has to be read, which then says what is wrong with it."""
+    place, store = _place(home, run[0]), home.blobs
+    if place is None or not isinstance(store, LocalStore):
+        yield None
+        return
+    blob, begin = place
+    nbytes = sum(wanted.last - wanted.first for wanted in run)
+    with contextlib.ExitStack() as stack:
+        try:
+            handle, status = stack.enter_context(opened(store.places.blob(blob), blob))
+        except RegistryError:
+            yield None
+            return
+        is_sound = is_unchanged(store.places, blob, status) and begin + nbytes <= status.st_size
+        yield Lying(handle, begin, nbytes) if is_sound else None
+
+
+def _is_believed(home: Home, wanted: _Wanted) -> bool:
+    segment = wanted.segment
+    is_part = wanted.last - wanted.first < length_of(segment)
+    return isinstance(segment, Stored) and (is_part or (home.folder, segment.tensor) in _verified)
+
+
+def _read(home: Home, wanted: _Wanted) -> Iterator[bytes]:
+    segment, first, last = wanted.segment, wanted.first, wanted.last
     if isinstance(segment, bytes):
         yield segment[first:last]
     elif isinstance(segment, OnDisk):
@@ -53,7 +138,7 @@ def _of_segment(home: Home, segment: Segment, first: int, last: int, length: int
             file.seek(first)
             for begin in range(first, last, PIECE):
                 yield file.read(min(PIECE, last - begin))
-    elif last - first < length or (home.folder, segment.tensor) in _verified:
+    elif _is_believed(home, wanted):
         for piece in home.span(segment.entry, segment.name, segment.tensor, first, last, PIECE):
             yield bytes(piece)
     else:
@@ -70,28 +155,6 @@ def _of_segment(home: Home, segment: Segment, first: int, last: int, length: int
 _verified: set[tuple[Path, StoredTensor]] = set()
 """What this process has hashed where it lies."""
 _MOST_VERIFIED = 1_000_000
-
-
-def requested_range(given: str | None, size: int) -> tuple[int, int] | None:
-    """Return the bytes that a header asks for, as begin and end; None where all are sent.
-
-    Several ranges, and what is no range, are answered with the whole.
-
-    Raises:
-        ValueError: there are no such bytes.
-    """
-    found = _RANGE.fullmatch(given.replace(" ", "")) if given is not None else None
-    if found is None or not (found[1] or found[2]):
-        return None
-    if not found[1]:
-        begin, end = max(0, size - int(found[2])), size
-    else:
-        begin, end = int(found[1]), min(size, int(found[2]) + 1) if found[2] else size
-        if found[2] and int(found[2]) < begin:
-            return None
-    if begin >= size or begin >= end:
-        raise ValueError("no such bytes")
-    return begin, end
 
 
 class Content:
@@ -128,7 +191,9 @@ class Content:
             return
         left = asyncio.ensure_future(_gone(receive))
         try:
-            await self._send(send, 200 if part is None else 206, headers, (begin, end), left)
+            read = parts if can_send_files(scope) else pieces
+            source = read(self._home, self._file, begin, end)
+            await self._send(send, 200 if part is None else 206, headers, source, left)
         finally:
             left.cancel()
 
@@ -137,18 +202,21 @@ class Content:
         send: Send,
         status: int,
         headers: Mapping[str, str],
-        span: tuple[int, int],
+        source: Iterator[bytes | Lying],
         left: asyncio.Future[None],
     ) -> None:
-        source = pieces(self._home, self._file, *span)
         # An error before the first byte is an answer; after it, the connection ends too early.
         ahead = asyncio.ensure_future(_next(source))
         try:
             piece = await ahead
             await _begin(send, status, headers)
             while piece is not None and not left.done():
-                ahead = asyncio.ensure_future(_next(source))
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if isinstance(piece, Lying):  # the system reads ahead
+                    await send_part(send, piece.handle, piece.begin, piece.nbytes)
+                    ahead = asyncio.ensure_future(_next(source))
+                else:
+                    ahead = asyncio.ensure_future(_next(source))
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
                 piece = await ahead
             if piece is None:
                 await send({"type": "http.response.body", "body": b""})
@@ -161,7 +229,7 @@ class Content:
             await run_in_threadpool(source.close)  # type: ignore[attr-defined]
 
 
-async def _next(source: Iterator[bytes]) -> bytes | None:
+async def _next(source: Iterator[bytes | Lying]) -> bytes | Lying | None:
     return await run_in_threadpool(next, source, None)
 
 

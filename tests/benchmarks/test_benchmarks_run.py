@@ -1,4 +1,6 @@
-"""The programs of ``benchmarks/`` run: figures of toys say nothing, but a program that nobody runs is soon broken."""
+"""The programs of ``benchmarks/`` run, as docs/performance.md calls them: what they measure of toys says nothing, but a
+program that nobody runs is soon broken.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-FAMILIES = ("pushing", "deduplication", "search")
+FAMILIES = ("pushing", "deduplication", "search", "growing", *(["serving"] if find_spec("uvicorn") else []))
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,15 +24,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     families = FAMILIES
     subprocess.run(
         [sys.executable, "-m", "benchmarks", "--toy", "--json", str(folder / "report.json"), "--folder", str(folder)]
+        + ["--plot", str(folder / "growth.svg")]
         + [word for family in families for word in ("--only", family)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     found: dict[str, object] = json.loads((folder / "report.json").read_text())
-    found["left behind"] = [path.name for path in folder.iterdir() if path.name != "report.json"]
+    found["plot"] = (folder / "growth.svg").read_text()
+    kept = ("report.json", "growth.svg")
+    found["left behind"] = [path.name for path in folder.iterdir() if path.name not in kept]
     return found
 
 
@@ -43,3 +50,31 @@ def test_a_run_leaves_nothing_behind(report: dict[str, object]) -> None:
 
 def test_a_checkpoint_that_is_stored_makes_no_new_blob(report: dict[str, list[dict[str, object]]]) -> None:
     assert "no new blobs" in [row["remark"] for row in report["rows"]]
+
+
+def test_how_verbs_grow_is_drawn(report: dict[str, str]) -> None:
+    drawn = ElementTree.fromstring(report["plot"])
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"resolve an alias", "push, for each tensor"} <= set(texts)
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}polyline"))) == 7
+
+
+@pytest.mark.parametrize(
+    "what", [["versions", "--count", "300"], ["large", "--gigabytes", "0.1"], ["serve", "--minutes", "0.05"]]
+)
+def test_what_takes_hours_runs_for_seconds(what: list[str], tmp_path: Path) -> None:
+    if what[0] == "serve":
+        pytest.importorskip("uvicorn")
+        what = [*what, "--clients", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.soak", "--folder", str(tmp_path), *what],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = done.stdout.splitlines()
+    assert done.stderr == "" and said[-1].startswith("load"), done.stderr
+    assert what[0] != "serve" or done.returncode == 0, done.stdout
+    assert not list(tmp_path.iterdir())

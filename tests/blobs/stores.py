@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +67,18 @@ def cached(folder: Path, objects: ObjectBackend, *, young_seconds: float = 0, ca
     return Kind(store, folder / cache, objects)
 
 
+def cached_over_s3(folder: Path) -> Kind:
+    """In a place of the bucket that ``REGISTRY_TEST_BUCKET`` names, which the test has for itself."""
+    from registry.blobs.backends.objects import BucketBackend
+
+    return cached(folder, BucketBackend(f"{os.environ['REGISTRY_TEST_BUCKET']}/{folder.name}"))
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "local": local,
     "cached over a folder": cached_over_a_folder,
     "cached over memory": cached_over_memory,
+    "cached over s3": cached_over_s3,
 }
 
 

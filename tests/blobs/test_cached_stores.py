@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 import traceback
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,8 +20,12 @@ from registry.blobs.backends.cached import CachedStore
 from registry.blobs.backends.folder import FolderBackend
 from registry.blobs.backends.local import LocalStore
 from registry.blobs.backends.memory import MemoryBackend
-from registry.blobs.objects import ObjectBackend
-from registry.errors import DamagedBlob, ObjectsUnreachable
+from registry.blobs.backends.streaming import stream
+from registry.blobs.objects import Moved, ObjectBackend, unmoved
+from registry.blobs.running import FileLeases
+from registry.blobs.shared_leases import SharedLeases
+from registry.catalog.catalog import Catalog
+from registry.errors import DamagedBlob, LeaseLost, ObjectsUnreachable
 from registry.tensors.manifest import Manifest
 
 
@@ -79,7 +85,7 @@ def test_what_is_fetched_is_checked_before_it_is_in_the_cache(tmp_path: Path) ->
     other = cached(tmp_path, objects, cache="other")
     with pytest.raises(DamagedBlob, match="does not hold what its name says"):
         other.store.open(manifest, "never")
-    assert "does not hold" in other.store.faults(manifest, {})[blob][0]
+    assert other.store.faults(manifest, {})[blob] == ["the bytes of 'head.scale' are not those that were stored"]
     assert not other.file(blob).exists()
     assert [path for path in other.cache.rglob("*") if path.is_file()] == []
 
@@ -137,8 +143,8 @@ def test_a_young_object_stays_also_in_the_cache(tmp_path: Path) -> None:
 
 def test_a_fetch_that_is_killed_leaves_garbage_alone(tmp_path: Path) -> None:
     class Killing(FolderBackend):
-        def fetch(self, digest: str, path: Path) -> None:
-            path.write_bytes(b"half")
+        def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
+            os.write(handle, b"half")
             os._exit(0)
 
     (tmp_path / "objects").mkdir()
@@ -150,7 +156,11 @@ def test_a_fetch_that_is_killed_leaves_garbage_alone(tmp_path: Path) -> None:
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     store = CachedStore(LocalStore(tmp_path / "other"), FolderBackend(tmp_path / "objects"))
-    assert len(store.garbage(lambda: known.blobs)) == 2, "half a file, and the record of the process that fetched it"
+    (blob,), (part,) = manifest.blobs, (tmp_path / "other").rglob("fetching/*.part")
+    (left,) = store.garbage(lambda: known.blobs)
+    assert left.name.startswith("running/"), "the record of the process that fetched it"
+    os.utime(part, (time.time() - 25 * 3600,) * 2)
+    assert f"fetching/{blob}.part" in {item.name for item in store.garbage(lambda: known.blobs)}
     check(store, manifest, 1)
 
 
@@ -244,3 +254,158 @@ def test_collections_take_no_object_that_a_push_of_another_process_commits(tmp_p
     assert {found.digest for found in objects.list()} == hub.catalog.referenced_blobs()
     shutil.rmtree(home / "blobs")
     assert len(hub.list()) == 10 and hub.audit().is_clean
+
+
+def test_one_process_of_a_machine_fetches_what_all_of_them_want(tmp_path: Path) -> None:
+    class Counting(FolderBackend):
+        def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
+            (tmp_path / f"received-{os.getpid()}").touch()
+            time.sleep(0.3)
+            super().receive(digest, handle, moved)
+
+    (tmp_path / "objects").mkdir()
+    manifest = push(cached(tmp_path, FolderBackend(tmp_path / "objects")).store, Known(), 1)
+    (tmp_path / "other").mkdir()
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            store = CachedStore(LocalStore(tmp_path / "other"), Counting(tmp_path / "objects"))
+            store.open(manifest).check()
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert len(list(tmp_path.glob("received-*"))) == 1
+
+
+def test_a_push_near_what_is_stored_fetches_nothing(tmp_path: Path) -> None:
+    class Closed(FolderBackend):
+        def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
+            raise AssertionError("fetched")
+
+    (tmp_path / "objects").mkdir()
+    known = Known()
+    first = push(cached(tmp_path, FolderBackend(tmp_path / "objects")).store, known, 1)
+    second = push(cached(tmp_path, Closed(tmp_path / "objects"), cache="other").store, known, 2)
+    assert first.blobs < second.blobs
+
+
+def test_an_object_that_was_cut_is_not_shared_and_made_again(tmp_path: Path) -> None:
+    objects, known = MemoryBackend(), Known()
+    manifest = push(cached(tmp_path, objects).store, known, 1)
+    (blob,) = manifest.blobs
+    content = objects.ranges(blob, [(0, 100)])[0]
+    replace_object(objects, blob, content, tmp_path)
+    again = push(cached(tmp_path, objects, cache="other").store, known, 1)
+    check(cached(tmp_path, objects, cache="third").store, again, 1)
+
+
+def test_an_audit_reads_each_object_once_and_caches_none(tmp_path: Path) -> None:
+    class Counting(MemoryBackend):
+        asked = 0
+
+        def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+            found = super().ranges(digest, wanted)
+            self.asked += sum(map(len, found))
+            return found
+
+    objects, known = Counting(), Known()
+    manifests = [push(cached(tmp_path, objects, cache=f"{seed}").store, known, seed) for seed in range(5)]
+    other = cached(tmp_path, objects, cache="other")
+    told: list[tuple[int, int]] = []
+    ahead = other.store.ahead(lambda: known.blobs, lambda *done: told.append(done))
+    for manifest in manifests:
+        assert ahead.faults(manifest, {}) == {}
+        assert all(ahead.examine_blob(blob, {}).fault is None for blob in manifest.blobs)
+    assert objects.asked == other.store.size() == told[-1][0] == told[-1][1]
+    assert not list(other.cache.rglob("*.safetensors"))
+
+
+def test_an_object_is_read_in_bounded_pieces(tmp_path: Path) -> None:
+    class Small(MemoryBackend):
+        def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+            assert sum(length for _, length in wanted) <= 100
+            return super().ranges(digest, wanted)
+
+    objects = Small()
+    manifest = push(cached(tmp_path, objects).store, Known(), 1)
+    (blob,) = manifest.blobs
+    streamed = stream(objects, blob, 100)
+    assert streamed.examined.fault is None
+    assert {stored.digest for stored in manifest.tensors.values()} == set(streamed.digests.values())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("cut", "is shorter"),
+        ("longer", "is longer"),
+        ("header", "has a header that cannot be read"),
+        ("empty", "is shorter"),
+        ("claims", "has a header that cannot be read"),
+        ("gone", "is missing in memory"),
+        ("flipped", "does not hold what its name says"),
+    ],
+)
+def test_what_is_wrong_with_an_object_is_said_without_fetching_it(tmp_path: Path, damage: str, said: str) -> None:
+    objects, known = MemoryBackend(), Known()
+    first = cached(tmp_path, objects)
+    (blob,) = push(first.store, known, 1).blobs
+    whole = first.file(blob).read_bytes()
+    bad = {
+        "cut": whole[:-3],
+        "longer": whole + b"more",
+        "header": whole[:8] + b"x" + whole[9:],
+        "empty": b"",
+        "claims": (10**12).to_bytes(8, "little") + whole[8:],
+        "flipped": whole[:-1] + bytes([whole[-1] ^ 1]),
+    }
+    replace_object(objects, blob, bad[damage], tmp_path) if damage in bad else objects.delete(blob)
+    other = cached(tmp_path, objects, cache="other")
+    fault = other.store.examine_blob(blob, {}).fault
+    assert fault is not None and said in fault
+    assert not list(other.cache.rglob("*.safetensors"))
+
+
+def test_a_collection_looks_again_before_it_deletes(tmp_path: Path) -> None:
+    """A push on another machine, whose lease was lost, has put the object again since it was listed."""
+    objects, known = MemoryBackend(), Known()
+    kind = cached(tmp_path, objects, young_seconds=1.0)
+    (blob,) = push(kind.store, known, 1).blobs
+    content = kind.file(blob).read_bytes()
+    time.sleep(1.1)
+    with kind.store.sweep() as sweep:
+        garbage = sweep.garbage(set)
+        assert [item.blob for item in garbage if item.blob] == [blob]
+        sweep.mark(garbage)
+        replace_object(objects, blob, content, tmp_path)
+        sweep.delete()
+    assert objects.has(blob)
+
+
+def test_a_collection_whose_lease_ran_out_deletes_nothing_more(tmp_path: Path) -> None:
+    objects, known = MemoryBackend(), Known()
+    (tmp_path / "cache").mkdir()
+    leases = SharedLeases(Catalog(tmp_path).leases, FileLeases(tmp_path / "running"), seconds=1, renewal=60)
+    store = CachedStore(LocalStore(tmp_path / "cache", leases), objects, young_seconds=0)
+    (blob,) = push(store, known, 1).blobs
+    with store.sweep() as sweep:
+        sweep.mark(sweep.garbage(set))
+        time.sleep(1.1)
+        with pytest.raises(LeaseLost, match="run `registry gc` again"):
+            sweep.delete()
+    assert objects.has(blob)
+
+
+def test_what_was_put_of_late_is_not_put_twice(tmp_path: Path) -> None:
+    class Counting(MemoryBackend):
+        puts = 0
+
+        def put(self, digest: str, path: Path) -> None:
+            self.puts += 1
+            super().put(digest, path)
+
+    objects = Counting()
+    push(cached(tmp_path, objects).store, Known(), 1)
+    push(cached(tmp_path, objects, cache="other").store, Known(), 1)  # which knows of no version
+    assert objects.puts == 1

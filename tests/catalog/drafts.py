@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
@@ -15,6 +14,9 @@ from registry.catalog.facts import Facts
 from registry.catalog.version import NewVersion
 from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
 from registry.tensors.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from databases import Place
 
 
 def digest(*seed: object) -> str:
@@ -59,7 +61,7 @@ def _released(barrier: Any, work: Callable[..., None], *given: Any) -> None:
     work(*given)
 
 
-def push_many(home: Path, who: int, count: int, pushed: Callable[[], object] = lambda: None) -> None:
+def push_many(home: Place, who: int, count: int, pushed: Callable[[], object] = lambda: None) -> None:
     catalog = Catalog(home, actor=f"racer{who}")
     for i in range(count):
         push(catalog, "raced", (who, i), metrics={"acc": i / count}, aliases=["last"])

@@ -34,9 +34,9 @@ def home(tmp_path):
     return tmp_path / "home with % and ? in it"
 
 
-def test_eight_processes_create_migrate_and_push_at_once(home):
-    race(push_many, [(home, who, 15) for who in range(8)])
-    catalog = Catalog(home)
+def test_eight_processes_create_migrate_and_push_at_once(place):
+    race(push_many, [(place, who, 15) for who in range(8)])
+    catalog = Catalog(place)
     entries = catalog.entries("raced")
     assert [entry.version for entry in entries] == list(range(120, 0, -1))
     assert len({entry.digest for entry in entries}) == 120
@@ -56,19 +56,19 @@ def test_eight_processes_push_on_a_network_file_system_without_wal_or_lock(home)
     assert sorted(path.name for path in home.iterdir()) == ["registry.db"]
 
 
-def test_eight_processes_that_push_the_same_make_one_version(home):
-    race(lambda who: push(Catalog(home), "net", "same"), [(who,) for who in range(8)])
-    assert [entry.ref for entry in Catalog(home).entries()] == ["net:v1"]
-    assert [event.details.get("reused") for event in Catalog(home).events()] == [True] * 7 + [None]
+def test_eight_processes_that_push_the_same_make_one_version(place):
+    race(lambda who: push(Catalog(place), "net", "same"), [(who,) for who in range(8)])
+    assert [entry.ref for entry in Catalog(place).entries()] == ["net:v1"]
+    assert [event.details.get("reused") for event in Catalog(place).events()] == [True] * 7 + [None]
 
 
-def test_a_push_killed_at_any_moment_is_there_or_not(home):
-    push(Catalog(home), "net", "first")
+def test_a_push_killed_at_any_moment_is_there_or_not(place):
+    push(Catalog(place), "net", "first")
     for attempt in range(12):
         seen, told = os.pipe()
         child = os.fork()
         if child == 0:
-            push_many(home, attempt, 1000, partial(os.write, told, b"."))
+            push_many(place, attempt, 1000, partial(os.write, told, b"."))
             os._exit(0)
         os.close(told)
         for _ in range(2 + attempt % 2):
@@ -77,7 +77,7 @@ def test_a_push_killed_at_any_moment_is_there_or_not(home):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(seen)
-        catalog = Catalog(home)
+        catalog = Catalog(place)
         versions = [entry.version for entry in catalog.entries("raced")] if catalog.count() > 1 else []
         assert versions == list(range(len(versions), 0, -1))
         assert all(
@@ -90,8 +90,7 @@ def test_a_push_killed_at_any_moment_is_there_or_not(home):
     assert len(versions) > 12
 
 
-def test_a_forked_child_does_not_share_its_parents_connection(home):
-    catalog = Catalog(home, actor="me")
+def test_a_forked_child_does_not_share_its_parents_connection(catalog):
     push(catalog, "net", 0)
     race(lambda who: push(catalog, "net", who), [(who,) for who in range(1, 5)])
     assert push(catalog, "net", 9).ref == "net:v6"
@@ -262,8 +261,7 @@ def test_what_was_compiled_for_one_home_is_compiled_for_all(tmp_path):
     assert work(tmp_path / "two") < 100
 
 
-def test_threads_that_share_a_catalog_push_at_once_and_a_change_of_one_is_none_of_another(home):
-    catalog = Catalog(home)
+def test_threads_that_share_a_catalog_push_at_once_and_a_change_of_one_is_none_of_another(catalog):
     push(catalog, "net", 0)
     with ThreadPoolExecutor(4) as threads:
         with catalog.write_lock():

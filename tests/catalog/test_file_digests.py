@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from databases import Place
 
 from registry.catalog.catalog import Catalog
 from registry.catalog.file_digests import FileKey
 
 
-def test_a_file_is_known_by_what_decides_its_bytes_and_by_nothing_less(tmp_path: Path) -> None:
+def test_a_file_is_known_by_what_decides_its_bytes_and_by_nothing_less(place: Place) -> None:
     key = FileKey("a" * 64, "b" * 64, 1)
-    catalog = Catalog(tmp_path / "home")
+    catalog = Catalog(place)
     catalog.note_file_sha256(key, "c" * 64)
     catalog.note_file_sha256(key, "d" * 64)
-    again = Catalog(tmp_path / "home")
+    again = Catalog(place)
     assert again.file_sha256(key) == "c" * 64, "what is known stays"
     for other in (key._replace(weights="e" * 64), key._replace(ties=""), key._replace(format=2)):
         assert again.file_sha256(other) is None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import KINDS, Place as DatabasePlace, fresh
 from deliberate import wrong
 from drafts import push
 from hypothesis import given, settings, strategies as st
@@ -52,11 +53,13 @@ def stock(catalog: Catalog, versions: int) -> None:
             catalog.trash(entry)
 
 
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    found = Catalog(tmp_path_factory.mktemp("stocked") / "home", actor="me")
-    stock(found, 90)
-    return found
+@pytest.fixture(scope="module", params=KINDS)
+def catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    with fresh(request, tmp_path_factory.mktemp("stocked") / "home") as place:
+        found = Catalog(place, actor="me")
+        stock(found, 90)
+        yield found
+        found.close()
 
 
 def fits(text: str | None, pattern: str) -> bool:
@@ -225,8 +228,8 @@ def test_every_term_tells_some_versions_from_others_or_finds_none(catalog: Catal
 
 
 @pytest.mark.parametrize("text", ["", "net", "sort:-acc", "sort:acc", "sort:loss net*", "sort:created", "acc>=0.4"])
-def test_pages_go_on_exactly_after_the_last_one_whatever_is_pushed_meanwhile(tmp_path: Path, text: str) -> None:
-    catalog = Catalog(tmp_path / "home")
+def test_pages_go_on_exactly_after_the_last_one_whatever_is_pushed_meanwhile(place: DatabasePlace, text: str) -> None:
+    catalog = Catalog(place)
     stock(catalog, 40)
     before = [entry.ref for entry in catalog.search(parse(text))]
     found: list[str] = []
@@ -242,8 +245,8 @@ def test_pages_go_on_exactly_after_the_last_one_whatever_is_pushed_meanwhile(tmp
     assert [ref for ref in found if ref in before] == before
 
 
-def test_a_version_without_the_metric_comes_last_in_both_directions(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path / "home")
+def test_a_version_without_the_metric_comes_last_in_both_directions(place: DatabasePlace) -> None:
+    catalog = Catalog(place)
     for seed, metrics in enumerate(({"acc": 0.5}, {}, {"acc": 0.9}, {"loss": 1}, {"acc": 0.5})):
         push(catalog, "net", seed, metrics=metrics)
     assert [entry.version for entry in catalog.search(parse("sort:acc"))] == [5, 1, 3, 4, 2]
@@ -251,8 +254,8 @@ def test_a_version_without_the_metric_comes_last_in_both_directions(tmp_path: Pa
     assert [entry.version for entry in catalog.search(parse("sort:acc acc<0.9"))] == [5, 1]
 
 
-def test_a_sort_by_a_metric_that_no_version_has_names_those_there_are(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path / "home")
+def test_a_sort_by_a_metric_that_no_version_has_names_those_there_are(place: DatabasePlace) -> None:
+    catalog = Catalog(place)
     assert catalog.search(parse("sort:acc")) == ()
     push(catalog, "bare", 1)
     with pytest.raises(errors.UnsortableBy, match=r"no version here has the metric 'acc' .* there are no metrics"):
@@ -299,10 +302,10 @@ def test_a_model_that_is_not_there_is_an_error_and_a_pattern_that_fits_none_is_n
     assert catalog.search(parse("net acc>2")) == ()
 
 
-def test_a_parent_is_found_under_the_name_that_it_bears_now(tmp_path: Path) -> None:
+def test_a_parent_is_found_under_the_name_that_it_bears_now(folder: Path) -> None:
     import torch
 
-    hub = Registry(tmp_path / "home")
+    hub = Registry(folder)
     for step in range(3):
         parent = f"net:v{step}" if step else None
         hub.push({"w": torch.full((2,), float(step))}, "net", from_="single", parent=parent)
@@ -310,8 +313,8 @@ def test_a_parent_is_found_under_the_name_that_it_bears_now(tmp_path: Path) -> N
     assert [entry.version for entry in hub.list("parent:net")] == [3, 2]
 
 
-def test_the_old_keywords_of_a_listing_say_what_to_write(tmp_path: Path) -> None:
-    hub = Registry(tmp_path / "home")
+def test_the_old_keywords_of_a_listing_say_what_to_write(folder: Path) -> None:
+    hub = Registry(folder)
     for keyword in ({"metric": "acc>=0.9"}, {"name": "net"}):
         with pytest.raises(errors.WrongCall, match=r"part of the query: list\('pointnet acc>=0.9'\)"):
             hub.list(**wrong(keyword))
@@ -342,9 +345,9 @@ def test_a_token_with_a_value_that_no_page_ends_at_is_none(catalog: Catalog, by:
         catalog.search(query, limit=1, after=token)
 
 
-def test_a_limit_may_be_as_large_as_a_number(tmp_path: Path) -> None:
+def test_a_limit_may_be_as_large_as_a_number(folder: Path) -> None:
     import torch
 
-    hub = Registry(tmp_path / "home")
+    hub = Registry(folder)
     hub.push({"w": torch.ones(2)}, "net", from_="single")
     assert [len(hub.list("net", limit=limit)) for limit in (2**62, 2**63 - 1)] == [1, 1]

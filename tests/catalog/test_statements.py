@@ -13,6 +13,8 @@ from registry.catalog import (
     file_statements,
     lineage_statements,
     name_statements,
+    overview_statements,
+    remembered_statements,
     rows,
     source_statements,
     statements,
@@ -24,12 +26,14 @@ from registry.catalog.selection import Shape, beginnings, few, kinds_of, selecti
 
 MODULES = (
     *(copy_statements, statements, event_statements, file_statements, lineage_statements, name_statements),
-    source_statements,
+    *(overview_statements, remembered_statements, source_statements),
 )
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
-    "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01")],
+    "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01"),
+               (None, 5, None, None, None, None, 7), (("net",), 5, None, None, None, None, None, ("net:v1",))],
     "events_after": [(None,), (("net",),), (("net", "old"),)],
+    "newest": [(Shape(kinds_of(parse("net acc>=0.5"))),)],
     "last_removal": [(("net:v1",),), (("net:v1", "old:v1"),)],
     "moves": [(("net",), "best")],
     **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
@@ -107,6 +111,7 @@ def database(tmp_path_factory):
         *(name for name in STATEMENTS if name.startswith(("few", "selection"))),
         *("events_after(('net',),)", "facts_after('net',)"),
         *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),
+        *("STATISTICS", "SERIES", "FROM_OLDER", "CHILDREN"),
         *("moves(('net',), 'best')", "events(('net',), 5)", "NEEDED_BY_TRASH_ALONE", "LIVE_ADAPTERS"),
         *("WHOLE_ROW", "WITH_RECORD", "EVENTS_OF", "MODEL_OF_UID", "LIVE_WITH_WEIGHTS"),
     ],

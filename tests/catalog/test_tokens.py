@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import torch
+from databases import everything_in, place_of, run_sql
 from hypothesis import given, strategies as st
 from invocation import run
 
@@ -28,19 +27,15 @@ from registry.errors import (
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "home")
-
-
-def everything_in(home: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+def hub(folder: Path) -> Registry:
+    return Registry(folder)
 
 
 def test_a_token_is_stored_nowhere(hub: Registry) -> None:
     made = hub.add_token("ann", role="write", models=["team/*"], expires=timedelta(days=90))
     assert made.text.startswith("crt_") and len(made.text) == 47
-    assert made.text[4:].encode() not in everything_in(hub.home) and made.text[4:] not in repr(made)
-    assert digest_of(made.text).encode() in everything_in(hub.home)
+    assert made.text[4:].encode() not in everything_in(place_of(hub)) and made.text[4:] not in repr(made)
+    assert digest_of(made.text).encode() in everything_in(place_of(hub))
 
 
 def test_what_it_is_for_is_kept(hub: Registry) -> None:
@@ -94,7 +89,7 @@ def test_the_trail_tells_who_got_and_lost_what_without_what_opens(hub: Registry)
         "UPDATE tokens SET expires_at = NULL WHERE id = 1",
         "UPDATE tokens SET revoked_at = NULL WHERE id = 2",
         "UPDATE tokens SET digest = 'e' || substr(digest, 2) WHERE id = 1",
-        "UPDATE tokens SET user = 'eve' WHERE id = 1",
+        "UPDATE tokens SET \"user\" = 'eve' WHERE id = 1",
         "DELETE FROM tokens WHERE id = 2",
     ],
 )
@@ -104,8 +99,7 @@ def test_a_token_that_a_hand_changed_is_found(hub: Registry, edit: str) -> None:
     hub.revoke_token("bob")
     assert hub.audit().is_clean
     hub.close()
-    with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
-        connection.execute(edit)
+    run_sql(place_of(hub), edit)
     assert [fault.ref.partition(" ")[0] for fault in hub.audit().faults][:1] == ["token"]
 
 
@@ -113,8 +107,8 @@ def test_a_token_that_a_hand_changed_is_found(hub: Registry, edit: str) -> None:
 def test_an_edit_makes_no_token_of_what_cannot_be_read(hub: Registry, column: str) -> None:
     made = hub.add_token("ann", expires=timedelta(days=1))
     hub.close()
-    with closing(sqlite3.connect(hub.home / "registry.db")) as connection, connection:
-        connection.execute(f"UPDATE tokens SET {column} = ?", (b"\xff[",))
+    illegible = b"\xff[" if isinstance(place_of(hub), Path) else "\x01["
+    run_sql(place_of(hub), f"UPDATE tokens SET {column} = ?", parameters=(illegible,))
     found = hub.catalog.tokens.find(made.text)
     assert found is None or found[0].models == () or found[0].role not in ("read", "write", "admin")
 
@@ -165,8 +159,8 @@ def test_what_is_done_in_a_users_name_is_told_of_that_user(hub: Registry) -> Non
     assert "@" in mine.actor and hub.audit().is_clean
 
 
-def test_the_commands_make_show_and_end_a_token(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_the_commands_make_show_and_end_a_token(folder: Path) -> None:
+    home = folder
     made = run("token", "add", "ann", "--role", "write", "--models", "team/*", "--expires", "90d", home=home).stdout
     assert made.startswith("crt_") and "write on team/*" in made
     listed = run("token", "list", home=home).stdout

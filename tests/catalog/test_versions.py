@@ -1,12 +1,10 @@
 import math
-import sqlite3
-from contextlib import closing
 
 import pytest
+from databases import place_of, without_keys
 from drafts import digest, new_version, push, weights
 
 from registry.canonical.unwrap import Cut, Unwrapping
-from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
 from registry.catalog.version import Vanished
 from registry.errors import (
@@ -19,13 +17,6 @@ from registry.errors import (
     UnknownVersion,
     UnstorableInit,
 )
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = Catalog(tmp_path / "home", actor="me")
-    yield catalog
-    catalog.close()
 
 
 def test_a_version_comes_back_as_it_was_given(catalog):
@@ -131,8 +122,7 @@ def test_a_new_file_has_no_tensors_of_one_whose_row_was_taken_out(catalog):
     old = [tensor.digest for tensor in weights(1)[0].tensors.values()]
     assert len(catalog.locate(old)) == 2
     catalog.close()
-    with closing(sqlite3.connect(catalog.path)) as connection, connection:
-        connection.execute("DELETE FROM blobs")
+    without_keys(place_of(catalog), "DELETE FROM blobs")
     entry = push(catalog, "net", 2)
     assert catalog.locate(old) == {}
     assert catalog.needed_by(entry) == {digest("blob", 2)} and catalog.needed_by(catalog.resolve("net:v1")) == set()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from invocation import on_a_terminal
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
@@ -27,8 +28,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(place: Path) -> list[str]:
-    return shell("registry demo --home 'my demo'", place).splitlines()
+def drawn(place: Path) -> str:
+    """What the demonstration draws on the terminal; what it prints is in a file."""
+    environment = {**os.environ, "PATH": PATH, "XDG_DATA_HOME": str(place / "data"), "COLUMNS": "100", "TERM": "xterm"}
+    return on_a_terminal(["sh", "-c", "registry demo --home 'my demo' >told"], "stderr", cwd=place, env=environment)
+
+
+@pytest.fixture(scope="module")
+def told(place: Path, drawn: str) -> list[str]:
+    return (place / "told").read_text().splitlines()
+
+
+def test_its_bar_moves_from_the_first_process_to_the_last_load(drawn: str) -> None:
+    for step in ("process 2 of 2", "epoch 6 of 6", "pushed ddp.pth as pointnet:v2", "on one device", "100%"):
+        assert step in drawn
 
 
 def accuracies(told: list[str], way: str) -> list[float]:
@@ -68,6 +81,9 @@ def test_a_training_that_fails_is_one_sentence(tmp_path: Path) -> None:
 def test_what_to_try_next_works_as_printed(told: list[str], place: Path) -> None:
     lines = told[told.index("Try next:") + 1 :]
     printed = [shell(line, place) for line in lines]
-    assert "saved wrapped" in printed[0]
-    assert "cut `module` at the root (ddp, declared)" in printed[1]
-    assert "no damage found" in printed[2]
+    rows = {row.split()[0]: row for row in printed[0].splitlines()}
+    assert "best" in rows["pointnet:v2"] and "acc=" in rows["pointnet:v1"] and "data=bodies" in rows["pointnet:v1"]
+    assert "saved wrapped" in printed[1]
+    assert "different: 25 tensors" in printed[2]
+    assert "cut `module` at the root (ddp, declared)" in printed[3]
+    assert "no damage found" in printed[4]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [*sorted((ROOT / "registry").rglob("*.py")), *sorted((ROOT / "cli").rglob("*.py"))]
 SPOKEN = {"registry/registry.py", "registry/__init__.py", *(f"registry/integrations/{name}.py" for name in ("lightning",
     "transformers", "accelerate", "retention"))}  # fmt: skip

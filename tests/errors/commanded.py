@@ -14,6 +14,7 @@ from advising import LINEAR, Bench, Told, command
 from invocation import run
 from torch import nn
 
+import registry
 from registry import errors
 
 
@@ -99,6 +100,19 @@ def trashed(b: Bench) -> Told:
     b.hub.push(nn.Linear(2, 2), "net")
     b.hub.rm("net:v1")
     return command(b, "show", "net:v1")
+
+
+def configured_twice(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    told = command(b, "init", "--catalog", "postgresql://nowhere.invalid/models")
+    return Told(told.text.replace("FOLDER", "./there"), told.again)
+
+
+def moved_onto_another(b: Bench) -> Told:
+    b.hub.push(nn.Linear(2, 2), "net")
+    registry.Registry(b.folder / "there").push(nn.Linear(3, 3), "other")
+    told = command(b, "move", "--to", b.folder / "there")
+    return Told(told.text.replace("FOLDER", "./there"), told.again)
 
 
 def all_trashed(b: Bench) -> Told:

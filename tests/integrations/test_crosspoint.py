@@ -1,4 +1,7 @@
-"""The two-branch job of the examples: what is evaluated on one device is what was pre-trained under DDP."""
+"""The two-branch job of the examples, which docs/training.md calls.
+
+What is evaluated on one device is what was pre-trained under DDP.
+"""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ def test_several_versions_go_or_none(three: Registry) -> None:
 
 
 def blobs(hub: Registry) -> dict[str, int]:
-    return {path.stem: path.stat().st_size for path in hub.home.glob("blobs/*/*.safetensors")}
+    return {path.stem: path.stat().st_size for path in (hub.cache or hub.home).glob("blobs/*/*.safetensors")}
 
 
 def test_the_bytes_that_are_told_are_those_of_the_blobs_that_a_collection_deletes(three: Registry) -> None:

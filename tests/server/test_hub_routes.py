@@ -11,9 +11,9 @@ pytest.importorskip("starlette", reason="the server is not installed")
 
 from registry.server.hub.admission import check, is_pickled, kind, replaced, weights_are_whole
 from registry.server.hub.answers import Refusal
-from registry.server.hub.content import requested_range
 from registry.server.hub.routes import Call, call_of
 from registry.server.hub.signing import Grant, Signer
+from registry.server.sending import requested_range
 
 pytestmark = pytest.mark.services
 

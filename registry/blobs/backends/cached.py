@@ -8,7 +8,7 @@ sees that would commit it.
 from __future__ import annotations
 
 import contextlib
-import errno
+import copy
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,19 +16,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.blobs.backends.local import LocalStore, worded
+from registry.blobs.backends.fetching import Report, abandoned, fetch
+from registry.blobs.backends.local import LocalStore, LocalTransfer, worded
+from registry.blobs.backends.reaching import reached
+from registry.blobs.backends.shared_objects import SharedObjects
+from registry.blobs.backends.streaming import Streamed, stream, stream_all
 from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine
 from registry.blobs.leases import Lease
-from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.rebuilding import BlobLayout, copies_in_place, layout_of
+from registry.blobs.running import FileLeases
+from registry.blobs.shared_leases import LEASE_SECONDS
 from registry.blobs.sharing import Locate
-from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
+from registry.blobs.store import BlobStore, Elsewhere, Examined, Known, Sweep, Transfer, Verify
 from registry.blobs.writer import Progress, Stored
 from registry.disk.folders import make_folder
-from registry.errors.blobs import DamagedBlob, ObjectsUnreachable, StoreUnwritable
-from registry.errors.root import RegistryError
-from registry.tensors.manifest import BlobRecord, Location, Manifest, StoredTensor
+from registry.errors.blobs import DamagedBlob, StoreUnwritable
+from registry.errors.objects import LeaseLost
+from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
 from registry.tensors.source import TensorBytes, TensorSource
 
 if TYPE_CHECKING:
@@ -37,8 +43,11 @@ if TYPE_CHECKING:
 YOUNG_SECONDS = 24 * 3600.0
 """How long an object stays that nobody needs: longer than a push takes whose leases are not seen here."""
 
-PATIENCE_SECONDS = 60.0
-"""How long a put waits for a collection that deletes an object of its name."""
+PATIENCE_SECONDS = 2.0 * LEASE_SECONDS
+"""How long a put waits for a collection that deletes an object of its name: one that was killed has lost its lease."""
+
+_LATE_SECONDS = YOUNG_SECONDS / 24
+"""How old an object is at most that a push of the same bytes takes for put: it stays until that is committed."""
 
 
 class CachedStore(BlobStore):
@@ -54,18 +63,29 @@ class CachedStore(BlobStore):
         self._cache = cache
         self._objects = objects
         self._young_seconds = young_seconds
+        self._here = FileLeases(cache.places.running)
+        self._streamed: Mapping[str, Streamed] = {}
 
     @contextlib.contextmanager
-    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[CachedTransfer]:
-        with self._cache.transfer(began) as transfer:
-            yield CachedTransfer(self, transfer)
+    def transfer(self, began: Callable[[], None] = lambda: None) -> Iterator[Transfer]:
+        self._make_cache()
+        lease = self._cache.leases.lease()
+        sharing = partial(SharedObjects, self._cache, self._objects)
+        try:
+            yield CachedTransfer(self, LocalTransfer(self._cache.places, lease, began, sharing))
+        finally:
+            with contextlib.suppress(OSError):
+                lease.release()
 
     def open(
         self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
     ) -> OpenedWeights:
-        for blob in sorted(manifest.blobs):
-            self.fetch(blob)
-        return self._cache.open(manifest, verify, resident=resident)
+        lacking = [blob for blob in manifest.blobs if not self._cache.is_in_place(blob)]
+        report = Report(progress, sum(t.spec.nbytes for b in lacking for t in manifest.by_blob()[b].values()))
+        with self._kept(manifest.blobs):  # so that nobody who trims the cache takes them
+            for blob in sorted(manifest.blobs):
+                self.fetch(blob, report.add)
+            return self._cache.open(manifest, verify, resident=resident)
 
     def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
         self.fetch(stored.location.blob)
@@ -75,27 +95,33 @@ class CachedStore(BlobStore):
         self.fetch(stored.location.blob)
         yield from self._cache.part(name, stored, begin, end, step)
 
+    def ahead(self, blobs: Callable[[], Iterable[str]], progress: Progress | None = None) -> CachedStore:
+        store = copy.copy(self)
+        with reached(self._objects):
+            store._streamed = stream_all(self._objects, blobs(), progress)
+        return store
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
-        refused = {}
-        for blob in manifest.blobs:
-            try:
-                self.fetch(blob)
-            except RegistryError as error:
-                refused[blob] = [str(error)]
-        return self._cache.faults(manifest, known) | refused
+        found: dict[str, list[str]] = {}
+        for blob, tensors in manifest.by_blob().items():
+            streamed = self._stream(blob)
+            for name, stored in tensors.items():
+                if streamed.digests.get((stored.location.offset, stored.spec)) != stored.digest:
+                    if streamed.digests:
+                        found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
+                    else:  # no part of it can be read
+                        found[blob] = [str(DamagedBlob(blob, streamed.examined.fault or "has other tensors"))]
+        cached = {name: t for name, t in manifest.tensors.items() if self._cache.is_in_place(t.location.blob)}
+        return self._cache.faults(replace(manifest, tensors=cached), known) | found
 
     def examine_blob(self, blob: str, known: Known) -> Examined:
-        try:
-            self.fetch(blob)
-            examined = self._cache.examine_blob(blob, known)
-            if examined.fault is None and not self.has(blob):
-                return Examined(f"is missing in {self._objects}")
-        except RegistryError as error:
-            return Examined(str(error))
+        examined = self._stream(blob).examined
+        if examined.fault is None and self._cache.is_in_place(blob):
+            return self._cache.examine_blob(blob, known)
         return examined
 
     def is_in_place(self, blob: str) -> bool:
-        return self._cache.is_in_place(blob) or self.has(blob)
+        return self.has(blob)  # what the cache has alone, no other machine can load
 
     def misfits(self, known: Mapping[str, int]) -> tuple[str, ...]:
         sizes = {found.digest: found.nbytes for found in self._listed()}
@@ -119,18 +145,20 @@ class CachedStore(BlobStore):
         return found
 
     def quarantine(self, blob: str, *, keep: bool = False) -> str | None:
-        """Move a bad blob of the cache out of the way, or, where that has none, keep what the object holds.
-
-        The object itself stays until another is put in its place, or a collection takes it.
-        """
-        if (name := self._cache.quarantine(blob, keep=keep)) is not None:
-            return name
-        with self._copy_of(blob) as path:
-            return self._cache.set_aside(path, f"{blob}.safetensors")
+        """Move what is bad of a blob out of the way, each where it is: the object, or the file in the cache."""
+        name = None
+        if self._cache.is_in_place(blob) and self._cache.examine_blob(blob, {}).fault is not None:
+            name = self._cache.quarantine(blob, keep=keep)
+        with reached(self._objects):
+            if stream(self._objects, blob).examined.fault is not None:
+                name = self._objects.set_aside(blob, keep=keep) or name
+        return name
 
     def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        return self._garbage(list(self._listed()), needed)
+
+    def _garbage(self, listed: Sequence[StoredObject], needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
         # As in the cache: what is there is listed before the running pushes are asked, and these before the catalog.
-        listed = list(self._listed())
         stay = {found.digest for found in listed if found.age_seconds < self._young_seconds}
         stay |= self._cache.leases.held().blobs
 
@@ -138,7 +166,7 @@ class CachedStore(BlobStore):
             stay.update(needed())
             return stay
 
-        garbage = {item.name: item for item in self._cache.garbage(wanted)}
+        garbage = {item.name: item for item in (*self._cache.garbage(wanted), *abandoned(self._cache))}
         for found in listed:
             if found.digest not in stay:
                 name = self._cache.name(found.digest)
@@ -146,14 +174,23 @@ class CachedStore(BlobStore):
         return tuple(garbage.values())
 
     @contextlib.contextmanager
-    def sweep(self) -> Iterator[CachedSweep]:
+    def sweep(self) -> Iterator[Sweep]:
+        self._make_cache()
         lease = self._cache.leases.lease()
         try:
             with self._cache.sweep() as sweep:
-                yield CachedSweep(sweep, lease, self._objects)
+                listed = list(self._listed())  # here, since all who push wait while the catalog is locked
+                yield CachedSweep(sweep, lease, self._objects, self._young_seconds, partial(self._garbage, listed))
         finally:
             with contextlib.suppress(OSError):
                 lease.release()
+
+    def elsewhere(self) -> Elsewhere:
+        began = time.monotonic()
+        with reached(self._objects):
+            self._objects.stat("0" * 64)
+        seconds = time.monotonic() - began
+        return Elsewhere(str(self._objects), seconds, str(self._cache.places.home), self._cache.size())
 
     def size(self) -> int:
         return sum(found.nbytes for found in self._listed())
@@ -162,7 +199,8 @@ class CachedStore(BlobStore):
         return self._cache.free_bytes()
 
     def seconds_ahead(self) -> float:
-        return self._cache.seconds_ahead()
+        with reached(self._objects):
+            return self._objects.seconds_ahead()
 
     # The objects
 
@@ -175,11 +213,14 @@ class CachedStore(BlobStore):
         with reached(self._objects):
             return self._objects.has(blob)
 
-    def put(self, blob: str) -> None:
+    def put(self, blob: str, *, afresh: bool = False) -> None:
         """Put a blob of the cache, once no collection is about to delete one of its name.
 
-        Also where there is one: it may be an orphan, which is young again then. Of what a collection has taken from the
-        cache meanwhile nothing is put; to be committed, it is ``missing``.
+        Also where there is one that is not of late: it may be an orphan, which is young again then. Of what a
+        collection has taken from the cache meanwhile nothing is put; to be committed, it is ``missing``.
+
+        Args:
+            afresh: whatever is there.
 
         Raises:
             ObjectsUnreachable, StoreUnwritable
@@ -189,9 +230,12 @@ class CachedStore(BlobStore):
             if time.monotonic() > until:
                 raise StoreUnwritable(str(self._objects), "a collection does not come to an end", None)
             time.sleep(0.02)
+        path = self._cache.places.blob(blob)
         with worded(self._objects), reached(self._objects):
             try:
-                self._objects.put(blob, self._cache.places.blob(blob))
+                found = None if afresh else self._objects.stat(blob)
+                if found is None or found.age_seconds > _LATE_SECONDS or found.nbytes != path.stat().st_size:
+                    self._objects.put(blob, path)
             except FileNotFoundError:
                 if self._cache.is_in_place(blob):
                     raise
@@ -202,39 +246,63 @@ class CachedStore(BlobStore):
         doomed = self._cache.leases.held().doomed
         return [blob for blob in blobs if blob in doomed or not self.has(blob)]
 
-    def fetch(self, blob: str) -> None:
+    def fetch(self, blob: str, moved: Moved = unmoved) -> None:
         """Bring a blob into the cache, where it is not there; nothing, where there is no object.
+
+        Args:
+            moved: called with the bytes that came since the last call.
 
         Raises:
             DamagedBlob: the object holds something else.
             ObjectsUnreachable, StoreUnwritable
         """
-        if self._cache.is_in_place(blob):
-            return
-        with self._copy_of(blob) as path:
-            if path.exists():
-                fault = examine(path, blob, {})[0].fault
-                if fault is not None:
-                    raise DamagedBlob(blob, fault)
-                self._cache.adopt(path, blob)
+        self._make_cache()
+        fetch(self._cache, blob, self._receive, moved)
+
+    def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> str | None:
+        """Write an object into an open file, and say what is wrong with the whole."""
+        with reached(self._objects):
+            self._objects.receive(blob, handle, moved)
+        return examine(path, blob, {})[0].fault
+
+    def _stream(self, blob: str) -> Streamed:
+        if (streamed := self._streamed.get(blob)) is None:
+            with reached(self._objects):
+                streamed = stream(self._objects, blob)
+        return streamed
+
+    def _make_cache(self) -> None:
+        folder = self._cache.places.home
+        with worded(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def _kept(self, blobs: Iterable[str]) -> Iterator[Lease]:
+        """Keep blobs in the cache, and what is named by the lease; of no interest to other machines."""
+        self._make_cache()
+        lease = self._here.lease()
+        try:
+            with worded(self._cache.places.home):
+                lease.claim(*blobs)
+            yield lease
+        finally:
+            with contextlib.suppress(OSError):
+                lease.release()
 
     @contextlib.contextmanager
     def _copy_of(self, blob: str) -> Iterator[Path]:
         """Give a temporary file with the bytes of an object, unchecked; there is no file where there is no object."""
-        lease = self._cache.leases.lease()
-        path = self._cache.places.temporary / f"{lease.id}.part"
-        try:
-            with worded(path.parent):
-                make_folder(path.parent)
-                lease.claim(blob)
-            with reached(self._objects), contextlib.suppress(FileNotFoundError):
-                self._objects.fetch(blob, path)
-            yield path
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                lease.release()
+        with self._kept([blob]) as lease:
+            path = self._cache.places.temporary / f"{lease.id}.part"
+            try:
+                with worded(path.parent):
+                    make_folder(path.parent)
+                with reached(self._objects), contextlib.suppress(FileNotFoundError):
+                    self._objects.fetch(blob, path)
+                yield path
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _listed(self) -> Iterator[StoredObject]:
         with reached(self._objects):
@@ -247,8 +315,6 @@ class CachedTransfer(Transfer):
     def __init__(self, store: CachedStore, transfer: Transfer) -> None:
         self._store = store
         self._transfer = transfer
-        self._lacking: dict[str, bool] = {}
-        """Whether a blob that may be shared has no object."""
 
     def write(
         self,
@@ -258,39 +324,39 @@ class CachedTransfer(Transfer):
         *,
         expected: Mapping[str, str] | None = None,
     ) -> Stored:
-        stored = self._transfer.write(tensors, partial(self._at_hand, locate), progress, expected=expected)
+        stored = self._transfer.write(tensors, locate, progress, expected=expected)
         for blob in stored.new_blobs:
-            self._store.put(blob.digest)
-        return replace(stored, unsound=stored.unsound.union(b for b, is_lacking in self._lacking.items() if is_lacking))
+            self._store.put(blob.digest, afresh=blob.digest in stored.unsound)
+        return stored
 
     def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
         self._transfer.rebuild(blob, layout, sources)
-        self._store.put(blob)
+        self._store.put(blob, afresh=True)
 
     def missing(self, blobs: Iterable[BlobRecord]) -> list[str]:
         return self._store.missing(blob.digest for blob in blobs)
-
-    def _at_hand(self, locate: Locate, digests: Iterable[str]) -> Mapping[str, Location]:
-        """Find tensors in blobs that are objects still, and bring these into the cache, to be looked at there.
-
-        What cannot be had in one piece is missing there, and is written again.
-        """
-        located = locate(digests)
-        for blob in {location.blob for location in located.values()} - self._lacking.keys():
-            self._lacking[blob] = not self._store.has(blob)
-            with contextlib.suppress(DamagedBlob):
-                self._store.fetch(blob)
-        return {digest: location for digest, location in located.items() if not self._lacking[location.blob]}
 
 
 class CachedSweep(Sweep):
     """One collection of the garbage of a cache and of its objects."""
 
-    def __init__(self, sweep: Sweep, lease: Lease, objects: ObjectBackend) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        lease: Lease,
+        objects: ObjectBackend,
+        young_seconds: float,
+        find: Callable[[Callable[[], Collection[str]]], tuple[Garbage, ...]],
+    ) -> None:
         self._sweep = sweep
         self._lease = lease
         self._objects = objects
+        self._young_seconds = young_seconds
+        self._find = find
         self._doomed: dict[str, int] = {}
+
+    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        return self._find(needed)
 
     def mark(self, garbage: Collection[Garbage]) -> None:
         self._doomed = {item.blob: item.nbytes for item in garbage if item.blob is not None}
@@ -303,27 +369,13 @@ class CachedSweep(Sweep):
         self._sweep.delete()
         total, done = sum(self._doomed.values()), 0
         for blob, nbytes in self._doomed.items():
+            if not self._lease.is_held:
+                raise LeaseLost(str(self._objects))
             with worded(self._objects), reached(self._objects):
-                self._objects.delete(blob)
+                # A push whose lease is not seen may have put it again since it was listed.
+                found = self._objects.stat(blob)
+                if found is not None and found.age_seconds >= self._young_seconds:
+                    self._objects.delete(blob)
             done += nbytes
             if progress is not None:
                 progress(done, total)
-
-
-@contextlib.contextmanager
-def reached(objects: ObjectBackend) -> Iterator[None]:
-    """Say as an error of ours what a backend refuses; an object or a file that is not there is the caller's to word.
-
-    Raises:
-        ObjectsUnreachable
-        StoreUnwritable: a disk is full, or read-only.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise StoreUnwritable(error.filename or str(objects), reason, error.errno) from error
-        raise ObjectsUnreachable(str(objects), reason) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry.blobs.files import StoreFolders, blob_files, digest_of, is_file, open_below
-from registry.blobs.objects import ObjectBackend, StoredObject
+from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.disk.folders import make_folder, sync_folder
 from registry.tensors.spec import check_digest
 
@@ -36,6 +36,14 @@ class FolderBackend(ObjectBackend):
     def has(self, digest: str) -> bool:
         return is_file(self._path(digest))
 
+    def stat(self, digest: str) -> StoredObject | None:
+        path = self._path(digest)
+        with contextlib.suppress(FileNotFoundError):
+            if is_file(path):
+                status = path.lstat()
+                return StoredObject(digest, status.st_size, time.time() - status.st_mtime)
+        return None
+
     def put(self, digest: str, path: Path) -> None:
         target, unfinished = self._path(digest), self._places.temporary / f"{uuid.uuid4().hex}.part"
         for folder in (self._places.temporary, self._places.blobs, target.parent):
@@ -57,6 +65,15 @@ class FolderBackend(ObjectBackend):
         with self._opened(digest) as source, path.open("xb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
+    def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
+        at = 0
+        with self._opened(digest) as source:
+            os.ftruncate(handle, 0)
+            while content := source.read(1 << 20):
+                at += os.pwrite(handle, content, at)
+                source.seek(at)
+                moved(len(content))
+
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         with self._opened(digest) as source:
             found = [os.pread(source.fileno(), length, offset) for offset, length in wanted]
@@ -67,13 +84,31 @@ class FolderBackend(ObjectBackend):
     def list(self) -> Iterator[StoredObject]:
         for path in blob_files(self._places):
             digest = digest_of(path)
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                if digest is not None and is_file(path):
-                    status = path.lstat()
-                    yield StoredObject(digest, status.st_size, time.time() - status.st_mtime)
+            if digest is not None and (found := self.stat(digest)) is not None:  # else deleted meanwhile
+                yield found
 
     def delete(self, digest: str) -> None:
         self._path(digest).unlink(missing_ok=True)
+
+    def set_aside(self, digest: str, *, keep: bool = False) -> str | None:
+        path = self._path(digest)
+        aside = self._places.quarantine / f"{path.name}.{uuid.uuid4().hex[:8]}"
+        make_folder(self._places.quarantine)
+        try:
+            os.link(path, aside, follow_symlinks=False) if keep else path.rename(aside)
+        except FileNotFoundError:
+            return None
+        sync_folder(self._places.quarantine)
+        return aside.name
+
+    def seconds_ahead(self) -> float:
+        probe = self._places.temporary / f"{uuid.uuid4().hex}.part"
+        make_folder(self._places.temporary)
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - time.time()
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _path(self, digest: str) -> Path:
         return self._places.blob(check_digest(digest))

@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from registry.blobs.files import StoreFolders, blob_files, is_file
 from registry.blobs.leases import Lease, Leases
 from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import FileLeases
-from registry.blobs.sharing import Locate, Sharing
+from registry.blobs.sharing import Locate, Shares, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
 from registry.blobs.verification import Verification, extent, is_stamped, part, stamp, stamp_new, verified
 from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
@@ -95,6 +96,9 @@ class LocalStore(BlobStore):
     def part(self, name: str, stored: StoredTensor, begin: int, end: int, step: int) -> Iterator[memoryview]:
         return part(self.places, name, stored, begin, end, step)
 
+    def ahead(self, blobs: Callable[[], Iterable[str]], progress: Progress | None = None) -> LocalStore:
+        return self
+
     def faults(self, manifest: Manifest, known: Known) -> dict[str, list[str]]:
         return faults(self.places, manifest, known)
 
@@ -125,7 +129,7 @@ class LocalStore(BlobStore):
 
     @contextlib.contextmanager
     def sweep(self) -> Iterator[LocalSweep]:
-        yield LocalSweep(self.places)
+        yield LocalSweep(self.places, self.garbage)
 
     def quarantine(self, blob: str, *, keep: bool = False) -> str | None:
         path = self.places.blob(blob)
@@ -169,7 +173,12 @@ class LocalStore(BlobStore):
             stamp_new(self.places, blob, target)
 
     def free_bytes(self) -> int:
-        return shutil.disk_usage(self.places.home).free
+        home = self.places.home
+        # A cache is made when something is written to it.
+        return shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
+
+    def elsewhere(self) -> None:
+        return None
 
     def size(self) -> int:
         nbytes = 0
@@ -203,8 +212,20 @@ class LocalStore(BlobStore):
 class LocalTransfer(Transfer):
     """One push while it stores its tensors in a folder."""
 
-    def __init__(self, places: StoreFolders, lease: Lease, began: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        places: StoreFolders,
+        lease: Lease,
+        began: Callable[[], None],
+        sharing: Callable[[Locate], Shares] | None = None,
+    ) -> None:
+        """Begin it.
+
+        Args:
+            sharing: says what may be shared; by default what the folder has.
+        """
         self._places = places
+        self._sharing = sharing if sharing is not None else partial(Sharing, places)
         self._lease = lease
         self._temporary = places.temporary / f"{lease.id}.part"
         self._began = began
@@ -218,9 +239,9 @@ class LocalTransfer(Transfer):
         expected: Mapping[str, str] | None = None,
     ) -> Stored:
         with worded(self._places.home):
-            sharing = Sharing(self._places, locate)
+            shares = self._sharing(locate)
             return store_tensors(
-                self._places, self._temporary, tensors, sharing, self._announce, progress, expected=expected
+                self._places, self._temporary, tensors, shares, self._announce, progress, expected=expected
             )
 
     def rebuild(self, blob: str, layout: BlobLayout, sources: Mapping[str, TensorSource]) -> None:
@@ -240,9 +261,15 @@ class LocalTransfer(Transfer):
 class LocalSweep(Sweep):
     """One collection of a folder's garbage."""
 
-    def __init__(self, places: StoreFolders) -> None:
+    def __init__(
+        self, places: StoreFolders, find: Callable[[Callable[[], Collection[str]]], tuple[Garbage, ...]]
+    ) -> None:
         self._places = places
+        self._find = find
         self._marked: dict[Garbage, Path] = {}
+
+    def garbage(self, needed: Callable[[], Collection[str]]) -> tuple[Garbage, ...]:
+        return self._find(needed)
 
     def mark(self, garbage: Collection[Garbage]) -> None:
         with worded(self._places.home):

@@ -107,7 +107,7 @@ def library(name: str, what: str) -> Library:
         raise UnknownBuilder(name, list(BUILDERS))
     try:
         with offline():
-            return cast("Library", importlib.import_module(f"registry.modules.builders.{name}"))
+            return cast("Library", importlib.import_module(f".{name}", __package__))
     except Exception as error:  # a library that is broken raises anything
         raise LibraryMissing(name, what, first_line(error)) from error
 

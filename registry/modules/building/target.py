@@ -155,6 +155,16 @@ def _import(target: str, name: str) -> Any:
                 raise ModuleNotImportable(target, name, f"there is no module '{error.name}'", remedy) from error
             remedy = "install what it imports"
             raise ModuleNotImportable(target, name, f"it imports '{error.name}', which is missing", remedy) from error
+        except ImportError as error:
+            if error.name != "registry":
+                raise _failed(target, name, error) from error
+            # The class comes from a project with a `registry.py`, and found this package instead.
+            reason = f"{first_line(error)}: this package has the name of a module of the project"
+            remedy = (
+                "run again with PYTHONPATH=. before the command, so that the project's own comes first, and write "
+                "`import checkpoint_registry` where the project means this package"
+            )
+            raise ModuleNotImportable(target, name, reason, remedy) from error
         except (Exception, SystemExit) as error:
             raise _failed(target, name, error) from error
 

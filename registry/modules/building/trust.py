@@ -43,6 +43,8 @@ class Recorded:
     home: Path
     named_by_push: bool
     """Whether whoever pushed it wrote the name, rather than that it was read off a live model."""
+    server: str | None = None
+    """The database that has the version, where that is no file of the home."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _doubt(recorded: Recorded) -> str | None:
     """Return a clause that says why somebody else may have written a version, or None."""
     if recorded.origin is not None:
         return f"the version was copied here from {recorded.origin}"
+    if recorded.server is not None:
+        return f"it stands in {recorded.server}, where others may have written it"
     found: dict[Path, Access] = {}
     for name in _FILES:
         path = recorded.home / name

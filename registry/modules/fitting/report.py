@@ -34,7 +34,7 @@ class LoadReport:
     dropped: tuple[str, ...] = ()
     """Names of the entry whose values the class's own loading puts under no name of the module as they are."""
     made: tuple[str, ...] = ()
-    """Names of the module to which the class's own loading gives values that are no tensor's of the entry."""
+    """Names of the module to which the class's own loading gives values that no tensor of the entry has."""
     not_used: tuple[str, ...] = ()
     """Values of wrappers, such as ``n_averaged``, that the module's own wrappers do not have."""
     cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
