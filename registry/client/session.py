@@ -225,7 +225,7 @@ class Session:
 def reason_of(error: BaseException) -> str:
     """Word what a connection failed by, in the system's words."""
     reason: Any = getattr(error, "reason", None) or error
-    text = str(reason).rpartition(": ")[2].strip(" .')\"") or type(error).__name__
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(reason).rpartition(": ")[2].strip(" .')\"")) or type(error).__name__
     return text[:200]
 
 

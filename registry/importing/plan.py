@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry.catalog.rows import Source
+from registry.errors.catalog import FormerName
 from registry.errors.importing import MixedModels, OtherModel
 from registry.errors.root import RegistryError
 from registry.home.home import Home
@@ -105,10 +106,17 @@ def _names(home: Home, folder: Path, models: Sequence[Sequence[Step]]) -> list[s
 
 
 def _signature(home: Home, name: str) -> str | None:
-    """Return the signature of a model's newest version, None of no model, an empty text where it cannot be told."""
+    """Return the signature of a model's newest version, None of no model, an empty text where it cannot be told.
+
+    Raises:
+        RegistryError: of no name could it be told, as of a server that is not there or for which there is no token.
+    """
     try:
         if not home.is_made or not home.catalog.knows(name):
             return None
+    except FormerName:
+        return ""
+    try:
         return signature_of(_shapes(home, name)[1])
     except RegistryError:
         return ""

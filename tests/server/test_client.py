@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from invocation import run
-from served import Served, serving
+from served import COMMAND, Served, serving
 from torch import nn
 
 import registry
@@ -285,3 +286,18 @@ def test_a_push_goes_on_at_a_server_that_was_started_again(
     here = Registry(home)
     assert here.audit().is_clean and here.list()[0].ref == "net:v1"
     assert not [*(home / "tmp").glob("*")] and not [*(home / "running").glob("*")]
+
+
+@pytest.mark.parametrize("models", [("team/*",), ("*",)])
+def test_an_import_for_which_there_is_no_right_ends_in_a_sentence(
+    served: Served, home: Path, tmp_path: Path, token_of: Callable[..., str], models: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    torch.save({"w": torch.ones(3)}, folder / "new.pth")
+    theirs = token_of("write" if models == ("team/*",) else "read", *models, user="eve")
+    words = ("import", str(folder), "--home", served.url)
+    environment = {**os.environ, "REGISTRY_TOKEN": theirs}
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 1 and "the token of eve does not give the role 'write'" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
