@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +16,6 @@ from registry.errors.arguments import InvalidArgument
 from registry.errors.root import size
 from registry.reference import parse
 from registry.tensors.arguments import Arguments
-from registry.upkeep.diff import Difference, TensorChange, changed_names, diff
 
 from ..access import Role, caller_of
 from ..service import service_of
@@ -24,6 +23,9 @@ from . import tables
 from .grouping import groups
 from .rendering import page
 from .tensors import MOST_BYTES
+
+if TYPE_CHECKING:
+    from registry.upkeep.diff import Difference, TensorChange
 
 MOST = 5
 
@@ -56,6 +58,8 @@ class Line:
 
 def compare(request: Request) -> Response:
     """Show what differs between versions; with ``measure`` also by how much each tensor did, from the first on."""
+    from registry.upkeep.diff import changed_names, diff  # numpy is for who compares
+
     home, caller = service_of(request).home, caller_of(request)
     asked = [ref.strip() for ref in request.query_params.getlist("ref") if ref.strip()]
     entries: list[Entry] = []

@@ -174,6 +174,7 @@ CASES = [
 ]
 
 
+@pytest.mark.in_a_folder
 @pytest.mark.parametrize(
     "case", CASES, ids=lambda case: f"{case.cause.__qualname__.partition('.')[0]} {case.pattern[:30]}"
 )
