@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
 from registry.catalog.moves import end_of, moves
+from registry.catalog.rows import Version
 from registry.errors.catalog import (
     AmbiguousDigest,
     FileAsReference,
@@ -33,6 +35,28 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     """
     if reference.day is not None:
         reference = _dated(database, reference)
+    rows = _rows(database, reference, trashed)
+    if not rows:
+        # Why not takes several statements, between which a model may be given another name.
+        with database.snapshot():
+            rows = _rows(database, reference, trashed)
+            if not rows:
+                if (now := _renamed(database, reference.name)) is not None:
+                    entry = resolve(database, replace(reference, name=now), trashed)
+                    return replace(entry, notices=(*entry.notices, notice(reference.name, now)))
+                _refuse(database, reference, trashed)
+    found = read(rows)
+    if len(found) > 1 and len({entry.digest for entry in found}) > 1:
+        raise AmbiguousDigest(str(reference), [entry.ref for entry in found])
+    if rows[0].purged_at is not None:
+        raise PurgedVersion(found[0].ref, rows[0].purged_at[:10])
+    if found[0].trashed_at is not None and not trashed:
+        raise TrashedVersion(found[0].ref)
+    return found[0]
+
+
+def _rows(database: Database, reference: Reference, trashed: bool) -> Sequence[Version]:
+    """Return the rows of the versions that a reference names, by the name that it says alone."""
     parameters: dict[str, Any] = {"name": reference.name}
     if reference.version is not None:
         statement = statements.BY_NUMBER
@@ -45,20 +69,7 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
         parameters |= {"low": reference.digest, "high": f"{reference.digest}g"}
     else:
         statement = statements.NEWEST_IN_TRASH if trashed else statements.NEWEST
-    rows = database.rows(statement, **parameters)
-    found = read(rows)
-    if not found:
-        if (now := _renamed(database, reference.name)) is not None:
-            entry = resolve(database, replace(reference, name=now), trashed)
-            return replace(entry, notices=(*entry.notices, notice(reference.name, now)))
-        _refuse(database, reference, trashed)
-    if len(found) > 1 and len({entry.digest for entry in found}) > 1:
-        raise AmbiguousDigest(str(reference), [entry.ref for entry in found])
-    if rows[0].purged_at is not None:
-        raise PurgedVersion(found[0].ref, rows[0].purged_at[:10])
-    if found[0].trashed_at is not None and not trashed:
-        raise TrashedVersion(found[0].ref)
-    return found[0]
+    return database.rows(statement, **parameters)
 
 
 def current(database: Connection | Database, name: str) -> str:

@@ -57,6 +57,10 @@ def _whole(name: str, *, null: bool = False) -> Column[int]:
     return Column(name, _WHOLE, nullable=null)
 
 
+UNTOLD = {"untold": True}
+"""Of a table that the trail says nothing of: its rows follow from others, or pass. What is illegible there is no fault."""
+
+
 def _key() -> Column[int]:
     return Column("id", _WHOLE, primary_key=True)
 
@@ -217,6 +221,7 @@ TENSOR_STATISTICS = Table(
     _text("digest", primary_key=True),
     _text("body"),  # JSON
     sqlite_with_rowid=False,
+    info=UNTOLD,
 )
 """What the values of tensors are like, computed when somebody first looks; the digest says of which bytes."""
 
@@ -229,6 +234,7 @@ AUDITS = Table(
     _text("asked", null=True),  # the model or version that was audited; null for all
     _whole("versions"),  # how many were checked
     _text("faults"),  # JSON: reference to sentences
+    info=UNTOLD,
 )
 """What audits said. It is no part of the trail: whoever can write here can write anything into it."""
 
@@ -247,9 +253,6 @@ TOKENS = Table(
 )
 """Who may do what over HTTP."""
 
-MADE_AGAIN = {"made_again": True}
-"""Of a table whose rows follow from others and from bytes: where one is missing or illegible, it is computed again."""
-
 FILE_DIGESTS = Table(
     "file_digests",
     METADATA,
@@ -258,7 +261,7 @@ FILE_DIGESTS = Table(
     Column("format", _WHOLE, primary_key=True, autoincrement=False),
     _text("sha256"),
     sqlite_with_rowid=False,
-    info=MADE_AGAIN,
+    info=UNTOLD,
 )
 """What files made of weights hash to, by what decides their bytes."""
 
@@ -271,5 +274,6 @@ LEASES = Table(
     _text("blobs"),  # a JSON array of digests
     _text("doomed"),  # likewise
     sqlite_with_rowid=False,
+    info=UNTOLD,
 )
 """What running pushes are about to use, and what running collections delete; see ``blobs.leases``."""

@@ -60,11 +60,15 @@ def test_how_verbs_grow_is_drawn(report: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", [["versions", "--count", "300"], ["large", "--gigabytes", "0.1"], ["serve", "--minutes", "0.05"]]
+    "what",
+    [
+        ["versions", "--count", "300"],
+        ["large", "--gigabytes", "0.1"],
+        pytest.param(["serve", "--minutes", "0.05"], marks=pytest.mark.services),
+    ],
 )
 def test_what_takes_hours_runs_for_seconds(what: list[str], tmp_path: Path) -> None:
     if what[0] == "serve":
-        pytest.importorskip("uvicorn")
         what = [*what, "--clients", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--folder", str(tmp_path), *what],

@@ -19,7 +19,7 @@ from registry.errors import RegistryError
 COLUMNS = [
     (table, column)
     for table in METADATA.sorted_tables
-    if not table.info.get("made_again")
+    if not table.info.get("untold")
     for column in table.columns
     if isinstance(column.type, (String, LargeBinary)) and column.name != "kind"
 ]

@@ -1,4 +1,7 @@
-"""A home whose parts are elsewhere: what ``registry.toml`` may say, and that every mistake in it is one sentence."""
+"""A home whose parts are elsewhere: what ``registry.toml`` may say, and that every mistake in it is one sentence.
+
+The commands are those of docs/many-machines.md.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, cache: str) -> None:
     assert configuration.read(tmp_path) == wanted
 
 
+@pytest.mark.services
 def test_an_address_that_cannot_be_reached_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_CATALOG", NOWHERE)
     home = tmp_path / "home"

@@ -13,6 +13,8 @@ from served import Served, answer_on, serving
 
 import registry
 
+pytestmark = pytest.mark.services
+
 WEIGHTS = "/net/resolve/v1/model.safetensors"
 
 
