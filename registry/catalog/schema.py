@@ -58,7 +58,7 @@ def _whole(name: str, *, null: bool = False) -> Column[int]:
 
 
 UNTOLD = {"untold": True}
-"""Of a table that the trail says nothing of: its rows follow from others, or pass. What is illegible there is no fault."""
+"""Of a table that the trail says nothing of: its rows follow from others, or pass, and an audit reads none of them."""
 
 
 def _key() -> Column[int]:
