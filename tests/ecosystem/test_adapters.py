@@ -82,9 +82,9 @@ def test_a_folder_needs_its_base_named_and_is_the_live_adapter(stocked: registry
 def test_a_base_is_any_live_version_that_has_its_weights(stocked: registry.Registry) -> None:
     stocked.push(adapted(stocked.load("base")), "chat")
     stocked.push(stocked.load("base"), "copy")
-    stocked.rm("base")
+    stocked.rm("base:v1")
     assert stocked.load("chat") is not None
-    stocked.rm("copy", force=True)
+    stocked.rm("copy:v1", force=True)
     with pytest.raises(errors.BaseMissing, match="push or restore"):
         stocked.load("chat")
     stocked.restore("base:v1")
