@@ -91,6 +91,7 @@ def test_permuted_rows_are_found(hub: Registry, net: nn.Module) -> None:
     assert not hub.replay(entry.ref, model=net).agrees
 
 
+@pytest.mark.in_a_folder
 def test_a_changed_source_is_named(hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = (
         "from torch import nn\nclass Changing(nn.Linear):\n    def forward(self, x):\n        return super().forward(x)"

@@ -140,6 +140,7 @@ def push_later_what_fails(rank: int) -> str:
     return registry.push(model, "net", parent="nobody:v3", blocking=False, timeout=LIMIT).wait().ref
 
 
+@pytest.mark.in_a_folder
 @pytest.mark.parametrize(
     ("work", "error"), [(push_what_diverged, "InvalidMetric"), (push_later_what_fails, "NoRegistry")]
 )

@@ -216,6 +216,7 @@ def test_a_new_model_is_not_named_like_a_file(name, hub, tmp_path):
     assert is_empty(hub)
 
 
+@pytest.mark.in_a_folder
 def test_a_model_that_was_named_like_a_file_keeps_its_name(hub, monkeypatch):
     for name in ("best.pth", "a--b", "net-", "x" * 128):
         monkeypatch.setattr("registry.pushing.request.check_new_model_name", check_model_name)
@@ -225,6 +226,7 @@ def test_a_model_that_was_named_like_a_file_keeps_its_name(hub, monkeypatch):
         assert hub.push({"a.weight": torch.zeros(2)}, name).ref == f"{name}:v2"
 
 
+@pytest.mark.in_a_folder
 def test_a_file_is_pushed_to_the_older_model_of_its_name(hub, monkeypatch, tmp_path):
     torch.save({"a.weight": torch.ones(2)}, tmp_path / "a--b.pth")
     assert hub.push(tmp_path / "a--b.pth").ref == "a-b:v1"

@@ -117,7 +117,7 @@ def test_an_edit_makes_no_token_of_what_cannot_be_read(hub: Registry, column: st
 def test_what_cannot_be_a_user_is_refused(hub: Registry, user: str) -> None:
     with pytest.raises(InvalidUser):
         hub.add_token(user)
-    assert not hub.home.exists()
+    assert not (hub.home / "registry.db").exists()
 
 
 def test_what_is_no_role_pattern_or_lifetime_is_refused(hub: Registry) -> None:
@@ -133,7 +133,7 @@ def test_what_is_no_role_pattern_or_lifetime_is_refused(hub: Registry) -> None:
     for lifetime in (timedelta(0), timedelta(days=-1), timedelta(days=999999)):
         with pytest.raises((InvalidLifetime, InvalidArgument)):
             hub.add_token("ann", expires=lifetime)
-    assert not hub.home.exists()
+    assert not (hub.home / "registry.db").exists()
 
 
 @given(st.text(max_size=20))

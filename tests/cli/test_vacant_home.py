@@ -219,6 +219,7 @@ def test_a_user_without_a_home_directory_is_told_to_name_a_place(
     assert [each.name for each in tmp_path.iterdir()] == ["net.pth"]
 
 
+@pytest.mark.in_a_folder
 def test_a_home_directory_that_nobody_has_is_no_folder_here(
     hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

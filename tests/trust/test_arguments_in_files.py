@@ -17,6 +17,8 @@ from registry import errors
 from registry.cli.options import parse_init
 from registry.modules.building.offer import as_options
 
+pytestmark = pytest.mark.in_a_folder
+
 NETS = """
 from torch import nn
 class Net(nn.Linear):

@@ -19,6 +19,8 @@ import registry
 from registry import Registry, errors
 from registry.modules.building.trust import Access, Recorded, User, exposure, require_trusted
 
+pytestmark = pytest.mark.in_a_folder
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -18,6 +18,8 @@ from torch import nn
 
 from registry import errors
 
+pytestmark = pytest.mark.in_a_folder
+
 NET = """from torch import nn
 class Net(nn.Linear):
     def __init__(self): super().__init__(2, 2)

@@ -14,6 +14,8 @@ from strangers import edited, estrange
 import registry
 from registry import Registry, errors
 
+pytestmark = pytest.mark.in_a_folder
+
 MODULE = """
 import functools, os, shutil, subprocess
 import os as operating

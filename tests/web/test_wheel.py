@@ -27,7 +27,7 @@ def test_an_installed_wheel_serves_every_page_and_its_files(tmp_path: Path) -> N
     if listed.returncode:
         pytest.skip("not a git checkout")
     for name in listed.stdout.decode().split("\0"):
-        if name.startswith(("registry/", "cli/", "server/", "migrations/")) or name in _BESIDE:
+        if name.startswith(("registry/", "checkpoint_registry/", "cli/", "server/", "migrations/")) or name in _BESIDE:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     code = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
