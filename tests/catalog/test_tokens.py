@@ -88,7 +88,7 @@ def test_the_trail_tells_who_got_and_lost_what_without_what_opens(hub: Registry)
         "UPDATE tokens SET models = '[\"*\"]'",
         "UPDATE tokens SET expires_at = NULL WHERE id = 1",
         "UPDATE tokens SET revoked_at = NULL WHERE id = 2",
-        "UPDATE tokens SET digest = 'e' || substr(digest, 2) WHERE id = 1",
+        "UPDATE tokens SET digest = substr(digest, 2) || substr(digest, 1, 1) WHERE id = 1",
         "UPDATE tokens SET \"user\" = 'eve' WHERE id = 1",
         "DELETE FROM tokens WHERE id = 2",
     ],
