@@ -7,11 +7,11 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.errors.root import few as few, shown as shown, size as size
-from registry.notebook import figures as figures, words as words
+from registry.notebook import ago as ago, figures as figures, words as words
 
 from . import layout
 from .document import write
@@ -151,15 +151,6 @@ def count(number: int) -> str:
         if number >= limit:
             return f"{number / (1000 if unit == 'k' else limit):.1f}{unit}"
     return str(number)
-
-
-def ago(moment: datetime) -> str:
-    """Word how long ago something was."""
-    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return "just now"
 
 
 def local(moment: datetime) -> str:

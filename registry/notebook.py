@@ -1,8 +1,9 @@
-"""How what the verbs return is shown in a notebook: as HTML, every text in it escaped."""
+"""How what the verbs return is shown in a notebook: as HTML, every text in it escaped; and words that others use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 
 from registry.errors.root import few as few, shown
@@ -38,6 +39,15 @@ def figures(metrics: Mapping[str, float]) -> str:
 def words(tags: Mapping[str, str]) -> str:
     """Word tags: ``task=seg``."""
     return " ".join(f"{key}={value}" for key, value in tags.items())
+
+
+def ago(moment: datetime) -> str:
+    """Word how long ago something was."""
+    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return "just now"
 
 
 def called(kind: object, *parts: str) -> str:

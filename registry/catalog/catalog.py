@@ -12,7 +12,6 @@ from registry.catalog import (
     blobs,
     bookkeeping,
     cards,
-    lineage_statements,
     listing,
     lookup,
     name_statements,
@@ -29,13 +28,10 @@ from registry.catalog.change import hold
 from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileDigests
 from registry.catalog.histories import Histories
-from registry.catalog.lineage import Lineage
 from registry.catalog.listing import ModelSummary
-from registry.catalog.overview import Overview
 from registry.catalog.page import Page
 from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
-from registry.catalog.remembered import Remembered
 from registry.catalog.rows import Source
 from registry.catalog.search import search
 from registry.catalog.trail import Only
@@ -45,6 +41,9 @@ from registry.errors.client import KeyUsedBefore
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
+    from registry.catalog.lineage import Lineage
+    from registry.catalog.overview import Overview
+    from registry.catalog.remembered import Remembered
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
@@ -179,16 +178,22 @@ class Catalog(Amendments, FileDigests, Histories):
     @property
     def lineage(self) -> Lineage:
         """What comes from what: parents, bases, the versions of a run."""
+        from registry.catalog.lineage import Lineage
+
         return Lineage(self._database)
 
     @property
     def overview(self) -> Overview:
         """Many versions at a glance: facets, ranges of metrics, their course."""
+        from registry.catalog.overview import Overview
+
         return Overview(self._database)
 
     @property
     def remembered(self) -> Remembered:
         """What was found out and need not be found out again."""
+        from registry.catalog.remembered import Remembered
+
         return Remembered(self._database, self._change)
 
     def check_books(self, name: str | None = None, number: int | None = None) -> Bookkeeping:
@@ -323,7 +328,7 @@ class Catalog(Amendments, FileDigests, Histories):
 
     def models_with(self, blob: str) -> tuple[str, ...]:
         """Return the names of the models of which a version needs a blob."""
-        return tuple(row.name for row in self._database.rows(lineage_statements.MODELS_WITH_BLOB, blob=blob))
+        return self.lineage.models_with(blob)
 
     def due(self, before: datetime) -> tuple[tuple[str, ...], frozenset[str]]:
         """Return the versions that ``purge`` would give up, and the blobs that would still be needed after it."""

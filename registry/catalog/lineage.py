@@ -87,6 +87,10 @@ class Lineage:
                 runs.add(details.get("run"))
         return frozenset(runs)
 
+    def models_with(self, blob: str) -> tuple[str, ...]:
+        """Return the names of the models of which a version needs a blob."""
+        return tuple(row.name for row in self._database.rows(statements.MODELS_WITH_BLOB, blob=blob))
+
     def freed(self, entries: Iterable[Entry]) -> int:
         """Return the bytes that no version outside the trash would need, were these versions of one model there."""
         these = list(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from registry.errors.root import RegistryError, size
 from registry.errors.server import TokenNeeded
+from registry.notebook import ago
 
 from ..access import NOBODY, caller_of
 from ..answers import status_of
@@ -75,15 +76,6 @@ def offset(request: Request) -> int:
 def file_url(name: str, version: int, path: str) -> str:
     """Return where a file of a version is downloaded, in part or whole, by a browser and by the Hub's clients."""
     return f"/{quote(name)}/resolve/v{version}/{quote(path)}"
-
-
-def ago(moment: datetime) -> str:
-    """Word how long ago something was."""
-    seconds = max(0, int((datetime.now(UTC) - moment).total_seconds()))
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length} {unit} ago"
-    return "just now"
 
 
 def moment(at: datetime) -> Markup:
