@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,13 +86,17 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def narrowing(self, query: Query) -> Narrowing:
-        """Return what the newest versions of a query have, each as a further term with their number."""
+    def narrowing(self, query: Query, sees: Callable[[str], bool] = lambda name: True) -> Narrowing:
+        """Return what the newest versions of a query have, each as a further term with their number.
+
+        Args:
+            sees: whether a model counts, by its name.
+        """
         given = parameters_of(query)
         given.pop("sorted_by", None)
         since = (self._database.rows(statements.LAST)[0].total or 0) - MOST_LOOKED_AT
         found = self._database.rows(statements.newest(Shape(kinds_of(query))), **given, most=MOST, since=since)
-        ids = [row.id for row in found]
+        ids = [row.id for row in found if sees(row.name)]
         these = {"ids": json.dumps(ids), "limit": MOST_VALUES}
         words = ((f"{row.key}={row.value}", row.total) for row in self._database.rows(statements.COUNTED_TAGS, **these))
         facets = [Facet("tag", tuple(Value(Term("tag", word), word, total) for word, total in words))]
@@ -99,7 +104,7 @@ class Overview:
             rows = self._database.rows(statement, **these)
             facets.append(Facet(field, tuple(_value(field, row.value, row.total) for row in rows if row.value)))
         ranges = (Range(*row) for row in self._database.rows(statements.RANGES, **these))
-        is_partial = len(ids) == MOST or since > 0
+        is_partial = len(found) == MOST or since > 0
         return Narrowing(len(ids), is_partial, tuple(facet for facet in facets if facet.values), tuple(ranges))
 
     def sizes(self) -> tuple[ModelSize, ...]:

@@ -17,14 +17,15 @@ _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.MET
 
 
 @lru_cache(maxsize=256)
-def newest(shape: Shape) -> Reading[rows.Id]:
-    """Return the statement for the ids of the newest versions of a query, at most the parameter ``most``.
+def newest(shape: Shape) -> Reading[rows.Named]:
+    """Return the statement for the newest versions of a query with the names of their models, at most ``most``.
 
     Only those after the id ``since`` are looked at.
     """
     found: Any = chosen(shape).where(_VERSIONS.c.id > bindparam("since"))
-    found = found.order_by(_VERSIONS.c.id.desc()).limit(bindparam("most"))
-    return cast("Reading[rows.Id]", found)
+    ids = found.order_by(_VERSIONS.c.id.desc()).limit(bindparam("most")).subquery("newest")
+    named: Any = select(ids.c.id, _MODELS.c.name).select_from(ids).join(_VERSIONS, _VERSIONS.c.id == ids.c.id)
+    return cast("Reading[rows.Named]", named.join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id))
 
 
 LAST: Reading[rows.Total] = select(func.max(_VERSIONS.c.id).label("total"))

@@ -19,8 +19,8 @@ from registry.errors.root import RegistryError
 from registry.tensors.spec import is_digest
 
 from ..access import Role
+from ..asking import Asked, Asking, answer
 from ..sending import can_send_files, requested_range, send_part
-from .asking import Asked, Asking, answer
 from .schemas import Digests
 
 router = APIRouter(tags=["bytes"])

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from registry.reference import check_model_name
 
 from ..access import Role
-from .asking import Asking, answer
+from ..asking import Asking, answer
 from .schemas import Alias, AliasOf, Card, Entries, EntryDocument, Facts, Rename, RenamedDocument, Restore, Trash
 
 router = APIRouter(tags=["changing"])

@@ -22,8 +22,8 @@ from registry.errors.requests import InvalidRequest
 from registry.tensors.manifest import BlobRecord, Manifest
 from registry.tensors.spec import TensorSpec
 
+from ..asking import Asked
 from . import schemas
-from .asking import Asked
 from .blobs import is_sound
 
 _LONGEST_FACT = 20_000

@@ -16,7 +16,7 @@ from registry.tensors.manifest import Location, Manifest
 from registry.tensors.spec import is_digest
 
 from ..access import Role
-from .asking import Asking, answer
+from ..asking import Asking, answer
 from .claims import Claim, collected, parcel_of
 from .schemas import Arrival, ArrivedDocument, Meeting, ParcelAt
 

@@ -18,10 +18,10 @@ from registry.reference import check_model_name
 from registry.tensors.spec import is_digest
 
 from ..access import Role
+from ..asking import Asking, answer, answer_list
+from ..paging import MOST_ITEMS, found
 from ..telling import descent_for, parcel_for
-from .asking import Asking, answer, answer_list
-from .paging import found
-from .schemas import MOST_ITEMS, Entries, EntryDocument, Events, Models
+from .schemas import Entries, EntryDocument, Events, Models
 
 router = APIRouter(tags=["reading"])
 

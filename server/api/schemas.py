@@ -15,8 +15,6 @@ from registry.catalog.renaming import Renamed
 from registry.catalog.trail import Event
 
 Digest = str
-MOST_ITEMS = 1000
-"""In one page."""
 
 
 def _document(kind: Any, name: str, **more: Any) -> Any:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from registry.blobs.uploads import Upload, Uploads
 
 from ..access import Role
-from .asking import Asked, Asking, answer, asked
+from ..asking import Asked, Asking, answer, asked
 from .blobs import is_sound
 from .schemas import NewUpload, UploadState
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import Response
 
 from ..access import Role
-from .asking import Asking
+from ..asking import Asking
 from .claims import Claim, collected, new_version
 from .schemas import EntryDocument, NewVersion
 

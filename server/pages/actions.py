@@ -14,7 +14,8 @@ from registry.errors.arguments import InvalidArgument
 from registry.errors.root import RegistryError
 from registry.reference import parse
 
-from ..access import Role, caller_of
+from ..access import Role
+from ..asking import asked
 from ..login import set_session
 from ..service import service_of
 from .rendering import page, version_url
@@ -65,20 +66,17 @@ def logout(request: Request, form: Form) -> Response:
 def change(request: Request, form: Form) -> Response:
     """Do what a form of a model's or a version's page asks for."""
     ref, what = request.path_params["rest"], form.get("do", "")
-    catalog, caller, name = service_of(request).home.database, caller_of(request), parse(ref).name
+    asking, name = asked(request), parse(ref).name
+    catalog = asking.catalog
     if what == "rollback":
-        caller.require(Role.WRITE, name)
-        catalog.roll_back(catalog.current(name), form.get("alias", ""))
+        catalog.roll_back(asking.current(name, Role.WRITE), form.get("alias", ""))
         return RedirectResponse(version_url(name), 303)
     if what == "alias":
-        caller.require(Role.WRITE, name)
-        catalog.set_alias(catalog.resolve(ref), form.get("alias", "").strip())
+        catalog.set_alias(asking.entry(ref, Role.WRITE), form.get("alias", "").strip())
     elif what == "rm":
-        caller.require(Role.ADMIN, name)
-        catalog.trash(catalog.resolve(ref))
+        catalog.trash(asking.entry(ref, Role.ADMIN))
     elif what == "restore":
-        caller.require(Role.ADMIN, name)
-        catalog.restore(catalog.resolve(ref, trashed=True))
+        catalog.restore(asking.entry(ref, Role.ADMIN, trashed=True))
     else:
         raise InvalidArgument("change", "do", f"'{what}'", "give one of alias, rollback, rm, restore")
     return RedirectResponse(version_url(ref), 303)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from registry.catalog.moments import moment
-from registry.catalog.trail import VERBS, Only
+from registry.catalog.query import Query
+from registry.catalog.trail import VERBS, Event, Only
 from registry.upkeep.gc import GRACE, gc
 
-from ..access import Role, caller_of
+from ..asking import asked
+from ..paging import found
 from ..service import service_of
 from . import tables
 from .models import PAGE
@@ -21,30 +25,31 @@ _EVENTS = 100
 
 def activity(request: Request) -> Response:
     """Show the trail, the newest events first; with ``check`` whether its chain is whole."""
-    catalog, caller, asked = service_of(request).home.database, caller_of(request), request.query_params
-    caller.require(Role.READ)
+    asking, given = asked(request), request.query_params
+    catalog = asking.catalog
     only = Only(
-        verb=asked.get("verb") or None,
-        actor=asked.get("by") or None,
-        after=moment(asked["after"]) if asked.get("after") else None,
-        before=moment(asked["before"]) if asked.get("before") else None,
+        verb=given.get("verb") or None,
+        actor=given.get("by") or None,
+        after=moment(given["after"]) if given.get("after") else None,
+        before=moment(given["before"]) if given.get("before") else None,
     )
-    name = asked.get("name") or None
-    if name is not None:
-        caller.require(Role.READ, name)
+    name = asking.current(given["name"]) if given.get("name") else None
+
+    def seen(events: Iterable[Event]) -> list[Event]:
+        return [event for event in events if name is not None or asking.sees_now(event.name)]
+
     if form := tables.wanted(request):
-        every = catalog.own_events(name, tables.MOST, only)
-        return tables.of_events(form, [event for event in every if caller.may(Role.READ, event.name)])
-    older = asked.get("older", "")
+        return tables.of_events(form, seen(catalog.own_events(name, tables.MOST, only)))
+    older = given.get("older", "")
     older_than = int(older) if older.isascii() and older.isdigit() and len(older) < 18 else None
-    books = catalog.check_books() if asked.get("check") else None
+    books = catalog.check_books() if given.get("check") and asking.sees_all else None
     events = catalog.own_events(name, _EVENTS + 1, only, older_than)
-    narrowed = {key: asked[key] for key in ("verb", "by", "name", "after", "before") if asked.get(key)}
+    narrowed = {key: given[key] for key in ("verb", "by", "name", "after", "before") if given.get(key)}
     return page(
         request,
         "activity.html",
         "Activity",
-        events=[event for event in events[:_EVENTS] if caller.may(Role.READ, event.name)],
+        events=seen(events[:_EVENTS]),
         verbs=VERBS,
         flaws=None if books is None else (*books.trail, *books.rows),
         narrowed=narrowed,
@@ -55,18 +60,17 @@ def activity(request: Request) -> Response:
 
 def storage(request: Request) -> Response:
     """Show what takes how much room; with ``plan`` what a collection would free."""
-    home, caller = service_of(request).home, caller_of(request)
-    caller.require(Role.READ)
-    models = [each for each in home.database.overview.sizes() if caller.may(Role.READ, each.name)]
+    home, asking = service_of(request).home, asked(request)
+    models = [each for each in asking.catalog.overview.sizes() if asking.sees(each.name)]
     if form := tables.wanted(request):
         return tables.table(form, "storage", ("model", "versions", "bytes"), models)
-    plan = gc(home, grace=GRACE, dry_run=True) if request.query_params.get("plan") else None
+    plan = gc(home, grace=GRACE, dry_run=True) if request.query_params.get("plan") and asking.sees_all else None
     return page(
         request,
         "storage.html",
         "Storage",
         models=models,
-        stored=home.database.overview.stored(),
+        stored=asking.catalog.overview.stored() if asking.sees_all else None,
         told=sum(each.nbytes for each in models),
         plan=plan,
         grace=GRACE,
@@ -75,13 +79,12 @@ def storage(request: Request) -> Response:
 
 def trash(request: Request) -> Response:
     """Show what was removed and can be taken back."""
-    catalog, caller = service_of(request).home.database, caller_of(request)
-    caller.require(Role.READ)
-    entries = catalog.entries(trashed=True, limit=PAGE * 4)
+    asking = asked(request)
+    entries, _ = found(asking, Query(), Query(), True, PAGE * 4, None)
     return page(
         request,
         "trash.html",
         "Trash",
-        entries=[each for each in entries if caller.may(Role.READ, each.name)],
+        entries=entries,
         grace=GRACE,
     )

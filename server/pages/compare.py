@@ -14,11 +14,11 @@ from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
 from registry.errors.arguments import InvalidArgument
 from registry.errors.root import size
-from registry.reference import parse
 from registry.tensors.arguments import Arguments
 
-from ..access import Role, caller_of
+from ..asking import asked
 from ..service import service_of
+from ..telling import entry_for
 from . import tables
 from .grouping import groups
 from .rendering import page
@@ -60,16 +60,13 @@ def compare(request: Request) -> Response:
     """Show what differs between versions; with ``measure`` also by how much each tensor did, from the first on."""
     from registry.upkeep.diff import changed_names, diff  # numpy is for who compares
 
-    home, caller = service_of(request).home, caller_of(request)
-    asked = [ref.strip() for ref in request.query_params.getlist("ref") if ref.strip()]
-    entries: list[Entry] = []
-    for ref in dict.fromkeys(asked):
-        caller.require(Role.READ, parse(ref).name)
-        entries.append(home.database.resolve(ref))
+    home, asking = service_of(request).home, asked(request)
+    refs = [ref.strip() for ref in request.query_params.getlist("ref") if ref.strip()]
+    entries = [entry_for(asking.entry(ref), asking.caller) for ref in dict.fromkeys(refs)]
     if len(entries) > MOST:
         raise InvalidArgument("compare", "ref", f"{len(entries)} versions", f"give at most {MOST}")
     if len(entries) < 2:
-        return page(request, "compare.html", "Versions", entries=entries, refs=asked)
+        return page(request, "compare.html", "Versions", entries=entries, refs=refs)
     only = request.query_params.get("only", "")
     sections = {
         "Facts": _facts(entries),

@@ -14,10 +14,10 @@ from registry.checkpoints.documents import CARD
 from registry.errors.exports import CannotExport
 from registry.home.home import Home
 from registry.loading.plan import FORMAT, plan
-from registry.reference import parse
 from registry.tensors.manifest import Manifest
 
-from ..access import Role, caller_of
+from ..access import caller_of
+from ..asking import asked
 from ..hub.admission import kind as kind_of
 from ..hub.content import Content
 from ..hub.files import HubFile, Segment, Stored
@@ -69,7 +69,8 @@ def context(request: Request, entry: Entry, manifest: Manifest) -> dict[str, Any
         "as_saved": version_url(entry.ref, AS_SAVED) if _differs(entry) and not _keeps_out(entry, manifest) else None,
         "others": {each: _OTHERS[each] for each in entry.attachments if each in _OTHERS},
         "commands": _commands(entry),
-        "room": room(home, entry, manifest),
+        # What others stored before is theirs to know.
+        "room": room(home, entry, manifest) if caller_of(request).sees_all else None,
     }
 
 
@@ -126,9 +127,7 @@ def as_saved(request: Request, ref: str) -> ASGIApp:
         CannotExport: there is something among them that no safetensors file holds.
     """
     home = service_of(request).home
-    caller_of(request).require(Role.READ, parse(ref).name)
-    entry = home.database.resolve(ref)
-    caller_of(request).require(Role.READ, entry.name)
+    entry = asked(request).entry(ref)
     manifest = home.manifest(entry)
     if _keeps_out(entry, manifest):
         raise CannotExport(

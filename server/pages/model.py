@@ -11,8 +11,7 @@ from registry.catalog.catalog import Catalog
 from registry.catalog.moves import Move
 from registry.catalog.query import named
 
-from ..access import Role, caller_of
-from ..service import service_of
+from ..asking import asked
 from .models import PAGE
 from .rendering import page, version_url
 
@@ -25,9 +24,8 @@ _POINTS = 500
 
 def model(request: Request, name: str) -> Response:
     """Show a model; by a name that it had before, lead to the one that it has now."""
-    catalog, caller = service_of(request).home.database, caller_of(request)
-    caller.require(Role.READ, name)
-    now = catalog.current(name)
+    asking = asked(request)
+    catalog, now = asking.catalog, asking.current(name)
     if now != name:
         return RedirectResponse(version_url(now), 307)
     found = catalog.search(named(name), limit=PAGE, after=request.query_params.get("after") or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
-from ..access import Role, caller_of
 from ..answers import status_of
-from ..service import service_of
+from ..asking import asked
+from ..paging import found
+from ..telling import told
 from . import tables
 from .rendering import page
 
@@ -34,18 +35,18 @@ _POINTS = 60
 
 def models(request: Request) -> Response:
     """Show every model with its newest version, and how its metrics went."""
-    catalog, caller = service_of(request).home.database, caller_of(request)
-    caller.require(Role.READ)
+    asking = asked(request)
+    catalog = asking.catalog
     sort = request.query_params.get("sort", "name")
     after = request.query_params.get("after", "")
-    found = [each for each in catalog.models() if caller.may(Role.READ, each.name)]
-    found.sort(key=_sort_key(sort.lstrip("-")), reverse=sort.startswith("-"))
+    readable = [each for each in catalog.models() if asking.sees(each.name)]
+    readable.sort(key=_sort_key(sort.lstrip("-")), reverse=sort.startswith("-"))
     if form := tables.wanted(request):
-        rows = ((each.name, each.live, each.newest, each.changed_at.isoformat(), each.aliases) for each in found)
+        rows = ((each.name, each.live, each.newest, each.changed_at.isoformat(), each.aliases) for each in readable)
         return tables.table(form, "models", ("model", "versions", "newest", "pushed", "aliases"), rows)
-    names = [each.name for each in found]
+    names = [each.name for each in readable]
     begin = names.index(after) + 1 if after in names else 0
-    shown = found[begin : begin + PAGE]
+    shown = readable[begin : begin + PAGE]
     newest = {each.name: catalog.resolve(f"{each.name}:v{each.newest}") for each in shown}
     keys = [key for key, _ in Counter(key for entry in newest.values() for key in entry.metrics).most_common(_METRICS)]
     series = {
@@ -58,12 +59,12 @@ def models(request: Request) -> Response:
         "models.html",
         "Models",
         models=shown,
-        total=len(found),
+        total=len(readable),
         newest=newest,
         keys=keys,
         series=series,
         sort=sort,
-        next=shown[-1].name if begin + PAGE < len(found) else None,
+        next=shown[-1].name if begin + PAGE < len(readable) else None,
         first=begin == 0,
     )
 
@@ -78,21 +79,19 @@ def _sort_key(by: str) -> Callable[[ModelSummary], tuple[Any, ...]]:
 
 def versions(request: Request) -> Response:
     """Show the versions that a query finds, what they could be narrowed to, and the next page."""
-    catalog, caller = service_of(request).home.database, caller_of(request)
-    caller.require(Role.READ)
+    asking = asked(request)
     text = request.query_params.get("q", "").strip()
     try:
         query = parse(text)
         if form := tables.wanted(request):
-            every = catalog.search(query, limit=tables.MOST)
-            return tables.of_entries(form, [entry for entry in every if caller.may(Role.READ, entry.name)])
-        found = catalog.search(query, limit=PAGE, after=request.query_params.get("after") or None)
+            return tables.of_entries(form, found(asking, query, query, False, tables.MOST, None)[0])
+        entries, following = found(asking, query, query, False, PAGE, request.query_params.get("after") or None)
     except RegistryError as error:
         if (status := status_of(error)) >= 500:
             raise
-        return page(request, "versions.html", "Versions", status, entries=(), trouble=str(error))
-    entries = [entry for entry in found if caller.may(Role.READ, entry.name)]
-    narrowing = catalog.overview.narrowing(replace(query, order=None))
+        trouble = str(told(error, asking.caller))
+        return page(request, "versions.html", "Versions", status, entries=(), trouble=trouble)
+    narrowing = asking.catalog.overview.narrowing(replace(query, order=None), asking.sees)
     return page(
         request,
         "versions.html",
@@ -100,7 +99,7 @@ def versions(request: Request) -> Response:
         entries=entries,
         keys=_columns(query, entries),
         narrowing=narrowing,
-        next=found.next,
+        next=following,
         first="after" not in request.query_params,
         trouble=None,
         query_=query,
@@ -109,7 +108,7 @@ def versions(request: Request) -> Response:
     )
 
 
-def _columns(query: Query, entries: list[Entry]) -> list[str]:
+def _columns(query: Query, entries: Sequence[Entry]) -> list[str]:
     """Return the metrics that get a column: those that the query speaks of, then the most frequent."""
     frequent = Counter(key for entry in entries for key in entry.metrics).most_common(_METRICS)
     return list(dict.fromkeys([*query.metrics, *(key for key, _ in frequent)]))[: max(_METRICS, len(query.metrics))]

@@ -9,16 +9,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from registry.catalog.catalog import Catalog
 from registry.catalog.entry import Entry
 from registry.errors.catalog import TrashedVersion
 from registry.errors.requests import NoSuchPage
-from registry.reference import parse
 from registry.tensors.arguments import Arguments
 from registry.upkeep.blame import Ancestors
 
-from ..access import Role, caller_of
+from ..asking import Asked, asked
 from ..service import service_of
+from ..telling import entry_for
 from . import files, names, tables, tensors
 from .rendering import page, version_url
 
@@ -33,10 +32,8 @@ PARTS = {"": "Overview", "tensors": "Tensors", "names": "Names", "files": "Files
 
 def version(request: Request, ref: str, part: str) -> Response:
     """Show a part of what is known of a version; an alias leads to the version that it points to."""
-    service, caller = service_of(request), caller_of(request)
-    caller.require(Role.READ, parse(ref).name)
-    entry = _found(service.home.database, ref)
-    caller.require(Role.READ, entry.name)
+    service, asking = service_of(request), asked(request)
+    entry = _found(asking, ref)
     if part not in PARTS:
         raise NoSuchPage(request.url.path)
     if entry.ref != ref:
@@ -53,12 +50,12 @@ def version(request: Request, ref: str, part: str) -> Response:
     return page(request, f"version_{part or 'overview'}.html", "Models", **common, **_context(request, entry, part))
 
 
-def _found(catalog: Catalog, ref: str) -> Entry:
-    """Return a version, be it in the trash."""
+def _found(asking: Asked, ref: str) -> Entry:
+    """Return a version, be it in the trash, as the caller may read it."""
     try:
-        return catalog.resolve(ref)
+        return entry_for(asking.entry(ref), asking.caller)
     except TrashedVersion:
-        return catalog.resolve(ref, trashed=True)
+        return entry_for(asking.entry(ref, trashed=True), asking.caller)
 
 
 def _context(request: Request, entry: Entry, part: str) -> dict[str, Any]:
@@ -105,8 +102,8 @@ def _snippets(request: Request, entry: Entry) -> dict[str, str]:
 
 def _lineage(request: Request, entry: Entry) -> list[tuple[str, str | None, str]]:
     """Return the nearest ancestors of a version, itself and its children, as far as the caller may read them."""
-    home, caller = service_of(request).home, caller_of(request)
-    older = takewhile(lambda each: caller.may(Role.READ, each.name), Ancestors(home, entry))
+    home, asking = service_of(request).home, asked(request)
+    older = takewhile(lambda each: asking.sees(each.name), Ancestors(home, entry))
     chain = [entry, *islice(older, _ANCESTORS)]
     nodes: list[tuple[str, str | None, str]] = []
     before: Entry | None = None
@@ -115,6 +112,6 @@ def _lineage(request: Request, entry: Entry) -> list[tuple[str, str | None, str]
         before = each
     seen = {each.identity for each in chain}
     children = home.database.lineage.children(entry, _CHILDREN)
-    readable = [each for each in children if caller.may(Role.READ, each.name) and each.identity not in seen]
+    readable = [each for each in children if asking.sees(each.name) and each.identity not in seen]
     nodes += [(child.ref, entry.ref, version_url(child.ref)) for child in readable]
     return nodes if len(nodes) > 1 else []

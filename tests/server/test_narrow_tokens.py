@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -106,6 +108,37 @@ HUB = [
     ),
     *("models/team/moved/commits/main", "models/team/moved/revision/v1", "models/team/moved/xet-write-token/main"),
 ]
+
+
+PAGES = [
+    *("/", "/?sort=-pushed", "/?format=json", "/trash", "/storage", "/storage?plan=1", "/storage?format=json"),
+    *("/versions", "/versions?q=sort:-acc", "/versions?q=sort:-nothing", "/versions?format=csv"),
+    "/versions?q=team/moved",
+    *("/activity", "/activity?verb=rename", "/activity?check=1", "/activity?format=json", "/activity?name=team/moved"),
+    *("/models/team/net", "/models/team/net:v1", "/models/team/net:v1/events", "/models/team/net:v2/files"),
+    *("/models/team/moved", "/models/team/moved:v1", "/models/team/moved:v1/tensors", "/models/team/nett"),
+    *("/compare?ref=team/net:v1&ref=team/net:v2", "/compare?ref=team/net:v1&ref=team/moved:v1"),
+]
+
+
+def test_no_page_tells_of_another_model(served: Served, secrets: set[str], token_of: Callable[..., str]) -> None:
+    theirs = token_of("admin", "team/*", user="eve")
+    for path in PAGES:
+        answer = served.get(path, theirs, Accept="text/html")
+        told = html.unescape(answer.body.decode()) + json.dumps(answer.headers)
+        for token in re.findall(r"after=([A-Za-z0-9_-]+)", told):
+            told += base64.urlsafe_b64decode(token + "===").decode("utf-8", "replace")
+        assert answer.status < 500, (path, answer.body)
+        assert not {each for each in secrets if each in told}, path
+
+
+def test_no_form_changes_another_model(served: Served, owner: Registry, token_of: Callable[..., str]) -> None:
+    theirs, before = token_of("admin", "team/*", user="eve"), owner.get("hidden/moved")
+    for form in (b"do=rm", b"do=alias&alias=mine", b"do=restore", b"do=rollback&alias=mine"):
+        kind = "application/x-www-form-urlencoded"
+        refused = served.request("POST", "/models/team/moved:v1", form, theirs, Content_Type=kind)
+        assert refused.status in (401, 403, 404), (form, refused.status, refused.body)
+    assert owner.get("hidden/moved") == before and not owner.list(trashed=True)
 
 
 def test_no_answer_tells_of_another_model(served: Served, secrets: set[str], token_of: Callable[..., str]) -> None:

@@ -9,7 +9,9 @@ from registry.catalog.query import Query, named
 from registry.errors.search import UnsortableBy
 
 from .asking import Asked
-from .schemas import MOST_ITEMS
+
+MOST_ITEMS = 1000
+"""Versions that are looked through at a time."""
 
 
 def found(

@@ -17,9 +17,9 @@ from registry.catalog.entry import Entry
 from registry.errors.catalog import ChangedVersion, UnknownModel
 from registry.reference import parse
 
-from ..access import Caller, Role, caller_of
-from ..service import Service, service_of
-from ..telling import entry_for
+from .access import Caller, Role, caller_of
+from .service import Service, service_of
+from .telling import entry_for
 
 
 @dataclass(frozen=True)
