@@ -92,6 +92,11 @@ def look(browser: Browser, served: Served) -> Iterator[Open]:
     assert [each for each in foreign if not each.startswith("data:")] == []
 
 
+def rows(page: Page) -> list[str]:
+    """The references in a table of versions."""
+    return page.locator("tbody td.name a").all_inner_texts()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with models trained step by step under DDP, fine-tuned of that, of several parts, and of a folder."""

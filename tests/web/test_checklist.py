@@ -17,6 +17,7 @@ from looking import (
     crowd as crowd,
     home as home,
     look as look,
+    rows as rows,
     served as served,
     token as token,
 )
@@ -38,11 +39,6 @@ def log_in(page: Page, token: str) -> None:
 
 def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
     return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def rows(page: Page) -> list[str]:
-    """The references in a table of versions."""
-    return page.locator("tbody td.name a").all_inner_texts()
 
 
 def test_search_sort_and_paging_are_the_servers_at_100k(look: Open, crowd: Served) -> None:
@@ -122,40 +118,6 @@ def test_keyboard_dark_mode_and_what_screen_readers_hear(look: Open) -> None:
         assert page.locator("svg:not([aria-label])").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(look: Open, scheme: str) -> None:
-    """By the contrast of WCAG 2.2, 1.4.3: 4.5 to 1."""
-    for path in ("/", "/versions", "/models/team/pointnet:v3", "/models/team/pointnet:v3/tensors", "/login"):
-        page = look(path, color_scheme=scheme)
-        weak = page.evaluate(_CONTRAST)
-        assert weak == [], path
-
-
-_CONTRAST = """() => {
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = (color) => {
-    const [r, g, b] = color.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const color = parse(getComputedStyle(e).backgroundColor);
-      if (color.length === 3 || color[3] > 0) return color.slice(0, 3);
-    }
-    return [255, 255, 255];
-  };
-  const weak = [];
-  for (const element of document.querySelectorAll("body *:not(svg *):not(script):not(option)")) {
-    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !element.offsetParent) continue;
-    const a = light(parse(getComputedStyle(element).color).slice(0, 3)), b = light(ground(element));
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) weak.push(element.textContent.trim().slice(0, 30) + " " + ratio.toFixed(2));
-  }
-  return weak;
-}"""
-
-
 def test_reference_digest_and_snippets_can_be_copied(look: Open, served: Served) -> None:
     page = look("/models/team/pointnet:v3", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy the reference").click()
@@ -211,9 +173,15 @@ def test_a_chart_leads_from_a_point_to_its_version(look: Open) -> None:
 
 def test_lineage_is_drawn_with_parents_and_children(look: Open) -> None:
     page = look("/models/team/pointnet:v7")
-    drawn = page.get_by_role("img", name="lineage")
-    expect(drawn).to_contain_text("team/pointnet:v6")
-    drawn.locator("a", has_text="downstream:v1").locator("rect").click()
+    drawn = page.get_by_role("group", name="lineage")
+    parent, here, child = (
+        drawn.get_by_role("link", name=ref, exact=True).locator("rect")
+        for ref in ("team/pointnet:v6", "team/pointnet:v7", "downstream:v1")
+    )
+    boxes = [each.bounding_box() for each in (parent, here, child)]
+    (above, at, below) = [each for each in boxes if each is not None]
+    assert above["y"] < at["y"] < below["y"] and abs(above["x"] - at["x"]) < 2 < below["x"] - at["x"]
+    child.click()
     page.wait_for_url("**/models/downstream:v1")
 
 
@@ -245,8 +213,6 @@ def test_tensors_stand_by_modules_and_page_by_page(look: Open) -> None:
     expect(module.locator("tbody tr").first).not_to_be_visible()
     module.locator("summary").click()
     expect(module.locator("tbody tr")).to_have_count(2)
-    page.get_by_role("link", name="Describe all values here").click()
-    page.wait_for_url("**describe=1*")
     page.locator("details", has_text="embeddings").locator("summary").click()
     expect(page.get_by_role("img", name="values of embeddings.weight")).to_be_visible()
     page.get_by_label("Name holds").fill("layer.11.")
@@ -372,31 +338,9 @@ def test_versions_are_compared_to_the_tensor(look: Open) -> None:
     expect(page.get_by_role("img", name="change of each tensor in 0")).to_contain_text("0.weight")
 
 
-def test_five_versions_are_compared_and_names_in_one_alone_are_told(look: Open) -> None:
-    refs = "&".join(f"ref=team/pointnet:v{number}" for number in range(1, 5))
-    page = look(f"/compare?{refs}&ref=both:v1&measure=1")
-    expect(page.get_by_role("columnheader", name="both:v1").first).to_be_visible()
-    expect(page.get_by_text("0 changed, 7 only in the first, 6 only in the second")).to_be_visible()
-    page.get_by_text("Only in both:v1").click()
-    expect(page.get_by_text("point.bias")).to_be_visible()
-    expect(page.get_by_role("heading", name="By how much")).to_have_count(4)
-    page = look(f"/compare?{refs}&ref=both:v1&ref=kept:v1", refused=True)
-    expect(page.get_by_role("alert")).to_contain_text("at most 5")
-
-
 def test_nothing_is_asked_of_another_host(look: Open, home: Path) -> None:
     for path in ("/", "/versions", "/models/team/pointnet", "/models/team/pointnet:v3", "/compare", "/activity"):
         look(path).wait_for_load_state("networkidle")  # the fixture fails on a request to elsewhere
-
-
-def test_without_javascript_everything_works(look: Open) -> None:
-    page = look("/versions?q=team/pointnet", java_script_enabled=False)
-    assert len(rows(page)) == 7
-    page.get_by_role("link", name="acc").first.click()
-    assert rows(page)[0] == "team/pointnet:v7"
-    page.get_by_role("searchbox").fill("acc>0.8")
-    page.get_by_role("searchbox").press("Enter")
-    assert "acc%3E0.8" in page.url
 
 
 def test_it_is_read_only_without_a_token_and_safe_with_one(look: Open, served: Served, token: str) -> None:
@@ -464,9 +408,3 @@ def test_a_crowd_is_painted_from_one_short_page(look: Open, crowd: Served) -> No
     expect(page.locator("tbody tr")).to_have_count(50)
     assert len(page.content()) < 400_000
     assert len(look("/versions", of=crowd).content()) < 100_000
-
-
-def test_a_phone_shows_no_page_wider_than_itself(look: Open) -> None:
-    for path in ("/", "/versions", "/models/team/pointnet", "/models/team/pointnet:v3", "/compare"):
-        page = look(path, viewport={"width": 390, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
