@@ -82,7 +82,8 @@ def _entry(rows: list[Version]) -> Entry:
 
 
 def _legible(row: Version) -> dict[str, Any]:
-    return {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
+    cells = {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
+    return cells | {"tags": "\n".join(each for each in (cells["tags"] or "").splitlines() if "=" in each)}
 
 
 def _read(rows: list[dict[str, Any]]) -> Entry:
