@@ -141,13 +141,16 @@ def test_the_card_is_shown_and_runs_nothing(look: Open) -> None:
 
 
 def test_an_alias_has_a_history_and_goes_back_with_one_click(look: Open, token: str) -> None:
-    page = look("/models/team/pointnet")
+    page = look("/models/team/pointnet:v7")
+    page.get_by_role("link", name="history of its aliases").click()
+    page.wait_for_url("**/models/team/pointnet#aliases")
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="best"))
+    expect(row).to_be_in_viewport()
     expect(row).to_contain_text("v7")
     expect(row).to_contain_text("v3")
     assert page.get_by_role("button", name="Roll best back").count() == 0
     log_in(page, token)
-    page.goto(page.url.split("/models")[0].rstrip("/") + "/models/team/pointnet")
+    page.goto(page.url.rstrip("/") + "/models/team/pointnet")
     page.get_by_role("button", name="Roll best back").click()
     expect(page.get_by_role("link", name="best → v3")).to_be_visible()
 
@@ -281,7 +284,7 @@ def test_a_table_is_exported_as_csv(served: Served) -> None:
     assert "<b>bold</b>" in hostile  # as data: a file that is kept
 
 
-def test_a_version_goes_to_the_trash_and_comes_back(look: Open, token: str) -> None:
+def test_a_version_goes_to_the_trash_and_comes_back(look: Open, served: Served, token: str) -> None:
     page = look("/models/hostile:v1")
     log_in(page, token)
     page.goto(page.url.rstrip("/") + "/models/hostile:v1")
@@ -289,6 +292,7 @@ def test_a_version_goes_to_the_trash_and_comes_back(look: Open, token: str) -> N
     expect(page.get_by_text("It is in the trash")).to_be_visible()
     page.get_by_role("link", name="Trash").click()
     expect(page.get_by_role("row").filter(has_text="hostile:v1")).to_be_visible()
+    assert [row["version"] for row in rows_of(served, "/trash?format=json")] == ["hostile:v1"]
     page.get_by_role("link", name="hostile:v1").click()
     page.get_by_role("button", name="Restore").click()
     expect(page.get_by_role("button", name="Move to the trash")).to_be_visible()
