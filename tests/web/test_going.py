@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 from looking import (
     Open,
     browser as browser,
     home as home,
+    log_in,
     look as look,
     served as served,
+    token as token,
 )
 from playwright.sync_api import Page, expect
+from served import serving
+
+from registry import Registry
 
 pytestmark = pytest.mark.services
 
@@ -106,3 +114,32 @@ def test_a_chart_tells_the_value_that_is_nearest(look: Open) -> None:
     expect(page.locator(".chart output")).to_have_text("v7: 0.85")
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] - 60)
     expect(page.locator(".chart output")).to_have_text("")
+
+
+def test_activity_goes_on_page_by_page(look: Open, tmp_path: Path) -> None:
+    hub = Registry(tmp_path / "home")
+    entry = hub.push({"w": torch.ones(1)}, "net")
+    for number in range(150):
+        hub.tag(entry.ref, {"step": str(number)})
+    hub.close()
+    with serving(hub.home) as busy:
+        page = look("/activity", of=busy)
+        newer = page.locator("tbody tr").all_inner_texts()
+        page.get_by_role("link", name="Older").click()
+        page.wait_for_url("**older=*")
+        older = page.locator("tbody tr").all_inner_texts()
+        assert (len(newer), len(older)) == (100, 51) and "push" in older[-1]
+        page.goto(f"{busy.url}/activity?verb=push")
+        expect(page.locator("tbody tr")).to_have_count(1)
+        page.close()
+
+
+def test_a_version_with_an_alias_is_not_removed_and_the_page_says_why(look: Open, token: str) -> None:
+    page = look("/models/team/pointnet:v7", refused=True)
+    log_in(page, token)
+    page.goto(page.url.rstrip("/") + "/models/team/pointnet:v7")
+    page.get_by_label("Alias", exact=True).fill("keep")
+    page.get_by_role("button", name="Set alias").click()
+    expect(page.locator(".chip.alias", has_text="keep")).to_be_visible()
+    page.get_by_role("button", name="Move to the trash").click()
+    expect(page.get_by_role("alert")).to_contain_text("is not removed because")

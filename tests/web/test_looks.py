@@ -150,3 +150,10 @@ def test_small_tensors_are_described_at_first_view_and_large_ones_when_asked(loo
         expect(page.get_by_role("img", name="values of large")).to_be_visible()
         assert page.get_by_role("link", name="Describe all values here").count() == 0
         page.close()
+
+
+def test_parts_are_shown_by_name_and_class(look: Open) -> None:
+    page = look("/models/both:v1")
+    expect(page.locator("dl.facts")).to_contain_text("part img")
+    expect(page.locator("dl.facts")).to_contain_text("Linear")
+    expect(page.get_by_role("button", name="Copy: one part")).to_be_visible()
