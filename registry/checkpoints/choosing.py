@@ -10,6 +10,7 @@ from registry.canonical.joining import modules_under
 from registry.checkpoints.arrays import as_tensors
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
+from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
@@ -45,7 +46,8 @@ def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None, *, has_c
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
         arrays = [found.key or ROOT for found in sets if found.are_arrays]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint.weight_sets), arrays)
+        modules = [found.key for found in sets if found.unasked is not None]
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint.weight_sets), arrays, modules)
     else:
         chosen = list(sets)
     if chosen[0].fault is not None:
@@ -137,7 +139,9 @@ def _loose(sets: Sequence[WeightSet]) -> dict[str, list[str]]:
 
 
 def _set(place: KeyPath, value: Any, source: str) -> WeightSet:
-    """Return the tensors at a place, or the arrays where there are no tensors."""
+    """Return the tensors at a place, or the arrays where there are no tensors; of a pickled module, its state dict."""
+    if is_module(value):
+        return next(iter(module_sets(value, source, place)), WeightSet("/".join(place), {}))
     found = weight_set(place, value, source)
     return found if found.count else weight_set(place, as_tensors(value), source)
 

@@ -11,7 +11,7 @@ user's to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,15 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
     found = find_sets(root)
+    modules = module_sets(root, source) if nbytes is not None else ()
+    if modules and not any(group.is_state_dict and group.can_be_weights for group in found):
+        found = []  # what lies loose beside a model is not one
     are_arrays = not found
-    if are_arrays:
+    if are_arrays and not modules:
         found = sets_of_arrays(root)
     above = places_above(found)
     found.sort(key=lambda group: (group.place in above, rank(group)))
-    if not found and nbytes is not None and (modules := module_sets(root, source)):
+    if not found and modules:
         training = _without(root, [tuple(weights.key.split("/")) if weights.key else () for weights in modules])
         return Checkpoint(source, path, form, modules, training, facts=_facts(root), contents=root)
     if not found:
@@ -91,11 +94,11 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
     _refuse_parts(root, sets, source)
     notes = list(dict.fromkeys(note for weights in sets if (note := overlap_note(weights))))
     notes += [_ARE_ARRAYS] if are_arrays else filter(None, map(_arrays_note, found))
-    foreign = sorted({item.name for item in settled.foreign})
+    foreign = sorted({item.name for item in settled.foreign if not is_module(item)})
     if foreign:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
     if not are_arrays:
-        sets = (*sets, *_arrays(root, found, source))
+        sets = (*sets, *_modules(modules, found), *_arrays(root, found, source))
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
@@ -123,6 +126,15 @@ def _arrays(root: Any, found: Sequence[Group], source: str) -> Iterator[WeightSe
             continue
         weights = weight_set(group.place, as_tensors(at(root, group.place)), source)
         yield replace(weights, are_arrays=True)
+
+
+def _modules(modules: Iterable[WeightSet], found: Sequence[Group]) -> Iterator[WeightSet]:
+    """Yield the pickled modules that bear as much as a state dict, but not what another model was constructed with."""
+    least = min(group.elements for group in found)
+    for weights in modules:
+        numbers = sum(tensor.spec.numel for tensor in weights.tensors.values())
+        if numbers >= least and not set(_INIT_KEYS).intersection(weights.key.split("/")):
+            yield weights
 
 
 def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
