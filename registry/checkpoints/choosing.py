@@ -99,7 +99,7 @@ def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
     for given in paths:
         part, path = given if isinstance(given, tuple) else (re.split(r"[./]", given)[-1], given)
         if not is_part_name(part):
-            raise BadPartName(part)
+            raise BadPartName(str(part))
         if part in named:
             raise SamePartName(part, [named[part], path])
         named[part] = path

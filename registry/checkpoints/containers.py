@@ -19,7 +19,7 @@ from typing import Any
 from registry.checkpoints.arrays import array_sets, as_tensors, is_weight, sets_of_arrays
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.groups import Group, KeyPath, at, find_sets, parts_of, places_above, rank, values_in
-from registry.checkpoints.inventory import text_of
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
@@ -54,6 +54,7 @@ MOST_EXPANSION = 16
 SMALL = 256 << 20
 """Bytes that any file may claim."""
 
+_NAMED = "save them with names as in model.state_dict()"
 _OTHER_FILE = "push the file that has the model's weights"
 _ARE_ARRAYS = "the weights in it are arrays of numpy, which are stored as tensors of the same values"
 
@@ -180,6 +181,10 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
         arrays = sum(isinstance(part, Array) for part in item.values()) if isinstance(item, dict) else 0
         if arrays and all(isinstance(key, str) for key in item):
             return ArraysOfNumpy(source, place, arrays)
+        odd = [key for key in item if not isinstance(key, str)] if isinstance(item, dict) else []
+        if odd and any(map(is_tensor, item.values())):
+            key = text_of(odd[0])[:40]
+            return EmptyCheckpoint(source, f"a dict of tensors in which the key {key} is not text", _NAMED)
     if isinstance(root, TENSORS):
         return EmptyCheckpoint(source, "one tensor without a name")
     if isinstance(root, Unstorable):

@@ -23,6 +23,7 @@ from registry.errors.canonical import (
     ShapesDiffer as ShapesDiffer,
     ShardedNames as ShardedNames,
     UnknownWrapper as UnknownWrapper,
+    UnwritableName as UnwritableName,
     WrongDeclaration as WrongDeclaration,
 )
 from registry.errors.catalog import (
