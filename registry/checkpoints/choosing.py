@@ -15,7 +15,7 @@ from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
 from registry.errors.parts import BadPartName, SamePartName
-from registry.tensors.paths import is_part_name
+from registry.tensors.paths import may_name_part
 
 ROOT = "."
 """Means all that the file holds."""
@@ -98,7 +98,7 @@ def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
     named: dict[str, str] = {}
     for given in paths:
         part, path = given if isinstance(given, tuple) else (re.split(r"[./]", given)[-1], given)
-        if not is_part_name(part):
+        if not may_name_part(part):
             raise BadPartName(str(part))
         if part in named:
             raise SamePartName(part, [named[part], path])

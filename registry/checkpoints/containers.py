@@ -36,6 +36,7 @@ from registry.errors.checkpoints import (
     PickledModule,
     ZeroShards,
 )
+from registry.errors.intake import ModuleInDict
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 from registry.tensors.foreign import Array
 from registry.tensors.source import TensorSource
@@ -89,6 +90,8 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         return Checkpoint(source, path, form, modules, training, facts=_facts(root), contents=root)
     if not found:
         raise _nothing(root, settled, source, in_memory=nbytes is None)
+    if nbytes is None:
+        _refuse_live(root, found, source)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
     if len(sets) == 1 and sets[0].fault is not None:
         raise sets[0].fault
@@ -105,6 +108,14 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
     apart = [group.place for group in found if group.place not in above]
     training = _without(root, apart)
     return Checkpoint(source, path, form, sets, training, init, _facts(root), root, notes=tuple(notes))
+
+
+def _refuse_live(root: Any, found: Sequence[Group], source: str) -> None:
+    """Refuse a dict of memory with a live module that bears as much as a state dict in it: it is no part of that."""
+    least = min(group.elements for group in found)
+    for place, item in values_in(root):
+        if is_module(item) and Group((), item.state["_parameters"]).elements >= least:
+            raise ModuleInDict(source, item.name, "/".join(map(text_of, place)))
 
 
 def _arrays_note(group: Group) -> str:

@@ -145,6 +145,7 @@ from registry.errors.intake import (
     InitInFile as InitInFile,
     InitWithoutModel as InitWithoutModel,
     ModelNeeded as ModelNeeded,
+    ModuleInDict as ModuleInDict,
     NameNeeded as NameNeeded,
     NoInitInFile as NoInitInFile,
     NotAModule as NotAModule,

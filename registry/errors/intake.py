@@ -51,6 +51,16 @@ class UnknownWeightSet(RegistryError):
             super().__init__(f"{source}: there is no '{key}' in it; it has {listed}: give one of these")
 
 
+class ModuleInDict(RegistryError):
+    """A dict in memory holds a live module beside a state dict, which are not pushed as one."""
+
+    def __init__(self, source: str, kind: str, where: str) -> None:
+        super().__init__(
+            f"{source} holds a live module ({kind}) under '{where}' beside a state dict; push the module itself, or a "
+            "dict of modules alone, whose parts they are, or put its state_dict() in its place"
+        )
+
+
 class SecondFile(RegistryError):
     """A file stands where the model's name belongs, as where a shell replaced ``*.pth`` by several."""
 
