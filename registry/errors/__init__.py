@@ -310,4 +310,5 @@ from registry.errors.upkeep import (
     TopNeedsMetric as TopNeedsMetric,
     TwoSettings as TwoSettings,
     UnknownMetric as UnknownMetric,
+    UnknownTag as UnknownTag,
 )
