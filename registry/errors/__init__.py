@@ -132,6 +132,7 @@ from registry.errors.home import (
     InvalidConfiguration as InvalidConfiguration,
     NoDefaultHome as NoDefaultHome,
     NoRegistry as NoRegistry,
+    NotAHome as NotAHome,
 )
 from registry.errors.importing import (
     MixedModels as MixedModels,
