@@ -36,6 +36,7 @@ from registry.errors.blobs import DamagedBlob, StoreUnwritable
 from registry.errors.objects import LeaseLost
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
 from registry.tensors.source import TensorBytes, TensorSource
+from registry.tensors.spec import is_digest
 
 if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
@@ -111,7 +112,8 @@ class CachedStore(BlobStore):
                         found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
                     else:  # no part of it can be read
                         found[blob] = [str(DamagedBlob(blob, streamed.examined.fault or "has other tensors"))]
-        cached = {name: t for name, t in manifest.tensors.items() if self._cache.is_in_place(t.location.blob)}
+        here = {blob for blob in manifest.by_blob() if is_digest(blob) and self._cache.is_in_place(blob)}
+        cached = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in here}
         return self._cache.faults(replace(manifest, tensors=cached), known) | found
 
     def examine_blob(self, blob: str, known: Known) -> Examined:
@@ -208,8 +210,10 @@ class CachedStore(BlobStore):
         """Whether there is an object of a blob.
 
         Raises:
+            DamagedBlob: its name is not a digest.
             ObjectsUnreachable
         """
+        self._cache.places.blob(blob)
         with reached(self._objects):
             return self._objects.has(blob)
 
