@@ -52,6 +52,7 @@ ALLOWED_SKIPS = (
     "mounting is not allowed here",
     "there is no C compiler",
     "there is no nginx",
+    "there is no pgbouncer",
     "no samples in",
     "samples of",
     "not a git checkout",
