@@ -232,6 +232,10 @@ class Postgres:
             return HomeMoved(self.where, message.partition(MOVED)[2])
         if error.connection_invalidated or state.startswith(("57P", "08")):
             return DatabaseLost(self.where, message)
+        if state == "42501" and str(error.statement).startswith("SELECT"):
+            return HomeUnusable(
+                self.where, f"PostgreSQL reports '{message}'; ask its owner to GRANT SELECT on its tables"
+            )
         for states, word in _WORDS:
             if state.startswith(states):
                 return word(self.where, message)
