@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError, TimeoutError as Poo
 
 from registry.catalog.address import DatabaseAddress, search_path
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
+from registry.catalog.key_statements import DANGLING
 from registry.catalog.migration import HEAD
 from registry.catalog.rows import Dangling, Reading
 from registry.errors.catalog import DatabaseBusy, DatabaseFull, HomeReadOnly, HomeUnusable
@@ -71,8 +72,7 @@ class Postgres:
         HomeUnusable, NewerDatabase, OlderDatabase, NotARegistry: it is nothing that can be used here.
     """
 
-    dangling: Reading[Dangling] | None = None
-    """Its foreign keys are always on."""
+    dangling: Reading[Dangling] | None = DANGLING
 
     def __init__(self, address: DatabaseAddress, *, opens: bool = True) -> None:
         self.address = address

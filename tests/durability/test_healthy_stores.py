@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from databases import edit_rows, place_of, without_keys
-from grounds import Ground, ground_of
+from grounds import Folder, Ground, ground_of
 from homes import AT_ONCE, files, stored
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -124,8 +124,12 @@ def test_a_store_that_nobody_touched_is_clean(ground: Ground, pushed: list[dict[
 )
 @examples(40)
 def test_a_repair_makes_nothing_worse_and_then_does_nothing(
-    ground: Ground, pushed: list[dict[str, torch.Tensor]], damage: str, at: int
+    pushed: list[dict[str, torch.Tensor]], damage: str, at: int
 ) -> None:
+    check_repairs(Folder(), pushed, damage, at)
+
+
+def check_repairs(ground: Ground, pushed: list[dict[str, torch.Tensor]], damage: str, at: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         hub = ground.open(ground.home(Path(folder) / "home"))
         for state in pushed:

@@ -16,6 +16,8 @@ from registry.tensors.spec import TensorSpec, is_digest, tensor_hasher
 STEP = 8 << 20
 """Bytes that are asked for at a time, and held of each object."""
 
+_HEADER_STEP = 64 << 10
+
 AT_ONCE = 4
 """Objects that are read side by side."""
 
@@ -96,6 +98,20 @@ def stream_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return streamed
+
+
+def specs_in(objects: ObjectBackend, blob: str) -> frozenset[TensorSpec]:
+    """Return what tensors an object has, by its header; none where that cannot be read.
+
+    Raises:
+        OSError, ObjectsUnreachable: it cannot be reached.
+    """
+    try:
+        found = objects.stat(blob)
+        slots = [] if found is None else _head(_Reader(objects, blob, found.nbytes, _HEADER_STEP))[1]
+    except (FileNotFoundError, EOFError, ValueError):
+        return frozenset()
+    return frozenset(slot.spec for slot in slots)
 
 
 class _Reader:
