@@ -118,6 +118,7 @@ from registry.errors.database import (
     DatabaseUnreachable as DatabaseUnreachable,
     HomeMoved as HomeMoved,
     InvalidDatabaseAddress as InvalidDatabaseAddress,
+    OptionsNotPassedOn as OptionsNotPassedOn,
 )
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
