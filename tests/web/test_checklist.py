@@ -189,6 +189,7 @@ def test_provenance_tells_the_names_as_saved_and_each_cut(look: Open) -> None:
     page.get_by_role("link", name="Names").click()
     row = page.get_by_role("row").filter(has_text="module.0.weight")
     expect(row.get_by_role("cell").nth(1)).to_have_text("0.weight")
+    expect(row.locator("del")).to_have_text("module.")
     expect(page.get_by_text("at the root (ddp, declared)")).to_be_visible()
 
 
@@ -267,7 +268,7 @@ def test_storage_tells_what_sharing_saved(look: Open, tmp_path: Path) -> None:
     with serving(hub.home) as sharing:
         page = look("/storage", of=sharing)
         saved = page.locator("dt", has_text="saved by sharing tensors").locator("xpath=following-sibling::dd[1]")
-        expect(saved).to_contain_text("(75 %)")
+        expect(saved).to_contain_text("KiB (75 %)")
         page.get_by_role("link", name="What would a collection free?").click()
         expect(page.get_by_role("status")).to_contain_text("would free")
         page.close()
