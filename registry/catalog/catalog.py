@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from registry.catalog.lineage import Lineage
     from registry.catalog.overview import Overview
     from registry.catalog.remembered import Remembered
+    from registry.catalog.stretches import Stretches
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
@@ -188,6 +189,13 @@ class Catalog(Amendments, FileDigests, Histories):
         from registry.catalog.overview import Overview
 
         return Overview(self._database)
+
+    @property
+    def stretches(self) -> Stretches:
+        """Long lists, stretch by stretch."""
+        from registry.catalog.stretches import Stretches
+
+        return Stretches(self._database, self.copies)
 
     @property
     def remembered(self) -> Remembered:

@@ -59,3 +59,28 @@ class Size(NamedTuple):
     name: str
     versions: int
     nbytes: int
+
+
+class SourceAt(NamedTuple):
+    """What a version was pushed from, and the version's row."""
+
+    name: str
+    number: int
+    source_digest: str
+    tensor_count: int
+    trashed_at: str | None
+    id: int
+
+
+class DescentAt(NamedTuple):
+    """A version and what it was made from, and its row."""
+
+    uid: str
+    name: str
+    number: int
+    parent: str | None
+    parent_uid: str | None
+    parent_number: int | None
+    parent_record: str | None
+    base: str | None
+    id: int
