@@ -11,6 +11,7 @@ from registry.catalog.query import Query, named
 from registry.errors.search import UnsortableBy
 
 from .asking import Asked
+from .telling import Readable
 
 MOST_ITEMS = 1000
 """Of a page, and as many are looked through at a time."""
@@ -30,9 +31,11 @@ def found(
         UnknownModel, UnsortableBy, UnusablePageToken
     """
 
+    readable = Readable(query, asking.caller)
+
     def search(most: int, place: str | None) -> tuple[Sequence[Entry], str | None]:
         try:
-            page = asking.catalog.search(query, trashed=trashed, limit=most, after=place, asked=asked)
+            page = asking.catalog.search(readable.asked, trashed=trashed, limit=most, after=place, asked=asked)
         except UnsortableBy:
             raise _unsortable(asking, query, trashed) from None
         return page, page.next
@@ -43,11 +46,11 @@ def found(
     begin, place = after is None, after
     while True:
         page, following = search(MOST_ITEMS, place)
-        at = [number for number, entry in enumerate(page, 1) if asking.sees(entry.name)]
+        at = [number for number, entry in enumerate(page, 1) if readable.keeps(entry.name, entry.parent)]
         lacking = limit - len(seen)
         if len(at) >= lacking and (following is not None or at[lacking:]):
             page, following = search(at[lacking - 1], place)
-        seen += [entry for entry in page if asking.sees(entry.name)]
+        seen += [entry for entry in page if readable.keeps(entry.name, entry.parent)]
         if following is None or len(seen) >= limit:
             break
         place = following

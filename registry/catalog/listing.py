@@ -102,11 +102,11 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),
         created_at=datetime.fromisoformat(row["created_at"]),
         trashed_at=datetime.fromisoformat(row["trashed_at"]) if row["trashed_at"] else None,
-        **{**facts_in(row), "parent": _parent(row)},
+        **{**facts_in(row), "parent": parent_of(row)},
     )
 
 
-def _parent(row: Mapping[str, Any]) -> str | None:
+def parent_of(row: Mapping[str, Any]) -> str | None:
     """Return what the parent is called now, or, where it is not here, what it was called then."""
     name, number = row["parent_name"], row["parent_number"]
     return row["parent"] if name is None else f"{name}:v{number}"

@@ -61,6 +61,16 @@ class Size(NamedTuple):
     nbytes: int
 
 
+class Found(NamedTuple):
+    """A version that a query finds, its model, and its parent as it was called then and as the model is called now."""
+
+    id: int
+    name: str
+    parent: str | None
+    parent_name: str | None
+    parent_number: int | None
+
+
 class SourceAt(NamedTuple):
     """What a version was pushed from, and the version's row."""
 

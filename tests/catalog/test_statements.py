@@ -29,6 +29,7 @@ MODULES = (
     *(copy_statements, statements, event_statements, file_statements, lineage_statements, name_statements),
     *(overview_statements, remembered_statements, source_statements, stretch_statements),
 )
+HELPERS = ("whole", "beside_parents")
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01"),
@@ -73,7 +74,7 @@ def every():
         for name, what in vars(module).items():
             if isinstance(what, ClauseElement) and not name.startswith("_"):
                 yield name, what
-            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name != "whole":
+            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name not in HELPERS:
                 yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 import torch
@@ -202,6 +203,38 @@ def test_what_another_model_has_too_is_found_in_ones_own(
     known = f"uid={other.uid}&number={other.version}&record={other.record_digest}"
     assert served.get(f"/api/v1/copies/here?{known}", theirs).document == {"is_here": False}
     assert served.get(f"/api/v1/copies/here?{known}", token_of("read")).document == {"is_here": True}
+
+
+@pytest.mark.parametrize("word", ["parent:hidden/first", "parent:hidden/first:v1", "parent:hidden/moved:v1"])
+@pytest.mark.parametrize("more", ["", " acc>0", " sort:-acc", " team/net", " team/*"])
+def test_a_parent_that_one_may_not_read_is_not_found_by_its_name(
+    served: Served, owner: Registry, token_of: Callable[..., str], word: str, more: str
+) -> None:
+    owner.push({"w": torch.arange(9.0)}, "team/net", metrics={"acc": 0.6}, parent="hidden/moved")
+    theirs = token_of("read", "team/*", user="eve")
+
+    def asked(query: str, token: str, limit: int = 1000) -> tuple[list[str], str | None]:
+        page = served.get(f"/api/v1/entries?query={quote(query)}&limit={limit}", token).document
+        return [each["ref"] for each in page["items"]], page["next"]
+
+    wide = token_of("read")
+    assert asked(word + more, wide)[0] and asked(word + more, theirs) == ([], None)
+    assert asked(word + more, theirs, 1) == asked("parent:hidden/nothing" + more, theirs, 1) == ([], None)
+    assert (
+        asked(f"parent:team/net{more}", theirs) == asked("parent:team/net:v1" + more, wide) == (["team/net:v2"], None)
+    )
+    for query in (word + more, "parent:team/net" + more):
+        shown = served.get(f"/versions?q={quote(query)}", theirs, Accept="text/html").body.decode()
+        unlike = served.get(f"/versions?q={quote('parent:hidden/nothing' + more)}", theirs, Accept="text/html")
+        is_same = plain(shown, query) == plain(unlike.body.decode(), "parent:hidden/nothing" + more)
+        assert is_same == query.startswith("parent:hidden"), shown
+
+
+def plain(shown: str, query: str) -> str:
+    """Return a page without the question that it repeats."""
+    for each in (query, quote(query), quote_plus(query), quote(query, safe="")):
+        shown = shown.replace(html.escape(each), "")
+    return shown
 
 
 @pytest.mark.parametrize("query", ["", "sort:-acc", "sort:acc", "sort:created"])
