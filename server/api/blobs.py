@@ -84,7 +84,7 @@ def there(asking: Asking, wanted: Digests) -> JSONResponse:
 def locate(asking: Asking, wanted: Digests) -> JSONResponse:
     """Return where those tensors are that a push may share: blob and offset, by digest."""
     located = asking.catalog.locate(filter(is_digest, wanted.digests))
-    sound = asking.visible(sound_blobs(asking, {location.blob for location in located.values()}))
+    sound = sound_blobs(asking, asking.visible({location.blob for location in located.values()}))
     return answer({"places": {digest: [at.blob, at.offset] for digest, at in located.items() if at.blob in sound}})
 
 

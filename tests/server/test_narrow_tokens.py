@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -203,6 +204,37 @@ def test_what_another_model_has_too_is_found_in_ones_own(
     known = f"uid={other.uid}&number={other.version}&record={other.record_digest}"
     assert served.get(f"/api/v1/copies/here?{known}", theirs).document == {"is_here": False}
     assert served.get(f"/api/v1/copies/here?{known}", token_of("read")).document == {"is_here": True}
+
+
+def test_a_blob_of_two_models_is_there_for_who_may_read_one_of_them(
+    served: Served, owner: Registry, home: Path, token_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {"w": torch.arange(40.0)}
+    manifest, _ = owner.catalog.manifest_and_documents(owner.push(tensors, "hidden/alone"))
+    (blob,), digest = manifest.blobs, manifest.tensors["w"].digest
+    path = home / "blobs" / blob[:2] / f"{blob}.safetensors"
+    theirs = token_of("write", "team/*", user="eve")
+
+    def told() -> tuple[int, object, object, int]:
+        there = json.dumps({"digests": [blob]}).encode()
+        located = json.dumps({"digests": [digest]}).encode()
+        begun = json.dumps({"blob": blob, "nbytes": path.stat().st_size, "tensors": [digest]}).encode()
+        return (
+            served.get(f"/api/v1/blobs/{blob}", theirs).status,
+            served.request("POST", "/api/v1/blobs/there", there, theirs).document["there"],
+            list(served.request("POST", "/api/v1/tensors/locate", located, theirs).document["places"]),
+            served.request("POST", "/api/v1/uploads", begun, theirs).document["received"],
+        )
+
+    assert told() == (404, [], [], 0)
+    before = path.stat()
+    monkeypatch.setenv("REGISTRY_TOKEN", theirs)
+    mine = Registry(served.url).push(tensors, "team/too")
+    assert owner.catalog.manifest_and_documents(mine)[0].blobs == {blob}
+    assert told() == (200, [blob], [digest], path.stat().st_size) and path.stat().st_size == before.st_size
+    owner.rm(mine)
+    owner.gc(grace=timedelta(0))
+    assert told()[:3] == (404, [], []) and torch.equal(owner.state_dict("hidden/alone")["w"], tensors["w"])
 
 
 @pytest.mark.parametrize("word", ["parent:hidden/first", "parent:hidden/first:v1", "parent:hidden/moved:v1"])
