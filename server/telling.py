@@ -22,7 +22,8 @@ def told(error: RegistryError, caller: Caller) -> RegistryError:
         return error
     fields = error.fields()
     if isinstance(error, (FormerName, NameTaken)) and not caller.may(Role.READ, str(fields["now"])):
-        return NotAllowed("write", str(fields["name"]), caller.user or "nobody")
+        gives = caller.role.name.lower(), caller.models
+        return NotAllowed("write", str(fields["name"]), caller.user or "nobody", *gives)
     if type(error) is UnknownModel:
         return UnknownModel(str(fields["name"]), _readable(fields["near"], caller))
     if isinstance(error, NeededBase):

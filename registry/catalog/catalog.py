@@ -243,8 +243,11 @@ class Catalog(Amendments, FileDigests, Histories):
 
     # Changes
 
-    def knows(self, name: str) -> bool:
+    def knows(self, name: str, *, to_add: bool = False) -> bool:
         """Whether there is a model of this name.
+
+        Args:
+            to_add: it is asked since a version is about to be added; a server refuses now who may not.
 
         Raises:
             FormerName: there was one, which is called otherwise now.

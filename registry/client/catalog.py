@@ -164,8 +164,8 @@ class ServedCatalog(CatalogProtocol):
 
     # Changes
 
-    def knows(self, name: str) -> bool:
-        found = self._session.get("/standing", name=name)
+    def knows(self, name: str, *, to_add: bool = False) -> bool:
+        found = self._session.get("/standing", name=name, to_add=to_add)
         with self._session.legible():
             return bool(found["is_known"])
 

@@ -55,6 +55,9 @@ _ONCE = urllib3.Retry(
 )
 """What never reached the server, or what it had no time for, may be sent again, whatever it is."""
 
+_OF_TOKENS = ("wrong-token", "token-needed", "not-allowed")
+"""Errors that say at which server, which knows itself by other names."""
+
 
 class NothingBehind(Exception):
     """A part was asked for that begins where the bytes end."""
@@ -246,7 +249,10 @@ class Session:
             return UnexpectedAnswer(self.address.url, f"status {status}")
         try:
             assert known_errors  # by which every class is known
-            return rebuild(str(error["code"]), error["fields"])
+            fields = dict(error["fields"])
+            if error["code"] in _OF_TOKENS:
+                fields["server"] = self.address.url
+            return rebuild(str(error["code"]), fields)
         except Exception:  # a class that is not known here, or with other fields
             return UnexpectedAnswer(self.address.url, str(error.get("message", f"status {status}"))[:1000])
 

@@ -131,6 +131,7 @@ from registry.errors.home import (
     InvalidConfiguration as InvalidConfiguration,
     NoDefaultHome as NoDefaultHome,
     NoRegistry as NoRegistry,
+    SchemeMissing as SchemeMissing,
 )
 from registry.errors.importing import (
     MixedModels as MixedModels,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.errors.catalog import ELSEWHERE
+from registry.errors.catalog import ELSEWHERE, quoted
 from registry.errors.root import RegistryError
 
 
@@ -39,6 +39,21 @@ class NoDefaultHome(RegistryError):
         super().__init__(
             f"the user with the number {user} has no home directory here, so there is no default place for the "
             "registry; name a folder with --home or REGISTRY_HOME"
+        )
+
+
+class SchemeMissing(RegistryError):
+    """What is to be a folder is not there, and reads like the address of a server."""
+
+    def __init__(self, given: str, url: str) -> None:
+        """Word it.
+
+        Args:
+            url: the address that was probably meant.
+        """
+        super().__init__(
+            f"{quoted(given)} is no folder that is there, and reads like the address of a server; write {url} for the "
+            f"server, or ./{given} for a new folder"
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from registry.errors.root import RegistryError
+from collections.abc import Sequence
+
+from registry.errors.root import RegistryError, few
 
 
 class ExtraMissing(RegistryError, ImportError):
@@ -15,24 +17,44 @@ class ExtraMissing(RegistryError, ImportError):
 class WrongToken(RegistryError):
     """A request came with a token that is not one of the server's, or no longer."""
 
-    def __init__(self) -> None:
-        super().__init__("the token is unknown, expired or revoked; ask whoever runs the server for another one")
+    def __init__(self, server: str = "") -> None:
+        super().__init__(
+            f"the token is unknown, expired or revoked{_at(server)}; ask whoever runs the server for another one"
+        )
 
 
 class NotAllowed(RegistryError):
     """A request needs a role that its token does not give."""
 
-    def __init__(self, role: str, model: str | None, user: str) -> None:
+    def __init__(
+        self, role: str, model: str | None, user: str, has: str = "", models: Sequence[str] = (), server: str = ""
+    ) -> None:
+        """Word it.
+
+        Args:
+            has: the role that the token gives, for the models of these patterns.
+            server: its address, which the client knows.
+        """
         what = f"for {model}" if model is not None else "here"
-        super().__init__(f"the token of {user} does not give the role '{role}' {what}; ask for one that does")
+        gives = f": it gives '{has}' for {few(models)}" if has and models else ""
+        wanted = "" if model is None or "*" in models else f" --models '{model}'"
+        super().__init__(
+            f"the token of {user} does not give the role '{role}' {what}{_at(server)}{gives}; ask whoever runs the "
+            f"server for one that does (`registry token add {user} --role {role}{wanted}`)"
+        )
 
 
 class TokenNeeded(RegistryError):
     """A request needs a role, and no token came with it."""
 
-    def __init__(self, role: str, model: str | None = None) -> None:
+    def __init__(self, role: str, model: str | None = None, server: str = "") -> None:
         what = f"for {model}" if model is not None else "here"
+        login = f"`registry login {server}`" if server else "`registry login` with the server's address"
         super().__init__(
-            f"this needs a token with the role '{role}' {what}, and none was sent; run `registry login` with the "
-            "server's address, or set REGISTRY_TOKEN"
+            f"this needs a token with the role '{role}' {what}{_at(server)}, and none was sent; run {login}, "
+            "or set REGISTRY_TOKEN"
         )
+
+
+def _at(server: str) -> str:
+    return f" at {server}" if server else ""

@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.client.address import ServerAddress, is_served
+from registry.client.address import ServerAddress, is_served, meant
 from registry.errors.catalog import HomeUnusable
-from registry.errors.home import NoDefaultHome
+from registry.errors.home import NoDefaultHome, SchemeMissing
 from registry.home.configuration import FILE
 
 HOME_VARIABLE = "REGISTRY_HOME"
@@ -47,12 +47,13 @@ def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARG
     Raises:
         HomeUnusable: no folder can be where its spelling leads.
         InvalidAddress, SecretInAddress: it is a URL, and not that of a server.
+        SchemeMissing: it reads like the address of a server, and is no folder that is there.
         NoDefaultHome: none is given, and this user has no home directory.
     """
     if isinstance(explicit, HomePlace):
         return explicit
     if explicit is not None and os.fspath(explicit):
-        return HomePlace(_address(os.fspath(explicit)), source)
+        return HomePlace(_address(os.fspath(explicit), not isinstance(explicit, str)), source)
     if chosen := os.environ.get(HOME_VARIABLE):
         return HomePlace(_address(chosen), HOME_VARIABLE)
     from platformdirs import user_data_path
@@ -82,8 +83,12 @@ def has_bytes(folder: Path) -> bool:
     return any(os.path.lexists(folder / each) for each in ("blobs", "backups"))
 
 
-def _address(chosen: str) -> Path | str:
-    return ServerAddress.parse(chosen).url if is_served(chosen) else _absolute(chosen)
+def _address(chosen: str, is_path: bool = False) -> Path | str:
+    if is_served(chosen):
+        return ServerAddress.parse(chosen).url
+    if not is_path and not os.path.lexists(chosen) and (url := meant(chosen)) is not None:
+        raise SchemeMissing(chosen, url)
+    return _absolute(chosen)
 
 
 def _absolute(chosen: str) -> Path:

@@ -101,10 +101,10 @@ def name_now(asking: Asking, name: str) -> JSONResponse:
 
 
 @router.get("/standing")
-def standing(asking: Asking, name: str) -> JSONResponse:
-    """Return whether a model has a name, and the number of its next version."""
-    if not asking.caller.may(Role.READ, check_model_name(name)):
-        asking.caller.require(Role.WRITE, name)  # which is what the sender is about to do
+def standing(asking: Asking, name: str, to_add: bool = False) -> JSONResponse:
+    """Return whether a model has a name, and the number of its next version; with ``to_add`` to who may add one."""
+    if to_add or not asking.caller.may(Role.READ, check_model_name(name)):
+        asking.caller.require(Role.WRITE, name)  # before anything is sent
     is_known = asking.catalog.knows(name)
     return answer({"is_known": is_known, "next_number": asking.catalog.next_number(name)})
 

@@ -242,3 +242,42 @@ def test_a_refusal_travels_with_its_place(tmp_path: Path) -> None:
     error = json.loads(run("list", "--json", home=tmp_path / "mistyped", expect=1).stdout)["error"]
     assert error["code"] == "no-registry"
     assert error["fields"] == {"home": str(tmp_path / "mistyped"), "source": "REGISTRY_HOME"}
+
+
+ADDRESSES = {
+    "hub:8080": "http://hub:8080",
+    "127.0.0.1:8080": "http://127.0.0.1:8080",
+    "hub.lab.example:443/": "http://hub.lab.example:443",
+    "10.0.0.7": "http://10.0.0.7",
+    "[::1]:8080": "http://[::1]:8080",
+    "https:/hub.lab.example": "https://hub.lab.example",
+    "HTTP//hub:80": "http://hub:80",
+    "http:hub": "http://hub",
+}
+
+
+@pytest.mark.parametrize("home", ADDRESSES)
+@pytest.mark.parametrize("words", [["list"], ["push", "net.pth"]])
+def test_an_address_without_a_scheme_is_no_folder(
+    home: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": torch.ones(2)}, "net.pth")
+    for more in ([], ["--home", home]):
+        said = run(*words, *more, home=home, expect=1).stderr
+        assert said.count("\n") == 1 and f"write {ADDRESSES[home]} for the server" in said
+    assert [each.name for each in tmp_path.iterdir()] == ["net.pth"]
+
+
+@pytest.mark.parametrize("home", ["s3://bucket/prefix", "ftp://hub:21"])
+def test_an_address_of_another_kind_is_no_folder(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is not a valid address of a server" in run("list", home=home, expect=1).stderr
+
+
+def test_a_folder_that_is_there_may_be_called_like_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hub:8080").mkdir()
+    for home in ("hub:8080", "./other:80", Path("third:80")):
+        assert Registry(home).push({"w": torch.ones(2)}, "net").ref == "net:v1"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["hub:8080", "other:80", "third:80"]
