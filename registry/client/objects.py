@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
-from registry.blobs.writer import STRETCH, write_out
+from registry.client.behind import Behind
 from registry.client.session import NothingBehind, Session, reason_of
 from registry.errors.blobs import DamagedBlob
 from registry.errors.client import OnServerAlone, ServerUnreachable, UnexpectedAnswer, UploadElsewhere, UploadGone
@@ -97,13 +97,14 @@ class ServedObjects(ObjectBackend):
         while at != total:
             before = at
             try:
-                with self._session.opened(_path(digest), at, at + PIECE) as response:
+                with (
+                    self._session.opened(_path(digest), at, at + PIECE) as response,
+                    Behind(handle, at, moved) as behind,
+                ):
                     total = _total(response.headers.get("Content-Range", ""), at, str(self))
                     while content := response.read(_READ):
-                        at += _write(handle, content, at)
-                        moved(len(content))
-                        if at % STRETCH < len(content):
-                            write_out(handle, max(0, at - STRETCH - _READ), STRETCH + _READ)
+                        at += len(content)
+                        behind.write(content)
                 if at == before != total:
                     raise ServerUnreachable(str(self), "it sends nothing of what it has announced")
             except NothingBehind:
@@ -215,11 +216,3 @@ def _total(content_range: str, at: int, url: str) -> int:
     if unit != "bytes" or not begin.isdecimal() or not total.isdecimal() or int(begin) != at:
         raise UnexpectedAnswer(url, f"the part {content_range[:60]!r} of a blob")
     return int(total)
-
-
-def _write(handle: int, content: bytes, at: int) -> int:
-    left = memoryview(content)
-    while left:
-        written = os.pwrite(handle, left, at)
-        at, left = at + written, left[written:]
-    return len(content)

@@ -29,7 +29,7 @@ router = APIRouter(tags=["bytes"])
 class BlobAnswer(FileResponse):
     """A file, in the memory of one piece, as a whole or in the parts that are asked for.
 
-    What is asked as our client does, the system sends by itself.
+    What is asked as our client does, the connection reads and sends by itself.
     """
 
     chunk_size = 1 << 20
