@@ -1,8 +1,8 @@
 """Which part of a file is asked for, and parts that the connection itself reads and sends.
 
 It is the ASGI extension ``http.response.zerocopysend``, which uvicorn does not have and ``Connection`` has. What is
-given is a handle, which stays open until the call returns. The bytes are read and written, a little at a time, and not
-handed to ``sendfile``: to a client or a proxy on this machine that takes longer, as what arrives is in pieces of a page.
+given is a handle, which stays open until the call returns. The bytes are read and written, a little at a time, and
+not handed to ``sendfile``: a client or a proxy on this machine would take them by the page, and longer for it.
 """
 
 from __future__ import annotations

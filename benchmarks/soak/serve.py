@@ -45,7 +45,7 @@ _SECONDS_BETWEEN_SAMPLES = 1.0
 _WARM_UP = 0.4
 """Share of the time in which each thread of the server comes to its connection, its cache and its arena."""
 _ALLOWED_GROWTH = 12 << 20
-"""Bytes of the server's memory in the time after that, from its first half to its second: what is kept moves a little."""
+"""Bytes of the server's memory, from the first half of the time after that to the second: it moves a little."""
 
 Say = Callable[[str], None]
 

@@ -140,7 +140,8 @@ class ServedObjects(ObjectBackend):
         while at < len(content):
             before = at
             try:
-                with content[at : at + PIECE] as piece:
+                end = at + PIECE if len(content) - at > PIECE + _READ else len(content)  # no request for the rest alone
+                with content[at:end] as piece:
                     at = self._received(self._session.put(f"/uploads/{id}", piece, at=at), at + 1, len(content))
             except (ServerUnreachable, UploadElsewhere) as error:
                 patience.wait(error, False)
