@@ -22,8 +22,8 @@ def told(error: RegistryError, caller: Caller) -> RegistryError:
         return error
     fields = error.fields()
     if isinstance(error, (FormerName, NameTaken)) and not caller.may(Role.READ, str(fields["now"])):
-        gives = caller.role.name.lower(), caller.models
-        return NotAllowed("write", str(fields["name"]), caller.user or "nobody", *gives)
+        has = caller.role.name.lower()
+        return NotAllowed("write", str(fields["name"]), caller.user or "nobody", has=has, models=caller.models)
     if type(error) is UnknownModel:
         return UnknownModel(str(fields["name"]), _readable(fields["near"], caller))
     if isinstance(error, NeededBase):

@@ -9,11 +9,7 @@ from urllib.parse import urlsplit
 from registry.errors.tokens import InvalidAddress
 
 _SERVED = re.compile(r"https?://", re.IGNORECASE)
-_OTHER = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
-_NUMBERS = r"\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]"
-_HOST = re.compile(rf"({_NAME}|{_NUMBERS}):\d{{1,5}}|{_NUMBERS}", re.IGNORECASE)
-_SLIP = re.compile(rf"(https?)(?::/{{0,2}}|//)(({_NAME}|{_NUMBERS})(:\d{{1,5}})?)", re.IGNORECASE)
+_WITHOUT_SCHEME = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?")
 
 
 def is_served(home: object) -> bool:
@@ -21,21 +17,10 @@ def is_served(home: object) -> bool:
     return isinstance(home, str) and _SERVED.match(home) is not None
 
 
-def meant(home: str) -> str | None:
-    """Return the address of a server that a home which is none seems to mean: of ``"hub:8080"`` it is one of http.
-
-    Raises:
-        InvalidAddress: it is an address of another kind.
-    """
-    place = home.strip().rstrip("/")
-    if _HOST.fullmatch(place):
-        return f"http://{place}"
-    slip = _SLIP.fullmatch(place)
-    if slip is not None:
-        return f"{slip[1].lower()}://{slip[2]}"
-    if _OTHER.match(place):
-        raise InvalidAddress(home if "@" not in home else "…")
-    return None
+def with_scheme(text: str) -> str:
+    """Return the address that was meant where only its scheme was left out, as in ``hub:8080``; else an empty text."""
+    host = text.strip().partition("/")[0]
+    return f"http://{host}" if _WITHOUT_SCHEME.fullmatch(text.strip()) else ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class ServerAddress:
         origin = origin_of(text)
         parts = urlsplit(text.strip())
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise InvalidAddress(origin + parts.path)
+            raise InvalidAddress(origin + parts.path, near=origin)
         return cls(origin)
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.errors.catalog import ELSEWHERE, quoted
+from registry.errors.catalog import ELSEWHERE
 from registry.errors.root import RegistryError
 
 
@@ -42,18 +42,18 @@ class NoDefaultHome(RegistryError):
         )
 
 
-class SchemeMissing(RegistryError):
-    """What is to be a folder is not there, and reads like the address of a server."""
+class NotAHome(RegistryError):
+    """A URL was given as a home that leads to neither a folder nor a server."""
 
-    def __init__(self, given: str, url: str) -> None:
+    def __init__(self, scheme: str) -> None:
         """Word it.
 
         Args:
-            url: the address that was probably meant.
+            scheme: of the URL; the rest may have a password in it.
         """
         super().__init__(
-            f"{quoted(given)} is no folder that is there, and reads like the address of a server; write {url} for the "
-            f"server, or ./{given} for a new folder"
+            f"a home cannot be at {scheme}://: it is a folder, or a server at http:// or https://; `registry init "
+            "--help` says how a folder's catalog gets into PostgreSQL and its bytes into a bucket"
         )
 
 

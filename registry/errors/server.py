@@ -17,9 +17,17 @@ class ExtraMissing(RegistryError, ImportError):
 class WrongToken(RegistryError):
     """A request came with a token that is not one of the server's, or no longer."""
 
-    def __init__(self, server: str = "") -> None:
+    def __init__(self, server: str = "", source: str = "") -> None:
+        """Word it.
+
+        Args:
+            server: its address, which the server does not know itself: the client adds it.
+            source: where the token was found: ``REGISTRY_TOKEN``, or the file of ``registry login``.
+        """
+        found = f" in {source}" if source else ""
+        there = f" at {server}" if server else ""
         super().__init__(
-            f"the token is unknown, expired or revoked{_at(server)}; ask whoever runs the server for another one"
+            f"the token{found} is unknown, expired or revoked{there}; ask whoever runs the server for another one"
         )
 
 
@@ -27,19 +35,17 @@ class NotAllowed(RegistryError):
     """A request needs a role that its token does not give."""
 
     def __init__(
-        self, role: str, model: str | None, user: str, has: str = "", models: Sequence[str] = (), server: str = ""
+        self, role: str, model: str | None, user: str, server: str = "", has: str = "", models: Sequence[str] = ()
     ) -> None:
         """Word it.
 
         Args:
             has: the role that the token gives, for the models of these patterns.
-            server: its address, which the client knows.
         """
-        what = f"for {model}" if model is not None else "here"
         gives = f": it gives '{has}' for {few(models)}" if has and models else ""
         wanted = "" if model is None or "*" in models else f" --models '{model}'"
         super().__init__(
-            f"the token of {user} does not give the role '{role}' {what}{_at(server)}{gives}; ask whoever runs the "
+            f"the token of {user} does not give the role '{role}' {_where(model, server)}{gives}; ask whoever runs the "
             f"server for one that does (`registry token add {user} --role {role}{wanted}`)"
         )
 
@@ -48,13 +54,13 @@ class TokenNeeded(RegistryError):
     """A request needs a role, and no token came with it."""
 
     def __init__(self, role: str, model: str | None = None, server: str = "") -> None:
-        what = f"for {model}" if model is not None else "here"
         login = f"`registry login {server}`" if server else "`registry login` with the server's address"
         super().__init__(
-            f"this needs a token with the role '{role}' {what}{_at(server)}, and none was sent; run {login}, "
-            "or set REGISTRY_TOKEN"
+            f"this needs a token with the role '{role}' {_where(model, server)}, and none was sent; run {login}, or "
+            "set REGISTRY_TOKEN"
         )
 
 
-def _at(server: str) -> str:
-    return f" at {server}" if server else ""
+def _where(model: str | None, server: str) -> str:
+    told = ([f"for {model}"] if model is not None else []) + ([f"at {server}"] if server else [])
+    return " ".join(told) or "here"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.client.address import ServerAddress, is_served, meant
+from registry.client.address import ServerAddress, is_served, with_scheme
 from registry.errors.catalog import HomeUnusable
-from registry.errors.home import NoDefaultHome, SchemeMissing
+from registry.errors.home import NoDefaultHome, NotAHome
+from registry.errors.tokens import InvalidAddress
 from registry.home.configuration import FILE
 
 HOME_VARIABLE = "REGISTRY_HOME"
+_OTHER_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 ARGUMENT, DEFAULT = "the argument home", "the default"
 """Sources of a place, beside ``--home`` and the variable."""
 
@@ -46,14 +49,15 @@ def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARG
 
     Raises:
         HomeUnusable: no folder can be where its spelling leads.
-        InvalidAddress, SecretInAddress: it is a URL, and not that of a server.
-        SchemeMissing: it reads like the address of a server, and is no folder that is there.
+        InvalidAddress, SecretInAddress, NotAHome: it is a URL, and not that of a server.
         NoDefaultHome: none is given, and this user has no home directory.
     """
     if isinstance(explicit, HomePlace):
         return explicit
     if explicit is not None and os.fspath(explicit):
-        return HomePlace(_address(os.fspath(explicit), not isinstance(explicit, str)), source)
+        # A path is a path, whatever it is called.
+        is_path = isinstance(explicit, os.PathLike)
+        return HomePlace((_absolute if is_path else _address)(os.fspath(explicit)), source)
     if chosen := os.environ.get(HOME_VARIABLE):
         return HomePlace(_address(chosen), HOME_VARIABLE)
     from platformdirs import user_data_path
@@ -83,11 +87,14 @@ def has_bytes(folder: Path) -> bool:
     return any(os.path.lexists(folder / each) for each in ("blobs", "backups"))
 
 
-def _address(chosen: str, is_path: bool = False) -> Path | str:
+def _address(chosen: str) -> Path | str:
     if is_served(chosen):
         return ServerAddress.parse(chosen).url
-    if not is_path and not os.path.lexists(chosen) and (url := meant(chosen)) is not None:
-        raise SchemeMissing(chosen, url)
+    # A folder of such a name is made by nobody who means one; it may be there already.
+    if (near := with_scheme(chosen)) and not os.path.lexists(chosen):
+        raise InvalidAddress(chosen, near)
+    if scheme := _OTHER_SCHEME.match(chosen):
+        raise NotAHome(scheme[1])
     return _absolute(chosen)
 
 
