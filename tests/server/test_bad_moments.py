@@ -18,6 +18,7 @@ from served import serving
 
 import registry.client.objects
 from registry import Registry
+from registry.client.session import Session
 from registry.errors import StoreUnwritable
 
 pytestmark = pytest.mark.services
@@ -93,14 +94,14 @@ def test_a_model_that_is_renamed_while_it_is_loaded_is_loaded(
     owner = Registry(home)
     owner.push(weights(6, 6 * MIB), "team/net", aliases=["best"])
     entry, names = client.get("team/net:best"), iter(["lab/net", "team/other", "lab/third"] + ["lab/third"] * 20)
-    part = registry.client.objects.Session.opened
+    part = Session.opened
 
     def renamed(*arguments: Any) -> Any:
         if (name := next(names)) != (now := owner.models()[0].name):
             owner.rename(now, name)
         return part(*arguments)
 
-    monkeypatch.setattr(registry.client.objects.Session, "opened", renamed)
+    monkeypatch.setattr(Session, "opened", renamed)
     assert torch.equal(client.state_dict(entry)["head.weight"], weights(6, 6 * MIB)["head.weight"])
     assert client.get("team/net:best").ref == "lab/third:v1"
 

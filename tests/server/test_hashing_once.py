@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from registry import Registry
+from registry.blobs.backends.local import LocalStore
 from registry.blobs.verification import Hashed
 from registry.client.address import ServerAddress
 from registry.client.store import cache_of
@@ -26,7 +28,7 @@ def pushed(client: Registry, home: Path) -> Manifest:
     return client.catalog.manifest_and_documents(entry)[0]
 
 
-def hashed(hub: Registry, manifest: Manifest, **how: object) -> int:
+def hashed(hub: Registry, manifest: Manifest, **how: Any) -> int:
     """Return how many bytes a load hashes where they are mapped."""
     seen: list[int] = []
     hub.store.open(manifest, **how).check(lambda done, total: seen.append(total))
@@ -52,7 +54,7 @@ def test_a_manifest_that_says_otherwise_than_the_file_is_not_believed(client: Re
     for wrong in ({"a": moved}, {"a": replace(a, digest="0" * 64)}):
         with pytest.raises(CorruptTensors):
             client.store.open(replace(pushed, tensors={**pushed.tensors, **wrong})).check()
-        for path in cache_of(ServerAddress.parse(str(client.catalog._session.address))).glob("blobs/*/*"):
+        for path in cache_of(ServerAddress.parse(str(client.address))).glob("blobs/*/*"):
             path.unlink()
 
 
@@ -75,7 +77,7 @@ def replaced(path: Path) -> None:
 def test_a_file_that_is_another_one_by_the_time_it_is_mapped_is_hashed(
     client: Registry, home: Path, pushed: Manifest, done: Callable[[Path], None]
 ) -> None:
-    here = Registry(home).store
+    here = LocalStore(home)
     (blob,) = pushed.blobs
     path = home / "blobs" / blob[:2] / f"{blob}.safetensors"
     places = {stored.digest: stored.location.offset for stored in pushed.tensors.values()}
