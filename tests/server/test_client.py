@@ -122,14 +122,14 @@ def test_a_refusal_names_the_server_and_where_the_token_came_from(
 ) -> None:
     client = Registry(served.url)
     monkeypatch.delenv("REGISTRY_TOKEN", raising=False)
-    with pytest.raises(errors.TokenNeeded, match=f"'write' at {served.url}.*`registry login {served.url}`"):
+    with pytest.raises(errors.TokenNeeded, match=f"'write' for other at {served.url}.*`registry login {served.url}`"):
         client.push({"weight": torch.ones(2)}, "other")
     monkeypatch.setenv("REGISTRY_TOKEN", "crt_mistyped")
     with pytest.raises(errors.WrongToken, match=f"the token in REGISTRY_TOKEN is .* at {served.url}"):
         client.list()
     reader = Registry(home).add_token("rita", role="read")
     monkeypatch.setenv("REGISTRY_TOKEN", reader.text)
-    with pytest.raises(errors.NotAllowed, match=f"of rita does not give .* 'write' at {served.url}"):
+    with pytest.raises(errors.NotAllowed, match=f"of rita does not give .* 'write' for other at {served.url}"):
         client.push({"weight": torch.ones(2)}, "other")
 
 
