@@ -195,7 +195,12 @@ def test_a_class_of_parameters_that_changes_nothing_is_a_parameter(hub: registry
 def test_a_name_that_cannot_be_written_is_refused(hub: registry.Registry) -> None:
     lone = "head\ud800"
     module = torch.nn.ModuleDict({lone: torch.nn.Linear(2, 2)})
-    for source in (module, {lone: torch.ones(2)}, {"w": torch.ones(2), lone: 3}, {"model": {f"a.{lone}": torch.ones(2)}}):
+    for source in (
+        module,
+        {lone: torch.ones(2)},
+        {"w": torch.ones(2), lone: 3},
+        {"model": {f"a.{lone}": torch.ones(2)}},
+    ):
         with pytest.raises(errors.UnwritableName, match="not valid Unicode"):
             hub.push(source, "net")
     states = {"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}
