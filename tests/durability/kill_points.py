@@ -1,6 +1,7 @@
 """Every verb, killed at every step. ``python tests/durability/kill_points.py`` steps through all and prints totals.
 
-``kill_points.py requests [VERB ...]`` does it for homes elsewhere, whose servers the environment names, as ``grounds`` has it.
+``kill_points.py requests [VERB ...]`` does it for homes elsewhere; the environment names their servers, as ``grounds``
+has it.
 """
 
 from __future__ import annotations
