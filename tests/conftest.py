@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from served import Served
 
 # No test is about time: a busy machine is no fault.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time, so that a change is judged by what it changes; `make search` tries others.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("search", settings.get_profile("any machine"), derandomize=False, max_examples=1000)
 settings.load_profile("any machine")
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")

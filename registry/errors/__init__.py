@@ -23,6 +23,7 @@ from registry.errors.canonical import (
     ShapesDiffer as ShapesDiffer,
     ShardedNames as ShardedNames,
     UnknownWrapper as UnknownWrapper,
+    UnwritableName as UnwritableName,
     WrongDeclaration as WrongDeclaration,
 )
 from registry.errors.catalog import (
@@ -132,6 +133,7 @@ from registry.errors.home import (
     InvalidConfiguration as InvalidConfiguration,
     NoDefaultHome as NoDefaultHome,
     NoRegistry as NoRegistry,
+    NotAHome as NotAHome,
 )
 from registry.errors.importing import (
     MixedModels as MixedModels,
@@ -145,6 +147,7 @@ from registry.errors.intake import (
     InitInFile as InitInFile,
     InitWithoutModel as InitWithoutModel,
     ModelNeeded as ModelNeeded,
+    ModuleInDict as ModuleInDict,
     NameNeeded as NameNeeded,
     NoInitInFile as NoInitInFile,
     NotAModule as NotAModule,
@@ -309,4 +312,5 @@ from registry.errors.upkeep import (
     TopNeedsMetric as TopNeedsMetric,
     TwoSettings as TwoSettings,
     UnknownMetric as UnknownMetric,
+    UnknownTag as UnknownTag,
 )
