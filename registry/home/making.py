@@ -32,6 +32,11 @@ def make_home(folder: Path, wanted: Configuration) -> Home:
         if is_made(folder) or has_bytes(folder):
             raise HomeConfigured(str(folder), "has a registry already")
     home = Home(folder, wanted=wanted)
+    # First what may not answer: a catalog in the folder would be a registry there, with its bytes in it.
+    if wanted.blobs is not None:
+        from registry.blobs.backends.objects import BucketBackend
+
+        BucketBackend(wanted.blobs).has(NOWHERE)
     if wanted.catalog is not None:
         home.make()
     try:
@@ -41,8 +46,6 @@ def make_home(folder: Path, wanted: Configuration) -> Home:
     except OSError as error:
         raise HomeUnusable(str(folder), error.strerror or str(error)) from error
     home.make()
-    if wanted.blobs is not None:
-        home.blobs.is_in_place(NOWHERE)
     if there != wanted:
         try:
             configuration.write(folder, wanted)
