@@ -12,8 +12,8 @@ from registry.errors.root import RegistryError, few
 class NoSuchCheckpoint(RegistryError):
     """The path leads nowhere."""
 
-    def __init__(self, source: str) -> None:
-        super().__init__(f"no such file: {source}; check the path")
+    def __init__(self, source: str, near: str = "") -> None:
+        super().__init__(f"no such file: {source}; {f'did you mean {near}?' if near else 'check the path'}")
 
 
 class UnopenableCheckpoint(RegistryError):
