@@ -66,6 +66,8 @@ def prune(
         for ref in sorted(fates, key=lambda ref: -int(ref.rpartition(":v")[2]))
     ]
     table((("version", "", "why"), *rows))
+    for notice in report.notices:
+        say(notice)
     if not gone:
         say("nothing to put into the trash")
         return

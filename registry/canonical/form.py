@@ -21,8 +21,10 @@ from registry.errors.canonical import (
     NoTensors,
     ShapesDiffer,
     ShardedNames,
+    UnwritableName,
     WrongDeclaration,
 )
+from registry.tensors.paths import is_unicode
 from registry.tensors.spec import Signature
 from registry.tensors.wrapper_value import Owner
 
@@ -89,10 +91,14 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
         facts: what else is known.
 
     Raises:
-        NoTensors, ShardedNames, MixedNames, CollidingNames, WrongDeclaration, ClassMismatch, ShapesDiffer.
+        NoTensors, UnwritableName, ShardedNames, MixedNames, CollidingNames, WrongDeclaration, ClassMismatch,
+        ShapesDiffer.
     """
     if not tensors:
         raise NoTensors(source)
+    for name in (*tensors, *values):
+        if not is_unicode(name):
+            raise UnwritableName(source, name)
     _refuse_shards(source, tensors, facts)
     structural = dict.fromkeys([*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)])
     cuts, doubts = _decide(source, structural, facts)

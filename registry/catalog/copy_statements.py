@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, or_, update
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
+from registry.catalog.statements import BUILDABLE_FIRST
 
 _MODELS, _VERSIONS, _DOCUMENTS, _EVENTS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.EVENTS
 _FORMER = schema.FORMER_NAMES
@@ -61,5 +62,5 @@ LIVE_WITH_WEIGHTS: Reading[rows.Numbered] = (
     select(_MODELS.c.name, _VERSIONS.c.number)
     .select_from(_OF_MODELS)
     .where(_VERSIONS.c.weights == bindparam("weights"), _VERSIONS.c.trashed_at.is_(None))
-    .order_by(_VERSIONS.c.id.desc())
+    .order_by(*BUILDABLE_FIRST)
 )

@@ -259,8 +259,10 @@ WITH_RECORD: Reading[rows.Identified] = (
     .order_by(_VERSIONS.c.id)
 )
 """Few: versions that are in everything the same."""
+BUILDABLE_FIRST = (_VERSIONS.c.builder.is_(None), _VERSIONS.c.model_class.is_(None), _VERSIONS.c.id.desc())
+"""Of versions with the same weights, first those of which a load can make the model, the newest of them first."""
 WITH_WEIGHTS: Reading[rows.Id] = (
-    select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), IS_LIVE).order_by(_VERSIONS.c.id.desc())
+    select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), IS_LIVE).order_by(*BUILDABLE_FIRST)
 )
 WHOLE_WITH_WEIGHTS: Reading[rows.Version] = whole(WITH_WEIGHTS.limit(1))
 

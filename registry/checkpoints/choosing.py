@@ -10,11 +10,12 @@ from registry.canonical.joining import modules_under
 from registry.checkpoints.arrays import as_tensors
 from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
+from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.sets import weight_set
 from registry.checkpoints.weights import Checkpoint, WeightSet
 from registry.errors.intake import SeveralWeightSets, UnknownWeightSet
 from registry.errors.parts import BadPartName, SamePartName
-from registry.tensors.paths import is_part_name
+from registry.tensors.paths import may_name_part
 
 ROOT = "."
 """Means all that the file holds."""
@@ -45,7 +46,8 @@ def choose(checkpoint: Checkpoint, key: str | Mapping[str, str] | None, *, has_c
             raise UnknownWeightSet(checkpoint.source, key, _counts(chosen or sets), several=bool(chosen))
     elif len(sets) > 1:
         arrays = [found.key or ROOT for found in sets if found.are_arrays]
-        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint.weight_sets), arrays)
+        modules = [found.key for found in sets if found.unasked is not None]
+        raise SeveralWeightSets(checkpoint.source, _counts(sets), _loose(checkpoint.weight_sets), arrays, modules)
     else:
         chosen = list(sets)
     if chosen[0].fault is not None:
@@ -78,9 +80,10 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
     sets = [known.get("/".join(place)) or _set(place, value, checkpoint.source) for place, value in found.items()]
+    if not found:
+        return [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
-    chosen = [found for found in sets if found.count]
-    return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+    return [found for found in sets if found.count]
 
 
 def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
@@ -96,8 +99,8 @@ def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:
     named: dict[str, str] = {}
     for given in paths:
         part, path = given if isinstance(given, tuple) else (re.split(r"[./]", given)[-1], given)
-        if not is_part_name(part):
-            raise BadPartName(part)
+        if not may_name_part(part):
+            raise BadPartName(str(part))
         if part in named:
             raise SamePartName(part, [named[part], path])
         named[part] = path
@@ -137,7 +140,9 @@ def _loose(sets: Sequence[WeightSet]) -> dict[str, list[str]]:
 
 
 def _set(place: KeyPath, value: Any, source: str) -> WeightSet:
-    """Return the tensors at a place, or the arrays where there are no tensors."""
+    """Return the tensors at a place, or the arrays where there are no tensors; of a pickled module, its state dict."""
+    if is_module(value):
+        return next(iter(module_sets(value, source, place)), WeightSet("/".join(place), {}))
     found = weight_set(place, value, source)
     return found if found.count else weight_set(place, as_tensors(value), source)
 

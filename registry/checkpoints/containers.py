@@ -11,7 +11,7 @@ user's to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from registry.checkpoints.arrays import array_sets, as_tensors, is_weight, sets_of_arrays
 from registry.checkpoints.assembled import TENSORS
 from registry.checkpoints.groups import Group, KeyPath, at, find_sets, parts_of, places_above, rank, values_in
-from registry.checkpoints.inventory import text_of
+from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.sets import overlap_note, unstorable, weight_set
@@ -36,6 +36,7 @@ from registry.errors.checkpoints import (
     PickledModule,
     ZeroShards,
 )
+from registry.errors.intake import ModuleInDict
 from registry.tensors.dtypes import ALL_ITEM_SIZES
 from registry.tensors.foreign import Array
 from registry.tensors.source import TensorSource
@@ -54,6 +55,7 @@ MOST_EXPANSION = 16
 SMALL = 256 << 20
 """Bytes that any file may claim."""
 
+_NAMED = "save them with names as in model.state_dict()"
 _OTHER_FILE = "push the file that has the model's weights"
 _ARE_ARRAYS = "the weights in it are arrays of numpy, which are stored as tensors of the same values"
 
@@ -75,32 +77,45 @@ def sort_contents(value: Any, source: str, nbytes: int | None, path: Path | None
         _refuse_expansion(settled, source, nbytes)
     root = settled.value
     found = find_sets(root)
+    modules = module_sets(root, source) if nbytes is not None else ()
+    if modules and not any(group.is_state_dict and group.can_be_weights for group in found):
+        found = []  # what lies loose beside a model is not one
     are_arrays = not found
-    if are_arrays:
+    if are_arrays and not modules:
         found = sets_of_arrays(root)
     above = places_above(found)
     found.sort(key=lambda group: (group.place in above, rank(group)))
-    if not found and nbytes is not None and (modules := module_sets(root, source)):
+    if not found and modules:
         training = _without(root, [tuple(weights.key.split("/")) if weights.key else () for weights in modules])
         return Checkpoint(source, path, form, modules, training, facts=_facts(root), contents=root)
     if not found:
         raise _nothing(root, settled, source, in_memory=nbytes is None)
+    if nbytes is None:
+        _refuse_live(root, found, source)
     sets = tuple(weight_set(group.place, group.value, source) for group in found)
     if len(sets) == 1 and sets[0].fault is not None:
         raise sets[0].fault
     _refuse_parts(root, sets, source)
     notes = list(dict.fromkeys(note for weights in sets if (note := overlap_note(weights))))
     notes += [_ARE_ARRAYS] if are_arrays else filter(None, map(_arrays_note, found))
-    foreign = sorted({item.name for item in settled.foreign})
+    foreign = sorted({item.name for item in settled.foreign if not is_module(item)})
     if foreign:
         notes.append(f"objects that only running code could rebuild were not read: {', '.join(foreign[:6])}")
     if not are_arrays:
-        sets = (*sets, *_arrays(root, found, source))
+        sets = (*sets, *_modules(modules, found), *_arrays(root, found, source))
     places = [group.place for group in found]
     init = next((dict(arguments) for arguments in _init(root, places) if arguments), {})
     apart = [group.place for group in found if group.place not in above]
     training = _without(root, apart)
     return Checkpoint(source, path, form, sets, training, init, _facts(root), root, notes=tuple(notes))
+
+
+def _refuse_live(root: Any, found: Sequence[Group], source: str) -> None:
+    """Refuse a dict of memory with a live module that bears as much as a state dict in it: it is no part of that."""
+    least = min(group.elements for group in found)
+    for place, item in values_in(root):
+        if is_module(item) and Group((), item.state["_parameters"]).elements >= least:
+            raise ModuleInDict(source, item.name, "/".join(map(text_of, place)))
 
 
 def _arrays_note(group: Group) -> str:
@@ -123,6 +138,15 @@ def _arrays(root: Any, found: Sequence[Group], source: str) -> Iterator[WeightSe
             continue
         weights = weight_set(group.place, as_tensors(at(root, group.place)), source)
         yield replace(weights, are_arrays=True)
+
+
+def _modules(modules: Iterable[WeightSet], found: Sequence[Group]) -> Iterator[WeightSet]:
+    """Yield the pickled modules that bear as much as a state dict, but not what another model was constructed with."""
+    least = min(group.elements for group in found)
+    for weights in modules:
+        numbers = sum(tensor.spec.numel for tensor in weights.tensors.values())
+        if numbers >= least and not set(_INIT_KEYS).intersection(weights.key.split("/")):
+            yield weights
 
 
 def _refuse_expansion(settled: Settled, source: str, nbytes: int) -> None:
@@ -168,6 +192,10 @@ def _nothing(root: Any, settled: Settled, source: str, in_memory: bool) -> Excep
         arrays = sum(isinstance(part, Array) for part in item.values()) if isinstance(item, dict) else 0
         if arrays and all(isinstance(key, str) for key in item):
             return ArraysOfNumpy(source, place, arrays)
+        odd = [key for key in item if not isinstance(key, str)] if isinstance(item, dict) else []
+        if odd and any(map(is_tensor, item.values())):
+            key = text_of(odd[0])[:40]
+            return EmptyCheckpoint(source, f"a dict of tensors in which the key {key} is not text", _NAMED)
     if isinstance(root, TENSORS):
         return EmptyCheckpoint(source, "one tensor without a name")
     if isinstance(root, Unstorable):

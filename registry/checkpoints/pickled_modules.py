@@ -31,8 +31,11 @@ class _Unreadable(Exception):
     """Something stands among the parts of a module that only its code can read."""
 
 
-def module_sets(root: Any, source: str) -> tuple[WeightSet, ...]:
+def module_sets(root: Any, source: str, at: tuple[str, ...] = ()) -> tuple[WeightSet, ...]:
     """Return the weights of the pickled modules in a value, which are taken only where they are asked for by name.
+
+    Args:
+        at: the keys that lead to the value.
 
     There are none of one in which something is not what torch itself writes there.
     """
@@ -44,7 +47,7 @@ def module_sets(root: Any, source: str) -> tuple[WeightSet, ...]:
             except _Unreadable:
                 continue
     found = [(place, item, parts) for place, item, parts in found if parts.tensors]
-    sets = [weight_set(tuple(map(text_of, place)), parts.tensors, source) for place, _, parts in found]
+    sets = [weight_set((*at, *map(text_of, place)), parts.tensors, source) for place, _, parts in found]
     if not sets:
         return ()
     place, first, _ = found[0]

@@ -23,6 +23,7 @@ from registry.errors.canonical import (
     ShapesDiffer as ShapesDiffer,
     ShardedNames as ShardedNames,
     UnknownWrapper as UnknownWrapper,
+    UnwritableName as UnwritableName,
     WrongDeclaration as WrongDeclaration,
 )
 from registry.errors.catalog import (
@@ -117,6 +118,7 @@ from registry.errors.database import (
     DatabaseUnreachable as DatabaseUnreachable,
     HomeMoved as HomeMoved,
     InvalidDatabaseAddress as InvalidDatabaseAddress,
+    OptionsNotPassedOn as OptionsNotPassedOn,
 )
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
@@ -145,6 +147,7 @@ from registry.errors.intake import (
     InitInFile as InitInFile,
     InitWithoutModel as InitWithoutModel,
     ModelNeeded as ModelNeeded,
+    ModuleInDict as ModuleInDict,
     NameNeeded as NameNeeded,
     NoInitInFile as NoInitInFile,
     NotAModule as NotAModule,
@@ -309,4 +312,5 @@ from registry.errors.upkeep import (
     TopNeedsMetric as TopNeedsMetric,
     TwoSettings as TwoSettings,
     UnknownMetric as UnknownMetric,
+    UnknownTag as UnknownTag,
 )

@@ -49,6 +49,16 @@ class NamesTooDeep(RegistryError):
         )
 
 
+class UnwritableName(RegistryError):
+    """A name is a text that no file can hold."""
+
+    def __init__(self, source: str, name: str) -> None:
+        super().__init__(
+            f"{source} has the name '{name}', which is not valid Unicode and cannot be written; rename the module, or "
+            "the key of the state dict"
+        )
+
+
 class MixedNames(RegistryError):
     """Some names go through a wrapper's component and others, of the same model, do not."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, few
 
 
 def quoted(text: object, most: int = 80) -> str:
@@ -167,7 +167,7 @@ class AbsentFact(RegistryError):
     """A metric or a tag is to be removed from a version that does not have it."""
 
     def __init__(self, reference: str, kind: str, key: str, there: Sequence[str]) -> None:
-        has = f"it has {', '.join(there)}" if there else "it has none"
+        has = f"it has {few(there, 8)}" if there else "it has none"
         super().__init__(f"{reference} has no {kind} {quoted(key)} to remove; {has}")
 
 
@@ -199,10 +199,10 @@ class NeededBase(RegistryError):
     """The version that is to be removed is the only one that holds the base of live adapters."""
 
     def __init__(self, reference: str, adapters: Sequence[str]) -> None:
-        few = " and ".join(adapters[:2]) if len(adapters) < 3 else f"{adapters[0]} and {len(adapters) - 1} more"
+        named = " and ".join(adapters[:2]) if len(adapters) < 3 else f"{adapters[0]} and {len(adapters) - 1} more"
         needs = "needs" if len(adapters) == 1 else "need"
         super().__init__(
-            f"{reference} is not removed because {few} {needs} it as base; remove the adapters first, "
+            f"{reference} is not removed because {named} {needs} it as base; remove the adapters first, "
             "or remove it with --force"
         )
 

@@ -21,16 +21,18 @@ class SeveralWeightSets(RegistryError):
         counts: Mapping[str, int],
         around: Mapping[str, Sequence[str]] | None = None,
         arrays: Sequence[str] = (),
+        modules: Sequence[str] = (),
     ) -> None:
         """Word it.
 
         Args:
             arrays: which of them are of numpy's arrays.
+            modules: which of them are whole pickled modules.
         """
         listed = _sets(counts, around or {}, arrays)
         several = [f"--weights {key}" for key in counts if key != "."][:2]
         together = "" if len(several) < 2 or arrays else f"; {' '.join(several)} stores both, as parts of one version"
-        together += "" if "." in counts or arrays else "; --weights . stores all of them as one set"
+        together += "" if "." in counts or arrays or modules else "; --weights . stores all of them as one set"
         super().__init__(
             f"{source} holds {len(counts)} sets of weights: {listed}; say which one with --weights, "
             f"for example --weights {next(iter(counts))}{together}"
@@ -47,6 +49,16 @@ class UnknownWeightSet(RegistryError):
             super().__init__(f"{source}: '{key}' may be several sets of weights: {listed}; give the whole path")
         else:
             super().__init__(f"{source}: there is no '{key}' in it; it has {listed}: give one of these")
+
+
+class ModuleInDict(RegistryError):
+    """A dict in memory holds a live module beside a state dict, which are not pushed as one."""
+
+    def __init__(self, source: str, kind: str, where: str) -> None:
+        super().__init__(
+            f"{source} holds a live module ({kind}) under '{where}' beside a state dict; push the module itself, or a "
+            "dict of modules alone, whose parts they are, or put its state_dict() in its place"
+        )
 
 
 class SecondFile(RegistryError):

@@ -13,7 +13,7 @@ class BadPartName(RegistryError, ValueError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"'{name:.80}' is not a valid name of a part, which is one component of every name in it: give a text "
-            "without a dot, such as 'img'"
+            "without a dot, such as 'img', and not 'training', which every module has"
         )
 
 

@@ -36,6 +36,17 @@ class UnknownMetric(RegistryError):
         super().__init__(f"no version of {name} has the metric '{metric}', so none can be the best by it; {has}")
 
 
+class UnknownTag(RegistryError):
+    """No version has the tag by which alone versions are to be kept."""
+
+    def __init__(self, name: str, tag: str, known: Sequence[str]) -> None:
+        has = f"they have {some(list(known))}" if known else "they have no tags at all"
+        super().__init__(
+            f"no version of {name} has the tag '{tag}', so none would be kept by it; {has}; give a tag that one has, "
+            "or another rule beside it, such as --keep-last 5"
+        )
+
+
 class MonitorNeedsMode(RegistryError, ValueError):
     """A metric was named in Lightning's words, without the direction, of which its default is another than ours."""
 

@@ -61,6 +61,7 @@ _TABLES = frozenset(("metrics", "metric", "scores", "results", "stats", "logs", 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])")
 _LEGAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./@%:+-]{0,127}")
+"""What a metric of a version may be called."""
 _DEEPEST = 3
 _MOST = 100
 """Metrics of one file."""
@@ -81,6 +82,8 @@ _FORMATS: Mapping[str, str] = {
 def found_metrics(checkpoint: Checkpoint, weights: WeightSet) -> dict[str, float]:
     """Return the metrics in a checkpoint, by the keys that they have there; of two of one key, the outermost.
 
+    One whose key no metric may have is left out: no checkpoint is refused for what it says of itself.
+
     Args:
         weights: the set that is stored; its tensors are no metrics, whatever they are called.
     """
@@ -96,7 +99,8 @@ def found_metrics(checkpoint: Checkpoint, weights: WeightSet) -> dict[str, float
         number = _number(value) if _is_measure(key) else None
         if number is not None:
             found.setdefault(key, number)
-    return dict(list(found.items())[:_MOST])
+    legal = [(key, number) for key, number in found.items() if _LEGAL.fullmatch(key)]
+    return dict(legal[:_MOST])
 
 
 def _levels(contents: Any, key: str) -> Iterator[Mapping[Any, Any]]:
@@ -126,7 +130,7 @@ def _metrics(level: Mapping[Any, Any], *, whole: bool, prefix: str = "", depth: 
             if inner is not None and depth < _DEEPEST:
                 name = f"{prefix}{inner}_" if inner else prefix
                 yield from _metrics(value, whole=False, prefix=name, depth=depth + 1)
-        elif _is_measure(key) and _LEGAL.fullmatch(f"{prefix}{key}"):
+        elif _is_measure(key):
             number = _number(value)
             if number is not None:
                 yield f"{prefix}{key}", number
@@ -156,9 +160,7 @@ def _of_callbacks(level: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
         yield "best_model_score", next(iter(scores.values()))
         return
     for monitor, number in scores.items():
-        key = f"best_model_score/{monitor}" if monitor else "best_model_score"
-        if _LEGAL.fullmatch(key):
-            yield key, number
+        yield f"best_model_score/{monitor}" if monitor else "best_model_score", number
 
 
 def _is_measure(key: str) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from registry.errors.parts import BadPartName
 from registry.modules.building.specification import Constructs
 from registry.modules.layout import Slot, bare, layout
-from registry.tensors.paths import is_part_name
+from registry.tensors.paths import may_name_part
 
 
 def as_one(parts: Mapping[Any, nn.Module] | Sequence[nn.Module]) -> nn.ModuleDict:
@@ -23,7 +23,7 @@ def as_one(parts: Mapping[Any, nn.Module] | Sequence[nn.Module]) -> nn.ModuleDic
     named = parts if isinstance(parts, Mapping) else {str(number): part for number, part in enumerate(parts)}
     whole = nn.ModuleDict()
     for name, part in named.items():
-        if not is_part_name(name):
+        if not may_name_part(name):
             raise BadPartName(str(name))
         whole.__dict__["_modules"][name] = part
     whole.training = any(part.training for part in named.values())

@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 def is_part_name(name: object) -> bool:
     """Whether a part may be called so: it is one component of a name."""
-    return isinstance(name, str) and bool(name) and "." not in name
+    return isinstance(name, str) and bool(name) and "." not in name and is_unicode(name)
+
+
+def may_name_part(name: object) -> bool:
+    """Whether a new part may be called so: under ``training`` every module says whether it is in training."""
+    return is_part_name(name) and name != "training"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: lone surrogates cannot."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def below(part: str, names: Iterable[str]) -> dict[str, str]:

@@ -32,6 +32,8 @@ class PruneReport:
     nbytes: int
     """Bytes that ``gc`` frees once it empties the trash of them."""
     dry_run: bool
+    notices: tuple[str, ...] = ()
+    """What else there is to say: which tag that a rule names no version has."""
 
     def __repr__(self) -> str:
         return called(self, self._title())
@@ -55,27 +57,32 @@ def prune(home: Home, name: str, rules: Rules, *, dry_run: bool) -> PruneReport:
     Raises:
         NoRule: nothing is said of what to keep.
         UnknownMetric: no version has a metric that is to decide.
+        UnknownTag: no version has a tag by which alone versions are to be kept.
         UnknownModel: there is no such name.
     """
     name = home.current(name)
     if rules.is_empty:
         raise NoRule(name)
     if dry_run:
-        return _report(home, name, _verdicts(home, name, rules), dry_run=True)
+        return _report(home, name, *_verdicts(home, name, rules), dry_run=True)
     with home.catalog.write_lock():
-        verdicts = _verdicts(home, name, rules)
-        report = _report(home, name, verdicts, dry_run=False)
+        verdicts, notices = _verdicts(home, name, rules)
+        report = _report(home, name, verdicts, notices, dry_run=False)
         home.catalog.trash(*(verdict.entry for verdict in reversed(verdicts) if not verdict.reasons))
     return report
 
 
-def _verdicts(home: Home, name: str, rules: Rules) -> tuple[Verdict, ...]:
+def _verdicts(home: Home, name: str, rules: Rules) -> tuple[tuple[Verdict, ...], tuple[str, ...]]:
+    """Return what becomes of each version, and what there is to say of the rules."""
     entries = home.catalog.entries(name)
     rules.check_metrics(name, entries)
-    return decide(entries, rules, datetime.now(UTC), others(home.catalog.lineage.descents(), entries))
+    notices = tuple(f"no version of {name} has the tag '{tag}'" for tag in rules.unknown_tags(name, entries))
+    return decide(entries, rules, datetime.now(UTC), others(home.catalog.lineage.descents(), entries)), notices
 
 
-def _report(home: Home, name: str, verdicts: tuple[Verdict, ...], *, dry_run: bool) -> PruneReport:
+def _report(
+    home: Home, name: str, verdicts: tuple[Verdict, ...], notices: tuple[str, ...], *, dry_run: bool
+) -> PruneReport:
     going = [verdict.entry for verdict in verdicts if not verdict.reasons]
     return PruneReport(
         name=name,
@@ -83,4 +90,5 @@ def _report(home: Home, name: str, verdicts: tuple[Verdict, ...], *, dry_run: bo
         removed=tuple(entry.ref for entry in going),
         nbytes=home.catalog.lineage.freed(going),
         dry_run=dry_run,
+        notices=notices,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Descent
-from registry.errors.upkeep import InvalidRule, UnknownMetric
+from registry.errors.upkeep import InvalidRule, UnknownMetric, UnknownTag
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,17 @@ class Rules:
         for best in self.keep_best:
             if not self._has(best, entries):
                 raise UnknownMetric(name, best.metric, sorted({metric for e in entries for metric in e.metrics}))
+
+    def unknown_tags(self, name: str, entries: Collection[Entry]) -> tuple[str, ...]:
+        """Return the tags that no version has, each of which keeps none.
+
+        Raises:
+            UnknownTag: and no other rule says what to keep.
+        """
+        unknown = tuple(tag for tag in self.keep_tags if not any(_has_tag(entry, tag) for entry in entries))
+        if unknown and replace(self, keep_tags=(), keep_aliased=False).is_empty and len(unknown) == len(self.keep_tags):
+            raise UnknownTag(name, unknown[0], sorted({tag for entry in entries for tag in entry.tags}))
+        return unknown
 
     def are_measured(self, entries: Collection[Entry]) -> bool:
         """Whether of each metric that is to decide some version has a value."""

@@ -12,7 +12,7 @@ _WIDTH, _HEIGHT = 720.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 24.0, 12.0, 26.0
 
 
-def sparkline(values: Sequence[float], label: str, width: int = 110, height: int = 24) -> Markup:
+def sparkline(values: Sequence[float], label: str, width: int = 90, height: int = 24) -> Markup:
     """Draw how a metric went, without axes.
 
     Args:
@@ -35,6 +35,8 @@ def sparkline(values: Sequence[float], label: str, width: int = 110, height: int
 def line(points: Sequence[tuple[int, float, str]], label: str) -> Markup:
     """Draw a metric over versions: each point tells its value and leads to its version.
 
+    The keyboard passes it by: the table of the versions says the same.
+
     Args:
         points: version numbers, values and URLs, in the order of the versions.
     """
@@ -52,7 +54,7 @@ def line(points: Sequence[tuple[int, float, str]], label: str) -> Markup:
     ends = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]})
     below = "".join(f'<text x="{across(n):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">v{n}</text>' for n in ends)
     dots = "".join(
-        f'<a href="{escape(url)}"><circle class="dot" cx="{across(n):.1f}" cy="{up(v):.1f}" r="3.5" '
+        f'<a href="{escape(url)}" tabindex="-1"><circle class="dot" cx="{across(n):.1f}" cy="{up(v):.1f}" r="3.5" '
         f'data-value="v{n}: {v:.6g}"><title>v{n}: {v:.6g}</title></circle></a>'
         for n, v, url in points
     )
@@ -62,18 +64,25 @@ def line(points: Sequence[tuple[int, float, str]], label: str) -> Markup:
 
 
 def histogram(counts: Sequence[int], low: float, high: float, label: str) -> Markup:
-    """Draw how often values occur between the smallest and the largest."""
+    """Draw how often the finite values occur between the smallest and the largest of them.
+
+    Args:
+        low: the smallest value, high: the largest; where one is infinite, that of the finite ones is not known.
+    """
     most = max(counts, default=0)
     if not most:
         return Markup()
     height = 150.0
+    is_finite = math.isfinite(low) and math.isfinite(high)
+    least, largest = (f"{low:.4g}", f"{high:.4g}") if is_finite else ("smallest finite", "largest finite")
     step = (_WIDTH - _LEFT - _RIGHT) / len(counts)
     room = height - _TOP - _BOTTOM
     bars = []
     for i, number in enumerate(counts):
         tall = room * number / most
-        begin = low + (high - low) * i / len(counts)
-        words = f"{number:,} from {begin:.4g}"
+        # The halves do not overflow.
+        begin = 2 * (low / 2 + (high / 2 - low / 2) * i / len(counts)) if is_finite else 0.0
+        words = f"{number:,} from {begin:.4g}" if is_finite else f"{number:,}"
         bars.append(
             f'<rect class="bar" x="{_LEFT + step * i:.1f}" y="{height - _BOTTOM - tall:.1f}" width="{step * 0.9:.1f}" '
             f'height="{tall:.1f}" data-value="{words}"><title>{words}</title></rect>'
@@ -81,8 +90,8 @@ def histogram(counts: Sequence[int], low: float, high: float, label: str) -> Mar
     base = height - _BOTTOM
     ends = (
         f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>'
-        f'<text x="{_LEFT}" y="{height - 8}">{low:.4g}</text>'
-        f'<text x="{_WIDTH - _RIGHT}" y="{height - 8}" text-anchor="end">{high:.4g}</text>'
+        f'<text x="{_LEFT}" y="{height - 8}">{least}</text>'
+        f'<text x="{_WIDTH - _RIGHT}" y="{height - 8}" text-anchor="end">{largest}</text>'
         f'<text x="{_LEFT - 6}" y="{_TOP + 8}" text-anchor="end">{most:,}</text>'
     )
     return _chart(height, f"histogram of {label}", "".join(bars) + ends)
@@ -101,19 +110,21 @@ def outline(counts: Sequence[int], label: str, width: int = 110, height: int = 2
     )
 
 
-def bars(rows: Sequence[tuple[str, float, str]], label: str, most: float = math.inf) -> Markup:
+def bars(rows: Sequence[tuple[str, float, str]], label: str, most: float = math.inf, longest: int = 42) -> Markup:
     """Draw one bar a row, the longest for the largest.
 
     Args:
         rows: names, lengths, and what is said of each.
         most: the length of the longest bar, where others stand beside these.
+        longest: characters of the longest name there.
     """
     if not rows:
         return Markup()
     if not math.isfinite(most):
         most = max((value for _, value, _ in rows if math.isfinite(value)), default=0.0)
     most = most or 1.0
-    begin, tall = 300.0, 18.0
+    longest = min(longest, 42)
+    begin, tall = 24 + 6.7 * longest, 18.0
     drawn = []
     for i, (name, value, words) in enumerate(rows):
         top = tall * i
@@ -129,35 +140,33 @@ def bars(rows: Sequence[tuple[str, float, str]], label: str, most: float = math.
 
 
 def tree(nodes: Sequence[tuple[str, str | None, str]], here: str) -> Markup:
-    """Draw what came from what, ancestors first: each parent is single.
+    """Draw what came from what: the ancestors below each other, and indented what came from ``here``.
 
     Args:
-        nodes: texts, the text of each one's parent, and URLs, parents before their children.
+        nodes: texts, the text of each one's parent, and URLs; first the ancestors, the oldest first.
         here: the text of the node that the page is about.
     """
-    depth: dict[str, int] = {}
-    place: dict[str, tuple[float, float]] = {}
-    wide, tall = 190.0, 34.0
-    for row, (text, parent, _) in enumerate(nodes):
-        depth[text] = depth[parent] + 1 if parent in depth else 0
-        place[text] = (12 + depth[text] * 34.0, 6 + row * tall)
+    at = [text for text, _, _ in nodes].index(here)
+    shorts = [text if len(text) <= 48 else f"…{text[-47:]}" for text, _, _ in nodes]
+    tall, wide = 34.0, 24 + 6.7 * max(map(len, shorts))
+    place = {text: (12 + (row > at) * 34.0, 6 + row * tall) for row, (text, _, _) in enumerate(nodes)}
     parts = []
-    for text, parent, url in nodes:
+    for (text, parent, url), short in zip(nodes, shorts, strict=True):
         x, y = place[text]
         if parent in place:
             px, py = place[parent]
-            parts.append(f'<path class="edge" d="M{px + 14:.0f},{py + 24:.0f} V{y + 12:.0f} H{x:.0f}"/>')
-        kind = "node here" if text == here else "node"
-        short = text if len(text) <= 24 else f"…{text[-23:]}"
+            to = f"V{y:.0f}" if px == x else f"V{y + 12:.0f} H{x:.0f}"
+            parts.append(f'<path class="edge" d="M{px + 14:.0f},{py + 24:.0f} {to}"/>')
+        kind, current = ("node here", ' aria-current="true"') if text == here else ("node", "")
         parts.append(
-            f'<a href="{escape(url)}">'
+            f'<a href="{escape(url)}" aria-label="{escape(text)}"{current}>'
             f'<rect class="{kind}" x="{x:.0f}" y="{y:.0f}" width="{wide:.0f}" height="24" rx="5"/>'
             f'<text x="{x + 10:.0f}" y="{y + 16:.0f}">{escape(short)}<title>{escape(text)}</title></text></a>'
         )
     width = max(x for x, _ in place.values()) + wide + 12
     height = len(nodes) * tall + 8
     return Markup(
-        f'<svg role="img" aria-label="lineage" width="{width:.0f}" height="{height:.0f}" '
+        f'<svg role="group" aria-label="lineage" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}">{"".join(parts)}</svg>'
     )
 

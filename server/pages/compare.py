@@ -150,6 +150,8 @@ def _arguments(entry: Entry) -> Mapping[str, Any]:
 def _word(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{number} {key}" for key, number in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(str(getattr(each, "part", each)) for each in value)
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -12,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -31,6 +32,12 @@ SECURITY = {
     "Cache-Control": "no-store",
 }
 """What a browser is told of a page, besides what it is told of every answer."""
+
+_LONG = 200
+"""Characters of one thing that an event tells."""
+
+_DIGEST = re.compile("[0-9a-f]{32,}")
+"""Whole."""
 
 
 def page(request: Request, template: str, section: str = "", status: int = 200, **context: Any) -> HTMLResponse:
@@ -90,16 +97,38 @@ def figure(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
+def brief(value: float | None) -> str:
+    """Word a metric in a table of many."""
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.6g}"
+
+
 def short(value: float | None) -> str:
     """Word a value where many stand beside each other."""
     return "" if value is None else f"{value:.3g}"
 
 
 def details(told: Mapping[str, Any]) -> str:
-    """Word what an event tells."""
-    return " ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in told.items() if value
-    )
+    """Word what an event tells, in a line or two; a file of events has all of it."""
+    return " · ".join(f"{key}: {_worded(value)}" for key, value in told.items() if value)
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{key}={_worded(each)}" for key, each in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(_worded, value))
+    elif isinstance(value, float):
+        text = figure(value)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if _DIGEST.fullmatch(text):
+        return text[:12]
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
+
+
+def breakable(label: str) -> Markup:
+    """Let a long heading be broken where its words end."""
+    return Markup("".join(f"{escape(c)}<wbr>" if c in "_/.-" else str(escape(c)) for c in label))
 
 
 def count(number: int) -> str:
@@ -137,6 +166,8 @@ def _environment() -> Environment:
         ago=ago,
         moment=moment,
         figure=figure,
+        brief=brief,
+        breakable=breakable,
         short=short,
         count=count,
         size=size,

@@ -28,6 +28,9 @@ PAGE = 200
 MOST_BYTES = 1 << 30
 """More are not read for a page; the command line does."""
 
+AT_ONCE = 4 << 20
+"""Bytes of tensors that are read for a page without being asked for."""
+
 Described = Mapping[str, Any]
 """What the values of a tensor are like, as ``tensors.statistics`` says."""
 
@@ -61,12 +64,13 @@ def context(request: Request, entry: Entry, manifest: Manifest) -> dict[str, Any
             described = describe(home, entry, {name: stored})[stored.digest]
         except RegistryError as error:
             trouble = str(error)
-    if asked.get("describe") and not trouble:
+    known = known_of(home, here.values())
+    if not trouble:
+        wide = MOST_BYTES if asked.get("describe") else AT_ONCE
         try:
-            describe(home, entry, _as_many_as(MOST_BYTES, here))
+            known |= describe(home, entry, _as_many_as(wide, here, known))
         except RegistryError as error:
             trouble = str(error)
-    known = known_of(home, here.values())
     return {
         "groups": shown,
         "found": found,
@@ -158,11 +162,13 @@ def _page(manifest: Manifest, wanted: str, begin: int) -> tuple[int, list[Group]
     return len(names), shown
 
 
-def _as_many_as(nbytes: int, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Return the first tensors that have no more bytes together."""
+def _as_many_as(
+    nbytes: int, tensors: Mapping[str, StoredTensor], known: Mapping[str, object]
+) -> dict[str, StoredTensor]:
+    """Return tensors of which nothing is known, as many as have no more bytes together, the first ones first."""
     found = {}
     for name, stored in tensors.items():
-        nbytes -= stored.spec.nbytes
-        if nbytes >= 0:
+        if stored.digest not in known and stored.spec.nbytes <= nbytes:
+            nbytes -= stored.spec.nbytes
             found[name] = stored
     return found

@@ -21,7 +21,7 @@ from ..telling import entry_for
 from . import files, names, tables, tensors
 from .rendering import page, version_url
 
-_ANCESTORS, _CHILDREN = 20, 40
+_ANCESTORS, _CHILDREN = 12, 40
 """More are not drawn."""
 
 _EVENTS = 500

@@ -51,6 +51,20 @@ class Bank(nn.Module):
         super()._load_from_state_dict(state, prefix, *rest)
 
 
+class Adopting(nn.Module):
+    """Takes a tensor of the file for its own before all are copied, as the observers of histograms do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        self.register_buffer("least", torch.tensor(torch.inf))
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if f"{prefix}least" in state:
+            self.least = state[f"{prefix}least"]
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
 class Split(nn.Module):
     """Has three layers for what was one."""
 

@@ -95,7 +95,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
         ([torch.zeros(1)] * 3, "a list of 3"),
         (torch.zeros(3), "one tensor without a name"),
         (7, "of type int"),
-        ({0: torch.zeros(1)}, "the keys '0'"),
+        ({0: torch.zeros(1)}, "the key 0 is not text"),
     ],
 )
 def test_a_file_without_weights_says_what_it_holds(tmp_path, value, words):

@@ -137,3 +137,46 @@ def test_a_published_module_gives_its_weights(file: str, hub: registry.Registry,
     entry = hub.push(published(file), "net", weights="model")
     held = hub.state_dict("net")
     assert entry.tensor_count == len(held) > 1 and all(name.endswith(("weight", "bias")) for name in held)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"loss": torch.tensor(0.3)},
+        {"mean": torch.ones(3)},
+        {"rng": torch.get_rng_state()},
+        {"a": torch.ones(3).numpy()},
+    ],
+    ids=["a loss", "constants", "random state", "an array"],
+)
+def test_what_lies_loose_beside_a_module_is_no_model(beside: Any, hub: registry.Registry, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", {"net": PointNet(), **beside})
+    with pytest.raises(errors.PickledModule, match="--weights net"):
+        hub.push(path, "net")
+    entry = hub.push(path, "net", weights="net")
+    assert any(f"not stored: '{next(iter(beside))}'" in notice for notice in entry.notices)
+
+
+def test_a_module_as_large_as_a_state_dict_beside_it_is_the_users_to_choose(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    module, average = PointNet(), PointNet().state_dict()
+    history = {"acc": torch.rand(30), "loss": torch.rand(30)}
+    for beside in ({"ema": average}, {"history": history}):
+        path = saved(tmp_path / "a.pt", {"model": module, **beside})
+        with pytest.raises(errors.SeveralWeightSets) as refusal:
+            hub.push(path, "net")
+        assert list(refusal.value.counts) == [*beside, "model"] and "--weights . " not in str(refusal.value)
+        entry = hub.push(path, "net", weights="model")
+        assert entry.digest == hub.push(module, "live").digest
+        assert not any("not read" in notice for notice in entry.notices)
+
+
+def test_a_module_that_a_model_was_constructed_with_is_given_where_it_is_asked_for(
+    hub: registry.Registry, tmp_path: Path
+) -> None:
+    module = PointNet()
+    content = {"state_dict": module.state_dict(), "hyper_parameters": {"backbone": module, "width": 3}}
+    path = saved(tmp_path / "a.ckpt", content)
+    assert hub.push(path, "net").weights_key == "state_dict"
+    assert hub.push(path, "backbone", weights="hyper_parameters.backbone").weights_key == "hyper_parameters/backbone"

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from datetime import date
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from written import archive, same, saved
 
 from registry.checkpoints.opening import open_checkpoint
@@ -219,3 +221,15 @@ def test_a_view_of_no_elements_is_read_wherever_it_begins(tmp_path, name, option
     found = weights(saved(tmp_path / "a.pth", {"e": EMPTY[name], "w": torch.ones(2, 2)}, **options)).tensors
     assert found["e"].spec.shape == tuple(EMPTY[name].shape) and bytes(found["e"].buffer()) == b""
     assert list(map(bytes, found["e"].pieces())) == [b""] and same(found["w"], torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_whatever_a_dict_has_for_keys_damages_no_file(tmp_path, is_zip):
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()  # its state has parameters for keys
+    for beside in (optimizer, {((1, 2), 3): 1}, {(torch.float32, "x"): 1}, {date(2026, 11, 1): 0.3}, {1j: 0}):
+        content = {"model": model.state_dict(), "beside": beside}
+        path = saved(tmp_path / "a.pth", content, _use_new_zipfile_serialization=is_zip)
+        assert set(weights(path).tensors) == {"weight", "bias"}

@@ -91,6 +91,21 @@ def test_a_base_is_any_live_version_that_has_its_weights(stocked: registry.Regis
     assert stocked.load("chat") is not None
 
 
+def test_a_base_whose_weights_were_pushed_again_as_tensors_alone_is_still_built(
+    stocked: registry.Registry, tmp_path: Path
+) -> None:
+    model = adapted(stocked.load("base"))
+    stocked.push(model, "chat")
+    stocked.push(stocked.state_dict("base"), "tensors")
+    assert torch.equal(logits(stocked.load("chat")), logits(model))
+    elsewhere = registry.Registry(tmp_path / "elsewhere")
+    stocked.copy("chat", elsewhere.home)
+    assert {entry.name for entry in elsewhere.list()} == {"base", "chat"}
+    assert torch.equal(logits(elsewhere.load("chat")), logits(model))
+    with pytest.raises(errors.NotAnAdapter):
+        stocked.push(stocked.load("base"), "other", base="chat")
+
+
 def test_a_base_that_is_not_here_is_refused_or_stored_too(hub: registry.Registry) -> None:
     model = adapted()
     with pytest.raises(errors.BaseNotHere, match="'chat-base': with_base=True"):

@@ -275,6 +275,11 @@ def test_a_folder_whose_weights_are_of_another_model_is_refused(hub: registry.Re
     with pytest.raises(errors.BuilderMismatch, match="--builder none"):
         hub.push(tmp_path / "saved", "net")
     assert hub.push(tmp_path / "saved", "net", builder="none").builder is None
+    more = {**model.state_dict(), "bert.encoder.layer.9.output.dense.weight": torch.ones(2)}
+    save_file({name: tensor.clone() for name, tensor in more.items()}, tmp_path / "saved" / "model.safetensors")
+    with pytest.raises(errors.BuilderMismatch) as refusal:
+        hub.push(tmp_path / "saved", "net")
+    assert str(refusal.value).count("push the live model") == 1
     (tmp_path / "saved" / "config.json").unlink()
     assert hub.push(tmp_path / "saved", "bare").builder is None
 

@@ -80,6 +80,12 @@ def test_what_says_nothing_new_is_no_event(three: Registry) -> None:
     assert len(three.log()) == events
 
 
+def test_a_sentence_does_not_list_all_of_many_metrics(three: Registry) -> None:
+    three.annotate("net:v2", metrics={f"m{number}": 1.0 for number in range(30)})
+    with pytest.raises(errors.AbsentFact, match=r"no metric 'f1' to remove; it has acc, .* and 23 more$"):
+        three.annotate("net:v2", remove=["f1"])
+
+
 def test_what_cannot_be_said_changes_nothing(three: Registry) -> None:
     before = three.get("net:v1"), len(three.log())
     with pytest.raises(errors.AbsentFact, match="net:v1 has no tag 'tsk' to remove; it has task"):

@@ -27,6 +27,7 @@ FILES: dict[str, tuple[type[nn.Module], Callable[[], State]]] = {
     "renames": (reading.Renamed, lambda: earlier(reading.Renamed().state_dict())),
     "drops": (reading.Positions, lambda: {**reading.Positions().state_dict(), "position_ids": torch.arange(5)}),
     "resizes": (reading.Bank, lambda: reading.Bank(4).state_dict()),
+    "adopts": (reading.Adopting, lambda: {**nn.ModuleDict({"fc": nn.Linear(3, 3)}).state_dict(), "least": Rows}),
     "splits": (reading.Split, lambda: {"qkv.weight": torch.randn(9, 3)}),
 }
 """Files that their class loads strictly, although their names or shapes are not its own."""
@@ -106,6 +107,24 @@ def test_a_model_in_training_for_quantization_is_resumed(hub: registry.Registry)
     hub.resume("net", fresh)
     assert equal(fresh.state_dict(), model.state_dict())
     assert hub.check(fresh, "net").is_equal
+
+
+def test_a_model_observed_for_quantization_is_loaded(hub: registry.Registry) -> None:
+    def make() -> Any:
+        from torch.ao import quantization
+
+        model = nn.Sequential(quantization.QuantStub(), nn.Linear(3, 4), quantization.DeQuantStub()).eval()
+        model.qconfig = quantization.get_default_qconfig("fbgemm")
+        return quantization.prepare(model)
+
+    model = make()
+    model(torch.randn(5, 3))
+    hub.push(model, "net")
+    before = {name: tensor.clone() for name, tensor in hub.state_dict("net").items()}
+    fresh = hub.load("net", model=make())
+    assert equal(fresh.state_dict(), model.state_dict())
+    fresh(torch.randn(50, 3))
+    assert equal(hub.state_dict("net"), before)
 
 
 @pytest.mark.parametrize("cls", [reading.Completing, reading.Picking])

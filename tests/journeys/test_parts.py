@@ -279,3 +279,21 @@ def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: Any) ->
     for act, sentence in mistakes:
         with pytest.raises(errors.RegistryError, match=sentence):
             act()
+
+
+def test_a_part_called_as_what_every_module_has_is_refused(hub: registry.Registry) -> None:
+    for source, options in (
+        ({"training": nn.Linear(2, 2), "other": nn.Linear(2, 2)}, {}),
+        ({"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}, {"weights": {"training": "a", "other": "b"}}),
+    ):
+        with pytest.raises(errors.BadPartName, match="'training'"):
+            hub.push(source, "net", **options)
+
+
+def test_a_live_module_beside_a_state_dict_is_not_left_out(hub: registry.Registry) -> None:
+    point, image = nn.Linear(2, 2), nn.Linear(3, 3)
+    for source in ({"point": image, "img": point.state_dict()}, {"states": [point.state_dict(), {"net": image}]}):
+        with pytest.raises(errors.ModuleInDict, match=r"\((torch\.nn.*)\) under '.*'.*state_dict\(\)"):
+            hub.push(source, "net")
+    loss = nn.CrossEntropyLoss(weight=torch.ones(2))
+    assert hub.push({"model": point.state_dict(), "criterion": loss}, "net").tensor_count == 2

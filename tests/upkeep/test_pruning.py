@@ -228,6 +228,18 @@ def test_a_metric_that_no_version_has_is_an_error_and_nothing_goes(hub: Registry
     assert versions(hub) == [1, 2, 3]
 
 
+def test_a_tag_that_no_version_has_takes_no_version_away(hub: Registry):
+    pushed(hub, 3)
+    hub.tag("net:v1", {"release": "1.0"})
+    for tag in ("relaese", "release=2.0", "=1.0", ""):
+        for also in ({}, {"keep_aliased": True}):
+            with pytest.raises(errors.UnknownTag, match="they have 'release'"):
+                hub.prune("net", keep_tags=[tag], dry_run=False, **also)
+    report = hub.prune("net", keep_tags=["release", "final"], dry_run=False)
+    assert report.notices == ("no version of net has the tag 'final'",) and versions(hub) == [1, 3]
+    assert hub.prune("net", keep_last=1, keep_tags=["final"]).notices == report.notices
+
+
 def test_the_bytes_that_gc_frees_are_those_that_were_said(hub: Registry):
     pushed(hub, 3)
     hub.push({"w": torch.full((100,), 1.0), "more": torch.zeros(7)}, "other")  # shares what net:v2 has

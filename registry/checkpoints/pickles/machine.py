@@ -24,6 +24,9 @@ _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 _CALLED = "a call of "
 
+_UNHASHABLE = (list, dict, set, bytearray)
+"""No program had one of these for a key."""
+
 
 class StackMachine(Machine):
     """What the instructions of one pickle work on."""
@@ -157,17 +160,23 @@ class StackMachine(Machine):
             return key if 0 <= key <= size + 1000 else self._counted(key)
         if isinstance(key, (float, Scalar)):
             return self._counted(key)
-        if (kind is tuple or kind is Size) and len(key) <= 16:
-            if any(type(item) not in (str, int, bool, type(None)) and not isinstance(item, Scalar) for item in key):
-                raise BadPickle("a dict has keys that are not plain values")
-            if any(type(item) is int and item.bit_length() > 64 for item in key):
-                raise BadPickle("a dict has tuples of long integers for keys")
+        if (kind is tuple or kind is Size) and len(key) <= 16 and all(map(_is_plain, key)):
             return key if all(type(item) is str for item in key) else self._counted(key)
-        if kind is frozenset and all(type(item) in (str, int) for item in key):
-            self.charge(_ARGUMENT * len(key))
-            return Foreign("builtins.frozenset", tuple(key))
-        raise BadPickle(f"a dict has keys of type {kind.__name__}")
+        if isinstance(key, _UNHASHABLE):
+            raise BadPickle(f"a dict has keys of type {kind.__name__}")
+        parts = tuple(key) if isinstance(key, (tuple, frozenset)) else ()
+        self.charge(_CALL + _ARGUMENT * len(parts))
+        return Foreign(f"a key of type {getattr(key, 'kind', kind.__name__)}", parts)
 
     def _counted(self, key: Any) -> Any:
         self._numbers_left -= 1
         return key if self._numbers_left >= 0 else self._left_out
+
+
+def _is_plain(part: Any) -> bool:
+    """Whether a part of a key is cheap to hash."""
+    return (
+        (type(part) is int and part.bit_length() <= 64)
+        or type(part) in (str, bool, type(None), float)
+        or (isinstance(part, Scalar))
+    )

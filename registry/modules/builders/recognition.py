@@ -72,7 +72,7 @@ def in_memory(
             tensors = {name: tensor_of(tensor) for name, tensor in weights.tensors.items()}
             state = library(spec.builder, source).converted(spec.values, tensors)
     except LibraryRefused as error:
-        raise BuilderMismatch(spec.builder, source, str(error).rpartition(": ")[2]) from error
+        raise BuilderMismatch(spec.builder, source, str(error).rpartition(": ")[2].partition(";")[0]) from error
     except Exception as error:  # the library's own words, of which any may come
         raise BuilderMismatch(
             spec.builder, source, f"it raised {type(error).__name__} ({first_line(error)})"

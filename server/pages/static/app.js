@@ -1,34 +1,81 @@
 // Every view is a GET URL. This module only makes going from one to the next quicker, and adds what HTML has not.
 
-let latest = 0;
+history.scrollRestoration = "manual"; // what is gone back to is fetched first
 
-async function go(url, push = true) {
+let latest = 0; // turn of the page that was asked for last
+let pause; // before what is typed is sent
+let typing = null; // the form whose text led here
+let shown = location.pathname + location.search;
+
+const keep = () => history.replaceState({ ...history.state, y: scrollY }, "");
+const below = () => scrollTo(0, history.state?.y ?? 0);
+
+/** Show a page: as a new entry of the history ("push"), instead of this one ("replace"), or as one that is there ("back"). */
+async function go(url, how = "push", form = null) {
+  clearTimeout(pause);
+  typing = form;
   const turn = ++latest;
-  const main = document.querySelector("main");
-  main.classList.add("busy");
+  document.querySelector("main").classList.add("busy");
   try {
     const answer = await fetch(url, { headers: { Accept: "text/html" } });
     if (!answer.headers.get("content-type")?.startsWith("text/html")) { location.href = url; return; }
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (turn !== latest) return; // a later one is on its way
-    if (push) history.pushState(null, "", answer.url);
-    document.title = next.title;
-    for (const part of ["main", "header.top nav"]) document.querySelector(part).replaceWith(next.querySelector(part));
-    const field = document.querySelector("#q");
-    if (document.activeElement !== field) field.value = next.querySelector("#q").value;
-    if (push && document.activeElement !== field) scrollTo(0, 0);
+    if (how === "push") { keep(); history.pushState({}, "", answer.url); }
+    if (how === "replace") history.replaceState(history.state, "", answer.url);
+    shown = location.pathname + location.search;
+    show(next);
+    if (how === "back") below();
+    else if (!form) scrollTo(0, 0);
   } catch {
     location.href = url;
   }
 }
 
-const isOurs = (url) => url.origin === location.origin;
+/** Put another page's content here; what is being typed, and where the cursor is, stays. */
+function show(next) {
+  const held = document.activeElement, search = document.querySelector("#q");
+  const inside = held.closest("main") && held.name ? [held.localName, held.name, held.form?.getAttribute("action")] : null;
+  document.title = next.title;
+  for (const part of ["main", "header.top nav"]) document.querySelector(part).replaceWith(next.querySelector(part));
+  if (held === search) return;
+  search.value = next.querySelector("#q").value;
+  const main = document.querySelector("main");
+  const same = inside && [...main.querySelectorAll(inside[0])].find((e) => e.name === inside[1] && e.form?.getAttribute("action") === inside[2]);
+  (same || main).focus({ preventScroll: true });
+  if (same?.type !== "search") return;
+  same.value = held.value;
+  same.setSelectionRange(held.selectionStart, held.selectionEnd);
+}
 
-document.addEventListener("click", (event) => {
+function send(form, live = false) {
+  const url = new URL(form.getAttribute("action") || location.pathname, location.href);
+  url.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== "")).toString();
+  const what = live ? url.pathname : null;
+  go(url, live && typing === what ? "replace" : "push", what);
+}
+
+/** Copy a text, also where a page is not allowed the clipboard, as on plain HTTP; return whether that was done. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}
+
+document.addEventListener("click", async (event) => {
   const copied = event.target.closest("[data-copy]");
   if (copied) {
-    navigator.clipboard?.writeText(copied.dataset.copy);
-    copied.textContent = "copied";
+    copied.textContent = (await copy(copied.dataset.copy)) ? "copied" : "not copied";
+    copied.focus();
     setTimeout(() => { copied.textContent = "copy"; }, 1200);
     return;
   }
@@ -43,27 +90,23 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");
   if (!link || link.target || link.hasAttribute("download") || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   const url = new URL(link.getAttribute("href"), location.href);
-  if (!isOurs(url) || (url.hash && url.pathname === location.pathname && url.search === location.search)) return;
-  if (link.closest("[data-plain]")) return;
+  if (url.origin !== location.origin || link.closest("[data-plain]")) return;
+  if (url.hash && url.pathname + url.search === shown) { keep(); return; }
   event.preventDefault();
   go(url);
 });
 
 document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (form.method !== "get") return;
+  if (event.target.method !== "get") return;
   event.preventDefault();
-  const url = new URL(form.getAttribute("action") || location.pathname, location.href);
-  url.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== "")).toString();
-  go(url);
+  send(event.target);
 });
 
-let pause;
 document.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-live]");
   if (!form) return;
   clearTimeout(pause);
-  pause = setTimeout(() => form.requestSubmit(), 250);
+  pause = setTimeout(() => send(form, true), 250);
 });
 
 document.addEventListener("change", (event) => {
@@ -71,17 +114,25 @@ document.addEventListener("change", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || event.target.closest("input, textarea, select")) return;
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), textarea, select")) return;
   event.preventDefault();
-  document.querySelector("#q").focus();
+  const search = document.querySelector("#q");
+  search.focus();
+  search.select();
 });
 
+/** Tell the value that is nearest to the pointer, of the chart that it is in. */
 document.addEventListener("pointermove", (event) => {
   const chart = event.target.closest?.(".chart");
-  if (!chart) return;
-  const output = chart.querySelector("output");
-  const dot = event.target.closest("[data-value]");
-  if (output) output.textContent = dot ? dot.dataset.value : "";
+  for (const each of document.querySelectorAll(".chart .near")) each.classList.remove("near");
+  for (const each of document.querySelectorAll(".chart output")) if (!chart?.contains(each)) each.textContent = "";
+  const away = (dot) => { const box = dot.getBoundingClientRect(); return Math.abs(box.x + box.width / 2 - event.clientX); };
+  const nearest = [...(chart?.querySelectorAll("[data-value]") ?? [])].reduce((a, b) => (a && away(a) <= away(b) ? a : b), null);
+  if (!nearest) return;
+  nearest.classList.add("near");
+  chart.querySelector("output").textContent = nearest.dataset.value;
 });
 
-addEventListener("popstate", () => go(location.href, false));
+addEventListener("popstate", () => (location.pathname + location.search === shown ? below() : go(location.href, "back")));
+addEventListener("pagehide", keep);
+below();
