@@ -81,7 +81,7 @@ class PickledModule(RegistryError):
         read = f"give {few(named)} to read its tensors without that; or, " if named else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; building it would run code, "
-            f"so it is refused; {read}if you trust it, run in the project that wrote it",
+            f"so it is refused; {read}if you trust it, in the project that wrote it run",
             snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'
