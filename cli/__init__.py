@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from atexit import register
 from gc import freeze, set_threshold  # the name "gc" is that of a command here
+from signal import SIG_IGN, SIGINT, signal
 
 _INTERRUPTED = 130
 """Exit code of what Ctrl-C ended."""
@@ -16,10 +17,12 @@ def main() -> None:
     Under ``--json`` a refusal is a document, too: ``{"error": {"code", "message", "fields"}}``.
     """
     try:
-        sys.exit(_run())
+        code = _run()
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
         print(f"registry: interrupted; {_stored()}", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        code = _INTERRUPTED
+    register(signal, SIGINT, SIG_IGN)  # what ends the process has nothing to say to a Ctrl-C
+    sys.exit(code)
 
 
 def _stored() -> str:

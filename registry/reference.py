@@ -73,6 +73,10 @@ class Reference:
         return self.name
 
 
+_OF_MLFLOW = re.compile(r"models:/+([\w./-]+?)(?:/v?(\d+)|@([\w.-]+))?", re.ASCII)
+"""How MLflow addresses a model."""
+
+
 def parse(text: str) -> Reference:
     """Read ``name``, ``name:v3``, ``name:alias``, ``name:alias@2026-11-01``, ``name:latest`` or ``name@digest-prefix``.
 
@@ -82,6 +86,10 @@ def parse(text: str) -> Reference:
     """
     if not isinstance(text, str):
         raise InvalidReference(text, "it is not a text")
+    if there := _OF_MLFLOW.fullmatch(text):
+        name, number, alias = there.groups()
+        near = name + (f":v{number}" if number else f":{alias}" if alias else "")
+        raise InvalidReference(text, "it is an address of MLflow", near)
     marks = "".join(mark for mark in text if mark in ":@")
     if marks not in ("", ":", "@", ":@"):
         raise InvalidReference(text, "it has more than one ':' or '@'")
@@ -95,7 +103,8 @@ def parse(text: str) -> Reference:
         if _DAY.fullmatch(rest):
             raise InvalidReference(text, f"a day follows an alias: {name}:best@{rest}")
         if not _DIGEST.fullmatch(rest):
-            raise InvalidReference(text, "what follows '@' is not 4 to 64 hexadecimal digits")
+            near = f"{name}:{rest}" if _is_word(rest) else ""
+            raise InvalidReference(text, "what follows '@' is not 4 to 64 hexadecimal digits", near)
         return Reference(name, digest=rest.lower())
     word, dated, day = rest.partition("@")
     if dated and (word == LATEST or _VERSION.fullmatch(word)):
@@ -108,6 +117,14 @@ def parse(text: str) -> Reference:
         number = int(word.lstrip("vV"))
         raise InvalidReference(text, "the numbers of versions are written like v3", f"{name}:v{number}")
     return Reference(name, alias=check_alias(word), day=_day(text, day) if dated else None)
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text is a version or an alias, and no part of a digest."""
+    try:
+        return not re.fullmatch(r"[0-9A-Fa-f]+", text) and bool(_VERSION.fullmatch(text) or check_alias(text))
+    except InvalidAlias:
+        return False
 
 
 def _day(text: str, day: str) -> date:

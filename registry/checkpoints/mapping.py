@@ -12,6 +12,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -231,10 +232,23 @@ def is_regular(path: Path) -> bool:
         return False
 
 
+def _near(path: Path) -> str:
+    """Return the path beside a mistyped one that is spelled nearly as it is, or else an empty text."""
+    import difflib
+
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, 10_000)]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, 1, cutoff=0.7) or [n for n in names if Path(n).stem == path.name]
+    return str(path.with_name(near[0])) if near else ""
+
+
 def unopenable(path: Path, error: OSError | ValueError) -> NoSuchCheckpoint | UnopenableCheckpoint:
     """Word what the operating system said when a path was opened."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return NoSuchCheckpoint(str(path))
+        return NoSuchCheckpoint(str(path), _near(path))
     if isinstance(error, ValueError):
         return UnopenableCheckpoint(repr(str(path)), "its name holds a character that no file's name can have")
     reason = (error.strerror or "unknown reason").lower()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,18 +87,33 @@ def _on_every_rank(work: Callable[..., None], folder: Path, report: Callable[[st
     context = mp.get_context("spawn")
     done = context.SimpleQueue()
     store = folder / f"{work.__name__}.store"
-    job = mp.spawn(  # type: ignore[no-untyped-call]
-        _start, (work, str(store), str(folder), done, rest), nprocs=WORLD_SIZE, join=False
-    )
+    with _interrupts_are_ours():
+        job = mp.spawn(  # type: ignore[no-untyped-call]
+            _start, (work, str(store), str(folder), done, rest), nprocs=WORLD_SIZE, join=False
+        )
     try:
         while not job.join(timeout=0.2):
             while not done.empty():
                 report(done.get())
     except (ProcessRaisedException, ProcessExitedException) as error:
         raise DemonstrationFailed(str(folder), str(error).strip().splitlines()[-1]) from error
+    except KeyboardInterrupt:
+        for process in job.processes:
+            process.kill()
+        raise
     while not done.empty():
         report(done.get())
     store.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _interrupts_are_ours() -> Iterator[None]:
+    """Let what is started here ignore Ctrl-C, which a terminal sends to all: each process would tell where it was."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start(rank: int, work: Callable[..., None], store: str, folder: str, done: Any, rest: tuple[str, ...]) -> None:

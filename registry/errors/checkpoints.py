@@ -12,8 +12,8 @@ from registry.errors.root import RegistryError, few
 class NoSuchCheckpoint(RegistryError):
     """The path leads nowhere."""
 
-    def __init__(self, source: str) -> None:
-        super().__init__(f"no such file: {source}; check the path")
+    def __init__(self, source: str, near: str = "") -> None:
+        super().__init__(f"no such file: {source}; {f'did you mean {near}?' if near else 'check the path'}")
 
 
 class UnopenableCheckpoint(RegistryError):
@@ -81,7 +81,7 @@ class PickledModule(RegistryError):
         read = f"give {few(named)} to read its tensors without that; or, " if named else ""
         super().__init__(
             f"{source} holds a whole pickled module ({name}){inside} and no state dict; building it would run code, "
-            f"so it is refused; {read}if you trust it, run in the project that wrote it",
+            f"so it is refused; {read}if you trust it, in the project that wrote it run",
             snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'

@@ -44,6 +44,8 @@ from registry.home.readers import (
     worded,
 )
 
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -67,8 +69,11 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
             unknown = next((keyword for keyword in kwargs if keyword not in signature.parameters), None)
             if unknown is not None:
                 raise WrongCall(verb_name, f"has no argument {quoted(unknown)}", _way(unknown, parameters)) from None
-            takes = ", ".join(parameters)
-            raise WrongCall(verb_name, f"was called with {error}", f"it takes ({takes})") from None
+            positional = [name for name in parameters if signature.parameters[name].kind is not _BY_NAME]
+            is_too_long = len(args) > len(positional) + (len(signature.parameters) - len(parameters))
+            by_name = f"give all but {', '.join(positional)} by name; " if is_too_long and positional else ""
+            way = f"{by_name}it takes ({', '.join(parameters)})"
+            raise WrongCall(verb_name, f"was called with {error}", way) from None
         for name, value in given.arguments.items():
             read = OF_VERB.get((verb_name, name)) or ARGUMENTS.get(name)
             if read is None or (value is None and signature.parameters[name].default is None):

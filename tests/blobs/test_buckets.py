@@ -8,8 +8,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from bucket_server import buckets_in
 
+from registry import Registry
 from registry.blobs.backends.addresses import check_address
 from registry.blobs.backends.answers import said, unreached
 from registry.blobs.backends.objects import BucketBackend
@@ -101,6 +103,21 @@ def test_a_bucket_that_is_not_there_is_named(bucket: str, tmp_path: Path) -> Non
         assert sentence.startswith("there is no bucket for s3://no-such-bucket/prefix; create it")
     with pytest.raises(UnknownBucket):
         objects.has(DIGEST)
+
+
+@pytest.mark.services
+def test_a_home_whose_bucket_does_not_answer_is_not_made_and_can_be_made_afterwards(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    with monkeypatch.context() as without, pytest.raises(ObjectsForbidden):
+        without.setenv("AWS_ACCESS_KEY_ID", "another")
+        Registry(home).init(blobs=bucket)
+    assert not home.exists()
+    hub = Registry(home)
+    hub.init(blobs=bucket)
+    hub.push({"weight": torch.ones(2)}, "net")
+    assert not list(home.glob("blobs/*/*")) and len(list(BucketBackend(bucket).list())) == 1
 
 
 @pytest.mark.services

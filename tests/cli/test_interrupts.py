@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from invocation import COMMAND
 from torch import nn
 
 MODEL = """
@@ -49,3 +51,27 @@ def test_an_interrupted_push_says_whether_anything_was_stored(said: str, before:
     assert process.returncode == 130
     assert said in printed and printed.splitlines()[-1].startswith("registry: interrupted; ")
     assert "Traceback" not in printed
+
+
+def test_an_interrupted_demonstration_is_one_sentence_for_all_of_its_processes(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "demo"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    while not (tmp_path / "registry-demo" / "_train.store").exists():  # a process has begun, and imports or trains
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    try:
+        _, printed = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert printed.splitlines()[-1].startswith("registry: interrupted; ") and "Traceback" not in printed
+
+
+def test_an_interrupt_while_the_process_ends_says_nothing() -> None:
+    last = "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))"
+    code = f"{last}; from registry.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -232,6 +232,11 @@ def full(b: Bench) -> Told:
     return Told(str(errors.DatabaseFull(str(b.hub.home))), print)
 
 
+def a_database_for_a_home(b: Bench) -> Told:
+    told = command(b, "list", "--home", "postgresql://ann@db/models")
+    return Told(told.text, print)
+
+
 def older(b: Bench) -> Told:
     """Word it as it is worded; it needs a home of another user, which tests about upgrades have."""
     b.hub.push(nn.Linear(2, 2), "net")

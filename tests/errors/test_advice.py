@@ -45,6 +45,7 @@ from called import (
     without_state,
 )
 from commanded import (
+    a_database_for_a_home,
     a_file_for_a_reference,
     a_model_for_a_version,
     a_part_fits,
@@ -125,6 +126,7 @@ CASES = [
     Case(r"`(registry alias net:v2 best)`", moved_to_the_trash, typed),
     Case(r"`(registry log)`", never_moved, typed),
     Case(r"`(registry gc)`", full, typed),
+    Case(r"`(registry init --help)`", a_database_for_a_home, typed),
     Case(r"`(registry db upgrade)`", older, typed),
     Case(r"call (torch\.distributed\.init_process_group\(\))", without_a_process_group, as_a_rank),
     Case(r"with fsdp=True: .*; load it with (ddp=True)", without_a_forward, as_a_rank),

@@ -273,3 +273,9 @@ def test_reading_arguments_hides_nothing_of_a_function() -> None:
 
     assert show.__doc__ == "Say it." and list(inspect.signature(show).parameters) == ["self", "ref"]
     assert copy.copy(show)(None, "net") == "net"
+
+
+def test_what_is_given_by_position_and_has_to_be_named_is_said(tmp_path: Path) -> None:
+    hub: Any = registry.Registry(tmp_path / "home")
+    with pytest.raises(errors.WrongCall, match="too many positional arguments; give all but ref by name; it takes"):
+        hub.load("net", "cuda")
