@@ -1,6 +1,6 @@
 # What is done with a checkout, one word each. Everything but `check` wants `pip install -e '.[test]'`.
 
-.PHONY: check test lint docs generated bench fuzz kill
+.PHONY: check test lint docs generated bench fuzz search kill
 
 check:  ## the gate: fresh environments, everything that has to pass
 	.ci/run
@@ -28,6 +28,9 @@ bench:
 
 fuzz:  ## an hour of mutated files
 	python tests/fuzz.py --minutes 60
+
+search:  ## the properties, with examples that were not tried before
+	pytest --hypothesis-profile=search $(shell grep -rl "^from hypothesis" tests --include="test_*.py")
 
 kill:  ## SIGKILL at every step of every command
 	python tests/durability/kill_points.py

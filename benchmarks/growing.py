@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -42,18 +43,26 @@ def _with_versions(workshop: Workshop) -> Iterator[Row]:
         size: timed(lambda home=home: run_python(_COMMAND, "list", REGISTRY_HOME=str(home.home)))
         for size, home in homes.items()
     }
+    seeds = iter(range(sys.maxsize))
     for home in homes.values():
         home.list(limit=1)
+        _push(home, next(seeds))
     for what, sides, unit in (
         ("resolve an alias", called(lambda home: home.get("model-7:best")), "ms"),
         ("50 newest", called(lambda home: home.list(limit=50)), "ms"),
         ("50 best by a metric", called(lambda home: home.list("sort:-acc", limit=50)), "ms"),
+        ("push of a small checkpoint", called(lambda home: _push(home, next(seeds))), "ms"),
+        ("audit of one version", called(lambda home: home.audit("pushed:v1")), "ms"),
         ("registry list, as a process", listed, "s"),
     ):
         yield _row(what, "versions", unit, _at_each_size(sides, workshop.pairs), 2.0, INDEX)
     for home in homes.values():
         home.close()
         shutil.rmtree(home.home)
+
+
+def _push(home: Registry, seed: int) -> None:
+    home.push({"weight": torch.full((256,), float(seed))}, "pushed", from_="single")
 
 
 def _again(call: Callable[[Registry], object], home: Registry) -> None:
@@ -70,6 +79,7 @@ def _with_tensors(workshop: Workshop) -> Iterator[Row]:
     push: dict[int, Side] = {}
     load: dict[int, Side] = {}
     diff: dict[int, Side] = {}
+    audit: dict[int, Side] = {}
     folder = workshop.fresh_folder("growing-tensors")
     registry = Registry(folder)
     seeds = iter(range(1, 10_000))
@@ -91,7 +101,8 @@ def _with_tensors(workshop: Workshop) -> Iterator[Row]:
         push[tensors] = _for_each(timed(pushed, before=fresh), tensors)
         load[tensors] = _for_each(timed(lambda name=name: registry.load(f"{name}:v1")), tensors)
         diff[tensors] = _for_each(timed(lambda name=name: registry.diff(f"{name}:v1", f"{name}:v2")), tensors)
-    for what, sides in (("push", push), ("load", load), ("diff", diff)):
+        audit[tensors] = _for_each(timed(lambda name=name: registry.audit(f"{name}:v1")), tensors)
+    for what, sides in (("push", push), ("load", load), ("diff", diff), ("audit", audit)):
         yield _row(f"{what}, for each tensor", "tensors", "ms", _at_each_size(sides, workshop.pairs), 1.5, EACH)
     registry.close()
     shutil.rmtree(folder)

@@ -18,12 +18,15 @@ from benchmarks.workshop import Subject, Workshop, recipe
 RECIPE = "Net(args), torch.load, replace, load_state_dict"
 PAGES = "hashing every byte, on all cores; the forward of a short sequence is too short to hide it"
 CALLS = "Python's work for each module and tensor"
+CHECKED = "hashing every byte on all cores before the first is copied, and then the copy that the recipe makes, too"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:
     """Load the three subjects in the ways that are compared."""
     scale = workshop.scale
     yield from _large(workshop, scale.gpt)
+    yield from _into_module(workshop, scale.gpt, f"a {workshop.tensor_bytes(scale.gpt) / 1e9:.2g} GB GPT")
+    yield from _into_module(workshop, scale.resnet, "a ResNet-50")
     yield from _usual(workshop, scale.resnet)
     yield from _small(workshop, scale.small)
 
@@ -69,6 +72,33 @@ def _large(workshop: Workshop, subject: Subject) -> Iterator[Row]:
         "loading", "ready module", "safetensors load_file, load_state_dict(assign=True)", at_least(100), "s",
         once, figures["safetensors"], limit=CALLS,
     )  # fmt: skip
+
+
+def _into_module(workshop: Workshop, subject: Subject, what: str) -> Iterator[Row]:
+    """Load into a module that is there, as an evaluation does again and again."""
+    registry, ref, path = workshop.registry, workshop.pushed(subject), workshop.checkpoint(subject)
+    module = subject.build()
+    figures = rounds(
+        {
+            "mapped": timed(lambda: _by_hand(module, path, mmap=True)),
+            "read": timed(lambda: _by_hand(module, path, mmap=False)),
+            "checked": timed(lambda: registry.load(ref, model=module)),
+        },
+        workshop.pairs,
+    )
+    for against, side, goal in (
+        ("torch.load(mmap=True), load_state_dict", "mapped", at_most(1.5)),
+        ("torch.load, load_state_dict", "read", at_least(1)),
+    ):
+        yield Row(
+            "loading", f"load into a module that is there, {what}, every byte hashed", against, goal, "s",
+            figures["checked"], figures[side], limit=CHECKED,
+        )  # fmt: skip
+
+
+def _by_hand(module: nn.Module, path: Path, *, mmap: bool) -> None:
+    loaded = torch.load(path, map_location="cpu", mmap=mmap)
+    module.load_state_dict({name.replace("module.", ""): tensor for name, tensor in loaded.items()})
 
 
 def _usual(workshop: Workshop, subject: Subject) -> Iterator[Row]:

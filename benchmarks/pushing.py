@@ -1,4 +1,4 @@
-"""A push to durable, against ``cp`` and fsync of the same file; and the push of what is stored already."""
+"""A push to durable, against ``cp`` and fsync of the same file; of what is stored already; and beside a training."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.row import Row, at_most
+import torch
+
+from benchmarks.row import Goal, Row, at_most
 from benchmarks.timing import rounds, timed
-from benchmarks.workshop import Workshop
+from benchmarks.workshop import Subject, Workshop
 from registry import Registry
 from registry.catalog.catalog import Catalog
+from registry.pushing.background import PendingEntry
 
 WRITING = "the disk, and beside it the blake3 of the file and of its tensors on the same cores"
+COPYING = "the copy of every tensor, which training may then change, into memory that the system has to clear first"
 HASHING = "checksum and blake3 of each tensor, to know that it is stored"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:
-    """Push one checkpoint to an empty registry and again, and copy it."""
-    path = workshop.checkpoint(workshop.scale.gpt)
+    """Push a large checkpoint, also again, and one of the usual size; and a model that is in training."""
+    large, usual = workshop.scale.gpt, workshop.scale.resnet
+    yield from _files(workshop, workshop.checkpoint(large), at_most(1.0), again=True)
+    yield from _files(workshop, workshop.checkpoint(usual), at_most(1.5), again=False)
+    yield _beside_work(workshop, large)
+
+
+def _files(workshop: Workshop, path: Path, goal: Goal, *, again: bool) -> Iterator[Row]:
     home = workshop.folder / "pushing"
     blobs: list[tuple[int, int]] = []
 
@@ -32,17 +42,18 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     def push() -> None:
         Registry(home).push(path, "pushed", from_="ddp")
 
-    def again() -> None:
+    def push_again() -> None:
         before = _blob_count(home)
         push()
         blobs.append((before, _blob_count(home)))
 
-    first, second = timed(push, before=empty), timed(again)
+    first, second = timed(push, before=empty), timed(push_again)
     seconds: list[float] = []
 
     def first_and_second() -> float:
         figure = first()
-        seconds.append(second())
+        if again:
+            seconds.append(second())
         return figure
 
     copied = workshop.folder / "copied.pth"
@@ -56,15 +67,45 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     )
     shutil.rmtree(home)
     copied.unlink()
-    size = f"{path.stat().st_size / 1e9:.2g} GB"
+    size = path.stat().st_size
+    named = f"{size / 1e9:.2g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
     yield Row(
-        "pushing", f"push of a {size} .pth, hashed and durable", "cp and fsync of the file", at_most(1.0), "s",
+        "pushing", f"push of a {named} .pth, hashed and durable", "cp and fsync of the file", goal, "s",
         figures["push"], figures["cp"], limit=WRITING,
     )  # fmt: skip
-    new = sum(after - before for before, after in blobs)
-    yield Row(
-        "pushing", "push of a checkpoint that is stored already", "first push", at_most(0.5), "s",
-        tuple(seconds), figures["push"], remark=f"{new or 'no'} new blobs", limit=HASHING,
+    if again:
+        new = sum(after - before for before, after in blobs)
+        yield Row(
+            "pushing", "push of a checkpoint that is stored already", "first push", at_most(0.5), "s",
+            tuple(seconds), figures["push"], remark=f"{new or 'no'} new blobs", limit=HASHING,
+        )  # fmt: skip
+
+
+def _beside_work(workshop: Workshop, subject: Subject) -> Row:
+    """Push a live model in the background, and see how long the thread that trains it waits."""
+    model, hub = subject.build(), Registry(workshop.fresh_folder("background"))
+    pending: list[PendingEntry] = []
+
+    def changed() -> None:
+        while pending:
+            pending.pop().wait()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.view(-1)[:1] += 1
+
+    figures = rounds(
+        {
+            "push": timed(lambda: pending.append(hub.push(model, "trained", blocking=False)), before=changed),
+            "copy": timed(lambda: {name: t.clone() for name, t in model.state_dict().items()}, before=changed),
+        },
+        workshop.pairs,
+    )
+    changed()
+    hub.close()
+    size = sum(p.nbytes for p in model.parameters()) / 1e9
+    return Row(
+        "pushing", f"what training waits for a push of {size:.2g} GB in the background", "a copy of the tensors",
+        at_most(1.5), "s", figures["push"], figures["copy"], limit=COPYING,
     )  # fmt: skip
 
 

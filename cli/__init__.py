@@ -41,15 +41,18 @@ def _run() -> int:
     from registry.errors import RegistryError
 
     from . import document
-    from .app import UsageError, build
+    from .app import build
     from .completion import mend_words, wanted_command
+    from .grouping import UsageError
     from .rendering import print_json, shown
 
     mend_words()
     document.forget()
     words = sys.argv[1:]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
-        code = build(wanted_command(words))(prog_name="registry", standalone_mode=False) or 0
+        code = build(wanted_command(words))(words, prog_name="registry", standalone_mode=False) or 0
         if code == _INTERRUPTED:  # typer has made this of a Ctrl-C
             raise KeyboardInterrupt
         return code

@@ -20,7 +20,7 @@ def annotate(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Add metrics and a note to a version that is stored, or remove a metric that is wrong.
+    """Add metrics and a note to a version, or remove a metric.
 
     What a changed metric was before is printed, and stays in `registry log`. A note is added below the one before.
 

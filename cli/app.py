@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .grouping import GroupedCommand, PurposefulGroup
 
-UsageError: Any = typer.BadParameter.__bases__[0]
-"""What a command line that cannot be read raises; where typer has it depends on its version."""
-
 PURPOSES = {
+    "Begin": ("demo", "init"),
     "Store": ("push", "import", "copy"),
     "Find and compare": ("list", "models", "show", "log", "diff", "blame", "inspect", "check"),
     "Use": ("load", "export"),
     "Name and describe": ("alias", "tag", "annotate", "card", "rename"),
     "Keep in order": ("audit", "prune", "rm", "restore", "gc", "doctor", "move", "db"),
     "Serve a group": ("serve", "ui", "token", "login", "logout", "cache"),
-    "Begin": ("demo", "init"),
 }
 """The commands by what somebody wants to do. Each is a function of its name in the module of its name."""
 
@@ -30,6 +27,11 @@ GROUPS = {"db": "database", "token": "token"}
 """The module of each group of commands, with an ``app`` of its own."""
 
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names if name not in GROUPS)
+
+_NEXT = (
+    "Begin with `registry demo`, then `registry push FILE`. `registry COMMAND --help` has examples. Set "
+    "REGISTRY_HOME=http://HOST:8080 to use a server."
+)
 
 _WIDEST = 120
 """Columns of a help text, at which a line can still be read."""
@@ -43,6 +45,7 @@ def build(only: str | None = None) -> typer.Typer:
     app = typer.Typer(
         cls=PurposefulGroup,
         no_args_is_help=True,
+        epilog=_NEXT,
         pretty_exceptions_enable=False,
         # Plain help: importing rich would take a third of the time of a short command.
         rich_markup_mode=None,

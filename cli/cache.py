@@ -21,9 +21,10 @@ def cache(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show the local caches of served registries and of the home, if its blobs are in a bucket, and trim them.
+    """Show and trim the local caches of served registries and buckets.
 
-    What was not used for longest goes first; what a process is using stays. It is fetched again when it is needed.
+    That of the home is among them if its blobs are in a bucket. What was not used for longest goes first; what a
+    process is using stays. It is fetched again when it is needed.
 
     Example: registry cache --to 50G
     """

@@ -22,9 +22,9 @@ def card(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show the card of a model: what its users should know, in Markdown.
+    """Show or set the card of a model: what its users should know.
 
-    A push of a folder takes its README.md for it. What the card was before stands in `registry log`.
+    It is Markdown. A push of a folder takes its README.md for it. What the card was before stands in `registry log`.
 
     Example: registry card pointnet --set README.md
     """

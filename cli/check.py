@@ -28,7 +28,7 @@ def check(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check that two stored things hold the same weights, tensor by tensor, by bits.
+    """Check whether two versions or files are equal, bit by bit.
 
     Each is a version or a file; a file is only read, whatever its wrapper, and nothing is stored. What begins with /,
     ./, ../ or ~ or ends in a checkpoint's suffix is a path, all else a reference. No class is built. Exit code 0 if

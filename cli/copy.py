@@ -35,10 +35,11 @@ def copy(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Copy versions with everything that belongs to them: to another registry, into a bundle, or out of one.
+    """Copy versions to another registry, into a bundle, or out of one.
 
-    What is there already is met again and not copied. A number that is taken there becomes the next one. Metrics, tags,
-    notes and aliases that are missing there are added; where both differ, those there stay.
+    Everything that belongs to them goes along. What is there already is recognized, and not copied again. A number
+    that is taken there becomes the next one. Metrics, tags, notes and aliases that are missing there are added;
+    where both differ, those there stay.
 
     Example: registry copy pointnet:best ./for-anna.bundle
     """

@@ -7,7 +7,9 @@ import typer
 from . import options
 from .rendering import print_json, say
 
-app = typer.Typer(help="The schema of the catalog's database.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show or upgrade the schema of the catalog's database.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()

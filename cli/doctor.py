@@ -7,7 +7,7 @@ from .rendering import print_json, say
 
 
 def doctor(home: options.Home = None, as_json: options.Json = False) -> None:
-    """Check the file system, the database and the installed versions, and suggest fixes.
+    """Check the file system, database and versions; suggest fixes.
 
     Example: registry doctor
     """

@@ -28,7 +28,7 @@ def export(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a version to a file, or to a folder, that other programs read.
+    """Write a version to a file or folder that other programs read.
 
     The suffix of OUT decides: .safetensors, or .pth, .pt and the like for a file of torch. safetensors and pth have the
     canonical names; ddp and compile those that the wrapped model loads; as-saved those of the file that was pushed. hf

@@ -34,3 +34,6 @@ def gc(
     verb = "would free" if dry_run else "freed"
     files, versions = number_of(len(collected.files), "file"), number_of(len(collected.versions), "version")
     say(f"{verb} {size(collected.nbytes)} in {files}, {versions}")
+    if collected.kept:
+        stay = "stays" if collected.kept == 1 else "stay"
+        say(f"{number_of(collected.kept, 'version')} in the trash for less than {grace} {stay}; see --grace")

@@ -8,16 +8,21 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""What a command line that cannot be read raises; where typer has it depends on its version."""
+
 
 class GroupedCommand(TyperCommand):
     """A command whose options stand under the words that ``rich_help_panel`` gives them, without rich."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; what no number can be read from is said in a user's words."""
+        """Read the arguments; what cannot be read is said in a user's words."""
         try:
             return list(super().parse_args(ctx, args))
-        except typer.BadParameter as error:
-            error.message = _worded(error.message)
+        except UsageError as error:
+            from .misspelled import worded
+
+            error.message, error.possibilities = worded(error, self, ctx), None
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -44,6 +49,17 @@ class PurposefulGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; of a word of another program say what it is called here."""
+        try:
+            return super().resolve_command(ctx, args)
+        except UsageError as error:
+            from .misspelled import ELSEWHERE
+
+            if args[0] in ELSEWHERE and ctx.parent is None:
+                error.message = f"No such command '{args[0]}'. Did you mean '{ELSEWHERE[args[0]]}'?"
+            raise
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         purposes: dict[str, list[tuple[str, str]]] = {}
         longest = max(map(len, self.commands), default=0)
@@ -56,10 +72,3 @@ class PurposefulGroup(TyperGroup):
         for purpose, records in purposes.items():
             with formatter.section(purpose):
                 formatter.write_dl(records)
-
-
-def _worded(message: str) -> str:
-    """Word what the reader of numbers reports."""
-    if least := re.search(r"(?:greater than or equal to |x>=)(\d+)", message):
-        return f"give a whole number of at least {least[1]}"
-    return "give a whole number, such as 4" if "valid integer" in message else message

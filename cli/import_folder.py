@@ -29,7 +29,7 @@ def import_folder(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Store every checkpoint in a folder, and show what became of each file.
+    """Store every checkpoint of a folder, and report on each file.
 
     Files with the same canonical names and shapes are versions of one model, the oldest first. Metrics found in a file
     are kept with its version, and so is the file's date. A file that was pushed before is not stored again: to resume

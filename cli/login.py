@@ -13,10 +13,10 @@ from .rendering import say, warn
 def login(
     url: Annotated[str, typer.Argument(metavar="URL", help="The server's address, such as http://hub:8080.")],
 ) -> None:
-    """Keep the token of a server for this user, once the server has said that it is valid.
+    """Log in to a server: check a token, and keep it for this user.
 
-    It is asked for without being shown, or read from standard input. It is kept in a file that only this user can read;
-    REGISTRY_TOKEN in the environment goes before it.
+    The token is asked for without being shown, or read from standard input. It is kept in a file that only this
+    user can read; REGISTRY_TOKEN in the environment goes before it.
 
     Example: registry login https://hub.lab.example
 

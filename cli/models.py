@@ -28,7 +28,7 @@ def models(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the models, each with its number of versions, its newest and its aliases.
+    """List the models, each with its newest version and its aliases.
 
     Example: registry models 'point*'
     """

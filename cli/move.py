@@ -22,7 +22,7 @@ def move(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Move the whole registry to another home, with its numbers and its history.
+    """Move the whole registry to another home, with its history.
 
     Nothing is deleted here; what stays refuses changes, and this folder leads to the other one from then on.
     Interrupted, the same command goes on.

@@ -37,11 +37,12 @@ def prune(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put the versions of a model that no rule keeps into the trash; without --yes, show which.
+    """Put the versions that no rule keeps into the trash.
 
-    A version stays if one of the rules keeps it. The newest version stays in any case, and so does what an alias points
-    to, and the parents and bases of what stays. More of a metric is better unless the rule ends in :min; the metric's
-    name says nothing about that. `registry restore` takes versions back until `registry gc` empties the trash.
+    Without --yes it only shows which. A version stays if one of the rules keeps it. The newest version stays in any
+    case, and so does what an alias points to, and the parents and bases of what stays. More of a metric is better
+    unless the rule ends in :min; the metric's name says nothing about that. `registry restore` takes versions back
+    until `registry gc` empties the trash.
 
     Example: registry prune pointnet --keep-last 5 --keep-best acc:3 --keep-best loss:3:min
     """

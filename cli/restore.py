@@ -7,9 +7,10 @@ from .rendering import entry_document, print_json, say
 
 
 def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json = False) -> None:
-    """Take versions out of the trash: all that are named, or, if one cannot come back, none.
+    """Take versions out of the trash: all that are named, or none.
 
-    The aliases that they lost point to them again, unless they point elsewhere by now.
+    If one cannot come back, none does. The aliases that they lost point to them again, unless they point elsewhere
+    by now.
 
     Example: registry restore pointnet:v2
     """

@@ -22,9 +22,9 @@ def rm(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Put versions into the trash: all that are named, or, if one cannot go, none.
+    """Put versions into the trash: all that are named, or none.
 
-    It says which aliases are dropped, and how many bytes `registry gc` frees once it empties the trash of them.
+    If one cannot go, none goes. It says which aliases are dropped, and how many bytes `registry gc` will free.
 
     Example: registry rm pointnet:v2 pointnet:v3
     """
@@ -40,6 +40,6 @@ def rm(
         say(f"{entry.ref} is in the trash; `registry restore {entry.ref}` takes it back")
         for notice in entry.notices:
             say(f"  {notice}")
-    freed = "nothing" if not removed.nbytes else size(removed.nbytes)
     these = "it" if len(entries) == 1 else f"these {number_of(len(entries), 'version')}"
-    say(f"`registry gc` empties the trash of {these} later, which frees {freed}")
+    freed = f"frees {size(removed.nbytes)}" if removed.nbytes else "frees nothing, since other versions share the bytes"
+    say(f"after the grace period `registry gc` deletes {these}, which {freed}")

@@ -19,7 +19,7 @@ def tag(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Set or remove tags of a version: words that one looks for later.
+    """Set or remove tags of a version: words to search for later.
 
     Example: registry tag pointnet:v3 task=seg release=2026-11
     """

@@ -10,9 +10,7 @@ import typer
 from . import options
 from .rendering import ago, number_of, print_json, say, table
 
-app = typer.Typer(
-    help="Who may do what with a registry that `registry serve` serves.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Decide who may do what with a served registry.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -59,7 +57,7 @@ def add(
 
 @app.command(name="list")
 def list_tokens(home: options.Home = None, as_json: options.Json = False) -> None:
-    """List the tokens that were made: of whom, for what, and when each was last used.
+    """List the tokens: whose, for what, and when last used.
 
     Example: registry token list
     """
@@ -91,7 +89,9 @@ def revoke(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Revoke a token, or all tokens of a user: the next request with it is refused.
+    """Revoke a token, or all tokens of a user.
+
+    The next request with it is refused.
 
     Example: registry token revoke ann
     """

@@ -21,6 +21,9 @@ from pathlib import Path
 
 KEY, SECRET, BUCKET = "tester", "a-secret-of-the-tests", "registry-tests"
 
+FILER_VARIABLE, ENDPOINT_VARIABLE = "REGISTRY_TEST_FILER", "AWS_ENDPOINT_URL"
+"""Where a server is that another process of the tests has started: its files, and what speaks S3."""
+
 _SECONDS = 120.0
 """It may take to start on a busy machine."""
 
@@ -38,10 +41,15 @@ class Buckets:
         return f"http://127.0.0.1:{self.ports['s3.port']}"
 
     @property
+    def filer(self) -> str:
+        """Where the files of all buckets are, for who asks without S3."""
+        return f"http://127.0.0.1:{self.ports['filer.port']}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a process has to have that uses it."""
         return {
-            "AWS_ENDPOINT_URL": self.endpoint,
+            ENDPOINT_VARIABLE: self.endpoint,
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1",
@@ -103,7 +111,7 @@ class Buckets:
 
     @property
     def _folder_of_the_bucket(self) -> str:
-        return f"http://127.0.0.1:{self.ports['filer.port']}/buckets/{BUCKET}/?limit=1"
+        return f"{self.filer}/buckets/{BUCKET}/?limit=1"
 
     @staticmethod
     def _answers(url: str) -> bool:
@@ -115,6 +123,12 @@ class Buckets:
         except OSError:
             return False
         return True
+
+
+def buckets_of_environment() -> Buckets:
+    """Return the server that another process of the tests has started."""
+    urls = {"s3.port": os.environ[ENDPOINT_VARIABLE], "filer.port": os.environ[FILER_VARIABLE]}
+    return Buckets(Path(), {name: int(url.rpartition(":")[2]) for name, url in urls.items()})
 
 
 @contextlib.contextmanager

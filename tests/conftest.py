@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import KINDS, Place, Server, configure, fresh, running_server
+from grounds import KINDS as GROUNDS, Elsewhere, Ground, chosen
 from hypothesis import HealthCheck, settings
 from ranks import Ranks
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from served import Served
 
 # No test is about time: a busy machine is no fault.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time, so that a change is judged by what it changes; `make search` tries others.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("search", settings.get_profile("any machine"), derandomize=False, max_examples=1000)
 settings.load_profile("any machine")
 
 ARCHITECTURES = str(Path(__file__).parent / "architectures")
@@ -34,6 +38,9 @@ SERVERS = str(Path(__file__).parent / "server")
 
 OF_FOLDERS = {"home", "store", "_home", "audit", "gc", "prune", "doctor"}
 """Attributes of a registry whose home is a folder: a test that asks for one is about its files."""
+
+ALONE = "REGISTRY_TEST_ALONE"
+"""Set in a process that runs one test."""
 
 OUR_MODULES = sorted({path.stem for path in Path(__file__).parent.rglob("*.py") if path.stem.isidentifier()})
 """What a test may have a version's class built from that comes from a server."""
@@ -47,6 +54,7 @@ ALLOWED_SKIPS = (
     "mounting is not allowed here",
     "there is no C compiler",
     "there is no nginx",
+    "there is no pgbouncer",
     "no samples in",
     "samples of",
     "not a git checkout",
@@ -123,6 +131,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("hub", kinds, indirect=True)
 
 
+@pytest.fixture(scope="session")
+def elsewhere(postgres: Server, buckets: Buckets) -> Elsewhere:
+    """Where homes are whose parts are on servers."""
+    return Elsewhere(postgres, buckets)
+
+
+@pytest.fixture(params=GROUNDS)
+def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """What a home stands on: what takes it runs in a folder, and on a database and a bucket."""
+    with chosen(request) as ground:
+        yield ground
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that forks users of a bucket in a process of its own: in this one others may have used a bucket."""
+    ground = pyfuncitem.funcargs.get("ground")
+    if not (isinstance(ground, Elsewhere) and pyfuncitem.get_closest_marker("forks")) or os.environ.get(ALONE):
+        return None
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-m", "services", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, pyfuncitem.nodeid],
+        cwd=pyfuncitem.config.rootpath,
+        env={**os.environ, ALONE: "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
+
+
 @pytest.fixture
 def hub(home: Path, request: pytest.FixtureRequest) -> registry.Registry:
     """A registry in a fresh home; at a server or over a bucket, where the test is run there."""
@@ -171,8 +210,11 @@ def served_home(server_process: tuple[str, Path], tmp_path: Path, monkeypatch: p
 @pytest.fixture(scope="session")
 def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buckets]:
     """A server of buckets, for the tests marked ``services``."""
-    from bucket_server import buckets_in
+    from bucket_server import buckets_in, buckets_of_environment
 
+    if os.environ.get(ALONE):
+        yield buckets_of_environment()
+        return
     with buckets_in(tmp_path_factory.mktemp("buckets")) as server:
         yield server
 

@@ -74,16 +74,16 @@ def tensors_of(manifest: Manifest, place: Callable[[StoredTensor], torch.Tensor]
     """
     tied = {name: group[0] for group in manifest.ties for name in group}
     made: dict[str, torch.Tensor] = {}
-    used: set[StoredTensor] = set()
+    used: set[str] = set()
     tensors: dict[str, torch.Tensor] = {}
     for name, stored in manifest.tensors.items():
         first = tied.get(name, name)
         tensor = made.get(first)
         if tensor is None or manifest.tensors[first].digest != stored.digest:
             tensor = place(stored)
-            if stored in used and stored.spec.numel:
+            if stored.digest in used and stored.spec.numel:
                 tensor = tensor.clone()
-            used.add(stored)
+            used.add(stored.digest)
             made.setdefault(first, tensor)
         tensors[name] = tensor
     return tensors

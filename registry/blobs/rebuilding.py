@@ -55,15 +55,19 @@ def copies_in_place(
 
 def copies_anywhere(places: StoreFolders, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, TensorBytes]]:
     """Yield copies of tensors, by digest, from every file of the store, the quarantine included."""
-    specs = set(wanted.values())
     for path in [*blob_files(places), *sorted(places.quarantine.glob("*"))]:
-        content = _mapped(path)
-        with contextlib.suppress(ValueError):
-            start, slots = read_blob_header(content)
-            for slot in slots:
-                part = content[start + slot.offset : start + slot.offset + slot.spec.nbytes]
-                if slot.spec in specs and (digest := tensor_digest(slot.spec, part)) in wanted:
-                    yield digest, TensorBytes(slot.spec, part, is_mapped=True)
+        yield from copies_in(path, wanted)
+
+
+def copies_in(path: Path, wanted: Mapping[str, TensorSpec]) -> Iterator[tuple[str, TensorBytes]]:
+    """Yield copies of tensors, by digest, from a file whose header can be read."""
+    specs, content = set(wanted.values()), _mapped(path)
+    with contextlib.suppress(ValueError):
+        start, slots = read_blob_header(content)
+        for slot in slots:
+            part = content[start + slot.offset : start + slot.offset + slot.spec.nbytes]
+            if slot.spec in specs and (digest := tensor_digest(slot.spec, part)) in wanted:
+                yield digest, TensorBytes(slot.spec, part, is_mapped=True)
 
 
 def _mapped(path: Path) -> memoryview:

@@ -15,6 +15,7 @@ FROM_ENVIRONMENT = "env:"
 
 _AUTHORITY = re.compile(r"(?P<scheme>[a-z]+://)(?:(?P<user>[^@/?#:]*)(?::(?P<password>[^@/?#]*))?@)?(?P<rest>[^@]*)")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
+_SEARCH_PATH = re.compile(r"(?:^|\s)(?:-c\s*|--)search[_-]path=((?:\\.|[^\s\\])*)")
 _SECRETS = ("password", "sslpassword")
 
 
@@ -81,6 +82,12 @@ class DatabaseAddress:
         for spelling in (self.url, *self.secrets):
             message = message.replace(spelling, "***")
         return " ".join(message.split())
+
+
+def search_path(options: str) -> str | None:
+    """Return what a connection's options (``"-csearch_path=team"``) set the search path to; None where they do not."""
+    found = _SEARCH_PATH.findall(options)
+    return re.sub(r"\\(.)", r"\1", found[-1]) if found else None
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -7,18 +7,20 @@ trail need one lock anyway: nothing can deadlock, and behind it each statement s
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, TimeoutError as PoolTimeout
 
-from registry.catalog.address import DatabaseAddress
+from registry.catalog.address import DatabaseAddress, search_path
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
+from registry.catalog.key_statements import DANGLING
 from registry.catalog.migration import HEAD
 from registry.catalog.rows import Dangling, Reading
 from registry.errors.catalog import DatabaseBusy, DatabaseFull, HomeReadOnly, HomeUnusable
-from registry.errors.database import DatabaseLost, DatabaseUnreachable, HomeMoved
+from registry.errors.database import DatabaseLost, DatabaseUnreachable, HomeMoved, OptionsNotPassedOn
 from registry.errors.root import RegistryError
 from registry.errors.server import ExtraMissing
 
@@ -38,6 +40,9 @@ _PREPARED_AFTER = 2
 
 _ABANDONED_SECONDS = 600
 """After which the server takes the lock from a change whose host is gone or stopped."""
+
+_NOT_PASSED_ON = "unsupported startup parameter: options"
+"""What pgbouncer answers that was not told to ignore them."""
 
 _LOCK = (
     f"SET LOCAL lock_timeout = {int(BUSY_SECONDS * 1000)}; "
@@ -63,11 +68,11 @@ class Postgres:
     Raises:
         ExtraMissing: psycopg is not installed.
         DatabaseUnreachable: it cannot be connected to.
+        OptionsNotPassedOn: a pooler in between forgets which schema was meant.
         HomeUnusable, NewerDatabase, OlderDatabase, NotARegistry: it is nothing that can be used here.
     """
 
-    dangling: Reading[Dangling] | None = None
-    """Its foreign keys are always on."""
+    dangling: Reading[Dangling] | None = DANGLING
 
     def __init__(self, address: DatabaseAddress, *, opens: bool = True) -> None:
         self.address = address
@@ -204,12 +209,18 @@ class Postgres:
             driver = self._psycopg.connect(url, **timeout, client_encoding="utf8", autocommit=True)
             # Prepared statements belong to one process of the server, and a pooler gives out several by turns: what it
             # says of the process is then not what that says of itself.
-            process = driver.execute("SELECT pg_backend_pid()").fetchone()[0]
+            process, path = driver.execute("SELECT pg_backend_pid(), current_setting('search_path')").fetchone()
+            asked = search_path(given.get("options") or os.environ.get("PGOPTIONS", ""))
+            if asked not in (None, path):  # or this would be another registry
+                driver.close()
+                raise OptionsNotPassedOn(self.where)
             driver.prepare_threshold = _PREPARED_AFTER if process == driver.info.backend_pid else None
             driver.autocommit = False
             return driver
         except self._psycopg.Error as error:
             why = self.address.without_secrets(str(error)).removeprefix("connection failed: ")
+            if _NOT_PASSED_ON in why:
+                raise OptionsNotPassedOn(self.where) from None
             # Not with the driver's error: what it was given stands in that one's frames.
             raise DatabaseUnreachable(self.where, why) from None
 
@@ -221,6 +232,10 @@ class Postgres:
             return HomeMoved(self.where, message.partition(MOVED)[2])
         if error.connection_invalidated or state.startswith(("57P", "08")):
             return DatabaseLost(self.where, message)
+        if state == "42501" and str(error.statement).startswith("SELECT"):
+            return HomeUnusable(
+                self.where, f"PostgreSQL reports '{message}'; ask its owner to GRANT SELECT on its tables"
+            )
         for states, word in _WORDS:
             if state.startswith(states):
                 return word(self.where, message)

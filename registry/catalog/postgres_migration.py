@@ -33,7 +33,11 @@ def revision_of(connection: Connection, where: str) -> str | None:
     """
     schema, encoding, tables = connection.exec_driver_sql(_LOOK).one()
     if schema is None:
-        raise HomeUnusable(where, "none of the schemas in its search path exists; create one with CREATE SCHEMA")
+        raise HomeUnusable(
+            where,
+            "its search path has no schema that is there and that this user may use; CREATE SCHEMA makes one, and "
+            "GRANT USAGE ON SCHEMA lets a user",
+        )
     if encoding != "UTF8":
         raise HomeUnusable(where, f"its encoding is {encoding}; create a database with ENCODING 'UTF8'")
     if not tables:

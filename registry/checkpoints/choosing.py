@@ -80,9 +80,10 @@ def sets_called(checkpoint: Checkpoint, text: str) -> list[WeightSet]:
                 found.update(_places(value, text[len(path) + 1 :], (path,)))
     known = {known.key: known for known in checkpoint.weight_sets}
     sets = [known.get("/".join(place)) or _set(place, value, checkpoint.source) for place, value in found.items()]
+    if not found:
+        return [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
     # What holds the state of an optimizer and nothing else has tensors, and no weights.
-    chosen = [found for found in sets if found.count]
-    return chosen or [known for known in checkpoint.weight_sets if known.key.rpartition("/")[2] == text]
+    return [found for found in sets if found.count]
 
 
 def parts_called(paths: Iterable[str | tuple[str, str]]) -> dict[str, str]:

@@ -87,6 +87,8 @@ _FORMATS = (
     _format(rb"\x04\x22\x4d\x18", "compressed with LZ4", _UNPACK.format("lz4")),
     _format(rb"\x78[\x01\x9c\xda]", "compressed with zlib, as joblib writes",
             "if you trust it, read it with joblib.load and torch.save the state dict"),
+    _format(rb"bundle\.json\x00.{245}ustar", "a bundle of versions, as `registry copy` writes it",
+            "take what is in it with `registry copy {path}`", stands=True),
     _format(rb".{257}ustar", "a tar archive (torch before 0.1.10 wrote those, and so do packers)",
             f"{_TAR}, or load it with torch.load and save its state dict again"),
     _format(rb"7z\xbc\xaf", "a 7z archive", "unpack it with 7z x {path}, and push the file inside"),

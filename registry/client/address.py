@@ -9,11 +9,18 @@ from urllib.parse import urlsplit
 from registry.errors.tokens import InvalidAddress
 
 _SERVED = re.compile(r"https?://", re.IGNORECASE)
+_WITHOUT_SCHEME = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?")
 
 
 def is_served(home: object) -> bool:
     """Whether a home is that of a server, by its spelling."""
     return isinstance(home, str) and _SERVED.match(home) is not None
+
+
+def with_scheme(text: str) -> str:
+    """Return the address that was meant where only its scheme was left out, as in ``hub:8080``; else an empty text."""
+    host = text.strip().partition("/")[0]
+    return f"http://{host}" if _WITHOUT_SCHEME.fullmatch(text.strip()) else ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class ServerAddress:
         origin = origin_of(text)
         parts = urlsplit(text.strip())
         if parts.path.strip("/") or parts.query or parts.fragment:
-            raise InvalidAddress(origin + parts.path)
+            raise InvalidAddress(origin + parts.path, near=origin)
         return cls(origin)
 
     def __str__(self) -> str:

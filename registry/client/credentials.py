@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from registry.client.address import with_scheme
 from registry.errors.tokens import (
     InvalidAddress,
     NotLoggedIn,
@@ -42,6 +43,11 @@ def token_for(url: str) -> str | None:
     if token is not None:
         require_protection(origin)
     return token
+
+
+def source_of_token() -> str:
+    """Return where the token that is sent was found: the variable, which goes first, or the file."""
+    return TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else str(logins_file())
 
 
 def remember(url: str, token: str) -> Path:
@@ -95,7 +101,7 @@ def origin_of(url: str) -> str:
     if "@" in parts.netloc:
         raise SecretInAddress(host or "the server")
     if parts.scheme not in ("http", "https") or not host or not host.isascii() or not host.isprintable():
-        raise InvalidAddress(url if "@" not in url else "…")
+        raise InvalidAddress(url if "@" not in url else "…", near=with_scheme(url))
     shown = f"[{host}]" if ":" in host else host.rstrip(".")
     usual = 443 if parts.scheme == "https" else 80
     return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else "")

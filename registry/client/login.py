@@ -10,6 +10,7 @@ from typing import Any
 import urllib3
 
 from registry.client.credentials import checked_token, origin_of, require_protection
+from registry.client.reasons import reason_of
 from registry.errors.server import WrongToken
 from registry.errors.tokens import NoSuchServer
 
@@ -44,7 +45,7 @@ def whoami(url: str, ask: Callable[[str], str]) -> tuple[str, Login]:
     token = checked_token(ask(origin), "what was given")
     said = _asked(origin, token)
     if said.get("user") is None:
-        raise WrongToken()
+        raise WrongToken(origin)
     return origin, Login(token, str(said["user"]), str(said.get("role")), tuple(map(str, said.get("models", ()))))
 
 
@@ -56,9 +57,9 @@ def _asked(origin: str, token: str | None) -> dict[str, Any]:
             answer = pool.request("GET", f"{origin}/api/v1/whoami", headers=headers, redirect=False)
             status, body = answer.status, answer.data
     except urllib3.exceptions.HTTPError as error:
-        raise NoSuchServer(origin, _worded(error)) from None
+        raise NoSuchServer(origin, reason_of(error)) from None
     if status == 401 and token is not None:
-        raise WrongToken()
+        raise WrongToken(origin)
     try:
         said = json.loads(body)
     except ValueError:
@@ -67,14 +68,3 @@ def _asked(origin: str, token: str | None) -> dict[str, Any]:
         message = said.get("error", {}).get("message") if isinstance(said, dict) else None
         raise NoSuchServer(origin, f"it says: {message}" if message else "something else answers there")
     return said
-
-
-def _worded(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return "its certificate is not one that this machine trusts"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "no name server knows this name"
-    # Nothing that listens is a kind of waiting too long, to urllib3.
-    is_late = isinstance(error, urllib3.exceptions.TimeoutError)
-    is_refused = isinstance(error, urllib3.exceptions.NewConnectionError)
-    return "it took too long" if is_late and not is_refused else "nothing answers there"

@@ -15,7 +15,8 @@ from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.writer import STRETCH, write_out
-from registry.client.session import NothingBehind, Session, reason_of
+from registry.client.reasons import reason_of
+from registry.client.session import NothingBehind, Session
 from registry.errors.blobs import DamagedBlob
 from registry.errors.client import OnServerAlone, ServerUnreachable, UnexpectedAnswer, UploadElsewhere, UploadGone
 from registry.tensors.spec import check_digest, tensor_digest

@@ -17,15 +17,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 import registry.errors as known_errors
 from registry.catalog.actor import local_user
 from registry.client.address import ServerAddress
-from registry.client.credentials import token_for
+from registry.client.credentials import source_of_token, token_for
+from registry.client.reasons import reason_of
 from registry.disk import changes
 from registry.errors.client import ServerUnreachable, UnexpectedAnswer
 from registry.errors.root import RegistryError, rebuild
+from registry.errors.server import NotAllowed, TokenNeeded, WrongToken
 
 API = "/api/v1"
 
@@ -34,7 +36,25 @@ _READ_SECONDS = 120
 _CONNECTIONS = 16
 """Kept open to one server; more threads than that open and close their own."""
 
-_AGAIN = urllib3.Retry(
+
+class _Retry(urllib3.Retry):
+    """A server whose TLS is not as it has to be is not asked again: it will not be in a few seconds either."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        *rest: Any,
+        **named: Any,
+    ) -> _Retry:
+        if isinstance(error, SSLError):
+            raise error
+        return super().increment(method, url, response, error, *rest, **named)
+
+
+_AGAIN = _Retry(
     total=5,
     redirect=0,
     status_forcelist=(429, 502, 503, 504),
@@ -42,7 +62,7 @@ _AGAIN = urllib3.Retry(
     allowed_methods=None,
     raise_on_status=False,
 )
-_ONCE = urllib3.Retry(
+_ONCE = _Retry(
     total=5,
     connect=3,
     read=0,
@@ -210,6 +230,11 @@ class Session:
             return document
         raise self._error(response.status, document)
 
+    def _known_of(self, error: RegistryError) -> dict[str, str]:
+        """Return what this side knows of a refusal: which server it was, and where the token came from."""
+        known = {"server": self.address.url} if isinstance(error, (NotAllowed, TokenNeeded, WrongToken)) else {}
+        return known | ({"source": source_of_token()} if isinstance(error, WrongToken) else {})
+
     def _error(self, status: int, document: Any) -> RegistryError:
         """Return the error that the server raised, or, where a newer one sent it, what it says."""
         error = document.get("error") if isinstance(document, dict) else None
@@ -217,16 +242,10 @@ class Session:
             return UnexpectedAnswer(self.address.url, f"status {status}")
         try:
             assert known_errors  # by which every class is known
-            return rebuild(str(error["code"]), error["fields"])
+            found = rebuild(str(error["code"]), error["fields"])
+            return rebuild(found.code, {**found.fields(), **self._known_of(found)})
         except Exception:  # a class that is not known here, or with other fields
             return UnexpectedAnswer(self.address.url, str(error.get("message", f"status {status}"))[:1000])
-
-
-def reason_of(error: BaseException) -> str:
-    """Word what a connection failed by, in the system's words."""
-    reason: Any = getattr(error, "reason", None) or error
-    text = re.sub(r"^\[Errno -?\d+\] ", "", str(reason).rpartition(": ")[2].strip(" .')\"")) or type(error).__name__
-    return text[:200]
 
 
 def _encoded(body: object) -> bytes:

@@ -119,6 +119,7 @@ from registry.errors.database import (
     DatabaseUnreachable as DatabaseUnreachable,
     HomeMoved as HomeMoved,
     InvalidDatabaseAddress as InvalidDatabaseAddress,
+    OptionsNotPassedOn as OptionsNotPassedOn,
 )
 from registry.errors.demonstration import (
     DemonstrationFailed as DemonstrationFailed,
@@ -133,6 +134,7 @@ from registry.errors.home import (
     InvalidConfiguration as InvalidConfiguration,
     NoDefaultHome as NoDefaultHome,
     NoRegistry as NoRegistry,
+    NotAHome as NotAHome,
 )
 from registry.errors.importing import (
     MixedModels as MixedModels,

@@ -78,10 +78,10 @@ class PickledModule(RegistryError):
         """
         inside = f" under '{'/'.join(map(str, place))}'" if place else ""
         named = [f"--weights {key} ({count} tensors)" for key, count in (readable or {}).items()]
-        read = f"its tensors can be read without that: {few(named)}; or " if named else ""
+        read = f"give {few(named)} to read its tensors without that; or, " if named else ""
         super().__init__(
-            f"{source} holds a whole pickled module ({name}){inside} and no state dict; it is refused because "
-            f"building it would run code: {read}if you trust it, in the project that wrote it run",
+            f"{source} holds a whole pickled module ({name}){inside} and no state dict; building it would run code, "
+            f"so it is refused; {read}if you trust it, run in the project that wrote it",
             snippet="\n"
             f"    model = torch.load({source!r}, weights_only=False){_indexed(place)}\n"
             '    torch.save(model.state_dict(), "weights.pth")\n'

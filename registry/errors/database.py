@@ -36,6 +36,17 @@ class DatabaseLost(RegistryError):
         )
 
 
+class OptionsNotPassedOn(RegistryError):
+    """A pooler in front of a database drops what the address sets, so that another schema would be used."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"what answers at {place} does not pass on the options of the address (pgbouncer does not), and without "
+            "them another schema would be used; leave them out, and set the schema on the server: ALTER ROLE ... IN "
+            "DATABASE ... SET search_path = ..."
+        )
+
+
 class HomeMoved(RegistryError):
     """A change is asked of a registry that was moved elsewhere."""
 

@@ -42,6 +42,21 @@ class NoDefaultHome(RegistryError):
         )
 
 
+class NotAHome(RegistryError):
+    """A URL was given as a home that leads to neither a folder nor a server."""
+
+    def __init__(self, scheme: str) -> None:
+        """Word it.
+
+        Args:
+            scheme: of the URL; the rest may have a password in it.
+        """
+        super().__init__(
+            f"a home cannot be at {scheme}://: it is a folder, or a server at http:// or https://; `registry init "
+            "--help` says how a folder's catalog gets into PostgreSQL and its bytes into a bucket"
+        )
+
+
 class InvalidConfiguration(RegistryError):
     """What says where the parts of a home are cannot be read or used."""
 

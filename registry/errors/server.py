@@ -15,24 +15,40 @@ class ExtraMissing(RegistryError, ImportError):
 class WrongToken(RegistryError):
     """A request came with a token that is not one of the server's, or no longer."""
 
-    def __init__(self) -> None:
-        super().__init__("the token is unknown, expired or revoked; ask whoever runs the server for another one")
+    def __init__(self, server: str = "", source: str = "") -> None:
+        """Word it.
+
+        Args:
+            server: its address, which the server does not know itself: the client adds it.
+            source: where the token was found: ``REGISTRY_TOKEN``, or the file of ``registry login``.
+        """
+        found = f" in {source}" if source else ""
+        there = f" at {server}" if server else ""
+        super().__init__(
+            f"the token{found} is unknown, expired or revoked{there}; ask whoever runs the server for another one"
+        )
 
 
 class NotAllowed(RegistryError):
     """A request needs a role that its token does not give."""
 
-    def __init__(self, role: str, model: str | None, user: str) -> None:
-        what = f"for {model}" if model is not None else "here"
-        super().__init__(f"the token of {user} does not give the role '{role}' {what}; ask for one that does")
+    def __init__(self, role: str, model: str | None, user: str, server: str = "") -> None:
+        super().__init__(
+            f"the token of {user} does not give the role '{role}' {_where(model, server)}; ask for one that does"
+        )
 
 
 class TokenNeeded(RegistryError):
     """A request needs a role, and no token came with it."""
 
-    def __init__(self, role: str, model: str | None = None) -> None:
-        what = f"for {model}" if model is not None else "here"
+    def __init__(self, role: str, model: str | None = None, server: str = "") -> None:
+        login = f"`registry login {server}`" if server else "`registry login` with the server's address"
         super().__init__(
-            f"this needs a token with the role '{role}' {what}, and none was sent; run `registry login` with the "
-            "server's address, or set REGISTRY_TOKEN"
+            f"this needs a token with the role '{role}' {_where(model, server)}, and none was sent; run {login}, or "
+            "set REGISTRY_TOKEN"
         )
+
+
+def _where(model: str | None, server: str) -> str:
+    told = ([f"for {model}"] if model is not None else []) + ([f"at {server}"] if server else [])
+    return " ".join(told) or "here"

@@ -50,8 +50,9 @@ class UnknownToken(RegistryError):
 class InvalidAddress(RegistryError):
     """A text is not the address of a server."""
 
-    def __init__(self, given: str) -> None:
-        super().__init__(f"{quoted(given)} is not a valid address of a server; give for example http://hub:8080")
+    def __init__(self, given: str, near: str = "") -> None:
+        hint = f"did you mean {near}?" if near else "give for example http://hub:8080"
+        super().__init__(f"{quoted(given)} is not a valid address of a server; {hint}")
 
 
 class SecretInAddress(RegistryError):

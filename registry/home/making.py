@@ -10,6 +10,7 @@ from registry.errors.home import HomeConfigured
 from registry.home import configuration
 from registry.home.configuration import FILE, Configuration
 from registry.home.home import Home
+from registry.home.parts import bucket
 from registry.home.place import has_bytes, is_made
 
 NOWHERE = "0" * 64
@@ -32,20 +33,17 @@ def make_home(folder: Path, wanted: Configuration) -> Home:
         if is_made(folder) or has_bytes(folder):
             raise HomeConfigured(str(folder), "has a registry already")
     home = Home(folder, wanted=wanted)
+    if wanted.blobs is not None:
+        bucket(wanted.blobs, wanted.cache_in(folder)).is_in_place(NOWHERE)
     if wanted.catalog is not None:
         home.make()
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             share(folder)
+        if there != wanted:
+            configuration.write(folder, wanted)
     except OSError as error:
         raise HomeUnusable(str(folder), error.strerror or str(error)) from error
     home.make()
-    if wanted.blobs is not None:
-        home.blobs.is_in_place(NOWHERE)
-    if there != wanted:
-        try:
-            configuration.write(folder, wanted)
-        except OSError as error:
-            raise HomeUnusable(str(folder), error.strerror or str(error)) from error
     return home

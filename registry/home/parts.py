@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from registry.home.configuration import Configuration
 
 if TYPE_CHECKING:
+    from registry.blobs.shared_leases import LeaseTable
     from registry.blobs.store import BlobStore
     from registry.catalog.catalog import Catalog
 
@@ -32,6 +33,18 @@ def open_blobs(folder: Path, configuration: Configuration, catalog: Callable[[],
         from registry.blobs.shared_leases import SharedLeases
 
         return LocalStore(folder, SharedLeases(catalog().leases, FileLeases(StoreFolders(folder).running)))
+    return bucket(configuration.blobs, configuration.cache_in(folder), catalog().leases)
+
+
+def bucket(url: str, cache: Path, leases: LeaseTable | None = None) -> BlobStore:
+    """Open the bytes in a bucket.
+
+    Args:
+        leases: those of all machines that change the same catalog; to only ask for something needs none.
+
+    Raises:
+        RegistryError: they cannot be.
+    """
     from registry.blobs.backends.objects import store_at
 
-    return store_at(configuration.blobs, configuration.cache_in(folder), catalog().leases)
+    return store_at(url, cache, leases)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.client.address import ServerAddress, is_served
+from registry.client.address import ServerAddress, is_served, with_scheme
 from registry.errors.catalog import HomeUnusable
-from registry.errors.home import NoDefaultHome
+from registry.errors.home import NoDefaultHome, NotAHome
+from registry.errors.tokens import InvalidAddress
 from registry.home.configuration import FILE
 
 HOME_VARIABLE = "REGISTRY_HOME"
+_OTHER_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 ARGUMENT, DEFAULT = "the argument home", "the default"
 """Sources of a place, beside ``--home`` and the variable."""
 
@@ -46,13 +49,15 @@ def home_place(explicit: str | os.PathLike[str] | None = None, source: str = ARG
 
     Raises:
         HomeUnusable: no folder can be where its spelling leads.
-        InvalidAddress, SecretInAddress: it is a URL, and not that of a server.
+        InvalidAddress, SecretInAddress, NotAHome: it is a URL, and not that of a server.
         NoDefaultHome: none is given, and this user has no home directory.
     """
     if isinstance(explicit, HomePlace):
         return explicit
     if explicit is not None and os.fspath(explicit):
-        return HomePlace(_address(os.fspath(explicit)), source)
+        # A path is a path, whatever it is called.
+        is_path = isinstance(explicit, os.PathLike)
+        return HomePlace((_absolute if is_path else _address)(os.fspath(explicit)), source)
     if chosen := os.environ.get(HOME_VARIABLE):
         return HomePlace(_address(chosen), HOME_VARIABLE)
     from platformdirs import user_data_path
@@ -83,7 +88,13 @@ def has_bytes(folder: Path) -> bool:
 
 
 def _address(chosen: str) -> Path | str:
-    return ServerAddress.parse(chosen).url if is_served(chosen) else _absolute(chosen)
+    if is_served(chosen):
+        return ServerAddress.parse(chosen).url
+    if near := with_scheme(chosen):  # a folder of such a name is made by nobody who means one
+        raise InvalidAddress(chosen, near)
+    if scheme := _OTHER_SCHEME.match(chosen):
+        raise NotAHome(scheme[1])
+    return _absolute(chosen)
 
 
 def _absolute(chosen: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from functools import cache
 
 import torch
 
@@ -11,6 +12,7 @@ from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
 
+@cache
 def dtype_name(dtype: torch.dtype) -> str:
     """Return torch's name of a dtype: ``"float32"``."""
     return str(dtype).removeprefix("torch.")

@@ -25,6 +25,8 @@ class Collected:
     """Blobs that no version needs, and what killed pushes left behind; by path in the home."""
     nbytes: int
     dry_run: bool
+    kept: int = 0
+    """Versions that stay in the trash, since they were put there within the grace period."""
 
     def __repr__(self) -> str:
         verb = "would free" if self.dry_run else "freed"
@@ -68,7 +70,9 @@ def gc(
                     catalog.record_event("gc", None, freed)
                 sweep.mark(garbage)
             sweep.delete(progress)
+    in_trash = catalog.count(trashed=True)
     return Collected(
+        kept=in_trash - len(due) if dry_run else in_trash,
         versions=due,
         files=tuple(item.name for item in garbage),
         nbytes=sum(item.nbytes for item in garbage),

@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from deliberate import wrong
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -120,6 +121,14 @@ def test_what_is_named_can_be_chosen_by_that_name(value):
         for name, number in left_out({(): checkpoint.contents}, identities([])).items():
             chosen = sets_called(checkpoint, name)
             assert name == "." or all(0 < found.count <= number for found in chosen)
+
+
+def test_a_name_that_leads_to_no_weights_is_not_taken_for_the_last_step_of_others(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"model": (scheduler(), scheduler()), "teacher": {"model": {"weight": torch.ones(3, 2)}}}, path)
+
+    with pytest.raises(UnknownWeightSet):
+        inspect(path, Question(weights="model"))
 
 
 def test_objects_that_are_not_read_are_searched_for_tensors(tmp_path):

@@ -280,6 +280,17 @@ def test_a_pipeline_names_its_models_and_an_import_takes_them(hub: Registry, tmp
     }
 
 
+def test_a_bundle_is_called_one_with_the_verb_that_takes_it(hub: Registry, tmp_path: Path) -> None:
+    hub.push(STATE, "net")
+    bundle = tmp_path / "folder" / "net.bundle"
+    bundle.parent.mkdir()
+    hub.copy("net", bundle)
+    with pytest.raises(errors.NotACheckpoint, match=f"is a bundle of versions.*`registry copy {bundle}`"):
+        hub.push(bundle, "other")
+    [line] = hub.import_folder(bundle.parent).lines
+    assert line.verdict == "refused"
+
+
 @pytest.mark.parametrize(
     ("name", "model"),
     [

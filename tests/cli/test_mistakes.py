@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from grounds import KINDS, Ground, chosen
 from invocation import run
 
 from registry import Registry
@@ -32,9 +33,14 @@ class DGCNN(torch.nn.Module):
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=KINDS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where somebody begins: their classes, their files, and a registry with a model in it."""
+    with chosen(request) as ground:
+        yield filled(tmp_path_factory, ground)
+
+
+def filled(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path:
     from importlib import import_module
 
     folder = tmp_path_factory.mktemp("beginner")
@@ -53,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(optimizer.state_dict(), folder / "optimizer.pt")
     torch.save({"model": model.state_dict(), "ema": beginner.PointNet().state_dict()}, folder / "two.pth")
     torch.save({"epoch": 3, "args": {"lr": 0.1}}, folder / "settings.pth")
-    hub = Registry(folder / "home")
+    hub = ground.open(ground.home(folder / "home"))
     hub.push(folder / "best.pth", "pointnet", model="beginner:PointNet", metrics={"acc": 0.5}, aliases=["best"])
     hub.push(beginner.PointNet().state_dict(), "pointnet", tags={"task": "seg"})
     hub.close()

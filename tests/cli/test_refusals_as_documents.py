@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from grounds import Ground
 from invocation import COMMAND, run
 
 from registry import Registry
@@ -36,8 +37,8 @@ class Net(torch.nn.Linear):
 
 
 @pytest.fixture
-def stocked(home: Path) -> Path:
-    hub = Registry(home)
+def stocked(ground: Ground, home: Path) -> Path:
+    hub = ground.open(ground.home(home))
     hub.push(torch.nn.Linear(3, 2).state_dict(), "net", aliases=["best"])
     hub.close()
     return home

@@ -242,3 +242,33 @@ def test_a_refusal_travels_with_its_place(tmp_path: Path) -> None:
     error = json.loads(run("list", "--json", home=tmp_path / "mistyped", expect=1).stdout)["error"]
     assert error["code"] == "no-registry"
     assert error["fields"] == {"home": str(tmp_path / "mistyped"), "source": "REGISTRY_HOME"}
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("127.0.0.1:8080", "did you mean http://127.0.0.1:8080?"),
+        ("hub.lab.example:8443/models", "did you mean http://hub.lab.example:8443?"),
+        ("[::1]:8080", "did you mean http://[::1]:8080?"),
+        ("http://127.0.0.1:8080/models/net", "did you mean http://127.0.0.1:8080?"),
+        ("postgresql://ann:hush@db/models", "`registry init --help`"),
+    ],
+)
+def test_a_server_or_database_that_is_misspelled_makes_no_folder_of_that_name(
+    given: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.ones(2)}, "net.pth")
+    monkeypatch.setenv("REGISTRY_HOME", given)
+    monkeypatch.setattr(sys, "argv", ["registry", "push", "net.pth"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capfd.readouterr().err
+    assert ended.value.code == 1 and near in said and "hush" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pth"]
+
+
+def test_a_path_is_a_folder_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert home_place(Path("host:8080")).folder == tmp_path / "host:8080"
+    assert home_place("./host:8080").folder == tmp_path / "host:8080"

@@ -81,6 +81,13 @@ def test_help_is_grouped_by_purpose_and_wide_on_a_wide_terminal() -> None:
     ]
 
 
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_a_summary_is_whole_on_a_terminal_of_80_columns(group: str) -> None:
+    words = [*group.split(), "--help"]
+    said = _printed(f"import sys; sys.argv = ['registry', *{words}]; from registry.cli import main; main()", "80")
+    assert "..." not in said.partition("\n")[2]
+
+
 def _printed(code: str, columns: str) -> str:
     environment = {"COLUMNS": columns, "PATH": "/usr/bin:/bin"}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stdout

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where it is run as a program
+
 from homes import AT_ONCE, push
 
 from registry import Registry

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+from grounds import Elsewhere, Folder, ground_of
 
 from registry import Registry
 from registry.catalog.entry import Entry
@@ -32,12 +32,9 @@ def push(hub: Registry, seed: int, name: str = "net", **facts: Any) -> Entry:
     return hub.push(weights(seed), name, from_="ddp", note=f"seed {seed}", metrics={"seed": seed}, **facts)
 
 
-def copy_of(template: Path, place: Path, act: Callable[[Registry], object] = lambda hub: None) -> Path:
+def copy_of(template: Path, place: Path) -> Path:
     """Copy a home that nobody has open to an empty place."""
-    shutil.rmtree(place, ignore_errors=True)
-    if template.exists():
-        shutil.copytree(template, place, symlinks=True)
-    return place
+    return Folder().copy(template, place)
 
 
 def made(home: Path, prepare: Callable[[Registry], object]) -> Path:
@@ -49,14 +46,22 @@ def made(home: Path, prepare: Callable[[Registry], object]) -> Path:
 
 
 def files(home: Path) -> set[str]:
-    """Return every file of a home but the database's own."""
+    """Return every file of a home but the database's own; of one elsewhere what is in the bucket, and not the cache."""
+    ground = ground_of(home)
+    if isinstance(ground, Elsewhere):
+        return set(ground.objects(home))
     paths = (path for path in home.rglob("*") if not path.is_dir() or path.is_symlink())
     return {str(path.relative_to(home)) for path in paths} - set(DATABASE)
 
 
+def stored(home: Path) -> set[str]:
+    """Return the digests of all blobs that are there."""
+    return {Path(name).stem for name in files(home) if name.startswith("blobs/")}
+
+
 def is_made(hub: Registry) -> bool:
     """Whether there is a registry: what was killed before it made one has left none."""
-    return (hub.home / "registry.db").exists()
+    return hub._home.is_made
 
 
 def check_whole(hub: Registry) -> None:
@@ -93,10 +98,10 @@ def check_collected(hub: Registry) -> None:
     would = hub.gc(dry_run=True)
     done = hub.gc()
     assert (would.files, would.versions, would.nbytes) == (done.files, done.versions, done.nbytes)
-    blobs = {path.stem for path in hub.home.glob("blobs/*/*")}
-    assert blobs == set(hub.catalog.known_blobs()) == set(hub.catalog.referenced_blobs())
-    assert not any(files(hub.home / part) for part in ("tmp", "running"))
-    assert not any(name.endswith(".part") for name in files(hub.home))
+    assert stored(hub.home) == set(hub.catalog.known_blobs()) == set(hub.catalog.referenced_blobs())
+    here = hub.cache or hub.home
+    assert not any(path.is_file() for part in ("tmp", "running") for path in (here / part).rglob("*"))
+    assert not list(here.rglob("*.part"))
     assert hub.gc().files == ()
 
 

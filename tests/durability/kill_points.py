@@ -1,4 +1,7 @@
-"""Every verb, killed at every step. ``python tests/durability/kill_points.py`` steps through all and prints totals."""
+"""Every verb, killed at every step. ``python tests/durability/kill_points.py`` steps through all and prints totals.
+
+``kill_points.py requests`` does it for homes elsewhere, whose servers the environment names, as ``grounds`` has it.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from homes import AT_ONCE, check_collected, check_weights, check_whole, copy_of, files, is_made, made, push, weights
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where it is run as a program
+
+from grounds import Elsewhere, Folder, Ground, ground_of
+from homes import AT_ONCE, check_collected, check_weights, check_whole, files, is_made, push, weights
 from safetensors.torch import save_file
-from stepping import arm_calls, arm_system_calls, build_library, environment, survives
+from stepping import arm_calls, arm_requests, arm_system_calls, build_library, environment, survives
 
 from registry import Registry
 
@@ -51,14 +57,15 @@ def _damaged(hub: Registry) -> None:
     _versions(hub)
     manifest = hub.catalog.manifest_and_documents(hub.get("net:v2"))[0]
     location = manifest.tensors["head.weight"].location
-    path = hub.home / "blobs" / location.blob[:2] / f"{location.blob}.safetensors"
-    twin = hub.home / "quarantine" / "twin"
-    twin.parent.mkdir()
-    shutil.copy(path, twin)
-    path.chmod(0o600)
-    content = bytearray(path.read_bytes())
-    content[location.offset] ^= 1
-    path.write_bytes(content)
+    with ground_of(hub.home).blobs(hub.home) as blobs:
+        path = blobs / location.blob[:2] / f"{location.blob}.safetensors"
+        twin = (hub.cache or hub.home) / "quarantine" / "twin"
+        twin.parent.mkdir()
+        shutil.copy(path, twin)
+        path.chmod(0o600)
+        content = bytearray(path.read_bytes())
+        content[location.offset] ^= 1
+        path.write_bytes(content)
 
 
 def _push_folder(hub: Registry) -> None:
@@ -164,27 +171,39 @@ SCENARIOS = {
 }
 
 
-def step_through(scenario: Scenario, folder: Path, arm: Callable[[int], None], stride: int = 1) -> int:
+def step_through(
+    scenario: Scenario, folder: Path, arm: Callable[[int], None], stride: int = 1, ground: Ground | None = None
+) -> int:
     """Kill a verb at every ``stride``-th step until it gets to its end; return the number of kills survived."""
+    ground = ground or Folder()
     template = folder / "template"
     if scenario.prepare is not None:
-        made(template, scenario.prepare)
+        ground.home(template)
+        ground.apart(partial(_prepare, scenario, template, ground))
     kills = 0
     while True:
-        home = copy_of(template, folder / "home")
-        if survives(partial(_act, scenario, home), 1 + kills * stride, arm):
+        home = ground.copy(template, folder / "home")
+        if survives(partial(_act, scenario, home, ground), 1 + kills * stride, arm):
             return kills
-        _check_survivor(home, scenario)
+        ground.later(home)
+        ground.apart(partial(_check_survivor, home, scenario, ground))
         kills += 1
 
 
-def _act(scenario: Scenario, home: Path) -> None:
-    scenario.act(Registry(home))
+def _prepare(scenario: Scenario, home: Path, ground: Ground) -> None:
+    assert scenario.prepare is not None
+    hub = ground.open(home)
+    scenario.prepare(hub)
+    hub.close()
 
 
-def _check_survivor(home: Path, scenario: Scenario) -> None:
+def _act(scenario: Scenario, home: Path, ground: Ground) -> None:
+    scenario.act(ground.open(home))
+
+
+def _check_survivor(home: Path, scenario: Scenario, ground: Ground) -> None:
     left = files(home)
-    hub = Registry(home)
+    hub = ground.open(home)
     if scenario.is_damaged:
         for seed in (1, 3):
             check_weights(hub, f"net:v{seed}", seed)
@@ -206,19 +225,24 @@ def _check_survivor(home: Path, scenario: Scenario) -> None:
     hub.catalog.close()
 
 
+ARMS = {"calls": arm_calls, "system calls": arm_system_calls, "requests": arm_requests}
+"""What counts the steps."""
+
+
 def main() -> None:
     """Step through everything, the system calls in a process of their own."""
     stride = int(os.environ.get("KILL_STRIDE", "1"))
-    by_system_calls = sys.argv[1:] == ["system calls"]
+    by = sys.argv[1] if len(sys.argv) > 1 else "calls"
     folder = Path(tempfile.mkdtemp())
     total = 0
     try:
         for name, scenario in SCENARIOS.items():
-            kills = step_through(scenario, folder / name, arm_system_calls if by_system_calls else arm_calls, stride)
+            ground = Elsewhere.of_environment() if by == "requests" else Folder()
+            kills = step_through(scenario, folder / name, ARMS[by], stride, ground)
             print(f"{kills:5} {name}", flush=True)
             total += kills
-        print(f"{total:5} kill points survived, by {'system calls' if by_system_calls else 'calls'}", flush=True)
-        if not by_system_calls and (library := build_library(folder)) is not None:
+        print(f"{total:5} kill points survived, by {by}", flush=True)
+        if by == "calls" and (library := build_library(folder)) is not None:
             subprocess.run([sys.executable, __file__, "system calls"], env=environment(library), check=True)
     finally:
         shutil.rmtree(folder)

@@ -1,8 +1,9 @@
-"""Fault injection: a forked process that kills itself at its n-th step towards the disk.
+"""Fault injection: a forked process that kills itself at its n-th step towards the disk, or towards a server.
 
-Two ways to count. ``calls``: Python's functions that change files, and every SQL statement. ``system calls``: what the
-C library is asked for, SQLite's own writes included, each also torn in the middle; it needs a C compiler and a process
-started with ``environment(library)``.
+Three ways to count. ``calls``: Python's functions that change files, and every SQL statement. ``system calls``: what
+the C library is asked for, SQLite's own writes included, each also torn in the middle; it needs a C compiler and a
+process started with ``environment(library)``. ``requests``: what a database on a server and a bucket are asked for,
+before it is sent and, where it changes something, after the answer.
 """
 
 from __future__ import annotations
@@ -79,6 +80,40 @@ def arm_calls(step: int) -> None:
     real_connect = sqlite3.connect
     sqlite3.connect = connect  # type: ignore[assignment]
     Path.write_bytes = write_bytes  # type: ignore[assignment,method-assign]
+
+
+def arm_requests(step: int) -> None:
+    """Make this process die at its n-th request of a database on a server or of a bucket, counted from 1."""
+    at_each_request(step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def at_each_request(step: int, act: Callable[[], object]) -> None:
+    """Have something done at the n-th request that this process sends, counted from 1."""
+    import obstore
+    import psycopg
+
+    left = step
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            act()
+
+    def counted(function: Callable[..., Any], changes: bool) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            count()
+            answer = function(*arguments, **options)
+            if changes:
+                count()
+            return answer
+
+        return call
+
+    for name in ("head", "get_range", "get_ranges", "list", "put", "copy", "delete"):
+        setattr(obstore, name, counted(getattr(obstore, name), name in ("put", "copy", "delete")))
+    psycopg.Cursor.execute = counted(psycopg.Cursor.execute, False)  # type: ignore[method-assign]
+    psycopg.Connection.commit = counted(psycopg.Connection.commit, True)  # type: ignore[method-assign]
 
 
 def arm_system_calls(step: int) -> None:

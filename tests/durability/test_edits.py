@@ -7,21 +7,28 @@ import itertools
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import freeze
 import pytest
 import torch
+from databases import Statement, edit_as_owner, place_of, run_sql, tamper
+from grounds import KINDS, Ground, chosen, ground_of
 from homes import check_weights, push
 from safetensors.torch import save_file
+from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
 from registry import Registry
 from registry.catalog import event_statements
+from registry.catalog.schema import METADATA
 from registry.errors import ChangedVersion, RegistryError
+
+T = TypeVar("T")
 
 TABLES = (
     *("models", "versions", "metrics", "tags", "aliases", "documents", "version_blobs", "blobs", "stored_tensors"),
@@ -32,11 +39,24 @@ TABLES = (
 TAGS = {"task": "seg", "data": "S3DIS area 5"}
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=KINDS)
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with something in every table and every state."""
-    home = tmp_path_factory.mktemp("kept") / "home"
-    hub = Registry(home)
+    with chosen(request) as ground:
+        home = ground.home(tmp_path_factory.mktemp("kept") / "home")
+        fill(ground.open(home))
+        assert Registry(home).audit().is_clean
+        yield home
+
+
+@pytest.fixture
+def home(kept: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return ground_of(kept).copy(kept, tmp_path / "home")
+
+
+def fill(hub: Registry) -> None:
+    home = hub.home
     freeze.fill(hub)
     push(hub, 7, aliases=["next"])
     push(hub, 7)
@@ -66,8 +86,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert hub.catalog.document(hub.get("job"), "places") is not None
     colleague.close()
     hub.catalog.close()
-    assert Registry(home).audit().is_clean
-    return home
 
 
 def push_folder(hub: Registry, folder: Path) -> None:
@@ -80,10 +98,27 @@ def push_folder(hub: Registry, folder: Path) -> None:
     assert hub.push(folder, "adapter").builder == "peft"
 
 
-def tables(path: Path) -> dict[str, list[str]]:
-    with closing(sqlite3.connect(path)) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+def columns(table: str) -> list[str]:
+    return ["version_num"] if table == "alembic_version" else [column.name for column in METADATA.tables[table].columns]
+
+
+def rows(home: Path, table: str) -> list[tuple[object, ...]]:
+    quoted = ", ".join(f'"{column}"' for column in columns(table))
+    return run_sql(place_of(home), f"SELECT {quoted} FROM {table} ORDER BY 1")
+
+
+def where(table: str, row: Sequence[object]) -> Statement:
+    """Return a condition that a row alone satisfies."""
+    pairs = zip(columns(table), row, strict=True)
+    same = [f'"{column}" IS NULL' if value is None else f'"{column}" = ?' for column, value in pairs]
+    return " AND ".join(same), tuple(value for value in row if value is not None)
+
+
+def some_of(home: Path, found: Iterable[T], key: Callable[[T], object] = lambda each: None) -> list[T]:
+    """Return all; of a home elsewhere, where each takes long, of each kind the first."""
+    if not ground_of(home).is_elsewhere:
+        return list(found)
+    return list({key(each): each for each in reversed(list(found))}.values())
 
 
 def others(value: object) -> Iterator[object]:
@@ -107,16 +142,14 @@ def others(value: object) -> Iterator[object]:
     yield None
 
 
-def edits(path: Path, table: str) -> Iterator[tuple[str, str, tuple[object, ...]]]:
-    """Yield every change of one cell that the table takes: which column, the statement, its values."""
-    columns = tables(path)[table]
-    with closing(sqlite3.connect(path)) as connection:
-        for row in connection.execute(f"SELECT * FROM {table}").fetchall():
-            where = " AND ".join(f'"{column}" IS ?' for column in columns)
-            for column, value in zip(columns, row, strict=True):
-                for other in others(value):
-                    if other != value:
-                        yield column, f'UPDATE {table} SET "{column}" = ? WHERE {where}', (other, *row)
+def edits(home: Path, table: str) -> Iterator[tuple[str, Statement]]:
+    """Yield every change of one cell that the table may take: which column, and the statement."""
+    for row in rows(home, table):
+        condition, values = where(table, row)
+        for column, value in zip(columns(table), row, strict=True):
+            for other in others(value):
+                if other != value:
+                    yield column, (f'UPDATE {table} SET "{column}" = ? WHERE {condition}', (other, *values))
 
 
 def is_found(home: Path) -> bool:
@@ -129,22 +162,6 @@ def is_found(home: Path) -> bool:
         hub.close()
 
 
-def edited(home: Path, before: bytes, *statements: tuple[str, tuple[object, ...]]) -> bool:
-    """Edit a database as its owner can; return whether it took it, and whether anything changed."""
-    path = home / "registry.db"
-    for part in (path, *home.glob("registry.db-*")):
-        part.unlink()
-    path.write_bytes(before)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript("DROP TRIGGER events_no_update; DROP TRIGGER events_no_delete;")
-        try:
-            return all(connection.execute(*statement).rowcount > 0 for statement in statements)
-        except sqlite3.IntegrityError:
-            return False
-
-
-Statement = tuple[str, tuple[object, ...]]
-
 HARMLESS = {
     # A push that does not find a tensor writes it again; a repair takes such rows out itself.
     ("stored_tensors", "removed"),
@@ -153,64 +170,74 @@ HARMLESS = {
 }
 
 
-def removals(path: Path, table: str) -> Iterator[list[Statement]]:
+def removals(home: Path, table: str) -> Iterator[list[Statement]]:
     """Yield the removal of each row."""
-    for row in rows(path, table):
-        yield [(f"DELETE FROM {table} WHERE {where(path, table)}", row)]
+    for row in rows(home, table):
+        yield [removal(table, row)]
 
 
-def additions(path: Path, table: str) -> Iterator[list[Statement]]:
+def additions(home: Path, table: str) -> Iterator[list[Statement]]:
     """Yield a copy of each row under another key."""
     new = {int: 10**6, str: "f" * 64}
     keys = {**dict.fromkeys(TABLES, 1), "metrics": 2, "tags": 2, "aliases": 2, "documents": 2, "version_blobs": 2}
-    for row in rows(path, table):
+    for row in rows(home, table):
         for column in range(keys[table]):
             copy = [*row[:column], new[type(row[column])], *row[column + 1 :]]
             if table == "versions":
-                copy[tables(path)[table].index("number")] = 10**6
+                copy[columns(table).index("number")] = 10**6
             if table in ("blobs", "models", "tokens"):
                 copy[1] = "f" * 64
             if table == "models":
-                copy[tables(path)[table].index("uid")] = "f" * 32
+                copy[columns(table).index("uid")] = "f" * 32
             yield [insertion(table, copy)]
 
 
-def exchanges(path: Path, table: str) -> Iterator[list[Statement]]:
+def exchanges(home: Path, table: str) -> Iterator[list[Statement]]:
     """Yield what two neighbors say, exchanged."""
     keys = 2 if table in ("metrics", "tags", "aliases", "documents") else 1
-    found = rows(path, table)
-    for one, other in itertools.pairwise(found):
+    for one, other in itertools.pairwise(rows(home, table)):
         if one[keys:] != other[keys:]:
-            out = [(f"DELETE FROM {table} WHERE {where(path, table)}", row) for row in (one, other)]
+            out = [removal(table, row) for row in (one, other)]
             yield [*out, *(insertion(table, row) for row in (one[:keys] + other[keys:], other[:keys] + one[keys:]))]
 
 
-def rows(path: Path, table: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
-
-
-def where(path: Path, table: str) -> str:
-    return " AND ".join(f'"{column}" IS ?' for column in tables(path)[table])
+def removal(table: str, row: Sequence[object]) -> Statement:
+    condition, values = where(table, row)
+    return f"DELETE FROM {table} WHERE {condition}", values
 
 
 def insertion(table: str, row: Sequence[object]) -> Statement:
-    return f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", tuple(row)
+    quoted = ", ".join(f'"{column}"' for column in columns(table))
+    return f"INSERT INTO {table} ({quoted}) VALUES ({', '.join('?' * len(row))})", tuple(row)
+
+
+def renew(kept: Path, home: Path) -> None:
+    """Undo all edits of a copy."""
+    if ground_of(kept).is_elsewhere or not home.exists():
+        ground_of(kept).copy(kept, home)
+        return
+    for part in home.glob("registry.db*"):
+        part.unlink()
+    shutil.copy(kept / "registry.db", home)
+
+
+def missed(kept: Path, home: Path, tried: Iterable[tuple[T, Sequence[Statement]]]) -> list[T]:
+    """Make each edit, in a copy of its own; return what of those that the database took no audit finds."""
+    left, count = [], 0
+    for what, statements in tried:
+        renew(kept, home)
+        if edit_as_owner(place_of(home), statements):
+            count += 1
+            if not is_found(home):
+                left.append(what)
+    assert count
+    return left
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_edit_of_a_cell_is_found(kept: Path, tmp_path: Path, table: str) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
-    before = (home / "registry.db").read_bytes()
-    tried, missed = 0, []
-    for column, statement, values in list(edits(home / "registry.db", table)):
-        if edited(home, before, (statement, values)):
-            tried += 1
-            if not is_found(home):
-                missed.append((column, values))
-    assert tried
-    assert missed == []
+    tried = some_of(kept, edits(kept, table), lambda edit: edit[0])
+    assert missed(kept, tmp_path / "home", (((*edit,), [edit[1]]) for edit in tried)) == []
 
 
 @pytest.mark.parametrize(
@@ -228,25 +255,16 @@ def test_every_edit_of_a_cell_is_found(kept: Path, tmp_path: Path, table: str) -
 def test_every_row_that_was_taken_out_put_in_or_exchanged_is_found(
     kept: Path, tmp_path: Path, table: str, what: str, changes: Callable[[Path, str], Iterator[list[Statement]]]
 ) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
-    before = (home / "registry.db").read_bytes()
-    tried, missed = 0, []
-    for edit in list(changes(home / "registry.db", table)):
-        if edited(home, before, *edit):
-            tried += 1
-            if not is_found(home):
-                missed.append(edit)
-    assert tried
-    assert missed == []
+    tried = some_of(kept, changes(kept, table))
+    assert missed(kept, tmp_path / "home", ((edit, edit) for edit in tried)) == []
 
 
-def test_what_is_harmless_and_not_found_harms_nothing(kept: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
-    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
-        connection.execute("DELETE FROM stored_tensors WHERE blob_id = 1")
-        connection.execute("INSERT INTO blobs VALUES (99, ?, 7, (SELECT min(at) FROM events))", ("f" * 64,))
+def test_what_is_harmless_and_not_found_harms_nothing(home: Path) -> None:
+    change(
+        home,
+        "DELETE FROM stored_tensors WHERE blob_id = 1",
+        f"INSERT INTO blobs (id, digest, nbytes, created_at) SELECT 99, '{'f' * 64}', 7, min(at) FROM events",
+    )
     hub = Registry(home)
     assert hub.audit().is_clean
     entry = push(hub, 1, force_new=True)
@@ -257,14 +275,10 @@ def test_what_is_harmless_and_not_found_harms_nothing(kept: Path, tmp_path: Path
 
 
 def change(home: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
+    run_sql(place_of(home), *statements)
 
 
-def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
+def test_an_audit_says_what_was_edited(home: Path) -> None:
     change(
         home,
         "UPDATE metrics SET value = 0.99 WHERE version_id = 1",
@@ -284,20 +298,14 @@ def test_an_audit_says_what_was_edited(kept: Path, tmp_path: Path) -> None:
     assert len(found) == 6
 
 
-def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(kept: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
+def test_a_version_of_a_model_that_was_renamed_by_hand_is_called_what_it_was(home: Path) -> None:
     change(home, "UPDATE models SET name = 'wrong' WHERE name = 'other'")
     found = {fault.ref: fault.what for fault in Registry(home).audit().faults}
     assert found["wrong:v1"] == "its row was edited: it was sealed as 'other', which its model was never called"
     assert "other:v1" not in found
 
 
-def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the_index(
-    kept: Path, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
+def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the_index(home: Path) -> None:
     hub = Registry(home)
     for name in ("team/final", "first-draft", "team/first", "team/final:v1"):
         assert hub.audit(name).is_clean
@@ -305,12 +313,16 @@ def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the
     change(home, "UPDATE former_names SET name = 'nothing' WHERE name = 'team/first'")
     (fault,) = hub.audit("team/final").faults
     assert fault.ref == "team/final" and "by the trail it was called first-draft, team/first" in fault.what
-    with closing(sqlite3.connect(home / "registry.db")) as connection:
+    if not ground_of(home).is_elsewhere:
         found = event_statements.events_after(("team/final", "first-draft")).params(after=0)
-        dialect = sqlite.dialect(paramstyle="named")
-        compiled = found.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}")
-        assert "USING INDEX ix_events_name" in str(plan.fetchall())
+        assert "USING INDEX ix_events_name" in plan(home, found)
+
+
+def plan(home: Path, statement: Select[Any]) -> str:
+    """Return how SQLite answers a statement."""
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"), compile_kwargs={"literal_binds": True})
+    with closing(sqlite3.connect(home / "registry.db")) as connection:
+        return str(connection.execute(f"EXPLAIN QUERY PLAN {compiled}").fetchall())
 
 
 @pytest.mark.parametrize(
@@ -322,10 +334,8 @@ def test_an_audit_of_a_renamed_model_finds_its_events_under_all_its_names_by_the
     ],
 )
 def test_a_version_that_was_sealed_under_a_name_that_its_model_never_had_is_not_loaded(
-    kept: Path, tmp_path: Path, statement: str
+    home: Path, statement: str
 ) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
     uid = Registry(home).get("team/final").uid
     change(home, statement)
     hub = Registry(home)
@@ -334,11 +344,7 @@ def test_a_version_that_was_sealed_under_a_name_that_its_model_never_had_is_not_
         hub.state_dict(ref)
 
 
-def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(
-    kept: Path, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
+def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_there(home: Path) -> None:
     change(
         home,
         "UPDATE versions SET note = 'good' WHERE id = 5",
@@ -353,27 +359,24 @@ def test_an_audit_of_one_name_reads_its_events_alone_and_finds_what_was_edited_t
     change(home, "UPDATE versions SET note = 'good' WHERE id = 2")
     assert [fault.ref for fault in hub.audit("net:v2").faults] == ["net:v2"]
     assert [fault.ref for fault in hub.audit("net:v1").faults] == ["net:next"]
-    with closing(sqlite3.connect(home / "registry.db")) as connection:
-        compiled = event_statements.events_after(("net",)).compile(dialect=sqlite.dialect(paramstyle="named"))
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "after": 0})
-        assert "USING INDEX ix_events_name" in str(plan.fetchall())
+    if not ground_of(home).is_elsewhere:
+        assert "USING INDEX ix_events_name" in plan(home, event_statements.events_after(("net",)).params(after=0))
 
 
 @pytest.mark.parametrize("of", [None, "net", "net:v2"])
-def test_an_event_that_was_taken_out_is_missed_in_every_audit(kept: Path, tmp_path: Path, of: str | None) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(kept, home)
-    change(home, "DROP TRIGGER events_no_delete", "DELETE FROM events WHERE reference = 'net:v4' AND verb = 'rm'")
+def test_an_event_that_was_taken_out_is_missed_in_every_audit(home: Path, of: str | None) -> None:
+    tamper(place_of(home), "DELETE FROM events WHERE reference = 'net:v4' AND verb = 'rm'")
     assert {fault.kind for fault in Registry(home).audit(of).faults} == {"trail"}
 
 
-def test_changes_go_on_while_an_audit_runs(tmp_path: Path) -> None:
-    hub = Registry(tmp_path / "home")
+@pytest.mark.parametrize("ground", KINDS, indirect=True)
+def test_changes_go_on_while_an_audit_runs(ground: Ground, tmp_path: Path) -> None:
+    hub = ground.open(ground.home(tmp_path / "home"))
     push(hub, 0)
     stop = threading.Event()
 
     def work() -> None:
-        mine = Registry(tmp_path / "home")
+        mine = ground.open(tmp_path / "home")
         for seed in itertools.count():
             if stop.is_set():
                 return

@@ -17,6 +17,7 @@ from pathlib import Path
 import kill_points
 import pytest
 import torch
+from grounds import Elsewhere
 from homes import check_collected, check_whole, copy_of, made, push
 from stepping import arm_calls, build_library, environment, survives
 
@@ -46,6 +47,20 @@ def test_a_verb_killed_at_any_system_call_is_done_or_undone(tmp_path: Path) -> N
     )
     assert run.returncode == 0, run.stderr
     assert "kill points survived" in run.stdout
+
+
+@pytest.mark.services
+def test_a_verb_killed_at_any_request_is_done_or_undone(elsewhere: Elsewhere) -> None:
+    """Of a database on a server and of a bucket; begun in a process that has used none, and may fork those that do."""
+    with elsewhere.reachable():
+        run = subprocess.run(
+            [sys.executable, kill_points.__file__, "requests"],
+            env={**os.environ, "KILL_STRIDE": str(2 * STRIDE + 1)},
+            capture_output=True,
+            text=True,
+        )
+    assert run.returncode == 0, run.stderr
+    assert "kill points survived, by requests" in run.stdout
 
 
 def test_a_migration_of_data_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:

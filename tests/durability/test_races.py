@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from contents import is_empty
+from grounds import Ground
 from homes import AT_ONCE, check_collected, check_weights, check_whole, push, weights
 
 from registry import Registry
@@ -24,6 +25,23 @@ from registry.errors import FormerName, NoRegistry, PurgedVersion, RegistryError
 
 PUSHERS = 8
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "6"))
+
+
+@pytest.fixture
+def home(ground: Ground, tmp_path: Path) -> Path:
+    return ground.home(tmp_path / "home", is_migrated=False)
+
+
+@pytest.fixture
+def hub(ground: Ground, home: Path) -> Registry:
+    """A registry that this process uses itself, and so none that it forks."""
+    return ground.open(home)
+
+
+def check(ground: Ground, home: Path) -> None:
+    hub = ground.open(home)
+    check_whole(hub)
+    check_collected(hub)
 
 
 def side_by_side(*jobs: Callable[[], object]) -> None:
@@ -48,26 +66,27 @@ def side_by_side(*jobs: Callable[[], object]) -> None:
     assert codes == [0] * len(children)
 
 
-def test_everything_at_once_on_a_fresh_home(tmp_path: Path) -> None:
+@pytest.mark.forks
+def test_everything_at_once_on_a_fresh_home(ground: Ground, home: Path) -> None:
     """Creation and migration race, too; versions that somebody removes are purged at once, with no grace."""
-    home = tmp_path / "home"
-    deadline = time.monotonic() + 60
+    rounds, deadline = (2, time.monotonic() + 300) if ground.is_elsewhere else (ROUNDS, time.monotonic() + 60)
 
     def pushes(who: int) -> Callable[[], None]:
         def job() -> None:
-            hub = Registry(home)
-            for number in range(ROUNDS):
+            hub = ground.open(home)
+            for number in range(rounds):
                 push(hub, 100 * who + number, aliases=["last"])
 
         return job
 
     def until_all_are_pushed(act: Callable[[Registry], object]) -> Callable[[], None]:
         def job() -> None:
-            hub = Registry(home)
-            while len([e for e in hub.log("net") if e.verb == "push"] if not is_empty(hub) else []) < PUSHERS * ROUNDS:
+            hub = ground.open(home) if ground.is_elsewhere else Registry(home)
+            while len([e for e in hub.log("net") if e.verb == "push"] if not is_empty(hub) else []) < PUSHERS * rounds:
                 with contextlib.suppress(TrashedVersion, PurgedVersion, NoRegistry):
                     act(hub)
                 assert time.monotonic() < deadline, "the pushes do not come to an end"
+                time.sleep(0.05 if ground.is_elsewhere else 0)
 
         return job
 
@@ -98,23 +117,26 @@ def test_everything_at_once_on_a_fresh_home(tmp_path: Path) -> None:
         *(until_all_are_pushed(act) for act in (read, move_alias, remove, audit)),
         *[until_all_are_pushed(lambda hub: hub.gc(grace=AT_ONCE))] * 2,
     )
-    hub = Registry(home)
-    assert hub.get("net").version <= PUSHERS * ROUNDS
-    pushed = [event for event in hub.log("net") if event.verb == "push"]
-    assert len(pushed) == PUSHERS * ROUNDS and {event.digest for event in pushed} == {e.digest for e in pushed}
-    assert len({event.digest for event in pushed}) == PUSHERS * ROUNDS
-    check_whole(hub)
-    check_collected(hub)
+
+    def check_all() -> None:
+        hub = ground.open(home)
+        assert hub.get("net").version <= PUSHERS * rounds
+        pushed = [event for event in hub.log("net") if event.verb == "push"]
+        assert len(pushed) == PUSHERS * rounds
+        assert len({event.digest for event in pushed}) == PUSHERS * rounds
+        check(ground, home)
+
+    ground.apart(check_all)
 
 
-def test_renames_and_pushes_at_once_lose_no_version_and_make_no_second_model(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+@pytest.mark.forks
+def test_renames_and_pushes_at_once_lose_no_version_and_make_no_second_model(ground: Ground, home: Path) -> None:
     names = ("net", "team/net", "prod/net")
-    push(Registry(home), 0, aliases=["best"])
+    ground.apart(lambda: push(ground.open(home), 0, aliases=["best"]))
 
     def pushes(who: int) -> Callable[[], None]:
         def job() -> None:
-            hub = Registry(home)
+            hub = ground.open(home)
             for number in range(ROUNDS):
                 while True:
                     with contextlib.suppress(FormerName):  # it was renamed meanwhile
@@ -125,37 +147,41 @@ def test_renames_and_pushes_at_once_lose_no_version_and_make_no_second_model(tmp
         return job
 
     def renames() -> None:
-        hub = Registry(home)
+        hub = ground.open(home)
         for number in range(4 * ROUNDS):
             now = hub.get("net").name
             hub.rename(now, names[(names.index(now) + 1 + number % 2) % 3])
 
     side_by_side(*(pushes(who) for who in range(4)), renames)
-    hub = Registry(home)
-    name = hub.get("net").name
-    assert [entry.ref for entry in hub.list()] == [f"{name}:v{4 * ROUNDS + 1 - n}" for n in range(4 * ROUNDS + 1)]
-    assert len([event for event in hub.log("net") if event.verb == "rename"]) == 4 * ROUNDS
-    assert hub.get("team/net:best").version == 1
-    check_whole(hub)
-    check_collected(hub)
+
+    def check_all() -> None:
+        hub = ground.open(home)
+        name = hub.get("net").name
+        assert [entry.ref for entry in hub.list()] == [f"{name}:v{4 * ROUNDS + 1 - n}" for n in range(4 * ROUNDS + 1)]
+        assert len([event for event in hub.log("net") if event.verb == "rename"]) == 4 * ROUNDS
+        assert hub.get("team/net:best").version == 1
+        check(ground, home)
+
+    ground.apart(check_all)
 
 
-def test_pushes_of_the_same_weights_at_once_make_one_version(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    side_by_side(*[lambda who=who: push(Registry(home), 5, aliases=[f"by-{who}"]) for who in range(PUSHERS)])
-    hub = Registry(home)
-    (entry,) = hub.list()
-    assert entry.aliases == tuple(f"by-{who}" for who in range(PUSHERS))
-    check_whole(hub)
-    check_collected(hub)
+@pytest.mark.forks
+def test_pushes_of_the_same_weights_at_once_make_one_version(ground: Ground, home: Path) -> None:
+    side_by_side(*[lambda who=who: push(ground.open(home), 5, aliases=[f"by-{who}"]) for who in range(PUSHERS)])
+
+    def check_all() -> None:
+        (entry,) = ground.open(home).list()
+        assert entry.aliases == tuple(f"by-{who}" for who in range(PUSHERS))
+        check(ground, home)
+
+    ground.apart(check_all)
 
 
 @pytest.mark.parametrize("moment", ["located", "announced", "renamed", "written"])
 def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
-    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, hub: Registry, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of the name's versions are in the trash, so their tensors go while the push believes that it shares them."""
-    hub = Registry(tmp_path / "home")
     push(hub, 1)
     hub.rm("net:v1")
     passed, collected = threading.Event(), threading.Event()
@@ -167,7 +193,7 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
 
     def collect() -> None:
         assert passed.wait(30)
-        Registry(hub.address).gc(grace=AT_ONCE)
+        ground.open(hub.home).gc(grace=AT_ONCE)
         collected.set()
 
     if moment == "located":
@@ -216,36 +242,49 @@ def test_a_load_that_a_collection_overtakes_says_so(tmp_path: Path, monkeypatch:
         hub.state_dict("net:v1")
 
 
-def test_an_orphan_that_is_pushed_while_it_is_collected(tmp_path: Path) -> None:
+@pytest.mark.forks
+def test_an_orphan_that_is_pushed_while_it_is_collected(ground: Ground, home: Path) -> None:
     """The collector has listed the orphan; then a push writes a file of that very name."""
-    hub = Registry(tmp_path / "home")
-    push(hub, 1)
-    hub.rm("net:v1")
-    for _ in range(10):
-        side_by_side(
-            lambda: Registry(hub.address).gc(grace=AT_ONCE),
-            lambda: push(Registry(hub.address), 1),
-            lambda: Registry(hub.address).gc(grace=AT_ONCE),
-        )
+
+    def check_and_remove() -> None:
+        hub = ground.open(home)
         check_whole(hub)
         hub.rm("net:latest")
 
+    ground.apart(lambda: push(ground.open(home), 1))
+    for _ in range(10):
+        ground.apart(check_and_remove)
+        side_by_side(
+            lambda: ground.open(home).gc(grace=AT_ONCE),
+            lambda: push(ground.open(home), 1),
+            lambda: ground.open(home).gc(grace=AT_ONCE),
+        )
+    ground.apart(check_and_remove)
 
-def test_what_is_pushed_while_a_collection_deletes_stays(tmp_path: Path) -> None:
+
+def test_what_is_pushed_while_a_collection_deletes_stays(ground: Ground, hub: Registry) -> None:
     """It deletes after it let go of the catalog; then somebody commits files of the very names that it deletes."""
-    hub = Registry(tmp_path / "home")
     for seed in (1, 2, 3):
         push(hub, seed)
     for version in (1, 2, 3):
         hub.rm(f"net:v{version}")
 
-    def push_again(done: int, total: int) -> None:
-        other = Registry(hub.address)
-        if not other.list():
-            for seed in (1, 2, 3):
-                push(other, seed)
+    def push_again() -> None:
+        other = ground.open(hub.home)
+        for seed in (1, 2, 3):
+            push(other, seed)
+        other.close()
 
-    collected = hub.gc(grace=AT_ONCE, progress=push_again)
+    pushing = threading.Thread(target=push_again)
+
+    def begin(done: int, total: int) -> None:
+        if pushing.ident is None:
+            pushing.start()
+            if not ground.is_elsewhere:  # where a put waits until the object of its name is deleted
+                pushing.join()
+
+    collected = hub.gc(grace=AT_ONCE, progress=begin)
+    pushing.join()
     assert len([name for name in collected.files if name.startswith("blobs/")]) == 3
     assert [entry.ref for entry in hub.list()] == ["net:v6", "net:v5", "net:v4"]
     check_whole(hub)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import registry
 from registry import errors
@@ -223,5 +224,46 @@ def test_what_asking_for_a_state_dict_did_is_undone_where_the_names_do_not_fit(h
 
     with pytest.raises(errors.FitError):
         hub.load("net", model=module)
+
+    assert facts(module) == before
+
+
+class _At(TorchDispatchMode):
+    """Interrupts whoever copies for the nth time, as Ctrl-C and a timer of the caller's do."""
+
+    def __init__(self, number: int, error: BaseException) -> None:
+        super().__init__()
+        self.left, self.error = number, error
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.copy_.default:
+            self.left -= 1
+            if not self.left:
+                raise self.error
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError()])
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_an_interrupt_between_two_copies_is_raised_when_the_module_holds_all_weights(
+    number: int, error: BaseException
+) -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    given = {n: t + 1 for n, t in module.state_dict().items()}
+
+    with pytest.raises(type(error)), _At(number, error):
+        fit(module, given)
+
+    assert all(torch.equal(tensor, given[name]) for name, tensor in module.state_dict().items())
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_interrupt_of_a_load_that_casts_leaves_a_module_as_it_was(number: int) -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    given = {n: (t + 1).double() for n, t in module.state_dict().items()}
+    before = facts(module)
+
+    with pytest.raises(KeyboardInterrupt), _At(number, KeyboardInterrupt()):
+        fit(module, given, cast=torch.float32)
 
     assert facts(module) == before

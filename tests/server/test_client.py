@@ -110,6 +110,28 @@ def test_no_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Registry("http://127.0.0.1:9").list()
 
 
+def test_a_server_without_tls_is_asked_once_and_its_address_is_put_right(served: Served) -> None:
+    with pytest.raises(errors.ServerUnreachable, match="does not speak TLS, so its address begins with http://"):
+        Registry(served.url.replace("http://", "https://")).list()
+    assert served.log.count("Invalid HTTP request") <= 1
+
+
+def test_a_refusal_names_the_server_and_where_the_token_came_from(
+    served: Served, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Registry(served.url)
+    monkeypatch.delenv("REGISTRY_TOKEN", raising=False)
+    with pytest.raises(errors.TokenNeeded, match=f"'write' at {served.url}.*`registry login {served.url}`"):
+        client.push({"weight": torch.ones(2)}, "other")
+    monkeypatch.setenv("REGISTRY_TOKEN", "crt_mistyped")
+    with pytest.raises(errors.WrongToken, match=f"the token in REGISTRY_TOKEN is .* at {served.url}"):
+        client.list()
+    reader = Registry(home).add_token("rita", role="read")
+    monkeypatch.setenv("REGISTRY_TOKEN", reader.text)
+    with pytest.raises(errors.NotAllowed, match=f"of rita does not give .* 'write' at {served.url}"):
+        client.push({"weight": torch.ones(2)}, "other")
+
+
 def test_a_token_does_not_cross_a_network_unprotected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGISTRY_TOKEN", "crt_secret")
     with pytest.raises(errors.UnprotectedToken) as refused:

@@ -26,6 +26,9 @@ def said(url: str, text: str) -> RegistryError | None:
         return ClocksApart(url)
     if code and status_of(text) in (401, 403):
         return forbidden(url, code)
+    summary = text.partition("\n\nDebug source:")[0]
+    if "service account file" in summary:  # Google's credentials are a file, which is not there or not one of these
+        return forbidden(url, " ".join(summary.partition("error: ")[2].split())[:200])
     if "169.254.169.254" in text or "metadata.google.internal" in text or "must be specified" in text:
         # Without any, the library asks the machine that a cloud would run this on.
         return forbidden(url, "there are none")

@@ -20,12 +20,12 @@ from registry.blobs.backends.fetching import Report, abandoned, fetch
 from registry.blobs.backends.local import LocalStore, LocalTransfer, worded
 from registry.blobs.backends.reaching import reached
 from registry.blobs.backends.shared_objects import SharedObjects
-from registry.blobs.backends.streaming import Streamed, stream, stream_all
+from registry.blobs.backends.streaming import Streamed, specs_in, stream, stream_all
 from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine
 from registry.blobs.leases import Lease
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
-from registry.blobs.rebuilding import BlobLayout, copies_in_place, layout_of
+from registry.blobs.rebuilding import BlobLayout, copies_in, copies_in_place, layout_of
 from registry.blobs.running import FileLeases
 from registry.blobs.shared_leases import LEASE_SECONDS
 from registry.blobs.sharing import Locate
@@ -36,6 +36,7 @@ from registry.errors.blobs import DamagedBlob, StoreUnwritable
 from registry.errors.objects import LeaseLost
 from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
 from registry.tensors.source import TensorBytes, TensorSource
+from registry.tensors.spec import is_digest
 
 if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
@@ -111,7 +112,8 @@ class CachedStore(BlobStore):
                         found.setdefault(blob, []).append(f"the bytes of '{name}' are not those that were stored")
                     else:  # no part of it can be read
                         found[blob] = [str(DamagedBlob(blob, streamed.examined.fault or "has other tensors"))]
-        cached = {name: t for name, t in manifest.tensors.items() if self._cache.is_in_place(t.location.blob)}
+        here = {blob for blob in manifest.by_blob() if is_digest(blob) and self._cache.is_in_place(blob)}
+        cached = {name: stored for name, stored in manifest.tensors.items() if stored.location.blob in here}
         return self._cache.faults(replace(manifest, tensors=cached), known) | found
 
     def examine_blob(self, blob: str, known: Known) -> Examined:
@@ -142,6 +144,14 @@ class CachedStore(BlobStore):
             with self._copy_of(blob) as path:
                 inside = [stored for stored in left if stored.location.blob == blob]
                 found.update(copies_in_place({blob: path}.__getitem__, inside))
+        wanted = {stored.digest: stored.spec for stored in left if stored.digest not in found}
+        for blob in sorted(each.digest for each in self._listed()) if wanted else ():
+            with reached(self._objects):
+                is_alike = not specs_in(self._objects, blob).isdisjoint(wanted.values())
+            if is_alike:
+                with self._copy_of(blob) as path:
+                    found.update(copies_in(path, wanted))
+                wanted = {digest: spec for digest, spec in wanted.items() if digest not in found}
         return found
 
     def quarantine(self, blob: str, *, keep: bool = False) -> str | None:
@@ -208,8 +218,10 @@ class CachedStore(BlobStore):
         """Whether there is an object of a blob.
 
         Raises:
+            DamagedBlob: its name is not a digest.
             ObjectsUnreachable
         """
+        self._cache.places.blob(blob)
         with reached(self._objects):
             return self._objects.has(blob)
 

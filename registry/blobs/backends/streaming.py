@@ -11,10 +11,12 @@ from registry.blobs.objects import ObjectBackend
 from registry.blobs.store import Examined
 from registry.blobs.writer import Progress
 from registry.tensors.safetensors import LARGEST_HEADER, TensorExtent
-from registry.tensors.spec import TensorSpec, tensor_hasher
+from registry.tensors.spec import TensorSpec, is_digest, tensor_hasher
 
 STEP = 8 << 20
 """Bytes that are asked for at a time, and held of each object."""
+
+_HEADER_STEP = 64 << 10
 
 AT_ONCE = 4
 """Objects that are read side by side."""
@@ -35,6 +37,8 @@ def stream(objects: ObjectBackend, blob: str, step: int = STEP) -> Streamed:
     Raises:
         OSError, ObjectsUnreachable: it cannot be reached.
     """
+    if not is_digest(blob):  # an edited manifest may name anything
+        return Streamed(Examined("has a name that is not a digest"))
     found = objects.stat(blob)
     if found is None:
         return Streamed(Examined(f"is missing in {objects}"))
@@ -94,6 +98,20 @@ def stream_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return streamed
+
+
+def specs_in(objects: ObjectBackend, blob: str) -> frozenset[TensorSpec]:
+    """Return what tensors an object has, by its header; none where that cannot be read.
+
+    Raises:
+        OSError, ObjectsUnreachable: it cannot be reached.
+    """
+    try:
+        found = objects.stat(blob)
+        slots = [] if found is None else _head(_Reader(objects, blob, found.nbytes, _HEADER_STEP))[1]
+    except (FileNotFoundError, EOFError, ValueError):
+        return frozenset()
+    return frozenset(slot.spec for slot in slots)
 
 
 class _Reader:

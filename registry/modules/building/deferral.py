@@ -67,7 +67,7 @@ class Deferral(Watch):
         self._addresses: dict[int, tuple[int, int]] = {}
         """Where void memory begins, and its length in bytes, by id."""
         self._checked: set[tuple[Any, ...]] = set()
-        """Draws whose bounds were found to be good."""
+        """What initializers were given and found to be good."""
         self._uses_of_its_own = _uses_of_its_own()
         self._exposed: dict[int, int] = {}
         """The same for memory that something outside of torch may look at."""
@@ -115,7 +115,7 @@ class Deferral(Watch):
             if memory in self._born:
                 self._adopted.add(memory)
 
-    def leaves_out(self, parameters: Iterable[nn.Parameter | None]) -> bool:
+    def leaves_out(self, parameters: Iterable[torch.Tensor | None]) -> bool:
         """Leave out what gives all of these their values; False where that has to be done."""
         given = [parameter for parameter in parameters if parameter is not None]
         for parameter in given:
@@ -134,6 +134,14 @@ class Deferral(Watch):
             storage = _storage(tensor)
             if storage._cdata not in self._exposed:
                 self._exposed[storage._cdata] = _weak_ref(storage)
+
+    def check_once(self, initializer: Callable[..., Any], dtype: torch.dtype, *values: Any, **named: Any) -> None:
+        """Raise what an initializer raises about what it is given besides a tensor, which many tensors are given."""
+        asked = initializer, dtype, repr(values), repr(named)
+        if asked not in self._checked:
+            with torch._C._DisableTorchDispatch():  # nothing is drawn, either
+                initializer(torch.empty(0, dtype=dtype, device="cpu"), *values, **named)
+            self._checked.add(asked)
 
     def void(self, tensor: torch.Tensor) -> bool:
         """Take it that a tensor has no values; False if that cannot be, since others may see its memory."""
@@ -291,10 +299,7 @@ class Deferral(Watch):
     ) -> None:
         """Raise what a write that is left out would have raised, such as for a shape that does not fit."""
         if not others and found.draws and len(targets) == 1:
-            asked = func, targets[0].dtype, repr(args[1:]), repr(kwargs)
-            if asked not in self._checked:  # an initializer gives many tensors the same bounds
-                func(torch.empty(0, dtype=targets[0].dtype, device="cpu"), *args[1:], **kwargs)  # draws nothing
-                self._checked.add(asked)
+            self.check_once(func, targets[0].dtype, *args[1:], **kwargs)
         elif others and not (len(others) == 1 and others[0].shape == targets[0].shape):
             if found.draws or any(map(self.is_void, others)):
                 func(*tree_map(_on_meta, tuple(args)), **tree_map(_on_meta, dict(kwargs)))

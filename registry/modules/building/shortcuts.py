@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import importlib._bootstrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
 import torch
@@ -29,6 +30,16 @@ _Function = Callable[..., Any]
 
 _RESETS = (nn.Linear, nn.Embedding, _ConvNd, nn.LayerNorm, nn.GroupNorm)
 """Layers whose ``reset_parameters`` does nothing but give their parameters values."""
+
+_DENSE = (nn.Parameter, torch.Tensor)
+_NUMBERS = (float, int, NoneType)
+"""Types of what an initializer is given besides: no generator, and no tensor."""
+
+_INITIALIZERS: Mapping[str, Callable[[Deferral, torch.Tensor], bool]] = {
+    **dict.fromkeys(("_no_grad_uniform_", "_no_grad_normal_", "_no_grad_trunc_normal_"), Deferral.void),
+    **dict.fromkeys(("_no_grad_fill_", "_no_grad_zero_"), lambda deferral, tensor: deferral.leaves_out((tensor,))),
+}
+"""What those of `nn.init` come to that only give one tensor values, each with how these are left out."""
 
 _WAYS_OUT = ("numpy", "tolist", "data_ptr", "untyped_storage", "__dlpack__")
 """Methods of a tensor that let something else see its memory; all others that do so call one of these."""
@@ -68,9 +79,10 @@ def _replacements() -> Iterator[tuple[Any, str, _Function]]:
     reset, statistics = vars(_NormBase)["reset_parameters"], vars(_NormBase)["reset_running_stats"]
     if _is_torchs_own(reset) and _is_torchs_own(statistics):
         yield _NormBase, "reset_parameters", _without_values(reset, statistics)
-    truncated = getattr(nn.init, "_no_grad_trunc_normal_", None)
-    if truncated is not None and _is_torchs_own(truncated):
-        yield nn.init, "_no_grad_trunc_normal_", _without_truncation(truncated)
+    for name, leaves_out in _INITIALIZERS.items():
+        initializer = getattr(nn.init, name, None)
+        if initializer is not None and _is_torchs_own(initializer):
+            yield nn.init, name, _initializing(initializer, leaves_out)
     for name in _WAYS_OUT:
         yield torch.Tensor, name, _exposing(name, getattr(torch.Tensor, name))
     for owner, name in _TO_THREADS:
@@ -107,23 +119,23 @@ def _without_values(ordinary: _Function, statistics: _Function | None = None) ->
     return reset_parameters
 
 
-def _without_truncation(ordinary: _Function) -> _Function:
-    @functools.wraps(ordinary)
-    def _no_grad_trunc_normal_(
-        tensor: torch.Tensor,
-        mean: float,
-        std: float,
-        a: float,
-        b: float,
-        generator: torch.Generator | None = None,
-    ) -> torch.Tensor:
-        deferral = current()
-        if deferral is not None and generator is None and deferral.void(tensor):
-            return tensor
-        filled: torch.Tensor = ordinary(tensor, mean, std, a, b, generator)
-        return filled
+def _initializing(ordinary: _Function, leaves_out: Callable[[Deferral, torch.Tensor], bool]) -> _Function:
+    """Return an initializer that raises what the ordinary one does, and gives no values where they can be left out."""
 
-    return _no_grad_trunc_normal_
+    @functools.wraps(ordinary)
+    def initialize(tensor: torch.Tensor, *values: Any, **named: Any) -> Any:
+        deferral = current()
+        if (
+            deferral is None
+            or type(tensor) not in _DENSE
+            or not all(type(value) in _NUMBERS for value in (*values, *named.values()))
+            or not leaves_out(deferral, tensor)
+        ):
+            return ordinary(tensor, *values, **named)
+        deferral.check_once(ordinary, tensor.dtype, *values, **named)
+        return tensor
+
+    return initialize
 
 
 def _exposing(name: str, ordinary: _Function) -> _Function:

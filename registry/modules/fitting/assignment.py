@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -59,7 +59,39 @@ def install(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], defe
 
 
 def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write the entry's values into the module's own memory, on whatever device that is."""
+    """Write the entry's values into the module's own memory, on whatever device that is.
+
+    What interrupts it is raised when all is written: a module never holds some of the old values and some of the new.
+    """
+    try:
+        _copy(found, plan, weights)
+    except BaseException:
+        _finished(lambda: _copy(found, plan, weights))
+        raise
+
+
+def only_copies(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> bool:
+    """Whether nothing is left to do but to write over memory that is there: no step of that can fail."""
+
+    def is_over(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+        return (
+            type(tensor) in (nn.Parameter, torch.Tensor)
+            and tensor.device.type in ("cpu", "cuda")
+            and tensor.layout is torch.strided
+            and tensor.is_contiguous()
+            and tensor.dtype is dtype
+            and not tensor.is_inference()
+        )
+
+    return not plan.extra_states and all(
+        is_over(tensor, weights[source].dtype if source else tensor.dtype)
+        for tensor, source in (
+            (found.slots[name].tensor, plan.sources.get(name)) for name in (*plan.sources, *plan.report.defaulted)
+        )
+    )
+
+
+def _copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
     done: Assigned = {}
     for name, source in plan.sources.items():
         tensor = found.slots[name].tensor
@@ -67,6 +99,18 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None
             done[id(tensor)] = tensor
             write(tensor, weights[source])
     _reset(found, plan.report.defaulted)
+
+
+def _finished(act: Callable[[], None]) -> None:
+    """Do something that may be done twice, again until nothing interrupts it."""
+    while True:
+        try:
+            act()
+        except Exception:
+            raise
+        except BaseException:
+            continue
+        return
 
 
 def write(tensor: torch.Tensor, values: torch.Tensor) -> None:

@@ -62,7 +62,8 @@ def fit(
 
     What was just built takes the tensors as they are, without a copy, if it was built fast; it is ``target.module``
     afterwards, since it may have to be built again. The caller's module keeps its parameter objects, ties, hooks,
-    devices and ``requires_grad``: values are copied into it, and if anything fails it is bit for bit what it was.
+    devices and ``requires_grad``: values are copied into it, and if anything fails it is bit for bit what it was. What
+    interrupts the copy itself is raised after it, when the module holds all of the weights.
 
     Args:
         weights: tensors by canonical name; those of a fast build become the module's own memory.
@@ -114,7 +115,7 @@ def fit(
         else:
             check()
             wrappers = plan_wrappers(found, given.wrapped, allowed)
-            with undone_on_failure(target, found, thorough=False):
+            with undone_on_failure(None if _cannot_fail(found, plan, given, device) else target, found, thorough=False):
                 _assign(module, found, plan, given, wrappers, is_callers=True, device=device)
     except FitError as error:
         error.report = plan.report
@@ -148,6 +149,12 @@ class Given:
 
 
 Device = torch.device | str | None
+
+
+def _cannot_fail(found: Layout, plan: Plan, given: Given, device: Device) -> bool:
+    """Whether nothing is left but copies, all checks being made, so that the old values need not be kept."""
+    does_more = found.custom or given.cast is not None or device is not None or given.wrapped
+    return not does_more and assignment.only_copies(found, plan, given.weights)
 
 
 def _fit_built(
