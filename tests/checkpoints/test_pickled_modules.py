@@ -141,7 +141,12 @@ def test_a_published_module_gives_its_weights(file: str, hub: registry.Registry,
 
 @pytest.mark.parametrize(
     "beside",
-    [{"loss": torch.tensor(0.3)}, {"mean": torch.ones(3)}, {"rng": torch.get_rng_state()}, {"a": torch.ones(3).numpy()}],
+    [
+        {"loss": torch.tensor(0.3)},
+        {"mean": torch.ones(3)},
+        {"rng": torch.get_rng_state()},
+        {"a": torch.ones(3).numpy()},
+    ],
     ids=["a loss", "constants", "random state", "an array"],
 )
 def test_what_lies_loose_beside_a_module_is_no_model(beside: Any, hub: registry.Registry, tmp_path: Path) -> None:

@@ -108,9 +108,7 @@ def test_the_best_scores_of_several_callbacks_are_told_apart(hub: Registry, tmp_
 
 
 @pytest.mark.parametrize("key", ["val acc", "acc (top 5)", "acc|top", "best acc\n", "acc" * 50, "-acc"])
-def test_a_number_whose_key_no_metric_may_have_keeps_no_checkpoint_out(
-    key: str, hub: Registry, tmp_path: Path
-) -> None:
+def test_a_number_whose_key_no_metric_may_have_keeps_no_checkpoint_out(key: str, hub: Registry, tmp_path: Path) -> None:
     assert found(hub, tmp_path, {key: 0.5, "acc": 0.25}) == {"acc": 0.25}
     [line] = hub.import_folder(tmp_path / "in").lines
     assert (line.verdict, dict(hub.get("net").metrics)) == ("new", {"acc": 0.25})

@@ -195,7 +195,12 @@ def test_a_class_of_parameters_that_changes_nothing_is_a_parameter(hub: registry
 def test_a_name_that_cannot_be_written_is_refused(hub: registry.Registry) -> None:
     lone = "head\ud800"
     module = torch.nn.ModuleDict({lone: torch.nn.Linear(2, 2)})
-    for source in (module, {lone: torch.ones(2)}, {"w": torch.ones(2), lone: 3}, {"model": {f"a.{lone}": torch.ones(2)}}):
+    for source in (
+        module,
+        {lone: torch.ones(2)},
+        {"w": torch.ones(2), lone: 3},
+        {"model": {f"a.{lone}": torch.ones(2)}},
+    ):
         with pytest.raises(errors.UnwritableName, match="not valid Unicode"):
             hub.push(source, "net")
     states = {"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}
@@ -206,6 +211,7 @@ def test_a_name_that_cannot_be_written_is_refused(hub: registry.Registry) -> Non
 
 
 def test_tensors_among_keys_that_are_no_text_are_not_called_nothing(hub: registry.Registry) -> None:
-    for source in ({"w": torch.ones(2), 1: torch.ones(2)}, {"model": {(0, 1): torch.ones(2)}}):
+    sources: list[Any] = [{"w": torch.ones(2), 1: torch.ones(2)}, {"model": {(0, 1): torch.ones(2)}}]
+    for source in sources:
         with pytest.raises(errors.EmptyCheckpoint, match=r"the key (1|\(0, 1\)) is not text"):
             hub.push(source, "net")

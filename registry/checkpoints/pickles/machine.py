@@ -175,6 +175,8 @@ class StackMachine(Machine):
 
 def _is_plain(part: Any) -> bool:
     """Whether a part of a key is cheap to hash."""
-    return (type(part) is int and part.bit_length() <= 64) or type(part) in (str, bool, type(None), float) or (
-        isinstance(part, Scalar)
+    return (
+        (type(part) is int and part.bit_length() <= 64)
+        or type(part) in (str, bool, type(None), float)
+        or (isinstance(part, Scalar))
     )
