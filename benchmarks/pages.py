@@ -1,4 +1,7 @@
-"""The pages of a server, with very many versions: the processor's time for one, in one process, without a network."""
+"""The pages of a server, with very many versions: the processor's time for one, and how soon a browser paints it.
+
+The former in one process, without a network; the latter from a server of its own, on the same processors.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import painting
 from benchmarks.row import Row, at_most
 from benchmarks.searching import fill
 from benchmarks.workshop import Workshop
@@ -67,6 +71,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
                 remark=f"{len(body) / 1024:.0f} KiB",
             )  # fmt: skip
     app.state.service.close()
+    yield from painting.rows(home, PAGES, stored, workshop.pairs)
     shutil.rmtree(home)
 
 

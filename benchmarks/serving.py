@@ -87,6 +87,11 @@ class Server:
         found = re.search(r"RssAnon:\s+(\d+) kB", status)
         return int(found[1]) * 1024 if found is not None else 0
 
+    @property
+    def threads(self) -> int:
+        """How many it has."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
 
 @contextlib.contextmanager
 def serving(home: Path, *options: str) -> Iterator[Server]:

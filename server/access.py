@@ -75,7 +75,7 @@ class Caller:
             named = model if asked is None or self.may(Role.READ, model) else asked
             if self.user is None:
                 raise TokenNeeded(role.name.lower(), named)
-            raise NotAllowed(role.name.lower(), named, self.user)
+            raise NotAllowed(role.name.lower(), named, self.user, has=self.role.name.lower(), models=self.models)
 
 
 NOBODY = Caller(None, Role.NONE)

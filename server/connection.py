@@ -25,8 +25,8 @@ from .sending import EXTENSION
 _LINGERS = 10.0
 """Seconds for which what nobody reads is taken and thrown away: closed at once, a connection would lose the answer."""
 
-_LEAST, _MOST = 1 << 20, 8 << 20
-"""Bytes of a file that a client has to take before it counts as stalled; one that is fast is given more at a time."""
+_STRETCH = 1 << 18
+"""Bytes of a file that are read at a time, while the system still sends those before them."""
 
 
 class Connection(H11Protocol):
@@ -129,23 +129,20 @@ class Connection(H11Protocol):
         if self.cycle.disconnected:
             raise ClientDisconnect()
         self.conn.send_with_data_passthrough(h11.Data(data=_Elsewhere(nbytes)))  # type: ignore[arg-type]
-        with open(handle, "rb", buffering=0, closefd=False) as file:
-            at, end, stretch = begin, begin + nbytes, _LEAST
-            while at < end:
-                count, began = min(stretch, end - at), self.loop.time()
-                if not _is_at_hand(handle, at + count - 1):
-                    await run_in_threadpool(os.pread, handle, count, at)
-                try:
-                    async with asyncio.timeout(4 * self.patience):
-                        sent = await self.loop.sendfile(self.transport, file, at, count)
-                except (OSError, RuntimeError) as error:  # it takes nothing, it left, or it is just leaving
-                    self.cycle.disconnected = True
-                    self.transport.abort()
-                    raise ClientDisconnect() from error
-                if sent < count:
-                    raise EOFError(f"a file ends {count - sent} bytes before the part that was to be sent")
-                at += count
-                stretch = min(2 * stretch, _MOST) if self.loop.time() - began < 1 else _LEAST
+        at, end = begin, begin + nbytes
+        while at < end:
+            count = min(_STRETCH, end - at)
+            if _is_at_hand(handle, at + count - 1):
+                content = os.pread(handle, count, at)
+            else:
+                content = await run_in_threadpool(os.pread, handle, count, at)
+            if not content:
+                raise EOFError(f"a file ends {end - at} bytes before the part that was to be sent")
+            await self.flow.drain()
+            if self.cycle.disconnected:
+                raise ClientDisconnect()
+            self.transport.write(content)
+            at += len(content)
 
     def _take_for_alive(self) -> None:
         if self._stalled is not None:
@@ -163,7 +160,7 @@ class Connection(H11Protocol):
 
 
 class _Elsewhere:
-    """Stands for bytes that are sent by the system, and has their length."""
+    """Stands for bytes that are written by themselves, and has their length."""
 
     def __init__(self, nbytes: int) -> None:
         self._nbytes = nbytes

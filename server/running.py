@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -21,6 +22,9 @@ from .app import create_app
 from .connection import Connection
 from .envelope import MOST_HEADER_BYTES
 from .settings import Settings
+
+_M_ARENA_MAX = -8
+"""Of glibc's ``mallopt``."""
 
 _KEEP_ALIVE_SECONDS = 15
 
@@ -100,9 +104,16 @@ def run(settings: Settings, listening: socket.socket) -> None:
 def app_of_environment() -> FastAPI:
     """Return the application of this process, which may be one of several."""
     settings = Settings.from_environment()
+    _share_memory()
     _log_to_standard_error()
     Connection.patience = settings.patience
     return create_app(settings)
+
+
+def _share_memory() -> None:
+    """Have all threads take memory from two places; else each keeps one of its own, and what was ever in use there."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""Which part of a file is asked for, and parts that the system sends by itself, from where it holds them.
+"""Which part of a file is asked for, and parts that the connection itself reads and sends.
 
-No byte of such a part comes into this process. It is the ASGI extension ``http.response.zerocopysend``, which uvicorn
-does not have and ``Connection`` has. What is given is a handle, which stays open until the call returns.
+It is the ASGI extension ``http.response.zerocopysend``, which uvicorn does not have and ``Connection`` has. What is
+given is a handle, which stays open until the call returns. The bytes are read and written, a little at a time, and
+not handed to ``sendfile``: a client or a proxy on this machine would take them by the page, and longer for it.
 """
 
 from __future__ import annotations

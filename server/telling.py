@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from registry.catalog.entry import Entry
 from registry.catalog.lineage import Descent
 from registry.catalog.parcel import Parcel
+from registry.catalog.query import Query, Term
 from registry.errors.catalog import FormerName, NameTaken, NeededBase, UnknownModel
 from registry.errors.root import RegistryError
 from registry.errors.server import NotAllowed
@@ -21,7 +22,8 @@ def told(error: RegistryError, caller: Caller) -> RegistryError:
         return error
     fields = error.fields()
     if isinstance(error, (FormerName, NameTaken)) and not caller.may(Role.READ, str(fields["now"])):
-        return NotAllowed("write", str(fields["name"]), caller.user or "nobody")
+        has = caller.role.name.lower()
+        return NotAllowed("write", str(fields["name"]), caller.user or "nobody", has=has, models=caller.models)
     if type(error) is UnknownModel:
         return UnknownModel(str(fields["name"]), _readable(fields["near"], caller))
     if isinstance(error, NeededBase):
@@ -37,6 +39,34 @@ def entry_for(entry: Entry, caller: Caller) -> Entry:
     if _may_know(entry.parent, caller):
         return entry
     return replace(entry, parent=None, parent_uid=None, parent_number=None, parent_record=None)
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A query as somebody asks it who may not read every model: of parents it sees those that its answer tells.
+
+    The catalog compares what it knows; who may not read a parent's name could guess it by that, letter by letter.
+    """
+
+    query: Query
+    caller: Caller
+
+    @property
+    def asked(self) -> Query:
+        """What the catalog is asked: all but what it says of parents."""
+        return replace(self.query, terms=tuple(term for term in self.query.terms if term not in self._parents))
+
+    def keeps(self, model: str, parent: str | None) -> bool:
+        """Whether a version that the catalog found is told, of a model and with a parent as they are called now."""
+        if not self.caller.sees_all and not self.caller.may(Role.READ, model):
+            return False
+        told = parent if _may_know(parent, self.caller) else None
+        names = () if told is None else (told, told.partition(":")[0])
+        return all(term.value in names for term in self._parents)
+
+    @property
+    def _parents(self) -> tuple[Term, ...]:
+        return () if self.caller.sees_all else tuple(term for term in self.query.terms if term.field == "parent")
 
 
 def descent_for(descent: Descent, caller: Caller) -> Descent:

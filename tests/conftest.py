@@ -118,9 +118,12 @@ def folder(place: Place, tmp_path: Path) -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is said of the verbs, and looks at no file of the home, at a server and over a bucket, too."""
+    """Run what is said of the verbs, and looks at no file of the home, at a server and over a bucket, too.
+
+    What takes ``ground`` has a registry of its own on each.
+    """
     code = metafunc.function.__code__
-    if "hub" in metafunc.fixturenames:
+    if "hub" in metafunc.fixturenames and "ground" not in metafunc.fixturenames:
         asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
         if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from registry import Registry
 from registry.catalog.address import DatabaseAddress
@@ -202,6 +203,15 @@ def edit_as_owner(place: Place, statements: Sequence[Statement]) -> bool:
             return all(driver.execute(text, values).rowcount > 0 for text, values in given)
     except (psycopg.Error, ValueError):  # a value that the column cannot have
         return False
+
+
+def all_rows(place: Place, *but: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of each table, in no order of theirs, but of those tables."""
+    return {
+        table.name: sorted((tuple(row) for row in run_sql(place, str(select(*table.columns)))), key=repr)
+        for table in METADATA.sorted_tables
+        if table.name not in but
+    }
 
 
 def everything_in(place: Place) -> bytes:

@@ -42,8 +42,10 @@ LOST = (AliasedVersion, NoLiveVersion, NotInTrash, PurgedVersion, TrashedVersion
 _SECONDS_BETWEEN_KILLS = 2.0
 _SECONDS_BETWEEN_COLLECTIONS = 5.0
 _SECONDS_BETWEEN_SAMPLES = 1.0
-_ALLOWED_GROWTH = 48 << 20
-"""Bytes of the server's memory, from the second quarter of the time to the last: what the allocator keeps moves."""
+_WARM_UP = 0.4
+"""Share of the time in which each thread of the server comes to its connection, its cache and its arena."""
+_ALLOWED_GROWTH = 12 << 20
+"""Bytes of the server's memory, from the first half of the time after that to the second: it moves a little."""
 
 Say = Callable[[str], None]
 
@@ -68,7 +70,8 @@ def run(folder: Path, *, minutes: float, clients: int, say: Say) -> list[str]:
                 home.gc(grace=timedelta(0))
                 collections, next_collection = collections + 1, now + _SECONDS_BETWEEN_COLLECTIONS
             if now >= next_sample:
-                memory.sample()
+                if memory.sample():
+                    say(f"after {memory.minutes} minutes: {memory.last}, load {os.getloadavg()[0]:.1f}")
                 next_sample = now + _SECONDS_BETWEEN_SAMPLES
             time.sleep(0.05)
         clients_.end()
@@ -290,17 +293,29 @@ class _Memory:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._began = time.monotonic()
         self._samples: list[int] = []
+        self.minutes = 0
 
-    def sample(self) -> None:
+    def sample(self) -> bool:
+        """Look at it, and return whether another minute is over."""
         self._samples.append(self._server.anonymous_bytes)
+        before, self.minutes = self.minutes, int((time.monotonic() - self._began) / 60)
+        return self.minutes > before
+
+    @property
+    def last(self) -> str:
+        """What it was just now."""
+        return f"{self._samples[-1] >> 20} MiB of memory in {self._server.threads} threads"
 
     @property
     def growth(self) -> int:
-        """Bytes, from the second quarter of the time to the last one."""
-        quarter = max(1, len(self._samples) // 4)
-        return round(mean(self._samples[-quarter:]) - mean(self._samples[quarter : 2 * quarter] or self._samples))
+        """Bytes, from the first half of the time after the warm-up to the second."""
+        warm = self._samples[round(_WARM_UP * len(self._samples)) :]
+        half = max(1, len(warm) // 2)
+        return round(mean(warm[-half:]) - mean(warm[:half]))
 
     def __str__(self) -> str:
         first, last, most = (each >> 20 for each in (self._samples[0], self._samples[-1], max(self._samples)))
-        return f"memory {first} MiB at first, {last} at the end, {most} at most, {self.growth / 2**20:+.1f} by quarters"
+        grown = f"{self.growth / 2**20:+.1f} after the warm-up"
+        return f"memory {first} MiB at first, {last} at the end, {most} at most, {grown}"

@@ -36,7 +36,7 @@ LEASE_SECONDS = 3600.0
 
 MOST_TENSORS = 1_000_000
 
-_PIECE = 4 << 20
+_PIECE = 1 << 20
 """Bytes read at a time to be hashed."""
 
 
@@ -114,8 +114,7 @@ class Uploads:
 
         Raises:
             UploadElsewhere: it does not begin where the last one ended, or another one is coming in.
-            FalseClaim: what has come is not what was said; nothing is left of it.
-            StoreUnwritable
+            FalseClaim, StoreUnwritable: it is not what was said, or there is no room; nothing is left of the upload.
         """
         with worded(self._store.places.home):
             make_folder(self._store.places.temporary)
@@ -130,16 +129,17 @@ class Uploads:
             if begin != upload.received or upload.is_whole:
                 raise UploadElsewhere(upload.id, upload.received)
             piece = Piece(handle, begin, upload.nbytes)
-            yield piece
             try:
+                yield piece
                 _check(handle, upload, piece.end)
-            except FalseClaim:
-                self.end(upload)
+                with worded(self._store.places.home):
+                    if piece.end == upload.nbytes:
+                        self._store.adopt(self._path(upload), upload.blob)
+                    self._note(replace(upload, received=piece.end))
+            except (FalseClaim, StoreUnwritable):  # what is not what was said, and what has no room
+                with contextlib.suppress(StoreUnwritable):
+                    self.end(upload)
                 raise
-            with worded(self._store.places.home):
-                if piece.end == upload.nbytes:
-                    self._store.adopt(self._path(upload), upload.blob)
-                self._note(replace(upload, received=piece.end))
         finally:
             os.close(handle)
 
@@ -180,7 +180,7 @@ class Piece:
         self._most = most
         self.end = begin
 
-    def write(self, content: bytes | bytearray) -> None:
+    def write(self, content: memoryview) -> None:
         """Write what has come.
 
         Raises:
@@ -189,7 +189,7 @@ class Piece:
         """
         if self.end + len(content) > self._most:
             raise FalseClaim(f"more than {self._most} bytes were sent")
-        left = memoryview(content)
+        left = content
         with worded("the upload"):
             while left:
                 written = os.pwrite(self._handle, left, self.end)
@@ -211,11 +211,14 @@ def _check(handle: int, upload: Upload, end: int) -> None:
     if not head or end < 8 + length:
         return
     start, slots = _slots(bytes(_read(handle, 0, 8 + length)), upload)
+    memory = memoryview(bytearray(_PIECE))
     for slot, digest in zip(slots, upload.tensors, strict=True):
         if upload.received < start + slot.end <= end or (slot.spec.nbytes == 0 and upload.received < 8 + length):
             hasher = tensor_hasher(slot.spec)
             for begin in range(start + slot.offset, start + slot.end, _PIECE):
-                hasher.update(_read(handle, begin, min(_PIECE, start + slot.end - begin)))
+                piece = memory[: start + slot.end - begin]
+                fill(handle, piece, begin, "upload")
+                hasher.update(piece)
             if hasher.hexdigest() != digest:
                 raise FalseClaim(f"the bytes of '{slot.key[:60]}' have another digest, so they changed on the way")
 

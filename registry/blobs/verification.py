@@ -7,7 +7,8 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
@@ -26,6 +27,20 @@ _MOST_EXTENTS = 64
 """How many versions' checks of one file a stamp remembers."""
 
 Region = tuple[StoredTensor, list[str], memoryview]
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A file that was hashed as a whole just now, and found to be what its name says."""
+
+    status: os.stat_result
+    tensors: Mapping[str, int]
+    """Where each begins in the file, by digest."""
+
+    def covers(self, status: os.stat_result, tensors: Iterable[StoredTensor]) -> bool:
+        """Whether it is the file that has this status, untouched, and these tensors are where they are said to be."""
+        is_it = _file(status) == _file(self.status)
+        return is_it and all(self.tensors.get(each.digest) == each.location.offset for each in tensors)
 
 
 class Verification:

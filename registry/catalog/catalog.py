@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from registry.catalog.lineage import Lineage
     from registry.catalog.overview import Overview
     from registry.catalog.remembered import Remembered
+    from registry.catalog.stretches import Stretches
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
 
@@ -190,6 +191,13 @@ class Catalog(Amendments, FileDigests, Histories):
         return Overview(self._database)
 
     @property
+    def stretches(self) -> Stretches:
+        """Long lists, stretch by stretch."""
+        from registry.catalog.stretches import Stretches
+
+        return Stretches(self._database, self.copies)
+
+    @property
     def remembered(self) -> Remembered:
         """What was found out and need not be found out again."""
         from registry.catalog.remembered import Remembered
@@ -235,8 +243,11 @@ class Catalog(Amendments, FileDigests, Histories):
 
     # Changes
 
-    def knows(self, name: str) -> bool:
+    def knows(self, name: str, *, to_add: bool = False) -> bool:
         """Whether there is a model of this name.
+
+        Args:
+            to_add: it is asked since a version is about to be added; a server refuses now who may not.
 
         Raises:
             FormerName: there was one, which is called otherwise now.

@@ -159,9 +159,7 @@ class Copies:
         for name, reference in copied:
             number = int(str(reference).rpartition(":v")[2])
             found += filter(only.holds, self.history(name, number))
-        if len(found) > len(events):
-            found.sort(key=lambda event: (event.at, event.origin is None, event.number), reverse=True)
-        return tuple(found[:limit])
+        return tuple(past.in_order(found)[:limit])
 
     def history(self, name: str, number: int) -> list[Event]:
         """Return what came with a copied version of what happened to it elsewhere, the newest first."""

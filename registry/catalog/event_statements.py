@@ -36,6 +36,7 @@ def events(
     before: str | None = None,
     older_than: int | None = None,
     references: Sequence[str] | None = None,
+    since: int | None = None,
 ) -> Reading[rows.Event]:
     """Return the statement for the newest events: from ``after`` on, and before ``before``.
 
@@ -44,6 +45,7 @@ def events(
         actor: ``user@host``, or ``user`` on any host.
         older_than: a number; only events with smaller ones.
         references: all that one version has and had; None for every version, and what is about none.
+        since: a number; only events from that one on.
     """
     found: Reading[rows.Event] = select(_EVENTS).order_by(_EVENTS.c.id.desc()).limit(limit)
     if names is not None:
@@ -52,6 +54,8 @@ def events(
         found = found.where(_EVENTS.c.reference.in_(references))
     if older_than is not None:
         found = found.where(_EVENTS.c.id < older_than)
+    if since is not None:
+        found = found.where(_EVENTS.c.id >= since)
     if verb is not None:
         found = found.where(_EVENTS.c.verb == verb)
     if actor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 from registry.catalog import moves, trail
@@ -26,6 +27,24 @@ class Histories(Access):
         names = None if name is None else self._names(name)
         asked = only or Only()
         return self.copies.with_histories(trail.events(self._database, names, limit, asked), names, limit, asked)
+
+    def events_before(
+        self,
+        name: str | None,
+        only: Only,
+        limit: int,
+        older_than: int | None = None,
+        sees: Callable[[str | None], bool] = lambda model: True,
+    ) -> tuple[tuple[Event, ...], int | None]:
+        """Return the next events, the newest first, and the number after which others follow (see ``Stretches``).
+
+        Raises:
+            UnknownModel, UnknownVerb: there is no such name, or verb.
+        """
+        from registry.catalog.stretches import Stretches
+
+        names = None if name is None else self._names(name)
+        return Stretches(self._database, self.copies).events_before(names, only, limit, older_than, sees)
 
     def own_events(self, name: str | None, limit: int, only: Only, older_than: int | None = None) -> tuple[Event, ...]:
         """Return the newest events of this home's trail first, page by page; without those that came with copies.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from registry.catalog import lineage_statements as statements
+from registry.catalog import lineage_statements as statements, page_rows, rows
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
@@ -33,6 +33,12 @@ class Descent(NamedTuple):
         parent = (entry.parent, entry.parent_uid, entry.parent_number, entry.parent_record)
         return cls(entry.ref, entry.uid, *parent, entry.base)
 
+    @classmethod
+    def read(cls, row: rows.Descent | page_rows.DescentAt) -> Descent:
+        """Return that of a row."""
+        parent = (row.parent, row.parent_uid, row.parent_number, row.parent_record)
+        return cls(f"{row.name}:v{row.number}", row.uid, *parent, row.base)
+
 
 class Lineage:
     """What the catalog of a home tells of it."""
@@ -42,18 +48,7 @@ class Lineage:
 
     def descents(self) -> tuple[Descent, ...]:
         """Return what every version outside the trash was made from, of those that say."""
-        return tuple(
-            Descent(
-                f"{row.name}:v{row.number}",
-                row.uid,
-                row.parent,
-                row.parent_uid,
-                row.parent_number,
-                row.parent_record,
-                row.base,
-            )
-            for row in self._database.rows(statements.DESCENTS)
-        )
+        return tuple(map(Descent.read, self._database.rows(statements.DESCENTS)))
 
     def parent(self, entry: Entry) -> Entry | None:
         """Return the version that one says it was trained from, be it in the trash; None where it is not here."""

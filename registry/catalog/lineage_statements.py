@@ -61,11 +61,12 @@ CHILDREN = whole(
     .limit(bindparam("limit"))
 )
 """The newest versions outside the trash that were trained from one."""
-OF_RUN = whole(
+OF_RUN_IDS: Select[Any] = (
     select(_VERSIONS.c.id)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
     .where(_MODELS.c.uid == bindparam("uid"), _VERSIONS.c.run == bindparam("run"), _IS_LIVE)
 )
+OF_RUN = whole(OF_RUN_IDS)
 """The versions outside the trash that a run pushed."""
 _IS_MODEL = _MODELS.c.uid == bindparam("uid")
 _NAMES = union_all(

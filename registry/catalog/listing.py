@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -13,7 +13,7 @@ from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in, illegible
-from registry.catalog.rows import Version
+from registry.catalog.rows import Alias, LiveModel, Version
 from registry.notebook import called, few, html_table
 
 _NEVER = "1970-01-01T00:00:00+00:00"
@@ -82,7 +82,8 @@ def _entry(rows: list[Version]) -> Entry:
 
 
 def _legible(row: Version) -> dict[str, Any]:
-    return {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
+    cells = {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
+    return cells | {"tags": "\n".join(each for each in (cells["tags"] or "").splitlines() if "=" in each)}
 
 
 def _read(rows: list[dict[str, Any]]) -> Entry:
@@ -102,11 +103,11 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),
         created_at=datetime.fromisoformat(row["created_at"]),
         trashed_at=datetime.fromisoformat(row["trashed_at"]) if row["trashed_at"] else None,
-        **{**facts_in(row), "parent": _parent(row)},
+        **{**facts_in(row), "parent": parent_of(row)},
     )
 
 
-def _parent(row: Mapping[str, Any]) -> str | None:
+def parent_of(row: Mapping[str, Any]) -> str | None:
     """Return what the parent is called now, or, where it is not here, what it was called then."""
     name, number = row["parent_name"], row["parent_number"]
     return row["parent"] if name is None else f"{name}:v{number}"
@@ -119,19 +120,22 @@ def count(database: Database, name: str | None, trashed: bool) -> int:
 
 def models(database: Database, name: str | None) -> tuple[ModelSummary, ...]:
     """Return every name that has a live version, or those that fit a pattern, in alphabetical order."""
-    aliases: dict[str, dict[str, int]] = {}
-    for row in database.rows(statements.aliases()):
-        aliases.setdefault(row.name, {})[row.alias] = row.number
-    fits = re.compile(".*".join(map(re.escape, (name or "*").split("*")))).fullmatch
-    return tuple(
-        ModelSummary(
-            row.name,
-            row.uid,
-            row.live,
-            row.newest,
-            datetime.fromisoformat(row.changed_at),
-            aliases.get(row.name, {}),
-        )
-        for row in database.rows(statements.MODELS)
-        if fits(row.name)
-    )
+    fits = fitting(name or "*")
+    summaries = summarized(database.rows(statements.MODELS), database.rows(statements.aliases()))
+    return tuple(each for each in summaries if fits(each.name))
+
+
+def fitting(pattern: str) -> Callable[[str], bool]:
+    """Return what says whether a name fits a pattern, in which ``*`` is any characters."""
+    fits = re.compile(".*".join(map(re.escape, pattern.split("*")))).fullmatch
+    return lambda name: fits(name) is not None
+
+
+def summarized(models: Iterable[LiveModel], aliases: Iterable[Alias]) -> Iterator[ModelSummary]:
+    """Yield models with where their aliases point."""
+    pointing: dict[str, dict[str, int]] = {}
+    for each in aliases:
+        pointing.setdefault(each.name, {})[each.alias] = each.number
+    for row in models:
+        changed_at = datetime.fromisoformat(row.changed_at)
+        yield ModelSummary(row.name, row.uid, row.live, row.newest, changed_at, pointing.get(row.name, {}))

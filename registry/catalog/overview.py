@@ -10,6 +10,7 @@ from typing import NamedTuple
 from registry.catalog import overview_statements as statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
+from registry.catalog.listing import parent_of
 from registry.catalog.query import Query, Term
 from registry.catalog.selection import Shape, kinds_of, parameters_of
 
@@ -86,17 +87,19 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def narrowing(self, query: Query, sees: Callable[[str], bool] = lambda name: True) -> Narrowing:
+    def narrowing(
+        self, query: Query, counts: Callable[[str, str | None], bool] = lambda name, parent: True
+    ) -> Narrowing:
         """Return what the newest versions of a query have, each as a further term with their number.
 
         Args:
-            sees: whether a model counts, by its name.
+            counts: whether a version does, by the name of its model and the reference of its parent.
         """
         given = parameters_of(query)
         given.pop("sorted_by", None)
         since = (self._database.rows(statements.LAST)[0].total or 0) - MOST_LOOKED_AT
         found = self._database.rows(statements.newest(Shape(kinds_of(query))), **given, most=MOST, since=since)
-        ids = [row.id for row in found if sees(row.name)]
+        ids = [row.id for row in found if counts(row.name, parent_of(row._asdict()))]
         these = {"ids": json.dumps(ids), "limit": MOST_VALUES}
         words = ((f"{row.key}={row.value}", row.total) for row in self._database.rows(statements.COUNTED_TAGS, **these))
         facets = [Facet("tag", tuple(Value(Term("tag", word), word, total) for word, total in words))]

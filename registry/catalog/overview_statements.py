@@ -11,21 +11,22 @@ from sqlalchemy import Integer, Select, String, bindparam, column, exists, func
 from registry.catalog import page_rows, rows, schema
 from registry.catalog.rows import Reading, select
 from registry.catalog.selection import Shape, chosen
-from registry.catalog.statements import _Elements
+from registry.catalog.statements import PARENT_NAME, _Elements, beside_parents
 
 _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.METRICS, schema.TAGS
 
 
 @lru_cache(maxsize=256)
-def newest(shape: Shape) -> Reading[rows.Named]:
-    """Return the statement for the newest versions of a query with the names of their models, at most ``most``.
+def newest(shape: Shape) -> Reading[page_rows.Found]:
+    """Return the statement for the newest versions of a query with their models and parents, at most ``most``.
 
     Only those after the id ``since`` are looked at.
     """
     found: Any = chosen(shape).where(_VERSIONS.c.id > bindparam("since"))
     ids = found.order_by(_VERSIONS.c.id.desc()).limit(bindparam("most")).subquery("newest")
-    named: Any = select(ids.c.id, _MODELS.c.name).select_from(ids).join(_VERSIONS, _VERSIONS.c.id == ids.c.id)
-    return cast("Reading[rows.Named]", named.join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id))
+    told: Any = select(ids.c.id, _MODELS.c.name, _VERSIONS.c.parent, PARENT_NAME, _VERSIONS.c.parent_number)
+    told = told.select_from(ids).join(_VERSIONS, _VERSIONS.c.id == ids.c.id)
+    return cast("Reading[page_rows.Found]", beside_parents(told.join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)))
 
 
 LAST: Reading[rows.Total] = select(func.max(_VERSIONS.c.id).label("total"))

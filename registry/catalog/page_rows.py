@@ -59,3 +59,38 @@ class Size(NamedTuple):
     name: str
     versions: int
     nbytes: int
+
+
+class Found(NamedTuple):
+    """A version that a query finds, its model, and its parent as it was called then and as the model is called now."""
+
+    id: int
+    name: str
+    parent: str | None
+    parent_name: str | None
+    parent_number: int | None
+
+
+class SourceAt(NamedTuple):
+    """What a version was pushed from, and the version's row."""
+
+    name: str
+    number: int
+    source_digest: str
+    tensor_count: int
+    trashed_at: str | None
+    id: int
+
+
+class DescentAt(NamedTuple):
+    """A version and what it was made from, and its row."""
+
+    uid: str
+    name: str
+    number: int
+    parent: str | None
+    parent_uid: str | None
+    parent_number: int | None
+    parent_record: str | None
+    base: str | None
+    id: int

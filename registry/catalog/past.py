@@ -80,6 +80,14 @@ def is_news(events: Sequence[Mapping[str, Any]]) -> bool:
     return any(event["verb"] != "copy" for event in events)
 
 
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Return events, the newest first, where some came with copied versions; what was copied twice is told once."""
+    found = list({(event.origin, event.number, event.hash): event for event in events}.values())
+    if any(event.origin is not None for event in found):
+        found.sort(key=lambda event: (event.at, event.origin is None, event.number), reverse=True)
+    return found
+
+
 def told(events: Iterable[Mapping[str, Any]]) -> list[Event]:
     """Return events as a reader of the trail has them."""
     return [

@@ -98,6 +98,14 @@ _COMMA: Any = literal_column("','")
 _LINE: Any = literal_column("'\n'")
 _EQUALS: Any = literal_column("'='")
 _PARENT, _MODEL_OF_PARENT = _VERSIONS.alias("parent"), _MODELS.alias("model_of_parent")
+PARENT_NAME = case((_PARENT.c.id.is_not(None), _MODEL_OF_PARENT.c.name)).label("parent_name")
+
+
+def beside_parents(versions: Any) -> Any:
+    """Join to versions the ones that they were trained from, where these are here."""
+    is_it = (_PARENT.c.number == _VERSIONS.c.parent_number) & (_PARENT.c.record == _VERSIONS.c.parent_record)
+    models = versions.outerjoin(_MODEL_OF_PARENT, _MODEL_OF_PARENT.c.uid == _VERSIONS.c.parent_uid)
+    return models.outerjoin(_PARENT, (_PARENT.c.model_id == _MODEL_OF_PARENT.c.id) & is_it)
 
 
 def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Version]:
@@ -121,13 +129,13 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
     former = select(func.aggregate_strings(_FORMER_NAMES.c.name, _COMMA)).where(
         _FORMER_NAMES.c.model_id == _VERSIONS.c.model_id
     )
-    return (
+    versions = (
         select(
             *place,
             _MODELS.c.name,
             _MODELS.c.uid,
             *_VERSIONS.c,
-            case((_PARENT.c.id.is_not(None), _MODEL_OF_PARENT.c.name)).label("parent_name"),
+            PARENT_NAME,
             aliases.scalar_subquery().label("aliases"),
             tags.scalar_subquery().label("tags"),
             kinds.scalar_subquery().label("attachments"),
@@ -138,16 +146,10 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
         .select_from(ids)
         .join(_VERSIONS, _VERSIONS.c.id == ids.c.id)
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-        .outerjoin(_MODEL_OF_PARENT, _MODEL_OF_PARENT.c.uid == _VERSIONS.c.parent_uid)
-        .outerjoin(
-            _PARENT,
-            (_PARENT.c.model_id == _MODEL_OF_PARENT.c.id)
-            & (_PARENT.c.number == _VERSIONS.c.parent_number)
-            & (_PARENT.c.record == _VERSIONS.c.parent_record),
-        )
         .outerjoin(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id)
-        .order_by(*order, _VERSIONS.c.id.desc(), _METRICS.c.key)
     )
+    told: Reading[rows.Version] = beside_parents(versions).order_by(*order, _VERSIONS.c.id.desc(), _METRICS.c.key)
+    return told
 
 
 _MODEL_ID = select(_MODELS.c.id).where(_same("name", _MODELS.c.name)).scalar_subquery()

@@ -159,12 +159,14 @@ def events(
     *,
     older_than: int | None = None,
     references: Sequence[str] | None = None,
+    since: int | None = None,
 ) -> tuple[Event, ...]:
     """Return the newest events first, of one model by all its names, or of all models.
 
     Args:
         older_than: a number; only events with smaller ones.
         references: of one version of the model by all its names; only what is about it.
+        since: a number; only events from that one on.
 
     Raises:
         UnknownVerb: there are no such events.
@@ -174,7 +176,8 @@ def events(
         if only.verb not in there:
             raise UnknownVerb(only.verb, VERBS)
     actor = None if only.actor is None else storable(only.actor)
-    statement = event_statements.events(names, limit, only.verb, actor, only.after, only.before, older_than, references)
+    times = only.after, only.before
+    statement = event_statements.events(names, limit, only.verb, actor, *times, older_than, references, since)
     rows = database.rows(statement)
     return tuple(
         Event(

@@ -16,6 +16,7 @@ from registry.catalog.documents import made, model_name, read_entry, text
 from registry.catalog.entry import Entry
 from registry.catalog.listing import ModelSummary
 from registry.catalog.page import Page
+from registry.catalog.past import in_order
 from registry.catalog.protocol import CatalogProtocol
 from registry.catalog.query import Query, named
 from registry.catalog.renaming import Renamed
@@ -102,27 +103,26 @@ class ServedCatalog(CatalogProtocol):
             return None if found["text"] is None else text(found["text"])
 
     def models(self, name: str | None = None) -> tuple[ModelSummary, ...]:
-        found = self._session.get("/models", name=name)
+        found = self._session.items("/models", name=name)
         with self._session.legible():
-            return tuple(made(ModelSummary, each, {"changed_at": datetime.fromisoformat}) for each in found["items"])
+            return tuple(made(ModelSummary, each, {"changed_at": datetime.fromisoformat}) for each in found)
 
     def events(self, name: str | None = None, limit: int | None = None, only: Only | None = None) -> tuple[Event, ...]:
         only = only or Only()
-        found = self._session.get(
-            "/events",
-            name=name,
-            limit=limit,
-            verb=only.verb,
-            by=only.actor,
-            after=only.after,
-            before=only.before,
-        )
-        with self._session.legible():
-            return tuple(made(Event, each, {"at": datetime.fromisoformat}) for each in found["items"])
+        asked = {"verb": only.verb, "by": only.actor, "after": only.after, "before": only.before}
+        most = PAGE if limit is None else max(1, min(PAGE, limit))
+        found: list[Event] = []
+        for page in self._session.pages("/events", back="older", name=name, limit=most, **asked):
+            with self._session.legible():
+                found += (made(Event, each, {"at": datetime.fromisoformat}) for each in page)
+            if limit is not None and sum(event.origin is None for event in found) >= limit:
+                break
+        return tuple(in_order(found)[:limit])
 
     def sources(self) -> Sequence[Source]:
+        found = self._session.items("/sources")
         with self._session.legible():
-            return tuple(Source(*each) for each in self._session.get("/sources")["items"])
+            return tuple(Source(*each) for each in found)
 
     def manifest_and_documents(self, entry: Entry) -> tuple[Manifest, dict[str, bytes]]:
         found = self._session.get("/manifest", ref=entry.ref, uid=entry.uid)
@@ -164,8 +164,8 @@ class ServedCatalog(CatalogProtocol):
 
     # Changes
 
-    def knows(self, name: str) -> bool:
-        found = self._session.get("/standing", name=name)
+    def knows(self, name: str, *, to_add: bool = False) -> bool:
+        found = self._session.get("/standing", name=name, to_add=to_add)
         with self._session.legible():
             return bool(found["is_known"])
 

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from registry.blobs.files import fill
 from registry.blobs.layout import blob_digest, read_slots
+from registry.blobs.store import Examined
 from registry.tensors.safetensors import LARGEST_HEADER, TensorExtent
 from registry.tensors.spec import tensor_hasher
 
@@ -23,6 +24,7 @@ class Following:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        self._memory = memoryview(bytearray(_PIECE))
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="following")
         self._came = self._asked = os.fstat(handle).st_size
         self._steps: list[Future[None]] = []
@@ -45,12 +47,23 @@ class Following:
         if self._came - self._asked >= _STEP:
             self._follow(self._came)
 
-    def fault(self, blob: str) -> str | None:
-        """Return what is wrong with the whole file, or None, once all of it is hashed.
+    def examined(self, blob: str) -> Examined:
+        """Return what the whole file is, once all of it is hashed.
 
         Raises:
             OSError: it cannot be read.
         """
+        fault = self._fault(blob)
+        if fault is not None:
+            return Examined(fault)
+        start = len(self._head or b"")
+        places = zip(self._digests, self._slots, strict=True)
+        tensors: dict[str, int] = {}
+        for digest, slot in places:
+            tensors.setdefault(digest, start + slot.offset)
+        return Examined(None, tensors, self._asked)
+
+    def _fault(self, blob: str) -> str | None:
         nbytes = os.fstat(self._handle).st_size
         self._follow(nbytes)
         try:
@@ -85,7 +98,9 @@ class Following:
                 return
             hasher = tensor_hasher(slot.spec)
             for at in range(begin, end, _PIECE):
-                hasher.update(self._read(at, min(_PIECE, end - at)))
+                piece = self._memory[: end - at]
+                fill(self._handle, piece, at, "download")
+                hasher.update(piece)
             self._digests.append(hasher.hexdigest())
 
     def _read(self, begin: int, nbytes: int) -> bytearray:

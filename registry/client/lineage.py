@@ -19,9 +19,9 @@ class ServedLineage:
         self._read = read
 
     def descents(self) -> tuple[Descent, ...]:
-        found = self._session.get("/lineage/descents")
+        found = self._session.items("/lineage/descents")
         with self._session.legible():
-            return tuple(Descent(*each) for each in found["items"])
+            return tuple(Descent(*each) for each in found)
 
     def parent(self, entry: Entry) -> Entry | None:
         if entry.parent_uid is None or entry.parent_number is None:
@@ -30,9 +30,7 @@ class ServedLineage:
         return None if found is None else self._read(found)
 
     def of_run(self, uid: str, run: str) -> tuple[Entry, ...]:
-        found = self._session.get("/lineage/run", uid=uid, run=run)
-        with self._session.legible():
-            return tuple(self._read(each) for each in found["items"])
+        return tuple(map(self._read, self._session.items("/lineage/run", uid=uid, run=run)))
 
     def pushed_by(self, entry: Entry) -> frozenset[str | None]:
         found = self._session.get("/lineage/pushed", ref=entry.ref)

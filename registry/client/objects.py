@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
-from registry.blobs.writer import STRETCH, write_out
+from registry.client.behind import Behind
 from registry.client.reasons import reason_of
 from registry.client.session import NothingBehind, Session
 from registry.errors.blobs import DamagedBlob
@@ -98,13 +98,14 @@ class ServedObjects(ObjectBackend):
         while at != total:
             before = at
             try:
-                with self._session.opened(_path(digest), at, at + PIECE) as response:
+                with (
+                    self._session.opened(_path(digest), at, at + PIECE) as response,
+                    Behind(handle, at, moved) as behind,
+                ):
                     total = _total(response.headers.get("Content-Range", ""), at, str(self))
                     while content := response.read(_READ):
-                        at += _write(handle, content, at)
-                        moved(len(content))
-                        if at % STRETCH < len(content):
-                            write_out(handle, max(0, at - STRETCH - _READ), STRETCH + _READ)
+                        at += len(content)
+                        behind.write(content)
                 if at == before != total:
                     raise ServerUnreachable(str(self), "it sends nothing of what it has announced")
             except NothingBehind:
@@ -140,7 +141,8 @@ class ServedObjects(ObjectBackend):
         while at < len(content):
             before = at
             try:
-                with content[at : at + PIECE] as piece:
+                end = at + PIECE if len(content) - at > PIECE + _READ else len(content)  # no request for the rest alone
+                with content[at:end] as piece:
                     at = self._received(self._session.put(f"/uploads/{id}", piece, at=at), at + 1, len(content))
             except (ServerUnreachable, UploadElsewhere) as error:
                 patience.wait(error, False)
@@ -216,11 +218,3 @@ def _total(content_range: str, at: int, url: str) -> int:
     if unit != "bytes" or not begin.isdecimal() or not total.isdecimal() or int(begin) != at:
         raise UnexpectedAnswer(url, f"the part {content_range[:60]!r} of a blob")
     return int(total)
-
-
-def _write(handle: int, content: bytes, at: int) -> int:
-    left = memoryview(content)
-    while left:
-        written = os.pwrite(handle, left, at)
-        at, left = at + written, left[written:]
-    return len(content)

@@ -101,6 +101,35 @@ class Session:
         """
         return self._json(self._request("GET", path, query=query, retries=_AGAIN))
 
+    def items(self, path: str, **query: Any) -> list[Any]:
+        """Return the items of a list, of all its pages.
+
+        Raises:
+            RegistryError: as ``get``, or what is answered is no page.
+        """
+        return [each for page in self.pages(path, **query) for each in page]
+
+    def pages(self, path: str, *, back: str = "after", **query: Any) -> Iterator[list[Any]]:
+        """Yield the pages of a list.
+
+        Args:
+            back: the parameter as which the token of the next page goes back.
+
+        Raises:
+            RegistryError: as ``get``, or what is answered is no page.
+        """
+        token: str | None = None
+        while True:
+            page = self.get(path, **query, **{back: token})
+            with self.legible():
+                items, following = list(page["items"]), page["next"]
+                if following is not None and (type(following) is not str or not items or following == token):
+                    raise ValueError("a page of nothing that goes on")
+            yield items
+            if following is None:
+                return
+            token = following
+
     def ask(self, path: str, body: object) -> Any:
         """Ask a question that is too long for a URL: it changes nothing, so it may be sent again."""
         return self._json(self._request("POST", path, body=_encoded(body), retries=_AGAIN))

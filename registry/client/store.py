@@ -20,7 +20,7 @@ from registry.blobs.leases import Lease
 from registry.blobs.objects import Moved
 from registry.blobs.rebuilding import BlobLayout
 from registry.blobs.sharing import Locate, Shares
-from registry.blobs.store import Transfer
+from registry.blobs.store import Examined, Transfer
 from registry.blobs.writer import Progress, Stored, store_tensors
 from registry.client.address import ServerAddress
 from registry.client.following import Following
@@ -69,8 +69,8 @@ class ServedStore(CachedStore):
             with contextlib.suppress(OSError):
                 lease.release()
 
-    def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> str | None:
-        """Fetch what is lacking, and say what is wrong with the whole."""
+    def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> Examined:
+        """Fetch what is lacking, and say what the whole is."""
         with Following(handle) as following:
 
             def came(nbytes: int) -> None:
@@ -79,7 +79,7 @@ class ServedStore(CachedStore):
 
             try:
                 self._served.receive(blob, handle, came)
-                return following.fault(blob)
+                return following.examined(blob)
             except FileNotFoundError:
                 raise
             except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from registry.errors.root import RegistryError
+from collections.abc import Sequence
+
+from registry.errors.root import RegistryError, few
 
 
 class ExtraMissing(RegistryError, ImportError):
@@ -32,9 +34,19 @@ class WrongToken(RegistryError):
 class NotAllowed(RegistryError):
     """A request needs a role that its token does not give."""
 
-    def __init__(self, role: str, model: str | None, user: str, server: str = "") -> None:
+    def __init__(
+        self, role: str, model: str | None, user: str, server: str = "", has: str = "", models: Sequence[str] = ()
+    ) -> None:
+        """Word it.
+
+        Args:
+            has: the role that the token gives, for the models of these patterns.
+        """
+        gives = f": it gives '{has}' for {few(models)}" if has and models else ""
+        wanted = "" if model is None or "*" in models else f" --models '{model}'"
         super().__init__(
-            f"the token of {user} does not give the role '{role}' {_where(model, server)}; ask for one that does"
+            f"the token of {user} does not give the role '{role}' {_where(model, server)}{gives}; ask whoever runs the "
+            f"server for one that does (`registry token add {user} --role {role}{wanted}`)"
         )
 
 

@@ -90,7 +90,8 @@ def has_bytes(folder: Path) -> bool:
 def _address(chosen: str) -> Path | str:
     if is_served(chosen):
         return ServerAddress.parse(chosen).url
-    if near := with_scheme(chosen):  # a folder of such a name is made by nobody who means one
+    # A folder of such a name is made by nobody who means one; it may be there already.
+    if (near := with_scheme(chosen)) and not os.path.lexists(chosen):
         raise InvalidAddress(chosen, near)
     if scheme := _OTHER_SCHEME.match(chosen):
         raise NotAHome(scheme[1])

@@ -39,7 +39,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
     """
     catalog, inspection, attachments = home.make(), prepared.inspection, prepared.attachments
     files, force_new = source_files(inspection.checkpoint), request.force_new
-    is_known = catalog.knows(prepared.name)  # refuses a former name before anything is written
+    is_known = catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
     source_digest = SourceDigest(files)
     if source_digest.is_of_files and (force_new or not is_known):
         source_digest.start()  # where a version is certain; elsewhere once there is something to write

@@ -29,7 +29,7 @@ router = APIRouter(tags=["bytes"])
 class BlobAnswer(FileResponse):
     """A file, in the memory of one piece, as a whole or in the parts that are asked for.
 
-    What is asked as our client does, the system sends by itself.
+    What is asked as our client does, the connection reads and sends by itself.
     """
 
     chunk_size = 1 << 20
@@ -84,7 +84,7 @@ def there(asking: Asking, wanted: Digests) -> JSONResponse:
 def locate(asking: Asking, wanted: Digests) -> JSONResponse:
     """Return where those tensors are that a push may share: blob and offset, by digest."""
     located = asking.catalog.locate(filter(is_digest, wanted.digests))
-    sound = asking.visible(sound_blobs(asking, {location.blob for location in located.values()}))
+    sound = sound_blobs(asking, asking.visible({location.blob for location in located.values()}))
     return answer({"places": {digest: [at.blob, at.offset] for digest, at in located.items() if at.blob in sound}})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 from registry.catalog import transit
 from registry.catalog.blobs import PLACES
 from registry.catalog.grammar import parse as parse_query
+from registry.catalog.lineage import Descent
+from registry.catalog.listing import ModelSummary, fitting
 from registry.catalog.record import DECISIVE
 from registry.catalog.trail import Only
 from registry.errors.requests import InvalidRequest
@@ -19,7 +22,7 @@ from registry.tensors.spec import is_digest
 
 from ..access import Role
 from ..asking import Asking, answer, answer_list
-from ..paging import MOST_ITEMS, found
+from ..paging import MOST_ITEMS, found, older_than, stretch, token_of
 from ..telling import descent_for, parcel_for
 from .schemas import Entries, EntryDocument, Events, Models
 
@@ -27,6 +30,8 @@ router = APIRouter(tags=["reading"])
 
 _READABLE = (*DECISIVE, "manifest", "build", PLACES)
 """Documents of a version; its history is told by the trail."""
+
+Limit = Annotated[int, Query(ge=1, le=MOST_ITEMS)]
 
 
 @router.get("/entry", response_model=EntryDocument)
@@ -40,7 +45,7 @@ def entries(
     asking: Asking,
     query: str = "",
     trashed: bool = False,
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = MOST_ITEMS,
+    limit: Limit = MOST_ITEMS,
     after: str | None = None,
 ) -> Response:
     """Return the versions that a query asks for, as ``registry list`` takes it, and the token of those that follow."""
@@ -50,28 +55,43 @@ def entries(
 
 
 @router.get("/models", response_model=Models)
-def models(asking: Asking, name: str | None = None) -> Response:
+def models(asking: Asking, name: str | None = None, limit: Limit = MOST_ITEMS, after: str | None = None) -> Response:
     """Return the models that have a live version: all, one, or those that fit a pattern."""
     if name is not None and "*" not in name:
         asking.current(name)
-    return answer_list(each for each in asking.catalog.models(name) if asking.sees(each.name))
+        return answer_list(each for each in asking.catalog.models(name) if asking.sees(each.name))
+    fits, ask = fitting(name or "*"), asking.catalog.stretches.models_after
+
+    def sees(model: ModelSummary) -> bool:
+        return fits(model.name) and asking.sees(model.name)
+
+    return answer_list(*stretch(asking, f"models {name}", ask, sees, limit, after, ""))
 
 
 @router.get("/events", response_model=Events)
 def events(
     asking: Asking,
     name: str | None = None,
-    limit: Annotated[int | None, Query(ge=0)] = None,
+    limit: Limit = MOST_ITEMS,
     verb: str | None = None,
     by: str | None = None,
     after: str | None = None,
     before: str | None = None,
+    older: str | None = None,
 ) -> Response:
-    """Return the trail, the newest event first; times are ISO 8601 in UTC."""
+    """Return a page of the trail, the newest event first; times are ISO 8601 in UTC.
+
+    Its ``next`` goes back as ``older``. The history of a copied version is in the page of its copy.
+    """
     now = None if name is None else asking.current(name)
-    most = limit if asking.sees_all or now is not None else None
-    found = asking.catalog.events(now, most, Only(verb, by, after, before))
-    return answer_list([each for each in found if now is not None or asking.sees_now(each.name)][:limit])
+    what = f"events {name} {verb} {by} {after} {before}"
+
+    def sees(model: str | None) -> bool:
+        return now is not None or asking.sees_now(model)
+
+    only = Only(verb, by, after, before)
+    found, number = asking.catalog.events_before(now, only, limit, older_than(older, what), sees)
+    return answer_list(found, token_of(number, what))
 
 
 @router.get("/name")
@@ -81,10 +101,10 @@ def name_now(asking: Asking, name: str) -> JSONResponse:
 
 
 @router.get("/standing")
-def standing(asking: Asking, name: str) -> JSONResponse:
-    """Return whether a model has a name, and the number of its next version."""
-    if not asking.caller.may(Role.READ, check_model_name(name)):
-        asking.caller.require(Role.WRITE, name)  # which is what the sender is about to do
+def standing(asking: Asking, name: str, to_add: bool = False) -> JSONResponse:
+    """Return whether a model has a name, and the number of its next version; with ``to_add`` to who may add one."""
+    if to_add or not asking.caller.may(Role.READ, check_model_name(name)):
+        asking.caller.require(Role.WRITE, name)  # before anything is sent
     is_known = asking.catalog.knows(name)
     return answer({"is_known": is_known, "next_number": asking.catalog.next_number(name)})
 
@@ -106,9 +126,11 @@ def weights(asking: Asking, digest: str) -> Response:
 
 
 @router.get("/sources")
-def sources(asking: Asking) -> JSONResponse:
+def sources(asking: Asking, limit: Limit = MOST_ITEMS, after: str | None = None) -> JSONResponse:
     """Return what versions were pushed from: name, number, digest of the source, tensors, and when it was trashed."""
-    return answer_list(list(each) for each in asking.catalog.sources() if asking.sees(each.name))
+    ask = asking.catalog.stretches.sources_after
+    found, following = stretch(asking, "sources", ask, lambda each: asking.sees(each.name), limit, after, 0)
+    return answer_list(map(list, found), following)
 
 
 @router.get("/manifest")
@@ -146,17 +168,22 @@ def parent(asking: Asking, ref: str) -> Response:
 
 
 @router.get("/lineage/descents")
-def descents(asking: Asking) -> JSONResponse:
+def descents(asking: Asking, limit: Limit = MOST_ITEMS, after: str | None = None) -> JSONResponse:
     """Return what every live version was made from, of those that say."""
-    found = asking.catalog.lineage.descents()
-    seen = (descent_for(each, asking.caller) for each in found if asking.sees(each.ref.rpartition(":")[0]))
-    return answer_list(list(each) for each in seen)
+
+    def sees(descent: Descent) -> bool:
+        return asking.sees(descent.ref.rpartition(":")[0])
+
+    found, following = stretch(asking, "descents", asking.catalog.stretches.descents_after, sees, limit, after, 0)
+    return answer_list((list(descent_for(each, asking.caller)) for each in found), following)
 
 
 @router.get("/lineage/run", response_model=Entries)
-def of_run(asking: Asking, uid: str, run: str) -> Response:
+def of_run(asking: Asking, uid: str, run: str, limit: Limit = MOST_ITEMS, after: str | None = None) -> Response:
     """Return the live versions of a model that a training run pushed first, the newest first."""
-    return asking.answer_entries(asking.catalog.lineage.of_run(uid, run))
+    ask = partial(asking.catalog.stretches.of_run_before, uid, run)
+    what = f"run {run} of {uid}"
+    return asking.answer_entries(*stretch(asking, what, ask, lambda each: asking.sees(each.name), limit, after, 2**62))
 
 
 @router.get("/lineage/pushed")

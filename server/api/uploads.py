@@ -46,14 +46,18 @@ async def piece(request: Request, upload: str, at: int = Query(ge=0)) -> JSONRes
     taking = uploads.piece(found, at)
     into = await run_in_threadpool(taking.__enter__)
     try:
-        batch = bytearray()
+        batch, held = memoryview(bytearray(_BATCH)), 0  # one for all, since fresh memory has to be cleared
         async for content in request.stream():
-            batch += content
-            if len(batch) >= _BATCH:
-                await run_in_threadpool(into.write, batch)
-                batch = bytearray()
-        if batch:
-            await run_in_threadpool(into.write, batch)
+            if held + len(content) > _BATCH:
+                await run_in_threadpool(into.write, batch[:held])
+                held = 0
+            if len(content) > _BATCH:
+                await run_in_threadpool(into.write, memoryview(content))
+                continue
+            batch[held : held + len(content)] = content
+            held += len(content)
+        if held:
+            await run_in_threadpool(into.write, batch[:held])
     except BaseException as error:
         taking.__exit__(type(error), error, error.__traceback__)
         raise

@@ -80,7 +80,10 @@ def storage(request: Request) -> Response:
 def trash(request: Request) -> Response:
     """Show what was removed and can be taken back."""
     asking = asked(request)
-    entries, _ = found(asking, Query(), Query(), True, PAGE * 4, None)
+    form = tables.wanted(request)
+    entries, _ = found(asking, Query(), Query(), True, tables.MOST if form else PAGE * 4, None)
+    if form:
+        return tables.of_entries(form, entries)
     return page(
         request,
         "trash.html",

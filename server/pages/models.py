@@ -19,7 +19,7 @@ from registry.errors.root import RegistryError
 from ..answers import status_of
 from ..asking import asked
 from ..paging import found
-from ..telling import told
+from ..telling import Readable, told
 from . import tables
 from .rendering import page
 
@@ -91,7 +91,8 @@ def versions(request: Request) -> Response:
             raise
         trouble = str(told(error, asking.caller))
         return page(request, "versions.html", "Versions", status, entries=(), trouble=trouble)
-    narrowing = asking.catalog.overview.narrowing(replace(query, order=None), asking.sees)
+    readable = Readable(replace(query, order=None), asking.caller)
+    narrowing = asking.catalog.overview.narrowing(readable.asked, readable.keeps)
     return page(
         request,
         "versions.html",

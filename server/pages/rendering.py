@@ -126,6 +126,12 @@ def _worded(value: object) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
+def python(value: object) -> str:
+    """Word a constructor argument as Python has it; of a very long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= 5 * _LONG else f"{text[: 5 * _LONG]}…"
+
+
 def breakable(label: str) -> Markup:
     """Let a long heading be broken where its words end."""
     return Markup("".join(f"{escape(c)}<wbr>" if c in "_/.-" else str(escape(c)) for c in label))
@@ -168,6 +174,7 @@ def _environment() -> Environment:
         figure=figure,
         brief=brief,
         breakable=breakable,
+        python=python,
         short=short,
         count=count,
         size=size,

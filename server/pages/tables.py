@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from registry.catalog.documents import plain
 from registry.catalog.entry import Entry
 from registry.catalog.trail import Event
 
@@ -18,8 +19,8 @@ MOST = 10_000
 
 _FACTS = ("version", "digest", "pushed", "wrapper", "class", "parameters", "bytes", "aliases", "tags", "note")
 
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would take for the beginning of a formula."""
+_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet would take for the beginning of a formula, the last four in full width."""
 
 
 def wanted(request: Request) -> str | None:
@@ -31,7 +32,7 @@ def wanted(request: Request) -> str | None:
 def of_entries(form: str, entries: Sequence[Entry]) -> Response:
     """Answer with versions, a row each: facts, and a column for each metric that one of them has."""
     keys = sorted({key for entry in entries for key in entry.metrics})
-    header = (*_FACTS, *keys)
+    header = (*_FACTS, *(f"metrics.{key}" if key in _FACTS else key for key in keys))
     rows = (
         (
             entry.ref,
@@ -65,11 +66,11 @@ def table(form: str, name: str, header: Sequence[str], rows: Iterable[Sequence[o
     """Answer with a table as a file to keep."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
     if form == "json":
-        document = [dict(zip(header, row, strict=True)) for row in rows]
-        return Response(json.dumps(document, indent=2, default=dict), media_type="application/json", headers=headers)
+        document = plain([dict(zip(header, row, strict=True)) for row in rows])
+        return Response(json.dumps(document, indent=2, allow_nan=False), media_type="application/json", headers=headers)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(header)
+    writer.writerow([_cell(cell) for cell in header])
     writer.writerows([_cell(cell) for cell in row] for row in rows)
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
 

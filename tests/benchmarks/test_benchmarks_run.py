@@ -14,7 +14,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-FAMILIES = ("pushing", "deduplication", "search", "growing", *(["serving"] if find_spec("uvicorn") else []))
+_HAS_BROWSER = bool(find_spec("playwright")) and Path("/usr/bin/chromium").exists()
+_SERVED = (["serving"] + ["pages"] * _HAS_BROWSER) if find_spec("uvicorn") else []
+FAMILIES = ("pushing", "deduplication", "search", "growing", *_SERVED)
 ROOT = Path(__file__).resolve().parents[2]
 
 

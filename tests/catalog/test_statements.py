@@ -18,6 +18,7 @@ from registry.catalog import (
     rows,
     source_statements,
     statements,
+    stretch_statements,
 )
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
@@ -26,12 +27,14 @@ from registry.catalog.selection import Shape, beginnings, few, kinds_of, selecti
 
 MODULES = (
     *(copy_statements, statements, event_statements, file_statements, lineage_statements, name_statements),
-    *(overview_statements, remembered_statements, source_statements),
+    *(overview_statements, remembered_statements, source_statements, stretch_statements),
 )
+HELPERS = ("whole", "beside_parents")
 OPTIONAL: dict[str, list[tuple]] = {
     "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01"),
-               (None, 5, None, None, None, None, 7), (("net",), 5, None, None, None, None, None, ("net:v1",))],
+               (None, 5, None, None, None, None, 7), (("net",), 5, None, None, None, None, None, ("net:v1",)),
+               (None, 5, "copy", None, None, None, 7, None, 3)],
     "events_after": [(None,), (("net",),), (("net", "old"),)],
     "newest": [(Shape(kinds_of(parse("net acc>=0.5"))),)],
     "last_removal": [(("net:v1",),), (("net:v1", "old:v1"),)],
@@ -71,7 +74,7 @@ def every():
         for name, what in vars(module).items():
             if isinstance(what, ClauseElement) and not name.startswith("_"):
                 yield name, what
-            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name != "whole":
+            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name not in HELPERS:
                 yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 
@@ -108,6 +111,7 @@ def database(tmp_path_factory):
     [
         *("BY_NUMBER", "BY_ALIAS", "NEWEST", "BY_DIGEST", "LOCATE", "SAME_WEIGHTS"),
         *("BY_IDENTITY", "OF_RUN", "PUSHED", "FREED"),
+        *("RUN_BEFORE", "SOURCES_AFTER", "DESCENTS_AFTER", "MODELS_AFTER", "ALIASES_BETWEEN"),
         *(name for name in STATEMENTS if name.startswith(("few", "selection"))),
         *("events_after(('net',),)", "facts_after('net',)"),
         *("BY_ID", "VERSION", "NUMBERED", "DOCUMENT", "RENAMED", "FORMER_NAMES", "former_names('net',)"),

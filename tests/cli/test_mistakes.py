@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path:
         (folder / name).mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        sys.modules.pop("beginner", None)  # that of another folder
         beginner: Any = import_module("beginner")
     model = beginner.PointNet()
     optimizer = torch.optim.Adam(model.parameters())
@@ -70,6 +72,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, ground: Ground) -> Path:
 def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("REGISTRY_TRUST", "beginner")  # of a home that others may write to
     return folder
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from grounds import Ground
 from invocation import COMMAND, run
 from torch import nn
 
@@ -36,8 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def hub(folder: Path, ground: Ground) -> Registry:
-    hub = ground.open(ground.home(folder / "home"))
+def hub(folder: Path) -> Registry:
+    hub = Registry(folder / "home")
     hub.push("sound.pth", "net", model="torch.nn:Linear", init={"in_features": 3, "out_features": 2})
     return hub
 

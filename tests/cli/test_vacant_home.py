@@ -272,3 +272,10 @@ def test_a_path_is_a_folder_whatever_it_is_called(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert home_place(Path("host:8080")).folder == tmp_path / "host:8080"
     assert home_place("./host:8080").folder == tmp_path / "host:8080"
+
+
+def test_a_folder_that_is_there_may_be_called_like_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hub:8080").mkdir()
+    assert Registry("hub:8080").push({"w": torch.ones(2)}, "net").ref == "net:v1"
+    assert [each.name for each in tmp_path.iterdir()] == ["hub:8080"]

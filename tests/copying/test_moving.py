@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from databases import KINDS, Place, Server, configure, fresh, place_of, run_sql
+from databases import KINDS, Place, Server, all_rows, configure, fresh, place_of, run_sql
 from invocation import run
 from killing import killed_at_each_statement
 
 from registry import Registry
 from registry.catalog.catalog import Catalog
-from registry.catalog.schema import METADATA
 from registry.errors import DamagedBlob, HomeMoved, InvalidConfiguration, OtherRegistry, SamePlace
 
 
@@ -52,18 +52,8 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield place if isinstance(place, Path) else configure(tmp_path / "target", place)
 
 
-def rows(place: Place) -> dict[str, list[tuple]]:
-    return {
-        table.name: sorted(
-            [tuple(row) for row in run_sql(place, f'SELECT {_columns(table)} FROM "{table.name}"')], key=repr
-        )
-        for table in METADATA.sorted_tables
-        if table.name != "leases"  # of what runs, or was killed, in one of the places
-    }
-
-
-def _columns(table) -> str:
-    return ", ".join(f'"{column.name}"' for column in table.columns)
+def rows(place: Place) -> dict[str, list[tuple[Any, ...]]]:
+    return all_rows(place, "leases")  # of what runs, or was killed, in one of the places
 
 
 def blobs(home: Path) -> dict[str, bytes]:

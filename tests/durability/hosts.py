@@ -48,7 +48,9 @@ class Hosts:
             return self.folder / "home"
         own = self.folder / f"host-{host}" / "home"
         own.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.shared, own)
+        copy = own / f"{os.getpid()}.toml"  # whole or not at all, since others of this host may be reading it
+        shutil.copy(self.shared, copy)
+        copy.replace(own / "registry.toml")
         return own
 
     def start(self, host: int | str, job: Job, arm: Callable[[], None] = lambda: None) -> int:

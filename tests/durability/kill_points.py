@@ -1,6 +1,7 @@
 """Every verb, killed at every step. ``python tests/durability/kill_points.py`` steps through all and prints totals.
 
-``kill_points.py requests`` does it for homes elsewhere, whose servers the environment names, as ``grounds`` has it.
+``kill_points.py requests [VERB ...]`` does it for homes elsewhere; the environment names their servers, as ``grounds``
+has it.
 """
 
 from __future__ import annotations
@@ -233,12 +234,13 @@ def main() -> None:
     """Step through everything, the system calls in a process of their own."""
     stride = int(os.environ.get("KILL_STRIDE", "1"))
     by = sys.argv[1] if len(sys.argv) > 1 else "calls"
+    chosen = sys.argv[2:] or SCENARIOS
     folder = Path(tempfile.mkdtemp())
     total = 0
     try:
-        for name, scenario in SCENARIOS.items():
+        for name in chosen:
             ground = Elsewhere.of_environment() if by == "requests" else Folder()
-            kills = step_through(scenario, folder / name, ARMS[by], stride, ground)
+            kills = step_through(SCENARIOS[name], folder / name, ARMS[by], stride, ground)
             print(f"{kills:5} {name}", flush=True)
             total += kills
         print(f"{total:5} kill points survived, by {by}", flush=True)

@@ -112,8 +112,8 @@ def at_each_request(step: int, act: Callable[[], object]) -> None:
 
     for name in ("head", "get_range", "get_ranges", "list", "put", "copy", "delete"):
         setattr(obstore, name, counted(getattr(obstore, name), name in ("put", "copy", "delete")))
-    psycopg.Cursor.execute = counted(psycopg.Cursor.execute, False)  # type: ignore[method-assign]
-    psycopg.Connection.commit = counted(psycopg.Connection.commit, True)  # type: ignore[method-assign]
+    psycopg.Cursor.execute = counted(psycopg.Cursor.execute, False)
+    psycopg.Connection.commit = counted(psycopg.Connection.commit, True)
 
 
 def arm_system_calls(step: int) -> None:

@@ -63,6 +63,17 @@ def test_an_audit_names_what_is_no_text(table: Table, column: Column[object], wh
     hub.log()
 
 
+@pytest.mark.parametrize("cell", ["key", "value"])
+def test_a_tag_of_two_lines_keeps_no_version_from_being_listed(whole: Path, tmp_path: Path, cell: str) -> None:
+    home = Path(shutil.copytree(whole, tmp_path / "home"))
+    listed = [entry.ref for entry in Registry(home).list()]
+    with closing(sqlite3.connect(home / "registry.db")) as connection, connection:
+        connection.execute(f"UPDATE tags SET {cell} = 'a' || char(10) || 'b'")
+    hub = Registry(home)
+    assert [entry.ref for entry in hub.list()] == listed
+    assert hub.audit().bad_references == ("renamed:v1",)
+
+
 def test_a_version_beside_an_illegible_document_loads_and_that_one_does_not(whole: Path, tmp_path: Path) -> None:
     home = Path(shutil.copytree(whole, tmp_path / "home"))
     with closing(sqlite3.connect(home / "registry.db")) as connection, connection:

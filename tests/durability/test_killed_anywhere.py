@@ -55,7 +55,7 @@ def test_a_verb_killed_at_any_request_is_done_or_undone(elsewhere: Elsewhere) ->
     with elsewhere.reachable():
         run = subprocess.run(
             [sys.executable, kill_points.__file__, "requests"],
-            env={**os.environ, "KILL_STRIDE": str(2 * STRIDE + 1)},
+            env={**os.environ, "KILL_STRIDE": str(4 * STRIDE + 1)},
             capture_output=True,
             text=True,
         )

@@ -83,6 +83,8 @@ class Served:
     ) -> Answer:
         """Send a request; in the names of headers ``_`` is ``-``."""
         lines = {"Host": f"{self.host}:{self.port}", **{key.replace("_", "-"): each for key, each in headers.items()}}
+        if method == "HEAD":
+            lines.setdefault("Connection", "close")  # else its answer, which tells a length, is waited for to the end
         if token is not None:
             lines["Authorization"] = f"Bearer {token}"
         if body is not None:

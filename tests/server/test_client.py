@@ -21,6 +21,7 @@ import registry
 from registry import Registry, errors
 from registry.client.address import ServerAddress
 from registry.client.store import cache_of
+from registry.errors import NotAllowed, WrongToken
 
 pytestmark = pytest.mark.services
 
@@ -121,14 +122,14 @@ def test_a_refusal_names_the_server_and_where_the_token_came_from(
 ) -> None:
     client = Registry(served.url)
     monkeypatch.delenv("REGISTRY_TOKEN", raising=False)
-    with pytest.raises(errors.TokenNeeded, match=f"'write' at {served.url}.*`registry login {served.url}`"):
+    with pytest.raises(errors.TokenNeeded, match=f"'write' for other at {served.url}.*`registry login {served.url}`"):
         client.push({"weight": torch.ones(2)}, "other")
     monkeypatch.setenv("REGISTRY_TOKEN", "crt_mistyped")
     with pytest.raises(errors.WrongToken, match=f"the token in REGISTRY_TOKEN is .* at {served.url}"):
         client.list()
     reader = Registry(home).add_token("rita", role="read")
     monkeypatch.setenv("REGISTRY_TOKEN", reader.text)
-    with pytest.raises(errors.NotAllowed, match=f"of rita does not give .* 'write' at {served.url}"):
+    with pytest.raises(errors.NotAllowed, match=f"of rita does not give .* 'write' for other at {served.url}"):
         client.push({"weight": torch.ones(2)}, "other")
 
 
@@ -323,3 +324,24 @@ def test_an_import_for_which_there_is_no_right_ends_in_a_sentence(
     done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 1 and "the token of eve does not give the role 'write'" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_refusal_names_server_and_model_and_what_the_token_may(
+    served: Served, home: Path, token_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Registry(home).push({"w": torch.ones(3)}, "other/net")
+    monkeypatch.setenv("REGISTRY_TOKEN", token_of("read", "team/*", "lab/*", user="eve"))
+    hub = Registry(served.url)
+    refusals = {
+        "other/net": (lambda: hub.get("other/net"), "role 'read' for other/net", "read"),
+        "team/net": (lambda: hub.push({"w": torch.ones(3)}, "team/net"), "role 'write' for team/net", "write"),
+    }
+    for model, (refused, what, role) in refusals.items():
+        with pytest.raises(NotAllowed) as error:
+            refused()
+        said = str(error.value)
+        assert f"{what} at {served.url}: it gives 'read' for team/*, lab/*" in said
+        assert f"registry token add eve --role {role} --models '{model}'" in said
+    monkeypatch.setenv("REGISTRY_TOKEN", "crt_" + "x" * 43)
+    with pytest.raises(WrongToken, match=f"revoked at {served.url}"):
+        hub.list()

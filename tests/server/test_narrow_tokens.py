@@ -7,7 +7,9 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 import torch
@@ -202,6 +204,69 @@ def test_what_another_model_has_too_is_found_in_ones_own(
     known = f"uid={other.uid}&number={other.version}&record={other.record_digest}"
     assert served.get(f"/api/v1/copies/here?{known}", theirs).document == {"is_here": False}
     assert served.get(f"/api/v1/copies/here?{known}", token_of("read")).document == {"is_here": True}
+
+
+def test_a_blob_of_two_models_is_there_for_who_may_read_one_of_them(
+    served: Served, owner: Registry, home: Path, token_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {"w": torch.arange(40.0)}
+    manifest, _ = owner.catalog.manifest_and_documents(owner.push(tensors, "hidden/alone"))
+    (blob,), digest = manifest.blobs, manifest.tensors["w"].digest
+    path = home / "blobs" / blob[:2] / f"{blob}.safetensors"
+    theirs = token_of("write", "team/*", user="eve")
+
+    def told() -> tuple[int, object, object, int]:
+        there = json.dumps({"digests": [blob]}).encode()
+        located = json.dumps({"digests": [digest]}).encode()
+        begun = json.dumps({"blob": blob, "nbytes": path.stat().st_size, "tensors": [digest]}).encode()
+        return (
+            served.get(f"/api/v1/blobs/{blob}", theirs).status,
+            served.request("POST", "/api/v1/blobs/there", there, theirs).document["there"],
+            list(served.request("POST", "/api/v1/tensors/locate", located, theirs).document["places"]),
+            served.request("POST", "/api/v1/uploads", begun, theirs).document["received"],
+        )
+
+    assert told() == (404, [], [], 0)
+    before = path.stat()
+    monkeypatch.setenv("REGISTRY_TOKEN", theirs)
+    mine = Registry(served.url).push(tensors, "team/too")
+    assert owner.catalog.manifest_and_documents(mine)[0].blobs == {blob}
+    assert told() == (200, [blob], [digest], path.stat().st_size) and path.stat().st_size == before.st_size
+    owner.rm(mine)
+    owner.gc(grace=timedelta(0))
+    assert told()[:3] == (404, [], []) and torch.equal(owner.state_dict("hidden/alone")["w"], tensors["w"])
+
+
+@pytest.mark.parametrize("word", ["parent:hidden/first", "parent:hidden/first:v1", "parent:hidden/moved:v1"])
+@pytest.mark.parametrize("more", ["", " acc>0", " sort:-acc", " team/net", " team/*"])
+def test_a_parent_that_one_may_not_read_is_not_found_by_its_name(
+    served: Served, owner: Registry, token_of: Callable[..., str], word: str, more: str
+) -> None:
+    owner.push({"w": torch.arange(9.0)}, "team/net", metrics={"acc": 0.6}, parent="hidden/moved")
+    theirs = token_of("read", "team/*", user="eve")
+
+    def asked(query: str, token: str, limit: int = 1000) -> tuple[list[str], str | None]:
+        page = served.get(f"/api/v1/entries?query={quote(query)}&limit={limit}", token).document
+        return [each["ref"] for each in page["items"]], page["next"]
+
+    wide = token_of("read")
+    assert asked(word + more, wide)[0] and asked(word + more, theirs) == ([], None)
+    assert asked(word + more, theirs, 1) == asked("parent:hidden/nothing" + more, theirs, 1) == ([], None)
+    assert (
+        asked(f"parent:team/net{more}", theirs) == asked("parent:team/net:v1" + more, wide) == (["team/net:v2"], None)
+    )
+    for query in (word + more, "parent:team/net" + more):
+        shown = served.get(f"/versions?q={quote(query)}", theirs, Accept="text/html").body.decode()
+        unlike = served.get(f"/versions?q={quote('parent:hidden/nothing' + more)}", theirs, Accept="text/html")
+        is_same = plain(shown, query) == plain(unlike.body.decode(), "parent:hidden/nothing" + more)
+        assert is_same == query.startswith("parent:hidden"), shown
+
+
+def plain(shown: str, query: str) -> str:
+    """Return a page without the question that it repeats."""
+    for each in (query, quote(query), quote_plus(query), quote(query, safe="")):
+        shown = shown.replace(html.escape(each), "")
+    return shown
 
 
 @pytest.mark.parametrize("query", ["", "sort:-acc", "sort:acc", "sort:created"])

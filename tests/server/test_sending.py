@@ -1,4 +1,4 @@
-"""Files that the system sends by itself: the same bytes, and nothing more is believed."""
+"""Files that the connection sends by itself: the same bytes, and nothing more is believed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 pytest.importorskip("playwright.sync_api")
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from served import Served, serving
 
 _CHROMIUM = "/usr/bin/chromium"
@@ -90,6 +90,22 @@ def look(browser: Browser, served: Served) -> Iterator[Open]:
         context.close()
     assert errors == []
     assert [each for each in foreign if not each.startswith("data:")] == []
+
+
+def equal(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    return found.keys() == expected.keys() and all(bool((found[name] == expected[name]).all()) for name in expected)
+
+
+def log_in(page: Page, token: str) -> None:
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Token").fill(token)
+    page.locator("main").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def rows(page: Page) -> list[str]:
+    """The references in a table of versions."""
+    return page.locator("tbody td.name a").all_inner_texts()
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 import torch
+from hostile import TEXTS, nothing_ran
 from hypothesis import given, settings, strategies as st
 from looking import Open, browser as browser, look as look
 from markupsafe import Markup
-from playwright.sync_api import Page
 from served import Served, serving
 
 from registry import Registry
@@ -18,19 +18,6 @@ from registry.server.pages import charts
 from registry.server.pages.rendering import markdown
 
 pytestmark = pytest.mark.services
-
-TEXTS = (
-    "<script>window.taken = 1</script>",
-    "<img src=x onerror='window.taken = 1'>",
-    '" onmouseover="window.taken = 1" autofocus onfocus=\'window.taken = 1\' x="',
-    "</title></style></textarea></script><svg onload=window.taken=1>",
-    "javascript:window.taken=1",
-    "{{ 7 * 7 }}{% for x in y %}",
-    "'; window.taken = 1; //",
-    "&lt;script&gt;window.taken = 1&lt;/script&gt;",
-    "\u202egnirts desrever\u2066",
-    "<style>* { display: none }</style><base href=//elsewhere.example/><meta http-equiv=refresh content=0;url=//x>",
-)
 
 CARD = "\n\n".join(
     (
@@ -69,19 +56,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     registry.close()
     with serving(folder / "home") as running:
         yield running
-
-
-_HANDLERS = """[...document.querySelectorAll("*")].flatMap((e) => [...e.attributes]).filter((a) =>
-  a.name.startsWith("on") || a.name === "style"
-  || ["href", "src", "action", "formaction", "xlink:href"].includes(a.name)
-  && /^\\s*(javascript|vbscript|data):/i.test(a.value)).map((a) => a.name + "=" + a.value)"""
-
-
-def nothing_ran(page: Page) -> bool:
-    page.wait_for_load_state("networkidle")
-    markup = page.locator("main script, main style, main base, main meta, main img, main iframe, main object")
-    assert page.evaluate(_HANDLERS) == []
-    return page.evaluate("window.taken") is None and markup.count() == 0 and "registry" in page.title()
 
 
 @pytest.mark.parametrize("number", range(1, len(TEXTS) + 1))

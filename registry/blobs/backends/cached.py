@@ -30,6 +30,7 @@ from registry.blobs.running import FileLeases
 from registry.blobs.shared_leases import LEASE_SECONDS
 from registry.blobs.sharing import Locate
 from registry.blobs.store import BlobStore, Elsewhere, Examined, Known, Sweep, Transfer, Verify
+from registry.blobs.verification import Hashed
 from registry.blobs.writer import Progress, Stored
 from registry.disk.folders import make_folder
 from registry.errors.blobs import DamagedBlob, StoreUnwritable
@@ -84,9 +85,9 @@ class CachedStore(BlobStore):
         lacking = [blob for blob in manifest.blobs if not self._cache.is_in_place(blob)]
         report = Report(progress, sum(t.spec.nbytes for b in lacking for t in manifest.by_blob()[b].values()))
         with self._kept(manifest.blobs):  # so that nobody who trims the cache takes them
-            for blob in sorted(manifest.blobs):
-                self.fetch(blob, report.add)
-            return self._cache.open(manifest, verify, resident=resident)
+            fetched = {blob: self.fetch(blob, report.add) for blob in sorted(manifest.blobs)}
+            hashed = {blob: found for blob, found in fetched.items() if found is not None}
+            return self._cache.open_hashed(manifest, verify, hashed, resident=resident)
 
     def pieces(self, name: str, stored: StoredTensor, step: int) -> Iterator[memoryview]:
         self.fetch(stored.location.blob)
@@ -258,24 +259,27 @@ class CachedStore(BlobStore):
         doomed = self._cache.leases.held().doomed
         return [blob for blob in blobs if blob in doomed or not self.has(blob)]
 
-    def fetch(self, blob: str, moved: Moved = unmoved) -> None:
+    def fetch(self, blob: str, moved: Moved = unmoved) -> Hashed | None:
         """Bring a blob into the cache, where it is not there; nothing, where there is no object.
 
         Args:
             moved: called with the bytes that came since the last call.
+
+        Returns:
+            What was hashed on its way, if it came now.
 
         Raises:
             DamagedBlob: the object holds something else.
             ObjectsUnreachable, StoreUnwritable
         """
         self._make_cache()
-        fetch(self._cache, blob, self._receive, moved)
+        return fetch(self._cache, blob, self._receive, moved)
 
-    def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> str | None:
-        """Write an object into an open file, and say what is wrong with the whole."""
+    def _receive(self, blob: str, handle: int, path: Path, moved: Moved) -> Examined:
+        """Write an object into an open file, and say what the whole is."""
         with reached(self._objects):
             self._objects.receive(blob, handle, moved)
-        return examine(path, blob, {})[0].fault
+        return examine(path, blob, {})[0]
 
     def _stream(self, blob: str) -> Streamed:
         if (streamed := self._streamed.get(blob)) is None:

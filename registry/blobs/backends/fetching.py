@@ -12,6 +12,8 @@ from pathlib import Path
 from registry.blobs.backends.local import LocalStore, worded
 from registry.blobs.collection import Garbage
 from registry.blobs.objects import Moved, unmoved
+from registry.blobs.store import Examined
+from registry.blobs.verification import Hashed
 from registry.blobs.writer import Progress
 from registry.disk.folders import make_folder
 from registry.errors.blobs import DamagedBlob
@@ -22,11 +24,11 @@ FETCHING = "fetching"
 _ABANDONED_SECONDS = 24 * 3600.0
 """After which what has come of a blob is garbage, if nobody goes on with it."""
 
-Receive = Callable[[str, int, Path, Moved], "str | None"]
-"""Receives a blob into an open file of a path, and says what is wrong with the whole."""
+Receive = Callable[[str, int, Path, Moved], Examined]
+"""Receives a blob into an open file of a path, and says what the whole is."""
 
 
-def fetch(cache: LocalStore, blob: str, receive: Receive, moved: Moved = unmoved) -> None:
+def fetch(cache: LocalStore, blob: str, receive: Receive, moved: Moved = unmoved) -> Hashed | None:
     """Bring a blob into a cache, if it is not there; nothing, where there is no object.
 
     Of the processes that want it one receives it, and the others wait for that.
@@ -34,29 +36,33 @@ def fetch(cache: LocalStore, blob: str, receive: Receive, moved: Moved = unmoved
     Args:
         moved: called with the bytes that came since the last call.
 
+    Returns:
+        What was hashed on its way; None where that was not now, and not here.
+
     Raises:
         DamagedBlob: what came is not what it should be.
         StoreUnwritable
     """
     if cache.is_in_place(blob):
         _note_use(cache, blob)
-        return
+        return None
     with _alone(cache, blob) as (handle, path):
         if cache.is_in_place(blob):
-            return
+            return None
         was_there = os.fstat(handle).st_size > 0
         try:
-            fault = receive(blob, handle, path, moved)
-            if fault is not None and was_there:  # what came before was of something else
+            found = receive(blob, handle, path, moved)
+            if found.fault is not None and was_there:  # what came before was of something else
                 os.ftruncate(handle, 0)
-                fault = receive(blob, handle, path, moved)
+                found = receive(blob, handle, path, moved)
         except FileNotFoundError:
             path.unlink()
-            return
-        if fault is not None:
+            return None
+        if found.fault is not None:
             path.unlink()
-            raise DamagedBlob(blob, fault)
+            raise DamagedBlob(blob, found.fault)
         cache.adopt(path, blob)
+        return Hashed(os.fstat(handle), found.tensors)
 
 
 def abandoned(cache: LocalStore) -> list[Garbage]:

@@ -21,7 +21,7 @@ from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_pla
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Shares, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
-from registry.blobs.verification import Verification, extent, is_stamped, part, stamp, stamp_new, verified
+from registry.blobs.verification import Hashed, Verification, extent, is_stamped, part, stamp, stamp_new, verified
 from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
@@ -59,6 +59,12 @@ class LocalStore(BlobStore):
     def open(
         self, manifest: Manifest, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
     ) -> OpenedWeights:
+        return self.open_hashed(manifest, verify, {}, resident=resident)
+
+    def open_hashed(
+        self, manifest: Manifest, verify: Verify, hashed: Mapping[str, Hashed], *, resident: bool
+    ) -> OpenedWeights:
+        """Open a version, of which these files need not be hashed again where they are mapped; as ``open``."""
         from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, regions, tensors_of
 
         if resident:
@@ -74,18 +80,24 @@ class LocalStore(BlobStore):
             def place(stored: StoredTensor) -> torch.Tensor:
                 return blobs[stored.location.blob].tensor(stored)
 
-        once = manifest.by_blob() if verify == "once" else {}
-        extents = {blob: extent(tensors.values()) for blob, tensors in once.items()}
-        trusted = {
+        inside = manifest.by_blob()
+        extents = {blob: extent(inside[blob].values()) for blob in status} if verify == "once" else {}
+        stamped = {
             blob
             for blob in status
             if verify == "never" or (extents and is_stamped(self.places, blob, status[blob], extents[blob]))
+        }
+        # What is copied is hashed as the copy; what is mapped is the memory of the system that was hashed.
+        trusted = stamped | {
+            blob
+            for blob in status.keys() & hashed.keys()
+            if not resident and hashed[blob].covers(status[blob], inside[blob].values())
         }
         verification = Verification(regions(manifest, content, status.keys() - trusted))
 
         def check(progress: Progress | None = None) -> None:
             verification.wait(progress)
-            for blob in extents.keys() - trusted:
+            for blob in extents.keys() - stamped:
                 stamp(self.places, blob, status[blob], extents[blob])
 
         return OpenedWeights(tensors_of(manifest, place), check)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from registry.canonical.owned import unwrapping_of
 from registry.errors.models import LoadHookFailed, UntouchedTensor, first_line
@@ -122,11 +123,26 @@ def load_strictly(module: nn.Module, state: Mapping[str, Any], weights: Mapping[
         Exception: whatever the class raises.
     """
     before = {name: _version(tensor) for name, tensor in weights.items()}
-    method(module, "load_state_dict")(state, strict=True)
+    with _WithoutIdleCopies():
+        method(module, "load_state_dict")(state, strict=True)
     if changed := [name for name, tensor in weights.items() if _version(tensor) != before[name]]:
         raise UntouchedTensor(
             type(module).__name__, changed, "are changed by the class's own loading before it takes them"
         )
+
+
+class _WithoutIdleCopies(TorchFunctionMode):
+    """Leaves out the copy of a tensor onto itself, which changes nothing and counts as a change.
+
+    Observers take a tensor of the state dict for their own, and then copy it as every module does.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.copy_ and len(args) > 1 and args[0] is args[1]:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def worded(error: Exception) -> str:

@@ -21,11 +21,13 @@ async function go(url, how = "push", form = null) {
     if (!answer.headers.get("content-type")?.startsWith("text/html")) { location.href = url; return; }
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (turn !== latest) return; // a later one is on its way
-    if (how === "push") { keep(); history.pushState({}, "", answer.url); }
+    const { hash } = new URL(url, location.href);
+    if (how === "push") { keep(); history.pushState({}, "", answer.url + hash); }
     if (how === "replace") history.replaceState(history.state, "", answer.url);
     shown = location.pathname + location.search;
     show(next);
     if (how === "back") below();
+    else if (hash) document.getElementById(hash.slice(1))?.scrollIntoView();
     else if (!form) scrollTo(0, 0);
   } catch {
     location.href = url;
