@@ -271,13 +271,14 @@ def _shape(text: str) -> list[int]:
 
 
 def _pairs(given: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:
-    pairs = []
+    pairs: dict[str, str] = {}
     for item in given:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise typer.BadParameter(f"{option} '{item}' is not of the form K=V; write for example {example}")
-        pairs.append((key.strip(), value))
-    return pairs
+        if pairs.setdefault(key.strip(), value) != value:
+            raise typer.BadParameter(f"{option} gives '{key.strip()}' two values; give one of them")
+    return list(pairs.items())
 
 
 def _value(text: str) -> Any:

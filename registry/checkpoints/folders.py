@@ -13,15 +13,17 @@ from registry.checkpoints.documents import Documents, read_documents, said_of
 from registry.checkpoints.formats.distributed import open_distributed, read_distributed
 from registry.checkpoints.formats.sharded import open_index
 from registry.checkpoints.inventory import bears_tensors
-from registry.checkpoints.mapping import is_regular, unopenable
+from registry.checkpoints.mapping import OpenedFile, is_regular, unopenable
 from registry.checkpoints.other_formats import other_folder
 from registry.checkpoints.parts import METADATA, is_shard, refuse_part
 from registry.checkpoints.states import kind_of_state
 from registry.checkpoints.weights import Checkpoint
 from registry.errors.checkpoints import (
     DamagedCheckpoint,
+    MissingShard,
     NotACheckpoint,
     PartOfModel,
+    SavedTwice,
     UnknownFolder,
     UnpackedCheckpoint,
     ZeroShards,
@@ -35,6 +37,7 @@ INDEXES = (
     "pytorch_model.bin.index.json",
     "diffusion_pytorch_model.safetensors.index.json",
 )
+_INDEX = ".index.json"
 SINGLE = (
     *("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
     *("adapter_model.safetensors", "adapter_model.bin"),
@@ -80,12 +83,13 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise unopenable(path, error) from error
-    index = next((name for name in (*INDEXES, *names) if name in names and name.endswith(".index.json")), None)
+    index = next((name for name in (*INDEXES, *names) if name in names and name.endswith(_INDEX)), None)
     single = next((name for name in SINGLE if name in names), None)
     if METADATA in names:
         checkpoint = open_distributed(path)
     elif index is not None:
-        checkpoint = open_index(path / index, open_file)
+        twin = index.removesuffix(_INDEX)
+        checkpoint = _open_sharded(path, index, twin if twin in names else None, open_file)
     elif single is not None:
         checkpoint = open_file(path / single)
     elif FSDP_FOLDER in names:
@@ -108,6 +112,27 @@ def open_folder(path: Path, open_file: OpenFile, read_file: ReadFile) -> Checkpo
             refuse_part(path / name)
         raise UnknownFolder(str(path), files)
     return _with_neighbors(replace(checkpoint, source=str(path)), path, read_file)
+
+
+def _open_sharded(path: Path, index: str, whole: str | None, open_file: OpenFile) -> Checkpoint:
+    """Read the shards of an index, or a whole file beside it, where libraries saved into one folder twice.
+
+    ``save_pretrained`` removes the shards of an earlier save and neither their index nor an earlier whole file, which
+    is what ``from_pretrained`` then reads.
+    """
+    try:
+        checkpoint = open_index(path / index, open_file)
+    except MissingShard:
+        if whole is None:
+            raise
+        note = f"'{index}' is of an earlier save, whose shards are gone: what is stored is '{whole}'"
+        checkpoint = open_file(path / whole)
+        files = (*checkpoint.files, OpenedFile(path / index))
+        return replace(checkpoint, files=files, notes=(*checkpoint.notes, note))
+    if whole is None:
+        return checkpoint
+    unasked = SavedTwice(str(path), whole, index)
+    return replace(checkpoint, weight_sets=tuple(replace(each, unasked=unasked) for each in checkpoint.weight_sets))
 
 
 def _unpacked(path: Path, names: Sequence[str]) -> Path | None:

@@ -78,6 +78,7 @@ from registry.errors.checkpoints import (
     OversizedCheckpoint as OversizedCheckpoint,
     PartOfModel as PartOfModel,
     PickledModule as PickledModule,
+    SavedTwice as SavedTwice,
     ShardedTensors as ShardedTensors,
     TorchScriptArchive as TorchScriptArchive,
     UnencodableValue as UnencodableValue,

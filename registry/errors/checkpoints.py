@@ -157,6 +157,16 @@ class MissingShard(RegistryError):
         )
 
 
+class SavedTwice(RegistryError):
+    """A folder holds one model in a file and again in shards, of which nothing says which is meant."""
+
+    def __init__(self, source: str, whole: str, index: str) -> None:
+        super().__init__(
+            f"{source} holds the model twice: in {whole}, which from_pretrained reads, and in the shards of {index}; "
+            f"remove the one that is old, or say which is meant: --weights {whole}, or --weights . for the shards"
+        )
+
+
 class OneShard(RegistryError):
     """The file is one of several that belong together."""
 

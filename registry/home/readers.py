@@ -161,7 +161,8 @@ def whole(least: int) -> Callable[[object], int]:
         except (TypeError, ValueError, RuntimeError):
             raise Refused(f"give a whole number, at least {least}") from None
         if isinstance(value, bool) or not least <= number <= LARGEST:
-            raise Refused(f"give a whole number, at least {least}")
+            most = f" and at most {LARGEST:,}" if number > LARGEST else ""
+            raise Refused(f"give a whole number, at least {least}{most}")
         return number
 
     return read

@@ -20,6 +20,7 @@ from registry.errors import (
     MissingShard,
     NotACheckpoint,
     OneShard,
+    SavedTwice,
     ShardedTensors,
     UnknownFolder,
     ZeroShards,
@@ -57,6 +58,28 @@ def test_a_missing_shard_is_named_and_one_shard_alone_is_refused(tmp_path):
     (tmp_path / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(MissingShard, match=r"model-00002-of-00003.safetensors is missing, which holds 2"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_of_two_saves_in_one_folder_the_user_says_which_is_meant(tmp_path, hub, suffix):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    index = sharded(folder, suffix)
+    other = {name: tensor + 1 for name, tensor in STATE.items()}
+    whole = folder / ("model.safetensors" if suffix == "safetensors" else "pytorch_model.bin")
+    save_file(other, whole) if suffix == "safetensors" else torch.save(other, whole)
+    with pytest.raises(SavedTwice, match=f"--weights {whole.name}, or --weights . for the shards"):
+        hub.push(folder, "net")
+    for chosen, state in ((".", STATE), (whole.name, other)):
+        held = hub.state_dict(hub.push(folder, "net", weights=chosen).ref)
+        assert held.keys() == state.keys() and all(torch.equal(held[name], state[name]) for name in state)
+    for shard in folder.glob("*-of-*"):
+        shard.unlink()  # as a later save_pretrained of one file leaves it
+    entry = hub.push(folder, "left")
+    assert torch.equal(hub.state_dict("left")["layer.0.weight"], other["layer.0.weight"])
+    assert any(f"'{index.name}' is of an earlier save" in notice for notice in entry.notices)
+    [line] = hub.import_folder(folder).lines
+    assert line.verdict == "already there"
 
 
 @pytest.mark.parametrize(

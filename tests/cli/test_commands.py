@@ -241,6 +241,16 @@ def test_what_is_not_a_number_is_said_in_a_users_words(arguments: str, way_out: 
     assert way_out in run(*arguments.split(), home=home, expect=2).stderr
 
 
+@pytest.mark.parametrize("option", ["--metric acc", "--tag task", "--init width", "--init args.width", "--model img"])
+def test_two_values_of_one_key_are_not_one(option: str, best: Path, home: Path) -> None:
+    option, key = option.split()
+    twice = [option, f"{key}=1", option, f"{key}=2"]
+    assert f"{option} gives '{key}' two values" in run("push", best, "net", *twice, home=home, expect=2).stderr
+    if option == "--tag":
+        run("push", best, "net", option, f"{key}=1", option, f"{key}=1", home=home)
+        assert "two values" in run("tag", "net", "split=a", "split=b", home=home, expect=2).stderr
+
+
 def test_a_loaded_example_that_was_run_is_said(best: Path, home: Path) -> None:
     run(
         "push",

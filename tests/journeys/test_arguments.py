@@ -208,6 +208,7 @@ def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
     [
         (lambda hub: hub.load("net", verify="bogus"), errors.InvalidArgument, "'always', 'once', 'never', 'outputs'"),
         (lambda hub: hub.push("net.pth", world_size=-1), errors.InvalidArgument, "at least 1"),
+        (lambda hub: hub.list(limit=10**20), errors.InvalidArgument, "at most 9,223,372,036,854,775,807"),
         (lambda hub: hub.push(PointNet), errors.InvalidArgument, r"an instance: PointNet\(...\)"),
         (lambda hub: hub.resume("net", PointNet), errors.InvalidArgument, "give an instance"),
         (lambda hub: hub.push([1], "net"), errors.InvalidArgument, "a state dict"),

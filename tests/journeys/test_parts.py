@@ -282,12 +282,13 @@ def test_mistakes_with_parts_end_in_a_sentence_with_a_next_step(stocked: Any) ->
 
 
 def test_a_part_called_as_what_every_module_has_is_refused(hub: registry.Registry) -> None:
-    for source, options in (
-        ({"training": nn.Linear(2, 2), "other": nn.Linear(2, 2)}, {}),
-        ({"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}, {"weights": {"training": "a", "other": "b"}}),
-    ):
+    pushes: list[tuple[Any, Any]] = [
+        ({"training": nn.Linear(2, 2), "other": nn.Linear(2, 2)}, None),
+        ({"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}, {"training": "a", "other": "b"}),
+    ]
+    for source, weights in pushes:
         with pytest.raises(errors.BadPartName, match="'training'"):
-            hub.push(source, "net", **options)
+            hub.push(source, "net", weights=weights)
 
 
 def test_a_live_module_beside_a_state_dict_is_not_left_out(hub: registry.Registry) -> None:

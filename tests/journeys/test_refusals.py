@@ -211,6 +211,7 @@ def test_a_name_that_cannot_be_written_is_refused(hub: registry.Registry) -> Non
 
 
 def test_tensors_among_keys_that_are_no_text_are_not_called_nothing(hub: registry.Registry) -> None:
-    for source in ({"w": torch.ones(2), 1: torch.ones(2)}, {"model": {(0, 1): torch.ones(2)}}):
+    sources: list[Any] = [{"w": torch.ones(2), 1: torch.ones(2)}, {"model": {(0, 1): torch.ones(2)}}]
+    for source in sources:
         with pytest.raises(errors.EmptyCheckpoint, match=r"the key (1|\(0, 1\)) is not text"):
             hub.push(source, "net")

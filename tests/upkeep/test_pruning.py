@@ -232,9 +232,9 @@ def test_a_tag_that_no_version_has_takes_no_version_away(hub: Registry):
     pushed(hub, 3)
     hub.tag("net:v1", {"release": "1.0"})
     for tag in ("relaese", "release=2.0", "=1.0", ""):
-        for also in ({}, {"keep_aliased": True}):
+        for aliased in (False, True):
             with pytest.raises(errors.UnknownTag, match="they have 'release'"):
-                hub.prune("net", keep_tags=[tag], dry_run=False, **also)
+                hub.prune("net", keep_tags=[tag], keep_aliased=aliased, dry_run=False)
     report = hub.prune("net", keep_tags=["release", "final"], dry_run=False)
     assert report.notices == ("no version of net has the tag 'final'",) and versions(hub) == [1, 3]
     assert hub.prune("net", keep_last=1, keep_tags=["final"]).notices == report.notices
