@@ -231,7 +231,7 @@ def test_a_metric_that_no_version_has_is_an_error_and_nothing_goes(hub: Registry
 def test_a_tag_that_no_version_has_takes_no_version_away(hub: Registry):
     pushed(hub, 3)
     hub.tag("net:v1", {"release": "1.0"})
-    for tag in ("relaese", "release=2.0", "=1.0", ""):
+    for tag in ("releases", "release=2.0", "=1.0", ""):
         for aliased in (False, True):
             with pytest.raises(errors.UnknownTag, match="they have 'release'"):
                 hub.prune("net", keep_tags=[tag], keep_aliased=aliased, dry_run=False)
