@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -22,6 +23,9 @@ from registry.catalog.catalog import Catalog
 if TYPE_CHECKING:
     from bucket_server import Buckets
     from served import Served
+
+# A runner may ignore SIGINT, and what is started by what ignores it does, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test is about time: a busy machine is no fault.
 # The same examples every time, so that a change is judged by what it changes; `make search` tries others.

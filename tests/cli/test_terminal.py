@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,17 +68,7 @@ def test_a_reader_who_has_enough_is_no_error(net: Path, home: Path) -> None:
     process.wait()
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Processes started now can be interrupted, also where this one was started by a runner that ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupted_push_stores_nothing_and_is_exit_code_130(
-    interruptible: None, net: Path, home: Path, tmp_path: Path
-) -> None:
+def test_an_interrupted_push_stores_nothing_and_is_exit_code_130(net: Path, home: Path, tmp_path: Path) -> None:
     (tmp_path / "sleeping.py").write_text(
         "import pathlib, time, torch\nclass Net(torch.nn.Module):\n    def __init__(self):\n"
         "        pathlib.Path('begun').touch()\n        time.sleep(60)\n"
