@@ -104,17 +104,26 @@ class Buckets:
             assert self._process is not None
             if self._process.poll() is not None:
                 break
-            if self._answers(f"{self.endpoint}/{BUCKET}") and self._answers(self._folder_of_the_bucket):
+            if (
+                self._answers(f"{self.endpoint}/{BUCKET}")
+                and self._answers(self._folder_of_the_bucket)
+                and self._keeps()
+            ):
                 return
             time.sleep(0.1)
         raise AssertionError(f"the server of buckets does not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def _keeps(self) -> bool:
+        """Whether what is written can be read: where contents are, is known some time after all ports are open."""
+        request = urllib.request.Request(f"{self.filer}/ready", data=b"bytes", method="PUT")
+        return self._answers(request) and self._answers(f"{self.filer}/ready")
 
     @property
     def _folder_of_the_bucket(self) -> str:
         return f"{self.filer}/buckets/{BUCKET}/?limit=1"
 
     @staticmethod
-    def _answers(url: str) -> bool:
+    def _answers(url: str | urllib.request.Request) -> bool:
         """Whether there is something, be it that it asks who this is; asked without the library that is tested."""
         try:
             urllib.request.urlopen(url, timeout=2).close()
