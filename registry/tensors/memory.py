@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 
@@ -20,7 +20,12 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def spec_of(tensor: torch.Tensor) -> TensorSpec:
     """Return a tensor's dtype and shape."""
-    return TensorSpec(dtype_name(tensor.dtype), tuple(tensor.shape))
+    return _spec(tensor.dtype, tuple(tensor.shape))
+
+
+@lru_cache(1 << 12)  # a model has few shapes, and is asked for them again and again
+def _spec(dtype: torch.dtype, shape: tuple[int, ...]) -> TensorSpec:
+    return TensorSpec(dtype_name(dtype), shape)
 
 
 def content(tensor: torch.Tensor) -> memoryview:
@@ -37,9 +42,9 @@ def tensor_over(spec: TensorSpec, memory: bytearray | mmap.mmap, offset: int = 0
     It has a storage of its own: over one for all, saving a tensor of a mapped file would save the whole file.
     """
     dtype: torch.dtype = getattr(torch, spec.dtype)
-    if spec.numel == 0:
+    if not (count := spec.numel):
         return torch.empty(spec.shape, dtype=dtype)
-    flat = torch.frombuffer(memory, dtype=dtype, count=spec.numel, offset=offset)
+    flat = torch.frombuffer(memory, dtype=dtype, count=count, offset=offset)
     # In place, since a view would keep its base and share its version counter; the number of elements is the same.
     return flat.resize_(spec.shape)
 
