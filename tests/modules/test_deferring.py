@@ -14,7 +14,7 @@ import torch
 from constructors import CACHE, FAST, REFUSED, ZOO, cached_projection
 from torch import nn
 
-from registry.errors import KeptConstruction, MetaOutside, RandomOutside
+from registry.errors import ConstructorFailed, KeptConstruction, MetaOutside, RandomOutside
 from registry.modules.building import process_state as generators
 from registry.modules.building.build import build
 from registry.modules.building.outside import outside
@@ -69,7 +69,7 @@ def test_a_loaded_module_is_what_a_plain_one_with_the_same_weights_is(name):
     ordinary.load_state_dict(state, strict=True)
     spec = ModelSpec(f"constructors:{name}")
     generators.seed(2)
-    before = generators.state()
+    before = generators.state(to_come=True)  # also of numpy, which may not have been asked for yet
 
     built = build(spec)
     report = fit(built, {n: t.clone() for n, t in state.items()})
@@ -132,6 +132,18 @@ def test_a_cache_that_an_attempt_filled_is_not_used():
     fit(built, state)
     module: Any = built.module
     assert same_bits(module.projection, CACHE.pop(4))
+
+
+class Backwards(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        nn.init.uniform_(self.fc.weight, 1.0, -1.0)
+
+
+def test_bounds_that_an_initializer_refuses_are_refused_where_it_draws_nothing():
+    with pytest.raises(ConstructorFailed):
+        build(ModelSpec("constructors:Backwards", cls=Backwards))
 
 
 def test_a_module_that_a_constructor_imports_has_its_own_values():

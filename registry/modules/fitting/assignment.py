@@ -72,22 +72,22 @@ def copy(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None
 
 def only_copies(found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> bool:
     """Whether nothing is left to do but to write over memory that is there: no step of that can fail."""
+    given = [(found.slots[name].tensor, weights[source]) for name, source in plan.sources.items()]
+    tensors = [*(tensor for tensor, _ in given), *(found.slots[name].tensor for name in plan.report.defaulted)]
+    return (
+        not plan.extra_states
+        and all(tensor.dtype is values.dtype for tensor, values in given)
+        and all(map(_is_plain_memory, tensors))
+    )
 
-    def is_over(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
-        return (
-            type(tensor) in (nn.Parameter, torch.Tensor)
-            and tensor.device.type in ("cpu", "cuda")
-            and tensor.layout is torch.strided
-            and tensor.is_contiguous()
-            and tensor.dtype is dtype
-            and not tensor.is_inference()
-        )
 
-    return not plan.extra_states and all(
-        is_over(tensor, weights[source].dtype if source else tensor.dtype)
-        for tensor, source in (
-            (found.slots[name].tensor, plan.sources.get(name)) for name in (*plan.sources, *plan.report.defaulted)
-        )
+def _is_plain_memory(tensor: torch.Tensor) -> bool:
+    return (
+        type(tensor) in (nn.Parameter, torch.Tensor)
+        and tensor.device.type in ("cpu", "cuda")
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+        and not tensor.is_inference()
     )
 
 
