@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from hosts import HOSTS, PUSHERS, ROUNDS, SECONDS, Hosts, Job, both, wait_for
 
 from registry import Registry
 from registry.errors import (
+    AliasedVersion,
     ObjectsAfterFork,
     PurgedVersion,
     RegistryError,
@@ -37,6 +39,22 @@ def one_pushes_and_another_loads(hosts: Hosts) -> None:
     hosts.run(2, lambda hub: push(hub, 3))
     hosts.run(1, lambda hub: check_weights(hub, "net:v3", 3))
     hosts.check()
+
+
+def again(act: Job, is_over: Callable[[Registry], bool], until: float, pause: float) -> Job:
+    """Return a job that does something to whatever version is there, until all is pushed that is to be.
+
+    Another host may have removed the version since it was looked up, or pointed an alias to it.
+    """
+
+    def job(hub: Registry) -> None:
+        while not is_over(hub):
+            with contextlib.suppress(TrashedVersion, PurgedVersion, AliasedVersion):
+                act(hub)
+            assert time.monotonic() < until, "the pushes do not come to an end"
+            time.sleep(pause)
+
+    return job
 
 
 def everything_at_once(hosts: Hosts) -> None:
@@ -54,14 +72,9 @@ def everything_at_once(hosts: Hosts) -> None:
         return job
 
     def until_all_are_pushed(act: Job) -> Job:
-        def job(hub: Registry) -> None:
-            while len([e for e in hub.log() if e.verb == "push"]) < 1 + HOSTS * ROUNDS:
-                with contextlib.suppress(TrashedVersion, PurgedVersion):
-                    act(hub)
-                assert time.monotonic() < until, "the pushes do not come to an end"
-                time.sleep(0.01)
-
-        return job
+        return again(
+            act, lambda hub: len([e for e in hub.log() if e.verb == "push"]) >= 1 + HOSTS * ROUNDS, until, 0.01
+        )
 
     def reads(hub: Registry) -> None:
         for entry in hub.list(limit=4):
@@ -99,14 +112,7 @@ def eight_pushers_each(hosts: Hosts) -> None:
         return job
 
     def meanwhile(act: Job) -> Job:
-        def job(hub: Registry) -> None:
-            while hub.get("net").version < 1 + HOSTS * PUSHERS * rounds:
-                with contextlib.suppress(TrashedVersion, PurgedVersion):
-                    act(hub)
-                assert time.monotonic() < until, "the pushes do not come to an end"
-                time.sleep(0.1)
-
-        return job
+        return again(act, lambda hub: hub.get("net").version >= 1 + HOSTS * PUSHERS * rounds, until, 0.1)
 
     def reads(hub: Registry) -> None:
         for entry in hub.list(limit=3):
