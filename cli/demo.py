@@ -57,7 +57,7 @@ def _play(folder: Path, quiet: bool) -> Outcome:
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     with bar:
         task = bar.add_task("starting", total=STEPS)
-        return play(folder.absolute(), lambda done: bar.update(task, advance=1, description=done))
+        return play(folder.absolute(), lambda done: bar.update(task, advance=1, description=done, refresh=True))
 
 
 def _tell(outcome: Outcome, folder: Path, seconds: float) -> None:
