@@ -11,9 +11,10 @@ from pathlib import Path
 
 from registry.blobs.files import StoreFolders, blob_files, opened
 from registry.blobs.layout import blob_digest, ordered, read_blob_header, read_slots
+from registry.blobs.new_blob import make_blob_folder
 from registry.blobs.verification import is_intact
-from registry.blobs.writer import make_blob_folder, write_pieces
 from registry.disk.folders import sync_folder
+from registry.disk.writing import write_pieces
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor

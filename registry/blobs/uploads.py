@@ -24,8 +24,8 @@ from registry.blobs.backends.local import LocalStore, worded
 from registry.blobs.files import fill, is_file, viewed
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
-from registry.blobs.writer import write_out
 from registry.disk.folders import make_folder
+from registry.disk.writing import write_out
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import FalseClaim, UploadElsewhere, UploadGone
 from registry.tensors.safetensors import LARGEST_HEADER, TensorExtent

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from registry.blobs.objects import Moved
-from registry.blobs.writer import STRETCH, write_out
+from registry.disk.writing import STRETCH, write_out
 
 _MOST = 1
 """Pieces that are held before whoever brings more has to wait."""

@@ -113,7 +113,8 @@ class ShelvedTensor:
         return memoryview(b"".join(bytes(piece) for piece in self.pieces()))
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        yield from self.read()
+        for piece in self.read():  # each is there until the next is asked for
+            yield memoryview(bytes(piece))
 
 
 def selected(home: Home, references: Sequence[str] | None, *, with_bases: bool) -> tuple[Entry, ...]:

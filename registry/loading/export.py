@@ -158,7 +158,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def write_planned(file: Path, home: Home, entry: Entry, planned: ExportPlan, progress: Progress | None = None) -> None:
     """Write what is planned, and check every byte of it on its way."""
-    from registry.blobs.writer import STRETCH, write_pieces
+    from registry.disk.writing import STRETCH, write_pieces
 
     done, total = 0, sum(stored.spec.nbytes for stored in planned.tensors.values())
     handle = os.open(file, os.O_WRONLY | os.O_CLOEXEC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -15,17 +16,28 @@ from registry.catalog.entry import Entry
 from registry.errors import RegistryError
 
 AT_ONCE = timedelta(0)
+LARGE = 1000
+"""Numbers from which on a model has tensors that are written while they are hashed."""
 DATABASE = ("registry.db", "registry.db-wal", "registry.db-shm", "registry.db-journal", "registry.db.lock")
 
 
 def weights(seed: int) -> dict[str, torch.Tensor]:
     """Return a model with a frozen backbone, which all share, and a head of its own, saved under DDP."""
     draw = torch.Generator().manual_seed(seed)
-    return {
+    small = {
         "module.backbone.weight": torch.arange(64.0).reshape(8, 8),
         "module.head.weight": torch.randn(4, 8, generator=draw),
         "module.head.steps": torch.tensor(seed),
     }
+    if seed < LARGE:
+        return small
+    large = {"first": _large(f"first {seed}"), "second": _large("shared"), "third": _large(f"third {seed}")}
+    return {**small, **{f"module.large.{name}": tensor for name, tensor in large.items()}}
+
+
+def _large(seed: str) -> torch.Tensor:
+    # Without torch, whose threads do not survive the forks in which verbs are killed.
+    return torch.frombuffer(bytearray(Random(seed).randbytes(1_200_000)), dtype=torch.int32)
 
 
 def push(hub: Registry, seed: int, name: str = "net", **facts: Any) -> Entry:

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where it is run as a program
 
 from grounds import Elsewhere, Folder, Ground, ground_of
-from homes import AT_ONCE, check_collected, check_weights, check_whole, files, is_made, push, weights
+from homes import AT_ONCE, LARGE, check_collected, check_weights, check_whole, files, is_made, push, weights
 from safetensors.torch import save_file
 from stepping import arm_calls, arm_requests, arm_system_calls, build_library, environment, survives
 
@@ -30,6 +30,10 @@ def _versions(hub: Registry) -> None:
     push(hub, 1, aliases=["best"])
     push(hub, 2)
     push(hub, 3)
+
+
+def _with_large(hub: Registry) -> None:
+    push(hub, LARGE)
 
 
 def _several(hub: Registry) -> None:
@@ -145,6 +149,7 @@ SCENARIOS = {
     "first push": Scenario(None, lambda hub: push(hub, 1)),
     "push of a folder": Scenario(_versions, _push_folder),
     "push": Scenario(_versions, lambda hub: push(hub, 4)),
+    "push of what is large": Scenario(_with_large, lambda hub: push(hub, LARGE + 1)),
     "push with aliases": Scenario(_versions, lambda hub: push(hub, 4, aliases=["best", "last"], parent="net:v1")),
     "push of another name": Scenario(_versions, lambda hub: push(hub, 4, name="other")),
     "push again": Scenario(_versions, lambda hub: push(hub, 2, aliases=["again"])),

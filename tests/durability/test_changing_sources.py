@@ -108,6 +108,7 @@ def test_equal_tensors_of_which_one_changes_between_hashing_and_writing_stay_apa
     from registry.blobs import writer
 
     monkeypatch.setattr(writer, "SMALL", 1 << 40 if small else 0)
+    monkeypatch.setattr(writer, "NOTHING", 1 << 40)
     hub = Registry(tmp_path / "home")
     tensors = {name: torch.zeros(600, 1024) for name in "abc"}
     read = live.LiveTensor.pieces

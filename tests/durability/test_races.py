@@ -18,7 +18,7 @@ from grounds import Ground
 from homes import AT_ONCE, check_collected, check_weights, check_whole, push, weights
 
 from registry import Registry
-from registry.blobs import writer
+from registry.blobs import new_blob
 from registry.blobs.backends.local import LocalStore
 from registry.catalog.catalog import Catalog
 from registry.errors import FormerName, NoRegistry, PurgedVersion, RegistryError, TrashedVersion
@@ -208,7 +208,7 @@ def test_a_collection_at_the_worst_moment_takes_nothing_that_a_push_uses(
     elif moment == "announced":
         monkeypatch.setattr(os, "fsync", lambda handle: meet())
     elif moment == "renamed":
-        monkeypatch.setattr(writer, "stamp_new", lambda *_: meet())
+        monkeypatch.setattr(new_blob, "stamp_new", lambda *_: meet())
     else:
         add = type(hub.catalog).add_version
 

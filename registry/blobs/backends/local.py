@@ -17,12 +17,13 @@ from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine, faults
 from registry.blobs.files import StoreFolders, blob_files, is_file
 from registry.blobs.leases import Lease, Leases
+from registry.blobs.new_blob import make_blob_folder
 from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import FileLeases
 from registry.blobs.sharing import Locate, Shares, Sharing
 from registry.blobs.store import BlobStore, Examined, Known, Sweep, Transfer, Verify
 from registry.blobs.verification import Hashed, Verification, extent, is_stamped, part, stamp, stamp_new, verified
-from registry.blobs.writer import Progress, Stored, make_blob_folder, store_tensors
+from registry.blobs.writer import Progress, Stored, store_tensors
 from registry.disk.folders import make_folder, sync_folder
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.root import RegistryError

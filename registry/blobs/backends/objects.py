@@ -28,7 +28,7 @@ from registry.blobs.files import StoreFolders
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.running import FileLeases
 from registry.blobs.shared_leases import LeaseTable, SharedLeases
-from registry.blobs.writer import write_out
+from registry.disk.writing import write_out
 from registry.errors.blobs import ObjectsUnreachable
 from registry.errors.objects import ObjectsAfterFork, UnknownBucket
 from registry.errors.server import ExtraMissing

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from registry.blobs.writer import Progress, write_pieces
+from registry.blobs.writer import Progress
 from registry.catalog import transit
 from registry.copying.bundles.archive import BLOCK, END, INDEX, Member, blob_name, layout, version_name
 from registry.copying.bundles.layout import Packing, PlannedBlob
 from registry.copying.shelf import Listed, Shelf
 from registry.disk.folders import sync_folder
+from registry.disk.writing import write_pieces
 from registry.loading.export import check_export, new_file
 
 FORMAT = 1
