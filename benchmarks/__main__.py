@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from benchmarks import (
     buckets,
+    clients,
     cold,
     databases,
     deduplication,
@@ -49,6 +51,7 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "search": searching.rows,
     "pages": pages.rows,
     "racing": racing.rows,
+    "clients": clients.rows,
     "databases": databases.rows,
     "parallel": parallel.rows,
     "sharding": sharding.rows,
@@ -65,6 +68,7 @@ def main() -> int:
     rows: list[Row] = []
     failures: list[str] = []
     begin = time.perf_counter()
+    gc.freeze()  # what is imported is looked through at each collection, and there are two around each measurement
     with tempfile.TemporaryDirectory(prefix="registry-benchmarks-", dir=arguments.folder) as folder:
         workshop = Workshop(Path(folder), arguments.scale)
         for name in arguments.only or FAMILIES:

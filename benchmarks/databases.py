@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.racing import Field
+from benchmarks.field import Field, milliseconds_each
 from benchmarks.row import Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
@@ -44,16 +44,19 @@ def rows(workshop: Workshop) -> Iterator[Row]:
             "sqlite": folder / "racing-sqlite",
         }
         fields = {
-            name: Field("benchmarks.racing:push_versions", str(place), workshop.scale.pushes)
+            name: Field("benchmarks.racing:push_versions", workshop.scale.racers, folder=str(place))
             for name, place in racing.items()
         }
         try:
-            races = rounds({name: field.race for name, field in fields.items()}, workshop.pairs)
+            sides = {
+                name: lambda field=field: milliseconds_each(field.race(workshop.scale.pushes))
+                for name, field in fields.items()
+            }
+            each = rounds(sides, workshop.pairs)
         finally:
             for field in fields.values():
                 field.end()
-        each = {name: tuple(1000 * value for value in values) for name, values in races.items()}
-        yield _row("versions from 8 racing processes, for each", each)
+        yield _row(f"versions from {workshop.scale.racers} racing processes, for each", each)
     shutil.rmtree(folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.children import run_python
-from benchmarks.row import Row, at_most
+from benchmarks.row import Floor, Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
@@ -20,6 +20,9 @@ _MODELS = 100
 _CALLS = 100
 _LIMIT = 50
 _COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
+
+_NOTHING = "import sqlalchemy, typer; typer.run(lambda name='': None)"
+"""To read its first option, typer imports pydantic."""
 
 IMPORTS = "starting Python, and its imports"
 ENTRIES = "the statement itself, and making entries of its rows"
@@ -131,9 +134,11 @@ def _whole_processes(registry: Registry, workshop: Workshop) -> Iterator[Row]:
         " ".join(command): timed(lambda command=command: run_python(_COMMAND, *command, **home)) for command in commands
     }
     imports = "import sqlalchemy, typer"
-    figures = rounds({**sides, imports: timed(lambda: run_python(imports))}, workshop.pairs)
-    for command in sides:
+    sides |= {code: timed(lambda code=code: run_python(code)) for code in (imports, _NOTHING)}
+    figures = rounds(sides, workshop.pairs)
+    floor = Floor("the imports and a command of typer that does nothing", figures[_NOTHING])
+    for command in map(" ".join, commands):
         yield Row(
             "listing", f"registry {command}, {workshop.scale.versions:,} versions", f"python -c '{imports}'",
-            at_most(1.5), "s", figures[command], figures[imports], limit=IMPORTS,
+            at_most(1.5), "s", figures[command], figures[imports], limit=IMPORTS, floor=floor,
         )  # fmt: skip

@@ -14,7 +14,8 @@ from typing import Any
 from torch import nn
 
 from benchmarks.children import run_python
-from benchmarks.row import Row, at_least
+from benchmarks.pushing import copy_durably
+from benchmarks.row import Floor, Row, at_least
 from benchmarks.timing import Side, rounds, timed
 from benchmarks.workshop import Workshop, recipe
 from registry import Registry
@@ -38,12 +39,18 @@ def rows(workshop: Workshop) -> Iterator[Row]:
         "huggingface_hub": lambda: _huggingface(folder, model),
     }
     here = {name: make() for name, make in peers.items() if find_spec(name) is not None}
-    sides = {name: _on_a_quiet_disk(side) for name, side in {"push": _push(folder, path), **here}.items()}
+    copied = folder / "copied.pth"
+    ours = {
+        "push": _push(folder, path),
+        "cp": timed(lambda: copy_durably(path, copied), before=lambda: copied.unlink(missing_ok=True)),
+    }
+    sides = {name: _on_a_quiet_disk(side) for name, side in {**ours, **here}.items()}
     figures = rounds(sides, workshop.pairs) if here else {}
     for name in peers:
         what, goal = "push, hashed and durable", at_least(4)
         if name in here:
-            yield Row("peers", what, _CALLS[name], goal, "s", figures["push"], figures[name], limit=DISK)
+            floor = Floor("cp and fsync of the file", figures["cp"])
+            yield Row("peers", what, _CALLS[name], goal, "s", figures["push"], figures[name], limit=DISK, floor=floor)
         else:
             yield Row("peers", what, _CALLS[name], goal, skipped=f"{name} is not installed")
     yield _fresh_process(workshop, folder, model)
@@ -145,7 +152,11 @@ def _fresh_process(workshop: Workshop, folder: Path, model: nn.Module) -> Row:
         {
             "registry": timed(lambda: run_python(_LOAD, home, ref)),
             "mlflow": timed(lambda: run_python(_LOAD_MLFLOW, str(saved))),
+            "imports": timed(lambda: run_python("import torch")),
         },
         workshop.pairs,
     )
-    return Row("peers", what, against, at_least(5), "s", figures["registry"], figures["mlflow"], limit=IMPORTS)
+    return Row(
+        "peers", what, against, at_least(5), "s", figures["registry"], figures["mlflow"],
+        limit=IMPORTS, floor=Floor("python -c 'import torch'", figures["imports"]),
+    )  # fmt: skip

@@ -36,6 +36,14 @@ def at_most(times: float) -> Goal:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """The part of our work that nothing can leave out, done by itself in the same rounds."""
+
+    what: str
+    figures: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """One comparison, measured or skipped."""
 
@@ -50,6 +58,8 @@ class Row:
     """What else was seen, in words."""
     limit: str = ""
     """What the figure cannot go below, in words."""
+    floor: Floor | None = None
+    """The same, measured."""
     skipped: str = ""
     """Why it was not measured, in words."""
     growth: tuple[tuple[int, float], ...] = ()
@@ -77,8 +87,15 @@ class Row:
         if self.ratio is None or self.met is None:
             return (self.what, self.against, "", "", "", str(self.goal), f"skipped: {self.skipped}")
         ours, theirs = (f"{median(side):.3g} {self.unit}" for side in (self.ours, self.theirs))
-        verdict = ("met" if self.met else "missed") + (f"; {self.remark}" if self.remark else "")
+        verdict = "; ".join(filter(None, ("met" if self.met else "missed", self._above_floor, self.remark)))
         return (self.what, self.against, ours, theirs, f"{self.ratio:.3g}", str(self.goal), verdict)
+
+    @property
+    def _above_floor(self) -> str:
+        if self.floor is None:
+            return ""
+        times, alone = median_ratio(self.ours, self.floor.figures), median(self.floor.figures)
+        return f"{times:.2f} times {self.floor.what} ({alone:.3g} {self.unit})"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known of the row."""

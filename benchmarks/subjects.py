@@ -139,3 +139,10 @@ def forward(model: nn.Module) -> Any:
     """Run a model once without gradients."""
     with torch.no_grad():
         return model.eval()(example_input(model))
+
+
+def forward_of_many_tokens(model: nn.Module) -> Any:
+    """Run a language model once on 512 tokens, as many sequences as they make."""
+    positions = model.get_parameter("positions.weight").shape[0]
+    with torch.no_grad():
+        return model.eval()(torch.zeros(512 // positions, positions, dtype=torch.long))

@@ -55,6 +55,10 @@ class Scale:
     """Numbers of versions, each a multiple of the one before."""
     grown_tensors: tuple[int, ...]
     """Numbers of tensors of a checkpoint."""
+    clients: tuple[int, ...]
+    """Numbers of processes that use a registry at once, each more than the one before."""
+    racers: int
+    """Processes that push at once."""
 
 
 def _scale(
@@ -70,6 +74,8 @@ def _scale(
     requests: int,
     grown: tuple[int, ...],
     grown_tensors: tuple[int, ...],
+    clients: tuple[int, ...],
+    racers: int,
 ) -> Scale:
     return Scale(
         Subject("gpt", "benchmarks.subjects:GPT", gpt),
@@ -83,22 +89,25 @@ def _scale(
         requests,
         grown,
         grown_tensors,
+        clients,
+        racers,
     )
 
 
 FULL = _scale(
     {"layers": 22, "width": 1024, "vocabulary": 50257}, {}, 10_000, 100_000, 25, served=1 << 30, requests=1_600,
-    grown=(1_000, 10_000, 100_000), grown_tensors=(100, 1_000, 10_000),
+    grown=(1_000, 10_000, 100_000), grown_tensors=(100, 1_000, 10_000, 100_000),
+    clients=(1, 4, 16, 64), racers=8,
 )  # fmt: skip
 """1.3 GB, 100 MB, 10,000 tensors."""
 QUICK = _scale(
-    {"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=3,
-    served=128 << 20, requests=320, grown=(100, 1_000, 10_000), grown_tensors=(100, 1_000),
+    {"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=2,
+    served=128 << 20, requests=320, grown=(100, 10_000), grown_tensors=(100, 1_000), clients=(1, 4), racers=4,
 )  # fmt: skip
-"""120 MB, 100 MB, 1,000 tensors, 10,000 versions; three rounds say whether something is far off, and no more."""
+"""120 MB, 100 MB, 1,000 tensors, 10,000 versions; two rounds say whether something is far off, and no more."""
 TOY = _scale(
     {"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3, pairs=1,
-    served=4 << 20, requests=64, grown=(200, 500), grown_tensors=(20, 40),
+    served=4 << 20, requests=64, grown=(200, 500), grown_tensors=(20, 40), clients=(1, 2), racers=2,
 )  # fmt: skip
 """Only to see that the programs run."""
 

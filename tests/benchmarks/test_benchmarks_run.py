@@ -17,7 +17,7 @@ import pytest
 
 _HAS_BROWSER = bool(find_spec("playwright")) and Path("/usr/bin/chromium").exists()
 _SERVED = (["serving"] + ["pages"] * _HAS_BROWSER) if find_spec("uvicorn") else []
-FAMILIES = ("pushing", "deduplication", "search", "growing", *_SERVED)
+FAMILIES = ("pushing", "deduplication", "search", "growing", "racing", "clients", *_SERVED)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,7 +44,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 def test_every_row_has_both_sides_and_their_ratio(report: dict[str, list[dict[str, object]]]) -> None:
     assert {row["family"] for row in report["rows"]} == set(FAMILIES)
-    assert all(row["ours"] and row["theirs"] and row["ratio"] for row in report["rows"])
+    measured = [row for row in report["rows"] if not row["skipped"]]
+    assert all(row["ours"] and row["theirs"] and row["ratio"] for row in measured)
+    lacking = [str(row["skipped"]) for row in report["rows"] if row["skipped"]]
+    assert all("is not installed" in why for why in lacking), lacking
+
+
+def test_a_missed_goal_has_beside_it_what_cannot_be_left_out(report: dict[str, list[dict[str, Any]]]) -> None:
+    (push, *_) = (row for row in report["rows"] if row["what"].startswith("push of a"))
+    assert push["floor"]["what"] == "cp and fsync beside BLAKE3 of the file and BLAKE3 of its tensors"
+    assert len(push["floor"]["figures"]) == len(push["ours"])
 
 
 def test_a_run_leaves_nothing_behind(report: dict[str, object]) -> None:
