@@ -166,7 +166,7 @@ def examine(
         RegistryError: of ``checkpoints`` (cannot be read), ``models`` (the class), ``canonical`` (the names).
     """
     declared = parse_declaration(question.from_) if question.from_ is not None else None
-    checkpoint = opened if opened is not None else _open(source)
+    checkpoint = opened if opened is not None else open_source(source)
     has_class = question.model is not None or MAIN in checkpoint.documents.config
     weights = choose(checkpoint, question.weights, has_class=has_class)
     if names := unscaled(weights.tensors, checkpoint.documents.config.get(MAIN)):
@@ -212,7 +212,12 @@ def examine(
     return replace(inspection, notes=(*notes, *alterations(inspection.recipe, inspection.tensors)))
 
 
-def _open(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
+def open_source(source: str | os.PathLike[str] | nn.Module | Mapping[str, Any]) -> Checkpoint:
+    """Open a file, a folder, a live model or a mapping.
+
+    Raises:
+        RegistryError: of ``checkpoints`` and ``models``.
+    """
     if isinstance(source, (str, os.PathLike)):
         return open_checkpoint(source)
     from registry.modules.live import open_live

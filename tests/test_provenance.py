@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from datetime import datetime
 from pathlib import Path
 
 import old_checkpoints
 import pytest
+import torch
 from blake3 import blake3
+from safetensors.torch import save_file
 
 from registry import Registry
+from registry.checkpoints.mapping import OpenedFile
+from registry.errors import ShapesDiffer
 from registry.pushing.provenance import git_commit, published_at
 
 
@@ -80,6 +85,26 @@ def test_a_file_is_known_by_its_bytes_and_a_folder_by_all_of_its_files(hub: Regi
     indexes = {(tmp_path / f"folder{number}" / "model.safetensors.index.json").read_bytes() for number in (1, 2)}
     assert len(indexes) == 1, "what tells them apart is in the shards alone"
     assert len(digests) == 2 and all(str(digest).startswith("blake3-files:") for digest in digests)
+
+
+def test_a_file_of_which_nothing_is_stored_is_not_read_to_its_end(
+    hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, came = tmp_path / "bare.safetensors", []
+    save_file({"weight": torch.zeros(1 << 28, dtype=torch.uint8)}, path)
+    read = OpenedFile.read
+
+    def counted(self: OpenedFile, begin: int, nbytes: int) -> bytes:
+        came.append(nbytes)
+        return read(self, begin, nbytes)
+
+    monkeypatch.setattr(OpenedFile, "read", counted)
+    with pytest.raises(ShapesDiffer):
+        hub.push(path, model=torch.nn.Linear, init={"in_features": 2, "out_features": 2, "bias": False})
+    for thread in threading.enumerate():
+        if thread.name == "source digest":
+            thread.join()
+    assert sum(came) < path.stat().st_size
 
 
 def test_a_folder_with_another_training_state_is_another_source(hub: Registry, tmp_path: Path) -> None:

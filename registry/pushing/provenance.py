@@ -75,14 +75,15 @@ class SourceDigest:
     none, and hashing takes longer than finding that out; so it starts only when asked.
     """
 
-    def __init__(self, files: Sequence[OpenedFile]) -> None:
+    def __init__(self, files: Sequence[OpenedFile] = ()) -> None:
         """Take the files.
 
         Args:
             files: one, whose digest it is then, ``"blake3:…"``; or several, each with its path from the first's folder,
                 ``"blake3-files:…"``; or none.
         """
-        self._files = files
+        self.files = files
+        self._is_stopped = False
         self._result: str | None = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -90,25 +91,29 @@ class SourceDigest:
     @property
     def is_of_files(self) -> bool:
         """Whether there are any; an object in memory has none."""
-        return bool(self._files)
+        return bool(self.files)
 
     def start(self) -> None:
         """Begin, unless it was begun."""
-        if self._files and self._thread is None:
+        if self.files and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="source digest", daemon=True)
             self._thread.start()
 
+    def stop(self) -> None:
+        """Have nothing more hashed, since nothing will be stored."""
+        self._is_stopped = True
+
     def _run(self) -> None:
         try:
-            digests = [_digest(file) for file in self._files]
+            digests = [self._digest(file) for file in self.files]
         except BaseException as error:
             self._error = error
             return
         if len(digests) == 1:
             self._result = f"blake3:{digests[0]}"
             return
-        base = self._files[0].path.absolute().parent
-        names = [os.path.relpath(file.path.absolute(), base) for file in self._files]
+        base = self.files[0].path.absolute().parent
+        names = [os.path.relpath(file.path.absolute(), base) for file in self.files]
         lines = sorted(f"{digest} {os.fsencode(name).hex()}\n" for name, digest in zip(names, digests, strict=True))
         self._result = f"blake3-files:{blake3(''.join(lines).encode()).hexdigest()}"
 
@@ -126,12 +131,13 @@ class SourceDigest:
             raise self._error
         return self._result
 
-
-def _digest(file: OpenedFile) -> str:
-    digest = blake3()
-    for begin in range(0, file.size, PIECE):
-        digest.update(file.read(begin, min(PIECE, file.size - begin)))
-    return digest.hexdigest()
+    def _digest(self, file: OpenedFile) -> str:
+        digest = blake3()
+        for begin in range(0, file.size, PIECE):
+            if self._is_stopped:
+                break
+            digest.update(file.read(begin, min(PIECE, file.size - begin)))
+        return digest.hexdigest()
 
 
 def git_commit(folder: Path | None = None) -> str | None:

@@ -12,9 +12,10 @@ from registry.attachments.files import attach_files
 from registry.catalog.entry import Entry
 from registry.errors.parts import ExampleOfParts
 from registry.home.home import Home
-from registry.inspection import Inspection, Question, examine
+from registry.inspection import Inspection, Question, examine, open_source
 from registry.pushing.adapters import base_of
 from registry.pushing.background import PendingEntry, follow, settle_last
+from registry.pushing.provenance import SourceDigest, source_files
 from registry.pushing.request import Prepared, PushRequest, name_of
 from registry.pushing.storing import store
 
@@ -152,7 +153,21 @@ def inspect(
 
 def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -> Prepared:
     request.check()  # here, where a failure reaches the other ranks: what is measured differs between them
-    inspection, found = inspect(request.source, request.question, gathered.checkpoint)
+    is_known = home.is_made and home.catalog.knows(name, to_add=True)  # refuses before anything is read
+    checkpoint = gathered.checkpoint if gathered.checkpoint is not None else open_source(request.source)
+    source = SourceDigest(source_files(checkpoint))
+    if request.force_new or not is_known:
+        source.start()  # where a version is certain; elsewhere once there is something to write
+    try:
+        prepared = _examined(home, name, request, gathered, checkpoint)
+    except BaseException:
+        source.stop()
+        raise
+    return replace(prepared, source=source)
+
+
+def _examined(home: Home, name: str, request: PushRequest, gathered: Gathered, checkpoint: Checkpoint) -> Prepared:
+    inspection, found = inspect(request.source, request.question, checkpoint)
     attachments = {"training": found} if found is not None else {}
     attachments |= gathered.attachments if gathered.checkpoint is not None else _attached(request, inspection)
     attachments |= attach_files(inspection.documents)

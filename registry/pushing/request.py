@@ -18,6 +18,7 @@ from registry.errors.training import JobNeedsModel
 from registry.home.home import Home
 from registry.inspection import Inspection, Question
 from registry.pushing.background import copied
+from registry.pushing.provenance import SourceDigest
 from registry.reference import (
     check_alias,
     check_model_name,
@@ -107,6 +108,8 @@ class Prepared:
     world_size: int | None
     base: str | None = None
     """Digest of the weights that an adapter is of."""
+    source: SourceDigest = field(default_factory=SourceDigest)
+    """Of the files that it comes from; begun already where a version is certain."""
 
     def copied(self) -> Prepared:
         """Return the same in memory that the training does not write to."""

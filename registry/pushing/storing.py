@@ -17,7 +17,7 @@ from registry.catalog.version import NewVersion, Vanished
 from registry.errors.intake import ChangedCheckpoint
 from registry.home.home import Home
 from registry.inspection import Inspection
-from registry.pushing.provenance import SourceDigest, git_commit, published_at, saved_at, source_files
+from registry.pushing.provenance import git_commit, published_at, saved_at
 from registry.pushing.request import Prepared, PushRequest
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.encoding import encode, encode_all, encode_metadata
@@ -38,11 +38,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
     catalog, inspection, attachments = home.make(), prepared.inspection, prepared.attachments
-    files, force_new = source_files(inspection.checkpoint), request.force_new
-    is_known = catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
-    source_digest = SourceDigest(files)
-    if source_digest.is_of_files and (force_new or not is_known):
-        source_digest.start()  # where a version is certain; elsewhere once there is something to write
+    source_digest, force_new = prepared.source, request.force_new
     tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
         with home.blobs.transfer(began=source_digest.start) as transfer:
@@ -55,7 +51,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
             is_there = source_digest.is_of_files and not force_new and catalog.holds(new, manifest)
             if not is_there:
                 new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
-            if any(file.is_changed() for file in files):
+            if any(file.is_changed() for file in source_digest.files):
                 raise ChangedCheckpoint(inspection.checkpoint.source)
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
