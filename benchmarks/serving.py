@@ -23,7 +23,8 @@ from urllib.parse import quote, urlsplit
 import torch
 
 from benchmarks import children
-from benchmarks.row import Row, at_least, at_most
+from benchmarks.loading import ALL_CORES, hash_on_all_cores
+from benchmarks.row import Floor, Row, at_least, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
 from registry import Registry
@@ -60,7 +61,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
     with of_the_client, serving(folder / "home") as hub, _plain(folder) as plain:
         yield from _downloads(workshop, folder, hub, plain)
         yield from _requests(workshop, hub, plain)
-        yield from _pushes(workshop, folder, hub)
+        yield from _pushes(workshop, folder, hub, plain)
     registry.close()
     shutil.rmtree(folder)
 
@@ -182,6 +183,10 @@ def _downloads(workshop: Workshop, folder: Path, hub: Server, plain: Server) -> 
     def fetched() -> None:
         Registry(hub.url).state_dict("served:best")
 
+    def kept_and_hashed() -> None:
+        download(plain, file, copy)
+        hash_on_all_cores(copy)
+
     download(hub, virtual)  # hashed now, and believed from then on
     grown: list[float] = []
 
@@ -195,6 +200,7 @@ def _downloads(workshop: Workshop, folder: Path, hub: Server, plain: Server) -> 
         {
             "client": timed(fetched, before=empty),
             "plain, kept": timed(lambda: download(plain, file, copy), before=empty),
+            "plain, kept, hashed": timed(kept_and_hashed, before=empty),
             "hub": watched,
             "plain": timed(lambda: download(plain, file)),
         },
@@ -204,6 +210,7 @@ def _downloads(workshop: Workshop, folder: Path, hub: Server, plain: Server) -> 
     yield Row(
         "serving", f"{what} by our client: fetched, verified, durable", f"{against}, into a file with fsync",
         at_least(0.7), "s", figures["client"], figures["plain, kept"], limit=FETCHING,
+        floor=Floor(f"that download, then {ALL_CORES}", figures["plain, kept, hashed"]),
     )  # fmt: skip
     yield Row(
         "serving", f"{what} as the Hub's model.safetensors, thrown away", f"{against}, thrown away", at_least(0.7),
@@ -359,7 +366,7 @@ class _Connection:
 # A push
 
 
-def _pushes(workshop: Workshop, folder: Path, hub: Server) -> Iterator[Row]:
+def _pushes(workshop: Workshop, folder: Path, hub: Server, plain: Server) -> Iterator[Row]:
     seeds = iter(range(1, 1000))
     states: list[dict[str, torch.Tensor]] = []
     homes = Registry(folder / "home"), Registry(folder / "local")
@@ -381,14 +388,17 @@ def _pushes(workshop: Workshop, folder: Path, hub: Server) -> Iterator[Row]:
         {
             "server": timed(lambda: pushed(hub.url), before=fresh),
             "local": timed(lambda: pushed(folder / "local"), before=fresh),
+            "sent": timed(lambda: download(plain, "/file")),
         },
         workshop.pairs,
     )
     for home in homes:
         home.close()
+    one_by_one = tuple(2 * local + sent for local, sent in zip(figures["local"], figures["sent"], strict=True))
     yield Row(
         "serving", f"push of {_size(workshop.scale.served)} over HTTP to this machine", "the same push to a local home",
         at_most(3), "s", figures["server"], figures["local"], limit=TWICE,
+        floor=Floor("two local pushes and a plain download, one after the other", one_by_one),
     )  # fmt: skip
 
 
