@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import signal
@@ -11,14 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from benchmarks import children
-from benchmarks.field import Field, described, milliseconds_each, run_races
+from benchmarks.client import TURN
+from benchmarks.field import Field, described, milliseconds_each
 from benchmarks.row import Row, at_least
 from benchmarks.serving import serving, told
 from benchmarks.timing import rounds
@@ -26,8 +26,6 @@ from benchmarks.workshop import Workshop
 from registry import Registry
 
 GOAL = at_least(1)
-TURN = 8
-"""Calls: five times the version of an alias, twice the newest twenty, one new version."""
 _CALLS = 400
 """Of all clients together in a round, and of each at least one turn."""
 
@@ -65,7 +63,7 @@ def _at(workshop: Workshop, places: dict[str, str], where: str, against: str, li
     fields: dict[str, Field] = {}
     try:
         for name, target in targets.items():
-            fields[name] = Field(f"benchmarks.clients:{target}", counts[-1], place=places[name])
+            fields[name] = Field(f"benchmarks.client:{target}", counts[-1], place=places[name])
         for count in counts:
             calls = TURN * max(1, _CALLS // count // TURN)
             taken: dict[str, list[float]] = {name: [] for name in fields}
@@ -86,52 +84,6 @@ def _at(workshop: Workshop, places: dict[str, str], where: str, against: str, li
     finally:
         for field in fields.values():
             field.end()
-
-
-def use_registry(place: str, number: int) -> None:
-    """Look up, list and push whenever a line comes."""
-    import torch
-
-    registry = Registry(place)
-    serial = iter(range(number, sys.maxsize, 1000))
-
-    def push() -> object:
-        return registry.push({"weight": torch.full((16,), float(next(serial)))}, "net", from_="single")
-
-    if number == 0:
-        for _ in range(20):
-            push()
-        registry.alias("net:v1", "best")
-    _run(lambda: registry.get("net:best"), lambda: registry.list("net", limit=20), push)
-
-
-def use_mlflow(place: str, number: int) -> None:
-    """The same with MLflow's client, whose versions are rows that name a file."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=place, registry_uri=place)
-
-    def push() -> object:
-        return client.create_model_version("net", "s3://nowhere/model")
-
-    if number == 0:
-        client.create_registered_model("net")
-        for _ in range(20):
-            push()
-        client.set_registered_model_alias("net", "best", "1")
-    _run(
-        lambda: client.get_model_version_by_alias("net", "best"),
-        lambda: client.search_model_versions("name='net'", max_results=20, order_by=["version_number DESC"]),
-        push,
-    )
-
-
-def _run(get: Callable[[], object], list_: Callable[[], object], push: Callable[[], object]) -> None:
-    turn = (get, get, list_, get, push, get, list_, get)
-    for action in turn:
-        action()
-    actions = itertools.cycle(turn)
-    run_races(lambda: next(actions)())
 
 
 @contextlib.contextmanager
