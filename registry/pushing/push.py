@@ -153,11 +153,11 @@ def inspect(
 
 def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -> Prepared:
     request.check()  # here, where a failure reaches the other ranks: what is measured differs between them
-    is_known = home.is_made and home.catalog.knows(name, to_add=True)  # refuses before anything is read
     checkpoint = gathered.checkpoint if gathered.checkpoint is not None else open_source(request.source)
     source = SourceDigest(source_files(checkpoint))
-    if request.force_new or not is_known:
-        source.start()  # where a version is certain; elsewhere once there is something to write
+    # Where a version is certain; elsewhere once there is something to write.
+    if source.is_of_files and (request.force_new or not (home.is_made and home.catalog.knows(name))):
+        source.start()
     try:
         prepared = _examined(home, name, request, gathered, checkpoint)
     except BaseException:

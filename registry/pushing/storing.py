@@ -39,6 +39,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
     """
     catalog, inspection, attachments = home.make(), prepared.inspection, prepared.attachments
     source_digest, force_new = prepared.source, request.force_new
+    catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
     tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
         with home.blobs.transfer(began=source_digest.start) as transfer:
