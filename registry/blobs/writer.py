@@ -103,7 +103,8 @@ def store_tensors(
     done = 0
 
     def find(items: Iterable[tuple[str | None, TensorSpec]]) -> None:
-        known.update(sharing.find([(digest, spec) for digest, spec in items if digest is not None]))
+        if wanted := [(digest, spec) for digest, spec in items if digest is not None]:
+            known.update(sharing.find(wanted))
 
     try:
         if not whole and (probe := _smallest(names, tensors, expected)) is not None:

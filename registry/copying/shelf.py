@@ -110,7 +110,7 @@ class ShelvedTensor:
         return True
 
     def buffer(self) -> memoryview:
-        return memoryview(b"".join(bytes(piece) for piece in self.pieces()))
+        return memoryview(b"".join(self.pieces()))
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
         for piece in self.read():  # each is there until the next is asked for
