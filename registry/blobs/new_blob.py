@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.blobs.files import StoreFolders
 from registry.blobs.layout import blob_digest
 from registry.blobs.verification import stamp_new
+from registry.blobs.workers import Workers
 from registry.disk.folders import make_folder, sync_folder
 from registry.disk.writing import write_piece, write_pieces
 from registry.tensors.manifest import BlobRecord, Location
@@ -57,7 +57,7 @@ class NewBlob:
         self._largest = largest
         self._announce = announce
         self._handle: int | None = None
-        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="blake3")
+        self._hashing = Workers(1, "blake3")
         self._awaited: dict[str, TensorExtent] = {}
         self._slots: list[TensorExtent] = []
         self._digests: list[str] = []
@@ -146,7 +146,7 @@ class NewBlob:
         self._path.unlink(missing_ok=True)
 
     def _end(self) -> None:
-        self._hashing.shutdown()
+        self._hashing.close()
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -170,7 +170,10 @@ class NewBlob:
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if self._largest >= AT_ONCE and hasattr(os, "posix_fallocate"):
             # The whole room at once keeps the file in one piece; what is not needed is given back at the end.
-            os.posix_fallocate(self._handle, 0, self._start + self._largest)
+            try:
+                os.posix_fallocate(self._handle, 0, self._start + self._largest)
+            except OSError:  # what is new may have room still, where all of it has none
+                os.ftruncate(self._handle, 0)
         os.lseek(self._handle, start, os.SEEK_SET)
 
     def _seek(self) -> None:

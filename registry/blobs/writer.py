@@ -11,10 +11,11 @@ then does the caller commit the version. Killed at any point, what is left is ga
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from registry.blobs.files import StoreFolders
 from registry.blobs.layout import ordered, reserve
 from registry.blobs.new_blob import Announce, Hashed, NewBlob, TooLate
 from registry.blobs.sharing import Shares
+from registry.blobs.workers import Workers
 from registry.tensors.manifest import BlobRecord, Location, StoredTensor
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_hasher
@@ -68,7 +70,6 @@ def store_tensors(
     announce: Announce,
     progress: Progress | None,
     *,
-    hold: bool = False,
     expected: Mapping[str, str] | None = None,
 ) -> Stored:
     """Store tensors by name; what may be shared is not written again.
@@ -77,22 +78,68 @@ def store_tensors(
         temporary: where the new blob grows.
         announce: called before the first byte is written, and with the blob's digest before it gets its name.
         progress: called with (bytes done, bytes in all).
-        hold: hold all tensors from their hashing to their writing.
         expected: digests by name, of sources that verify what they give; what is stored of them is not read.
 
     Raises:
         OSError: nothing was stored, and the temporary file is gone.
+    """
+    hold, guesses = False, True
+    while True:
+        try:
+            return _store(places, temporary, tensors, sharing, announce, progress, expected or {}, hold, guesses)
+        except TooLate:
+            hold = True
+        except _Unsound:
+            pass  # its blobs are shared no more
+        except OSError as error:
+            if not guesses or error.errno not in _FULL:
+                raise
+            guesses = False  # what is stored already is then not written in vain
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Unsound(Exception):
+    """A blob turned out to be missing or damaged of which a tensor was to be shared already."""
+
+
+def _store(
+    places: StoreFolders,
+    temporary: Path,
+    tensors: Mapping[str, TensorSource],
+    sharing: Shares,
+    announce: Announce,
+    progress: Progress | None,
+    expected: Mapping[str, str],
+    hold: bool,
+    guesses: bool,
+) -> Stored:
+    """Store tensors as ``store_tensors`` does, at the first try.
+
+    Args:
+        hold: hold all tensors from their hashing to their writing.
+        guesses: hash what is large only while it is written, where it seems to be new.
+
+    Raises:
+        TooLate, _Unsound: it has to begin anew.
     """
     first: dict[Hashable, str] = {}
     for name, source in tensors.items():
         first.setdefault(source.identity, name)
     names = list(first.values())
     names = [names[position] for position in ordered([tensors[name].spec for name in names])]
-    expected = expected or {}
     digests: dict[str, str] = {}
     known: dict[str, Location] = {}
+
+    def find(items: Iterable[tuple[str | None, TensorSpec]]) -> None:
+        if wanted := [(digest, spec) for digest, spec in items if digest is not None]:
+            known.update(sharing.find(wanted))
+            if sharing.unsound and any(location.blob in sharing.unsound for location in known.values()):
+                raise _Unsound
+
     if expected:
-        known.update(sharing.find([(expected[name], tensors[name].spec) for name in names]))
+        find((expected[name], tensors[name].spec) for name in names)
         digests.update({name: expected[name] for name in names if expected[name] in known})
         names = [name for name in names if name not in digests]
     total = sum(tensors[name].spec.nbytes for name in names)
@@ -101,13 +148,8 @@ def store_tensors(
     blob = NewBlob(temporary, None if whole else room, total, announce)
     guess = _Guess()
     done = 0
-
-    def find(items: Iterable[tuple[str | None, TensorSpec]]) -> None:
-        if wanted := [(digest, spec) for digest, spec in items if digest is not None]:
-            known.update(sharing.find(wanted))
-
     try:
-        if not whole and (probe := _smallest(names, tensors, expected)) is not None:
+        if guesses and not whole and (probe := _smallest(names, tensors, expected)) is not None:
             find([probe])
             guess.is_new = probe[0] not in known
         for batch in _batches(_hashed(names, tensors, total, hold, expected, guess), whole=whole):
@@ -121,16 +163,15 @@ def store_tensors(
                 blob.go_back(before)
                 batch = [replace(item, digest=digest) for digest, item in zip(written, batch, strict=True)]
                 written = [blob.append(item, known) for item in batch]
-            guess.learn(digest in known for digest, item in zip(written, batch, strict=True) if item.content is None)
+            if guesses:
+                large = zip(written, batch, strict=True)
+                guess.learn(digest in known for digest, item in large if item.content is None)
             for digest, item in zip(written, batch, strict=True):
                 digests[item.key] = digest
                 done += item.spec.nbytes
             if progress is not None:
                 progress(done, total)
         new = blob.finish(places)
-    except TooLate:
-        blob.discard()
-        return store_tensors(places, temporary, tensors, sharing, announce, progress, hold=True, expected=expected)
     except BaseException:
         blob.discard()
         raise
@@ -208,7 +249,7 @@ def _hashed(
     if total <= TINY:
         yield from map(hashed, names)
         return
-    with ThreadPoolExecutor(HASHERS, thread_name_prefix="blake3") as pool:
+    with Workers(HASHERS, "blake3") as pool:
         ahead: deque[tuple[int, Future[Hashed]]] = deque()
         held = 0
         for name in names:

@@ -25,6 +25,7 @@ from registry.errors.canonical import (
     WrongDeclaration,
 )
 from registry.tensors.paths import is_unicode
+from registry.tensors.safetensors import METADATA
 from registry.tensors.spec import Signature
 from registry.tensors.wrapper_value import Owner
 
@@ -117,6 +118,8 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
     restored = _restored(names, unwrapping, facts)
     unwrapping = replace(unwrapping, absent=tuple(restored), set_aside=tuple(owned))
     canonical = [*names.values(), *restored]
+    if METADATA in canonical:
+        raise UnwritableName(source, METADATA)
     metadata = canonical_metadata(facts.metadata, unwrapping)
     defaulted: tuple[str, ...] = ()
     if facts.expectation is not None:

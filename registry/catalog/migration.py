@@ -49,6 +49,15 @@ class Driver(sqlite3.Connection):
     is_unlocked = False
     """It takes no locks, and sees no change."""
 
+    def close(self) -> None:
+        """Close it, and let go of its locks at once.
+
+        SQLite keeps them until the last statement is gone, and of one that an interrupt ended the traceback has a part.
+        """
+        with contextlib.suppress(sqlite3.Error):  # it is closed, or cannot be read any more
+            self.rollback()
+        super().close()
+
 
 def connect(path: Path, mode: str, busy_seconds: float = _PATIENCE_SECONDS) -> Driver:
     """Return a connection in autocommit mode: transactions begin where we say so, and pragmas take effect."""

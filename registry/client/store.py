@@ -30,7 +30,7 @@ from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import OnServerAlone
 from registry.tensors.manifest import BlobRecord, Location
 from registry.tensors.source import TensorSource
-from registry.tensors.spec import TensorSpec
+from registry.tensors.spec import TensorSpec, tensor_digest
 
 if TYPE_CHECKING:
     pass
@@ -163,7 +163,15 @@ def _half(progress: Progress) -> Progress:
 
 
 def _in_order(path: Path, blob: str, digests: Mapping[tuple[int, TensorSpec], str]) -> list[str]:
-    """Return the digests of a new blob's tensors, in the order of its file."""
+    """Return the digests of a new blob's tensors, in the order of its file.
+
+    Two that became equal between their hashing and their writing, as of a model that trains on, are both in it.
+    """
+    found = []
     with viewed(path, blob) as content:
         start, slots = read_blob_header(content)
-        return [digests[start + slot.offset, slot.spec] for slot in slots]
+        for slot in slots:
+            at = start + slot.offset
+            with content[at : start + slot.end] as part:
+                found.append(digests.get((at, slot.spec)) or tensor_digest(slot.spec, part))
+    return found

@@ -53,9 +53,10 @@ class UnwritableName(RegistryError):
     """A name is a text that no file can hold."""
 
     def __init__(self, source: str, name: str) -> None:
+        why = "is no tensor's in a safetensors file" if name == "__metadata__" else "is not valid Unicode"
         super().__init__(
-            f"{source} has the name '{name}', which is not valid Unicode and cannot be written; rename the module, or "
-            "the key of the state dict"
+            f"{source} has the name '{name}', which {why} and cannot be written; rename the module, or the key of the "
+            "state dict"
         )
 
 

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from registry.checkpoints.mapping import OpenedFile, is_regular, status_of
 from registry.checkpoints.weights import Checkpoint
+from registry.errors.intake import ChangedCheckpoint
 
 PIECE = 1 << 20
 """Bytes hashed at a time, which a cache of the processor holds."""
@@ -84,6 +85,7 @@ class SourceDigest:
         """
         self.files = files
         self._is_stopped = False
+        self._is_settled = False
         self._result: str | None = None
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -97,11 +99,34 @@ class SourceDigest:
         """Begin, unless it was begun."""
         if self.files and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="source digest", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # there are as many as may be, or the interpreter ends
+                self._run()
 
     def stop(self) -> None:
-        """Have nothing more hashed, since nothing will be stored."""
+        """Have nothing more hashed, since nothing more will be stored."""
         self._is_stopped = True
+
+    def settle(self) -> None:
+        """Wait for it now: what is pushed has been read, and the files may be written to from now on.
+
+        Raises:
+            ChangedCheckpoint, UnopenableCheckpoint: they were already, or one could not be read to its end.
+        """
+        self.result()
+        self.check()
+        self._is_settled = True
+
+    def check(self) -> None:
+        """Refuse what was written to while it was read.
+
+        Raises:
+            ChangedCheckpoint
+        """
+        for file in () if self._is_settled else self.files:
+            if file.is_changed():
+                raise ChangedCheckpoint(str(file.path))
 
     def _run(self) -> None:
         try:
@@ -126,7 +151,8 @@ class SourceDigest:
         self.start()
         if self._thread is None:
             return None
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         if self._error is not None:
             raise self._error
         return self._result

@@ -155,15 +155,16 @@ def _prepared(home: Home, name: str, request: PushRequest, gathered: Gathered) -
     request.check()  # here, where a failure reaches the other ranks: what is measured differs between them
     checkpoint = gathered.checkpoint if gathered.checkpoint is not None else open_source(request.source)
     source = SourceDigest(source_files(checkpoint))
-    # Where a version is certain; elsewhere once there is something to write.
-    if source.is_of_files and (request.force_new or not (home.is_made and home.catalog.knows(name))):
+    was_asked = source.is_of_files and home.is_made
+    is_known = was_asked and home.catalog.knows(name, to_add=True)
+    if request.force_new or not is_known:  # a version is certain; else it begins once there is something to write
         source.start()
     try:
         prepared = _examined(home, name, request, gathered, checkpoint)
     except BaseException:
         source.stop()
         raise
-    return replace(prepared, source=source)
+    return replace(prepared, source=source, was_asked=was_asked)
 
 
 def _examined(home: Home, name: str, request: PushRequest, gathered: Gathered, checkpoint: Checkpoint) -> Prepared:

@@ -110,14 +110,26 @@ class Prepared:
     """Digest of the weights that an adapter is of."""
     source: SourceDigest = field(default_factory=SourceDigest)
     """Of the files that it comes from; begun already where a version is certain."""
+    was_asked: bool = False
+    """Whether the catalog has said that the name may get a version."""
 
     def copied(self) -> Prepared:
-        """Return the same in memory that the training does not write to."""
-        weights = self.inspection.weights
-        weights = replace(weights, tensors=copied(weights.tensors), values=copy.deepcopy(weights.values))
-        attachments = {
-            kind: Attachment(copied(a.tensors), copy.deepcopy(a.values)) for kind, a in self.attachments.items()
-        }
+        """Return the same in memory that the training does not write to; nor are files read any more.
+
+        Raises:
+            ChangedCheckpoint, UnopenableCheckpoint: somebody has written to a file, or it cannot be read.
+        """
+        self.source.start()
+        try:
+            weights = self.inspection.weights
+            weights = replace(weights, tensors=copied(weights.tensors), values=copy.deepcopy(weights.values))
+            attachments = {
+                kind: Attachment(copied(a.tensors), copy.deepcopy(a.values)) for kind, a in self.attachments.items()
+            }
+            self.source.settle()
+        except BaseException:
+            self.source.stop()
+            raise
         return replace(self, inspection=replace(self.inspection, weights=weights), attachments=attachments)
 
 

@@ -14,7 +14,6 @@ from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
 from registry.catalog.version import NewVersion, Vanished
-from registry.errors.intake import ChangedCheckpoint
 from registry.home.home import Home
 from registry.inspection import Inspection
 from registry.pushing.provenance import git_commit, published_at, saved_at
@@ -37,9 +36,17 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
         ChangedCheckpoint: the file was written to while it was read.
         RegistryError: of ``blobs`` and ``catalog``; no version was made.
     """
+    try:
+        return _stored(home, request, prepared)
+    finally:
+        prepared.source.stop()
+
+
+def _stored(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
     catalog, inspection, attachments = home.make(), prepared.inspection, prepared.attachments
     source_digest, force_new = prepared.source, request.force_new
-    catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
+    if not prepared.was_asked:
+        catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
     tensors = inspection.tensors
     for attempt in range(_ATTEMPTS):
         with home.blobs.transfer(began=source_digest.start) as transfer:
@@ -52,8 +59,7 @@ def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
             is_there = source_digest.is_of_files and not force_new and catalog.holds(new, manifest)
             if not is_there:
                 new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
-            if any(file.is_changed() for file in source_digest.files):
-                raise ChangedCheckpoint(inspection.checkpoint.source)
+            source_digest.check()
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
             try:
                 entry = catalog.add_version(

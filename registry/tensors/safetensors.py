@@ -20,6 +20,9 @@ from registry.tensors.budget import Budget, Spent
 from registry.tensors.dtypes import BY_TOKEN, TOKENS
 from registry.tensors.spec import TensorSpec
 
+METADATA = "__metadata__"
+"""The name in a header that is no tensor's."""
+
 ALIGNMENT = 64
 """The data of a file begins at a multiple of it."""
 
@@ -77,7 +80,7 @@ def header(
     slots: Sequence[TensorExtent], nbytes: int | None = None, metadata: Mapping[str, str] | None = None
 ) -> bytes:
     """Return the length and the header of a file, padded to ``nbytes``, or to where data may begin."""
-    body: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    body: dict[str, object] = {METADATA: metadata} if metadata else {}
     body |= {
         slot.key: {
             "dtype": TOKENS[slot.spec.dtype],
@@ -116,9 +119,9 @@ def read_header(content: bytes) -> tuple[list[TensorExtent], dict[str, str]]:
     reader, budget = _Reader(content), Budget(len(content), _EACH)
     try:
         for name in reader.names():
-            if name in tensors or (name == "__metadata__" and metadata is not None):
+            if name in tensors or (name == METADATA and metadata is not None):
                 raise BadHeader("a name stands twice in it")
-            if name == "__metadata__":
+            if name == METADATA:
                 metadata = reader.texts(budget, "its metadata is not a table of texts")
             else:
                 budget.charge(_COST_OF_TENSOR)

@@ -203,6 +203,9 @@ def test_a_name_that_cannot_be_written_is_refused(hub: registry.Registry) -> Non
     ):
         with pytest.raises(errors.UnwritableName, match="not valid Unicode"):
             hub.push(source, "net")
+    for name in ("__metadata__", "module.__metadata__"):
+        with pytest.raises(errors.UnwritableName, match="safetensors"):
+            hub.push({name: torch.ones(2), name.replace("__metadata__", "w"): torch.ones(2)}, "net")
     states = {"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}
     for part in (lone, 1):
         with pytest.raises(errors.BadPartName):
