@@ -596,9 +596,7 @@ class Registry:
             UnknownModel: there is no such model; with the nearest names.
             UnusablePageToken: ``after`` is not a token of this query.
         """
-        asked = parse_query(query or "")
-        now = asked if asked.name is None else asked.of(self._home.current(asked.name))
-        return self.catalog.search(now, trashed=trashed, limit=limit, after=after, asked=asked)
+        return self._home.search(parse_query(query or ""), trashed=trashed, limit=limit, after=after)
 
     @checked
     def models(self, name: str | None = None) -> Models:

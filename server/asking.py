@@ -134,7 +134,12 @@ def asked(request: Request) -> Asked:
     return Asked(service_of(request), caller)
 
 
-Asking = Annotated[Asked, Depends(asked)]
+async def _asked(request: Request) -> Asked:
+    # What is no coroutine the framework runs in another thread, and to wait for that takes longer.
+    return asked(request)
+
+
+Asking = Annotated[Asked, Depends(_asked)]
 
 
 def answer(value: Any) -> JSONResponse:

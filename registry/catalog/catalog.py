@@ -34,7 +34,6 @@ from registry.catalog.query import Query, named
 from registry.catalog.record import DECISIVE
 from registry.catalog.rows import Source
 from registry.catalog.search import search
-from registry.catalog.trail import Only
 from registry.catalog.version import NewVersion
 from registry.errors.catalog import ChangedVersion, FormerName
 from registry.errors.client import KeyUsedBefore
@@ -47,10 +46,6 @@ if TYPE_CHECKING:
     from registry.catalog.stretches import Stretches
     from registry.catalog.tokens import Tokens
     from registry.tensors.manifest import BlobRecord, Location, Manifest
-
-
-_LATELY = 500
-"""Pushes among which a repeated one is looked for."""
 
 
 class Catalog(Amendments, FileDigests, Histories):
@@ -328,11 +323,12 @@ class Catalog(Amendments, FileDigests, Histories):
         from registry.catalog.actor import creator
 
         user = self._actor if self._actor is not None else creator()
-        for event in trail.events(self._database, [name], _LATELY, Only("push", user)):
+        own = key.partition(".")[0]
+        for event in trail.pushes_with_key(self._database, name, user, own):
             told = str(event.details.get("key", ""))
-            if told.partition(".")[0] == key.partition(".")[0] and event.reference is not None:
+            if told.partition(".")[0] == own and event.reference is not None:  # not a tag that is called so
                 if told != key:
-                    raise KeyUsedBefore(key.partition(".")[0], event.reference)
+                    raise KeyUsedBefore(own, event.reference)
                 entry = self.resolve(event.reference, trashed=True)
                 return replace(entry, reused=bool(event.details.get("reused")))
         return None

@@ -7,7 +7,7 @@ import collections.abc
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Arguments):
         return plain(value.raw)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(value.__class__)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
@@ -45,9 +45,10 @@ def plain(value: Any) -> Any:
 
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry's document, its reference first, before ``plain``."""
-    facts = {each.name for each in fields(Facts)}
+    kind: Any = type(entry)
+    facts = set(_names(Facts))
     # What tells it apart first.
-    names = sorted((each.name for each in fields(entry)), key=facts.__contains__)
+    names = sorted(_names(kind), key=facts.__contains__)
     return {"ref": entry.ref, **{name: getattr(entry, name) for name in names}}
 
 
@@ -71,40 +72,54 @@ def made(kind: Any, document: Any, readers: Mapping[str, Any]) -> Any:
         ValueError: it is not of one.
     """
     try:
-        given, hints = {}, _hints(kind)
-        for each in fields(kind):
-            if each.name in document:
-                value = document[each.name]
-                given[each.name] = value = readers[each.name](value) if each.name in readers else value
-                if not _fits(value, hints[each.name]):
-                    raise ValueError(f"'{each.name}' is not what it should be")
-            elif each.default is MISSING and each.default_factory is MISSING:
-                raise ValueError(f"there is no '{each.name}'")
+        given = {}
+        for name, is_needed, fits in _parts_of(kind):
+            if name in document:
+                value = document[name]
+                given[name] = value = readers[name](value) if name in readers else value
+                if not fits(value):
+                    raise ValueError(f"'{name}' is not what it should be")
+            elif is_needed:
+                raise ValueError(f"there is no '{name}'")
         return kind(**given)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not the document of a {kind.__name__.lower()}: {error}") from error
 
 
 @cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return get_type_hints(kind)
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, as far as that can be told of plain values."""
+@cache
+def _parts_of(kind: Any) -> tuple[tuple[str, bool, Callable[[Any], bool]], ...]:
+    """Return the fields of a class of data: each with whether it must be there, and whether a value is of its type."""
+    hints = get_type_hints(kind)
+    return tuple(
+        (each.name, each.default is MISSING and each.default_factory is MISSING, _fitting(hints[each.name]))
+        for each in fields(kind)
+    )
+
+
+@cache
+def _fitting(hint: Any) -> Callable[[Any], bool]:
+    """Return what says whether a value is of a type, as far as that can be told of plain values."""
+    inner = [_fitting(each) for each in get_args(hint)]
     match get_origin(hint):
         case typing.Union | types.UnionType:
-            return any(_fits(value, each) for each in get_args(hint))
+            return lambda value: any(fits(value) for fits in inner)
         case collections.abc.Mapping:
-            keys, values = get_args(hint)
-            return isinstance(value, Mapping) and all(_fits(k, keys) and _fits(v, values) for k, v in value.items())
+            keys, values = inner
+            return lambda value: (
+                isinstance(value, Mapping) and all(keys(key) and values(item) for key, item in value.items())
+            )
         case builtins.tuple:
-            return isinstance(value, tuple) and all(_fits(each, get_args(hint)[0]) for each in value)
+            return lambda value: isinstance(value, tuple) and all(map(inner[0], value))
     if hint is float:  # JSON has no NaN and no infinity, which `plain` makes texts
-        return type(value) in (int, float) or value in ("nan", "inf", "-inf")
+        return lambda value: type(value) in (int, float) or value in ("nan", "inf", "-inf")
     if hint in (int, str, bool, type(None)):
-        return type(value) is hint
-    return hint is Any or not isinstance(hint, type) or isinstance(value, hint)
+        return lambda value: type(value) is hint
+    return lambda value: hint is Any or not isinstance(hint, type) or isinstance(value, hint)
 
 
 def text(value: object) -> str:

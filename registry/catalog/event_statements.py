@@ -91,6 +91,19 @@ def moves(names: Sequence[str], alias: str, *, oldest_first: bool = False) -> Re
     return found.order_by(_EVENTS.c.id if oldest_first else _EVENTS.c.id.desc()).limit(200)
 
 
+def pushes_with_key(name: str, actor: str, key: str, most: int) -> Reading[rows.Event]:
+    """Return the statement for the pushes of an actor to a model that came with an idempotency key.
+
+    Args:
+        most: of the newest, among how many they are looked for.
+    """
+    lately = events([name], most, "push", actor).subquery()
+    # A key has no character that is one more in JSON; behind it stands the digest of the request.
+    has_key = lately.c.details.contains(f'"key":"{key}.', autoescape=True)
+    found: Reading[rows.Event] = select(lately).where(has_key).order_by(lately.c.id.desc())
+    return found
+
+
 def last_removal(references: Sequence[str]) -> Reading[rows.Event]:
     """Return the statement for the event that put a version into the trash last, by all references that it had."""
     removals: Reading[rows.Event] = select(_EVENTS).where(

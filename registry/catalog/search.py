@@ -48,10 +48,10 @@ def search(
     # Several statements, which have to see the same.
     with contextlib.nullcontext() if query.order is None else database.snapshot():
         groups = _found(database, query, trashed, wanted, place)
-    if not groups and place is None and query.name is not None:
+    if not groups and query.name is not None:
         now = lookup.current(database, query.name)
         if now != query.name:
-            return search(database, query.of(now), trashed=trashed, limit=limit, asked=asked or query)
+            return search(database, query.of(now), trashed=trashed, limit=limit, after=after, asked=asked or query)
     if place is None and query.order is not None and query.order.is_metric and not any(map(_has_place, groups)):
         _refuse_absent(database, query.name, query.order.by, trashed)
     if limit is None or len(groups) <= limit:

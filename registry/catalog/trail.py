@@ -178,21 +178,22 @@ def events(
     actor = None if only.actor is None else storable(only.actor)
     times = only.after, only.before
     statement = event_statements.events(names, limit, only.verb, actor, *times, older_than, references, since)
-    rows = database.rows(statement)
-    return tuple(
-        Event(
-            row.id,
-            _moment(row.at),
-            row.actor,
-            row.verb,
-            row.name,
-            row.reference,
-            row.digest,
-            _details(row.details),
-            row.hash,
-        )
-        for row in rows
-    )
+    return tuple(map(_event, database.rows(statement)))
+
+
+_LATELY = 500
+"""Pushes among which a repeated one is looked for."""
+
+
+def pushes_with_key(database: Database, name: str, actor: str, key: str) -> tuple[Event, ...]:
+    """Return the latest pushes of an actor to a model that came with an idempotency key, the newest first."""
+    statement = event_statements.pushes_with_key(name, storable(actor), key, _LATELY)
+    return tuple(map(_event, database.rows(statement)))
+
+
+def _event(row: rows.Event) -> Event:
+    details = _details(row.details)
+    return Event(row.id, _moment(row.at), row.actor, row.verb, row.name, row.reference, row.digest, details, row.hash)
 
 
 def _moment(text: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import mmap
 import os
 import time
@@ -23,6 +24,9 @@ from registry.tensors.spec import check_digest, tensor_digest
 
 PIECE = 32 << 20
 """Bytes that one request moves."""
+
+AT_ONCE = 256 << 10
+"""Bytes of a file up to which it is sent with the request that announces it."""
 
 _READ = 1 << 20
 _ATTEMPTS = 8
@@ -132,7 +136,10 @@ class ServedObjects(ObjectBackend):
                     return self._send(digest, content, tensors, moved)
 
     def _send(self, digest: str, content: memoryview, tensors: Sequence[str], moved: Moved) -> str:
-        upload = self._session.ask("/uploads", {"blob": digest, "nbytes": len(content), "tensors": list(tensors)})
+        new = {"blob": digest, "nbytes": len(content), "tensors": list(tensors)}
+        if len(content) <= AT_ONCE:
+            new["content"] = base64.b64encode(content).decode()
+        upload = self._session.ask("/uploads", new)
         with self._session.legible():
             id = _upload_id(upload["id"])
         at = self._received(upload, 0, len(content))

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from registry.blobs.mapping import OpenedWeights
     from registry.blobs.store import BlobStore, Verify
     from registry.blobs.writer import Progress
+    from registry.catalog.page import Page
     from registry.catalog.protocol import CatalogProtocol
+    from registry.catalog.query import Query
     from registry.client.served import Served
     from registry.home.configuration import Configuration
     from registry.modules.building.specification import Constructs
@@ -207,10 +209,20 @@ class Home:
         Raises:
             RegistryError: there is none.
         """
-        now = self.catalog.current(check_model_name(name))
-        if now != name:
-            self._say(notice(name, now))
-        return now
+        return self._called(name, self.catalog.current(check_model_name(name)))
+
+    def search(self, query: Query, *, trashed: bool, limit: int | None, after: str | None) -> Page:
+        """Return the entries that a query asks for, by a name that the model has or had before.
+
+        Raises:
+            RegistryError: it names a model that there is not, or ``after`` is not a token of it.
+        """
+        if query.name is not None:
+            check_model_name(query.name)
+        page = self.catalog.search(query, trashed=trashed, limit=limit, after=after)
+        if query.name is not None:
+            self._called(query.name, page[0].name if page else self.catalog.current(query.name))
+        return page
 
     def part(self, entry: Entry, part: str | None) -> Entry:
         """Return one part of a version by itself, in its own names; without one, the version as it is.
@@ -333,6 +345,12 @@ class Home:
     def _opened_before(self) -> Catalog | None:
         """Return the catalog that is open, unless its home was deleted meanwhile."""
         return self._catalog if self._catalog is not None and self._catalog.is_there else None
+
+    def _called(self, name: str, now: str) -> str:
+        """Return what a model is called now, and tell whoever asked for it by a name that it had before."""
+        if now != name:
+            self._say(notice(name, now))
+        return now
 
     def _say(self, what: str) -> None:
         if self._notify is not None and what not in self._notices:

@@ -136,6 +136,8 @@ class NewUpload(_Sent):
     nbytes: int
     tensors: list[Digest]
     """Of its tensors, in the order of the file."""
+    content: str = ""
+    """Its first bytes, in base 64: of a small file all, which then is not sent by itself."""
 
 
 class UploadState(BaseModel):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from registry.blobs.uploads import Upload, Uploads
+from registry.blobs.uploads import Piece, Upload, Uploads
 
 from ..access import Role
-from ..asking import Asked, Asking, answer, asked
+from ..asking import Asked, Asking, answer
 from .blobs import is_sound
+from .claims import reading
 from .schemas import NewUpload, UploadState
 
 router = APIRouter(tags=["uploads"])
 
-_BATCH = 4 << 20
+_BATCH = 1 << 20
 """Bytes that go to the disk at a time."""
 
 
@@ -24,9 +28,15 @@ def begin(asking: Asking, new: NewUpload) -> JSONResponse:
     """Begin to send a blob; what is here already has been received as a whole."""
     asking.caller.require(Role.WRITE)
     may_be_there = bool(asking.visible([new.blob])) and is_sound(asking, new.blob)
-    return _state(
-        _uploads(asking).begin(new.blob, new.nbytes, new.tensors, asking.caller.user, may_be_there=may_be_there)
-    )
+    with reading():
+        content = base64.b64decode(new.content, validate=True)
+    uploads, user = _uploads(asking), asking.caller.user
+    upload = uploads.begin(new.blob, new.nbytes, new.tensors, user, may_be_there=may_be_there)
+    if content and not upload.is_whole:
+        with uploads.piece(upload, 0) as into:
+            into.write(memoryview(content))
+        upload = uploads.find(upload.id, user)
+    return _state(upload)
 
 
 @router.get("/uploads/{upload}", response_model=UploadState)
@@ -37,32 +47,43 @@ def state(asking: Asking, upload: str) -> JSONResponse:
 
 
 @router.put("/uploads/{upload}", response_model=UploadState, openapi_extra={"requestBody": {"content": {}}})
-async def piece(request: Request, upload: str, at: int = Query(ge=0)) -> JSONResponse:
+async def piece(request: Request, asking: Asking, upload: str, at: int = Query(ge=0)) -> JSONResponse:
     """Take a piece, which begins where the last one ended. It counts when all of it has come and was checked."""
-    asking = await run_in_threadpool(asked, request)
     asking.caller.require(Role.WRITE)
-    uploads = _uploads(asking)
-    found = await run_in_threadpool(uploads.find, upload, asking.caller.user)
-    taking = uploads.piece(found, at)
-    into = await run_in_threadpool(taking.__enter__)
+    uploads, user = _uploads(asking), asking.caller.user
+    taking = contextlib.ExitStack()
+
+    def begin() -> Piece:
+        return taking.enter_context(uploads.piece(uploads.find(upload, user), at))
+
+    def end(into: Piece, rest: memoryview) -> Upload:
+        into.write(rest)
+        taking.close()
+        return uploads.find(upload, user)
+
     try:
-        batch, held = memoryview(bytearray(_BATCH)), 0  # one for all, since fresh memory has to be cleared
-        async for content in request.stream():
-            if held + len(content) > _BATCH:
-                await run_in_threadpool(into.write, batch[:held])
-                held = 0
-            if len(content) > _BATCH:
-                await run_in_threadpool(into.write, memoryview(content))
-                continue
-            batch[held : held + len(content)] = content
-            held += len(content)
-        if held:
-            await run_in_threadpool(into.write, batch[:held])
+        into = await run_in_threadpool(begin)
+        return _state(await run_in_threadpool(end, into, await _written(request, into)))
     except BaseException as error:
         taking.__exit__(type(error), error, error.__traceback__)
         raise
-    await run_in_threadpool(taking.__exit__, None, None, None)
-    return _state(await run_in_threadpool(uploads.find, upload, asking.caller.user))
+
+
+async def _written(request: Request, into: Piece) -> memoryview:
+    """Write what comes, and return the last of it, which is not written yet."""
+    announced = request.headers.get("content-length", "")
+    most = min(_BATCH, int(announced)) if announced.isdecimal() else _BATCH
+    batch, held = memoryview(bytearray(most)), 0  # one for all, since fresh memory has to be cleared
+    async for content in request.stream():
+        if held + len(content) > most:
+            await run_in_threadpool(into.write, batch[:held])
+            held = 0
+        if len(content) > most:
+            await run_in_threadpool(into.write, memoryview(content))
+            continue
+        batch[held : held + len(content)] = content
+        held += len(content)
+    return batch[:held]
 
 
 @router.delete("/uploads/{upload}")

@@ -60,6 +60,11 @@ def test_a_former_name_leads_to_the_model_and_says_what_it_is_called_now(renamed
     assert [entry.ref for entry in renamed.list("net")] == ["team/net:v2", "team/net:v1"]
     assert len(renamed.log("net")) == len(renamed.log("team/net")) == 4
     said: list[str] = []
+    for query in ("net", "net tag:none=here"):
+        hub = Registry(renamed.home, notify=said.append)
+        hub.list(query)
+        assert said == [notice], "also where nothing is found"
+        said.clear()
     hub = Registry(renamed.home, notify=said.append)
     hub.get("net:v1"), hub.log("net"), hub.get("net")
     assert said == [notice], "it is said once"

@@ -17,6 +17,7 @@ from registry import Registry
 from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.client.objects import tensors_of
+from registry.client.session import Session
 
 pytestmark = pytest.mark.services
 
@@ -80,6 +81,44 @@ def test_a_flipped_byte_is_refused_and_leaves_nothing(
         refused = served.request("PUT", f"/api/v1/uploads/{began['id']}?at=0", bytes(flipped), admin)
         assert (refused.status, refused.code) == (400, "false-claim")
         assert not left_over(home) and not [*home.glob("blobs/*/*")]
+
+
+def test_a_file_comes_with_what_announces_it(
+    served: Served, client: Registry, admin: str, home: Path, tmp_path: Path
+) -> None:
+    content, blob, tensors = another_blob(tmp_path)
+    new = {"blob": blob, "nbytes": len(content), "tensors": tensors}
+
+    def begin(given: bytes) -> Answer:
+        return post(served, "/uploads", {**new, "content": base64.b64encode(given).decode()}, admin)
+
+    flipped = bytearray(content)
+    flipped[-1] ^= 1
+    for wrong in (bytes(flipped), content + b"x"):
+        assert begin(wrong).code == "false-claim"
+        assert not left_over(home) and not [*home.glob("blobs/*/*")]
+    assert post(served, "/uploads", {**new, "content": "?"}, admin).code == "invalid-request"
+    began = begin(content[:300]).document
+    assert began["received"] == 300, "the first bytes are a piece"
+    rest = served.request("PUT", f"/api/v1/uploads/{began['id']}?at=300", content[300:], admin)
+    assert rest.document["received"] == len(content)
+    assert [each.read_bytes() for each in home.glob("blobs/*/*")] == [content]
+    assert begin(content).document["received"] == len(content), "it is there already"
+
+
+def test_a_small_push_sends_its_file_with_its_announcement(
+    served: Served, client: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = Session._request
+
+    def watched(session: Session, method: str, path: str, *rest: Any, **named: Any) -> Any:
+        asked.append(f"{method} {path}")
+        return request(session, method, path, *rest, **named)
+
+    monkeypatch.setattr(Session, "_request", watched)
+    assert client.push({"w": torch.arange(6.0)}, "net").ref == "net:v1"
+    assert asked == ["GET /standing", "POST /tensors/locate", "POST /uploads", "POST /versions"]
 
 
 def test_an_upload_goes_on_where_it_stopped(
@@ -220,6 +259,15 @@ def test_the_key_of_a_request_is_no_other_requests(served: Served, client: Regis
     assert (other.status, other.code) == (409, "key-used-before")
     assert post(served, "/versions", first, admin, Idempotency_Key="k" * 32).document["ref"] == "lie:v1"
     assert dict(client.get("lie").metrics) == {"acc": 0.5} and len(client.log("lie")) == 1
+
+
+def test_a_tag_that_looks_like_a_key_is_none(served: Served, client: Registry, pushed: Path, admin: str) -> None:
+    key = "k" * 32
+    tagged = claim(pushed, tags={"key": f"{key}.{'0' * 32}"})
+    assert post(served, "/versions", tagged, admin).document["ref"] == "lie:v1"
+    again = claim(pushed, force_new=True)
+    for _ in range(2):
+        assert post(served, "/versions", again, admin, Idempotency_Key=key).document["ref"] == "lie:v2"
 
 
 def test_bytes_of_other_models_are_not_there(
