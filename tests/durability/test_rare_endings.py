@@ -103,16 +103,23 @@ def test_a_file_that_is_pushed_in_the_background_may_be_written_anew_at_once(hub
     assert hub.push(path, "other", from_="single").source_digest == entry.source_digest
 
 
-def test_what_fails_has_its_file_hashed_no_further(hub: Registry, tmp_path: Path) -> None:
-    path, stopped = tmp_path / "net.pth", []
+def test_what_fails_has_its_file_hashed_no_further(
+    hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.pth"
     torch.save(state(3), path)
+    stopped: list[SourceDigest] = []
+    stop = SourceDigest.stop
+
+    def watched(digest: SourceDigest) -> None:
+        stopped.append(digest)
+        stop(digest)
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    stop = SourceDigest.stop
-    watched = patch.object(SourceDigest, "stop", lambda digest: (stopped.append(digest), stop(digest)))
-    with watched, pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(SourceDigest, "stop", watched)
+    with pytest.raises(KeyboardInterrupt):
         hub.push(path, "net", from_="single", progress=interrupt)
     assert stopped and not list(hub.home.glob("tmp/*"))
 
