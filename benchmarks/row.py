@@ -70,11 +70,11 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """Median over the pairs; None where it was not measured."""
-        if not self.ours:
-            return None
-        if self.goal.sense == "at least":
-            return median_ratio(self.theirs, self.ours)
-        return median_ratio(self.ours, self.theirs)
+        return self._ratio_of(self.ours) if self.ours else None
+
+    def _ratio_of(self, figures: Sequence[float]) -> float:
+        """Return what the goal is about, for figures in the place of ours."""
+        return median_ratio(*((self.theirs, figures) if self.goal.sense == "at least" else (figures, self.theirs)))
 
     @property
     def met(self) -> bool | None:
@@ -95,7 +95,8 @@ class Row:
         if self.floor is None:
             return ""
         times, alone = median_ratio(self.ours, self.floor.figures), median(self.floor.figures)
-        return f"{times:.2f} times {self.floor.what} ({alone:.3g} {self.unit})"
+        reached = "" if self.met else f", whose ratio is {self._ratio_of(self.floor.figures):.3g}"
+        return f"{times:.2f} times {self.floor.what} ({alone:.3g} {self.unit}{reached})"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that is known of the row."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from registry.blobs.backends.cached import CachedStore
 from registry.blobs.backends.fetching import Report
@@ -31,9 +30,6 @@ from registry.errors.client import OnServerAlone
 from registry.tensors.manifest import BlobRecord, Location
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
-
-if TYPE_CHECKING:
-    pass
 
 
 def caches() -> Path:
