@@ -16,6 +16,7 @@ from sqlalchemy.pool import Pool
 
 from registry.catalog.connection import Connection
 from registry.catalog.engine import DatabaseEngine, Fact
+from registry.catalog.forks import no_fork
 from registry.catalog.rows import R, Reading
 from registry.disk import changes
 from registry.disk.filesystem import FileSystem
@@ -109,15 +110,16 @@ class Database:
             if self._thread.transaction is not None:
                 yield self._thread.transaction
                 return
-            connection, transaction = self._begun(writes)
-            with contextlib.closing(connection), transaction:
-                self._thread.transaction = Connection(connection, self.place)
-                try:
-                    yield self._thread.transaction
-                    if writes:
-                        changes.begin()  # the commit comes next
-                finally:
-                    self._thread.transaction = None
+            with no_fork():
+                connection, transaction = self._begun(writes)
+                with contextlib.closing(connection), transaction:
+                    self._thread.transaction = Connection(connection, self.place)
+                    try:
+                        yield self._thread.transaction
+                        if writes:
+                            changes.begin()  # the commit comes next
+                    finally:
+                        self._thread.transaction = None
 
     def _begun(self, writes: bool | None) -> tuple[sqlalchemy.Connection, sqlalchemy.RootTransaction]:
         """Begin a transaction; on a fresh connection where the pool's was lost, since nothing was done on it yet."""

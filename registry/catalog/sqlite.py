@@ -17,6 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from registry.catalog import migration
 from registry.catalog.engine import BUSY_SECONDS, MOVED, Fact
+from registry.catalog.forks import no_fork
 from registry.catalog.migration import Driver
 from registry.catalog.rows import Dangling, JournalMode, Reading
 from registry.disk.filesystem import FileSystem, detect
@@ -65,7 +66,7 @@ class Sqlite:
         creator: Any = self._connect
         pool = QueuePool(creator, pool_size=0, use_lifo=True, dialect=_DIALECT)
         self.engine = Engine(pool, _DIALECT, _URL, execution_options={"compiled_cache": _COMPILED})
-        with self.worded():
+        with self.worded(), no_fork():
             self._bring_to_head()
         self._file = self._name()
 

@@ -39,6 +39,7 @@ OPTIONAL: dict[str, list[tuple]] = {
     "newest": [(Shape(kinds_of(parse("net acc>=0.5"))),)],
     "last_removal": [(("net:v1",),), (("net:v1", "old:v1"),)],
     "moves": [(("net",), "best")],
+    "pushes_with_key": [("net", "me@host", "k" * 32, 500)],
     **{key: [(None,), ("net",)] for key in ("facts_after", "models_themselves", "aliases", "former_names")},
 }  # fmt: skip
 QUERIES = (

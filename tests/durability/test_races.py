@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 import traceback
@@ -334,3 +335,43 @@ def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Pat
     assert len(hub.gc(grace=timedelta(0)).files) == 3
     os.waitpid(child, 0)
     assert store.garbage(lambda: ()) == ()
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_child_of_a_process_whose_other_thread_is_in_a_transaction_changes_the_catalog(
+    hub: Registry, writes: bool
+) -> None:
+    push(hub, 1)
+    is_in, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with hub.catalog.write_lock() if writes else hub.catalog._database.snapshot():
+            hub.catalog.names()
+            is_in.set()
+            time.sleep(0.3)
+            ended.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_in.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            os._exit(0 if ended.is_set() and push(hub, 2).version == 2 else 1)
+        finally:
+            os._exit(2)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert push(hub, 3).version == 3
+    check_whole(hub)
+
+
+def test_a_thread_that_is_in_a_transaction_may_fork(hub: Registry) -> None:
+    push(hub, 1)
+    with hub.catalog.write_lock():
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert push(hub, 2).version == 2
