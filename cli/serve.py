@@ -66,7 +66,7 @@ def serve(
         raise ExtraMissing("`registry serve`", "server") from error
     chosen = os.fspath(home) if home is not None else os.environ.get(HOME_VARIABLE, "")
     if chosen.startswith(("http:/", "https:/")):
-        raise HomeUnusable(chosen, "a server serves a folder of this machine; name one with --home")
+        raise HomeUnusable(chosen, "a server serves a folder of this machine")
     folder = home_place(home, "--home").folder
     settings = Settings(folder, host, port, anonymous, tuple(allowed_host or ()), workers, access_log)
     listening = listen(settings)

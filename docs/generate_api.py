@@ -194,7 +194,7 @@ def _markdown(document: str) -> str:
         if line.rstrip(":") in ("Args", "Returns", "Raises") and line.endswith(":"):
             section = line[:-1]
             lines += [f"**{section}**", ""]
-        elif section in ("Args", "Raises") and re.match(r" {4}[\w, ]+:", line):
+        elif section in ("Args", "Raises") and re.match(r" {4}\w[\w, ]*:", line):
             name, _, said = line.strip().partition(":")
             names = ", ".join(f"`{each}`" for each in name.split(", "))
             lines.append(f"- {names}:{said}")

@@ -262,6 +262,7 @@ class Session:
     def _known_of(self, error: RegistryError) -> dict[str, str]:
         """Return what this side knows of a refusal: which server it was, and where the token came from."""
         known = {"server": self.address.url} if isinstance(error, (NotAllowed, TokenNeeded, WrongToken)) else {}
+        known |= {"home": self.address.url} if "home" in error.fields() else {}
         return known | ({"source": source_of_token()} if isinstance(error, WrongToken) else {})
 
     def _error(self, status: int, document: Any) -> RegistryError:

@@ -53,10 +53,12 @@ class UnwritableName(RegistryError):
     """A name is a text that no file can hold."""
 
     def __init__(self, source: str, name: str) -> None:
-        why = "is no tensor's in a safetensors file" if name == "__metadata__" else "is not valid Unicode"
+        is_reserved = name == "__metadata__"
+        why = (
+            "safetensors files reserve for themselves" if is_reserved else "is not valid Unicode and cannot be written"
+        )
         super().__init__(
-            f"{source} has the name '{name}', which {why} and cannot be written; rename the module, or the key of the "
-            "state dict"
+            f"{source} has the name '{name}', which {why}; rename the module, or the key of the state dict"
         )
 
 

@@ -364,3 +364,13 @@ def test_tensors_that_become_equal_between_hashing_and_writing_are_sent(
     monkeypatch.setattr(live.LiveTensor, "pieces", pieces)
     entry = client.push(tensors, "net")
     assert {float(tensor.unique()) for tensor in client.state_dict(entry).values()} == {2.0}
+
+
+def test_what_a_server_lacks_is_said_to_be_lacking_there(served: Served, client: Registry, home: Path) -> None:
+    client.push(net(), "net")
+    for asked in ("nat", "net:best"):
+        with pytest.raises(errors.RegistryError) as refused:
+            client.get(asked)
+        assert str(home) not in str(refused.value)
+    with pytest.raises(errors.UnknownModel, match=served.url):
+        client.get("nothing-like-it")
