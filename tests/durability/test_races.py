@@ -339,8 +339,9 @@ def test_a_running_push_of_another_process_protects_what_it_writes(tmp_path: Pat
 
 @pytest.mark.parametrize("writes", [True, False])
 def test_a_child_of_a_process_whose_other_thread_is_in_a_transaction_changes_the_catalog(
-    hub: Registry, writes: bool
+    tmp_path: Path, writes: bool
 ) -> None:
+    hub = Registry(tmp_path / "home")
     push(hub, 1)
     is_in, ended = threading.Event(), threading.Event()
 
@@ -367,7 +368,8 @@ def test_a_child_of_a_process_whose_other_thread_is_in_a_transaction_changes_the
     check_whole(hub)
 
 
-def test_a_thread_that_is_in_a_transaction_may_fork(hub: Registry) -> None:
+def test_a_thread_that_is_in_a_transaction_may_fork(tmp_path: Path) -> None:
+    hub = Registry(tmp_path / "home")
     push(hub, 1)
     with hub.catalog.write_lock():
         child = os.fork()

@@ -124,10 +124,8 @@ def test_what_fails_has_its_file_hashed_no_further(
     assert stopped and not list(hub.home.glob("tmp/*"))
 
 
-def test_where_no_thread_can_be_begun_the_one_there_is_does_it(
-    hub: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "net.pth"
+def test_where_no_thread_can_be_begun_the_one_there_is_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, path = Registry(tmp_path / "home"), tmp_path / "net.pth"
     torch.save(state(4), path)
 
     def refuse(thread: threading.Thread) -> None:
@@ -140,7 +138,8 @@ def test_where_no_thread_can_be_begun_the_one_there_is_does_it(
     assert torch.equal(hub.state_dict("net")["w3"], state(4)["w3"])
 
 
-def test_a_connection_that_an_interrupt_ended_holds_no_lock(hub: Registry) -> None:
+def test_a_connection_that_an_interrupt_ended_holds_no_lock(tmp_path: Path) -> None:
+    hub = Registry(tmp_path / "home")
     hub.push({"w": torch.ones(2)}, "net")
     path = hub.catalog.path
     interrupted = connect(path, "rw")
