@@ -58,15 +58,18 @@ class Workers:
         for _ in self._threads:
             self._tasks.put(None)
         while self._threads:
-            self._threads.pop().join()
+            thread = self._threads.pop()
+            if thread.is_alive():  # one whose beginning was interrupted finds nothing to do
+                thread.join()
 
     def _begin(self) -> None:
-        thread = threading.Thread(target=self._run, name=self._name)
+        # A daemon: the interpreter waits for the thread that pushes, and for none that an interrupt left to itself.
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:  # this user has as many as he may, or the interpreter ends: those that are there do it
-            return
-        self._threads.append(thread)
+            self._threads.remove(thread)
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -15,6 +15,7 @@ import torch
 
 from registry import Registry
 from registry.blobs import writer
+from registry.blobs.workers import Workers
 from registry.catalog.migration import connect
 from registry.pushing.provenance import SourceDigest
 
@@ -52,6 +53,8 @@ def test_nothing_of_a_damaged_blob_is_shared_in_whatever_batch_that_is_found(
 PUSHES_MUCH_THAT_IS_STORED = """
 import resource, sys, torch
 from registry import Registry
+from registry.blobs import new_blob
+new_blob.AT_ONCE = int(sys.argv[2])
 stored = torch.arange(6 << 18, dtype=torch.float32)
 hub = Registry(sys.argv[1])
 hub.push({"w": stored}, "net", from_="single")
@@ -65,10 +68,10 @@ except Exception as error:
 """
 
 
-def test_what_is_new_needs_no_room_for_what_is_stored(home: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PUSHES_MUCH_THAT_IS_STORED, home], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("at_once", [0, 1 << 40], ids=["all room taken at once", "as it is written"])
+def test_what_is_new_needs_no_room_for_what_is_stored(home: Path, at_once: int) -> None:
+    program = [sys.executable, "-c", PUSHES_MUCH_THAT_IS_STORED, str(home), str(at_once)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "StoreUnwritable\n"), done.stderr
     assert Registry(home).audit().is_clean
 
@@ -150,3 +153,22 @@ def test_a_connection_that_an_interrupt_ended_holds_no_lock(tmp_path: Path) -> N
         other.execute("BEGIN IMMEDIATE")
         other.execute("ROLLBACK")
     del pending
+
+
+def test_a_thread_whose_beginning_is_interrupted_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        start(thread)
+        raise KeyboardInterrupt
+
+    workers = Workers(1, "blake3")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            workers.submit(int)
+    workers.close()
+    begun[0].join(10)
+    assert not begun[0].is_alive()
