@@ -18,6 +18,7 @@ from registry.blobs.files import viewed
 from registry.blobs.layout import read_blob_header
 from registry.client.objects import tensors_of
 from registry.client.session import Session
+from registry.errors import NotAllowed
 
 pytestmark = pytest.mark.services
 
@@ -106,9 +107,9 @@ def test_a_file_comes_with_what_announces_it(
     assert begin(content).document["received"] == len(content), "it is there already"
 
 
-def test_a_small_push_sends_its_file_with_its_announcement(
-    served: Served, client: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a client asks from now on."""
     asked: list[str] = []
     request = Session._request
 
@@ -117,6 +118,26 @@ def test_a_small_push_sends_its_file_with_its_announcement(
         return request(session, method, path, *rest, **named)
 
     monkeypatch.setattr(Session, "_request", watched)
+    return asked
+
+
+def test_a_reader_is_told_so_before_a_file_is_sent(
+    client: Registry,
+    asked: list[str],
+    token_of: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client.push({"w": torch.ones(2)}, "net")
+    torch.save({"w": torch.zeros(2)}, tmp_path / "net.pth")
+    monkeypatch.setenv("REGISTRY_TOKEN", token_of("read"))
+    asked.clear()
+    with pytest.raises(NotAllowed, match="net"):
+        client.push(tmp_path / "net.pth", "net")
+    assert asked == ["GET /standing"]
+
+
+def test_a_small_push_sends_its_file_with_its_announcement(client: Registry, asked: list[str]) -> None:
     assert client.push({"w": torch.arange(6.0)}, "net").ref == "net:v1"
     assert asked == ["GET /standing", "POST /tensors/locate", "POST /uploads", "POST /versions"]
 
