@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from registry.blobs.layout import blob_digest
 from registry.blobs.verification import stamp_new
 from registry.blobs.workers import Workers
 from registry.disk.folders import make_folder, sync_folder
-from registry.disk.writing import write_piece, write_pieces
+from registry.disk.writing import Outflow, write_at
 from registry.tensors.manifest import BlobRecord, Location
 from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.source import TensorSource
@@ -20,6 +22,9 @@ from registry.tensors.spec import TensorSpec, tensor_hasher
 
 AT_ONCE = 256 << 20
 """Bytes from which on room on the disk is taken at once."""
+
+PIECES_AHEAD = 4
+"""Pieces that are read and hashed before they are written, so that neither side waits for the other at each."""
 
 Announce = Callable[["str | None"], None]
 """Says, before anything is written, that a push is running; and which blob it makes, before that gets its name."""
@@ -57,7 +62,9 @@ class NewBlob:
         self._largest = largest
         self._announce = announce
         self._handle: int | None = None
+        self._out = Outflow(-1)
         self._hashing = Workers(1, "blake3")
+        self._line = _Line(self._hashing, ())
         self._awaited: dict[str, TensorExtent] = {}
         self._slots: list[TensorExtent] = []
         self._digests: list[str] = []
@@ -84,6 +91,10 @@ class NewBlob:
     def end(self) -> int:
         """How many tensors it has."""
         return len(self._slots)
+
+    def expect(self, items: Iterable[Hashed]) -> None:
+        """Begin to read those of some tensors that are not hashed yet; they are then appended in this order."""
+        self._line = _Line(self._hashing, [item.source for item in items if item.digest is None])
 
     def append(self, item: Hashed, known: Container[str]) -> str:
         """Write a tensor behind those that are there, and return its digest, which may have changed.
@@ -125,7 +136,7 @@ class NewBlob:
         digest = blob_digest(self._head, self._digests)
         if digest != self._announced:
             self._announce(digest)
-        os.pwrite(self._handle, self._head, 0)
+        write_at(self._handle, memoryview(self._head), 0)
         os.ftruncate(self._handle, self._start + self._nbytes)
         os.fchmod(self._handle, 0o444)
         os.fsync(self._handle)
@@ -166,7 +177,7 @@ class NewBlob:
 
     def _open(self, start: int) -> None:
         self._start = start
-        make_folder(self._path.parent)
+        make_folder(self._path.parent, durable=False)
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         if self._largest >= AT_ONCE and hasattr(os, "posix_fallocate"):
             # The whole room at once keeps the file in one piece; what is not needed is given back at the end.
@@ -174,33 +185,51 @@ class NewBlob:
                 os.posix_fallocate(self._handle, 0, self._start + self._largest)
             except OSError:  # what is new may have room still, where all of it has none
                 os.ftruncate(self._handle, 0)
-        os.lseek(self._handle, start, os.SEEK_SET)
+        self._out = Outflow(self._handle, start)
 
     def _seek(self) -> None:
         """Go to where the next tensor is written."""
-        assert self._handle is not None
-        os.lseek(self._handle, self._start + self._nbytes, os.SEEK_SET)
+        self._out.seek(self._start + self._nbytes)
 
     def _written(self, item: Hashed) -> str:
         """Write a tensor, and return the digest of what was written."""
-        assert self._handle is not None
         if item.content is not None:
             assert item.digest is not None
-            write_pieces(self._handle, item.content)
+            self._out.write(item.content)
             return item.digest
-        hasher, pieces = tensor_hasher(item.spec), item.source.pieces()
+        line = self._line if item.digest is None else _Line(self._hashing, [item.source])
+        while isinstance(piece := line.next(), memoryview):
+            self._out.write(piece)
+        return piece
 
-        def hashed() -> memoryview | None:
-            piece = next(pieces, None)
-            if piece is not None:
-                hasher.update(piece)
-            return piece
 
-        left, coming = 0, self._hashing.submit(hashed)
-        while (piece := coming.result()) is not None:
-            coming = self._hashing.submit(hashed)  # while this one is written
-            left = write_piece(self._handle, piece, left)
-        return hasher.hexdigest()
+class _Line:
+    """Tensors that another thread reads and hashes in turn, a few pieces before they are written."""
+
+    def __init__(self, workers: Workers, sources: Sequence[TensorSource]) -> None:
+        self._workers = workers
+        self._pieces = _read_and_hashed(sources)
+        self._coming: deque[Future[memoryview | str]] = deque()
+        if sources:
+            self._go_on()
+
+    def next(self) -> memoryview | str:
+        """Return the next piece of a tensor, and behind its last one its digest."""
+        self._go_on()
+        return self._coming.popleft().result()
+
+    def _go_on(self) -> None:
+        while len(self._coming) < PIECES_AHEAD:
+            self._coming.append(self._workers.submit(next, self._pieces, ""))
+
+
+def _read_and_hashed(sources: Iterable[TensorSource]) -> Iterator[memoryview | str]:
+    for source in sources:
+        hasher = tensor_hasher(source.spec)
+        for piece in source.pieces():
+            hasher.update(piece)
+            yield piece
+        yield hasher.hexdigest()
 
 
 def make_blob_folder(places: StoreFolders, digest: str) -> None:

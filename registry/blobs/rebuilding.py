@@ -14,7 +14,7 @@ from registry.blobs.layout import blob_digest, ordered, read_blob_header, read_s
 from registry.blobs.new_blob import make_blob_folder
 from registry.blobs.verification import is_intact
 from registry.disk.folders import sync_folder
-from registry.disk.writing import write_pieces
+from registry.disk.writing import Outflow
 from registry.errors.blobs import DamagedBlob
 from registry.errors.root import RegistryError
 from registry.tensors.manifest import Location, Manifest, StoredTensor
@@ -149,12 +149,13 @@ def rebuild(
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
-            os.write(handle, header(layout.slots, layout.start))
+            out = Outflow(handle)
+            out.write(memoryview(header(layout.slots, layout.start)))
             for source, digest in zip(sources, layout.digests, strict=True):
                 content = source.buffer()
                 if tensor_digest(source.spec, content) != digest:
                     raise DamagedBlob(blob, "cannot be made again: what it is made from changes meanwhile")
-                write_pieces(handle, content)
+                out.write(content)
             os.fchmod(handle, 0o444)
             os.fsync(handle)
         finally:

@@ -57,7 +57,7 @@ class FileLease(Lease):
             self._let_go()
 
     def _write(self) -> None:
-        make_folder(self._path.parent)
+        make_folder(self._path.parent, durable=False)
         record = {**_self(os.getpid()), "blobs": self._blobs, "doomed": self._doomed}
         for is_last in (False, False, True):
             try:
@@ -108,7 +108,6 @@ class TimedLease:
 
     def write(self, blob: str, seconds: float, notes: Mapping[str, object]) -> None:
         """Claim a blob for so long from now on, and keep what is to be known of the push."""
-        make_folder(self._path.parent)
         until = time.time() + seconds
         write_small(self._path, json.dumps({"until": until, "blobs": [blob], "doomed": [], "notes": notes}).encode())
 

@@ -25,7 +25,7 @@ from registry.blobs.files import fill, is_file, viewed
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
 from registry.disk.folders import make_folder
-from registry.disk.writing import write_out
+from registry.disk.writing import write_at, write_out
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import FalseClaim, UploadElsewhere, UploadGone
 from registry.tensors.safetensors import LARGEST_HEADER, TensorExtent
@@ -189,13 +189,10 @@ class Piece:
         """
         if self.end + len(content) > self._most:
             raise FalseClaim(f"more than {self._most} bytes were sent")
-        left = content
         with worded("the upload"):
-            while left:
-                written = os.pwrite(self._handle, left, self.end)
-                write_out(self._handle, self.end, written)
-                self.end += written
-                left = left[written:]
+            write_at(self._handle, content, self.end)
+            write_out(self._handle, self.end, len(content))
+        self.end += len(content)
 
 
 def _check(handle: int, upload: Upload, end: int) -> None:

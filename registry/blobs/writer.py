@@ -35,8 +35,11 @@ BATCH_BYTES = 16 << 20
 BATCH_TENSORS = 500
 """How much is hashed before the catalog is asked what of it is stored, and the rest written."""
 
-HASHERS = max(1, min(2, (os.cpu_count() or 1) - 1))
-"""Threads that hash. More would wait for the disk, and keep a core from the digest of the file, which takes longest."""
+HASHERS = 2
+"""Threads that hash: more would wait for the disk. While tensors are new, one core is for the digest of the file."""
+
+AHEAD = 2 * HASHERS
+"""Large tensors that are hashed at most before the first of them is written, or found."""
 
 TINY = 1 << 20
 """Bytes up to which starting threads takes longer than hashing."""
@@ -153,6 +156,7 @@ def _store(
             find([probe])
             guess.is_new = probe[0] not in known
         for batch in _batches(_hashed(names, tensors, total, hold, expected, guess), whole=whole):
+            blob.expect(batch)
             find((item.digest, item.spec) for item in batch)
             if whole:
                 blob.prepare(_fresh(batch, known))
@@ -249,17 +253,20 @@ def _hashed(
     if total <= TINY:
         yield from map(hashed, names)
         return
-    with Workers(HASHERS, "blake3") as pool:
+    cores = os.cpu_count() or 1
+    with Workers(max(1, min(HASHERS, cores - guess.is_new)), "blake3") as pool:
         ahead: deque[tuple[int, Future[Hashed]]] = deque()
-        held = 0
+        taken = 0
         for name in names:
-            nbytes = tensors[name].spec.nbytes
-            while ahead and (held + nbytes > BATCH_BYTES or len(ahead) >= BATCH_TENSORS):
+            share = tensors[name].spec.nbytes
+            if not hold and not _is_held(tensors[name]):
+                share = min(share, BATCH_BYTES // AHEAD)
+            while ahead and (taken + share > BATCH_BYTES or len(ahead) >= BATCH_TENSORS):
                 freed, first = ahead.popleft()
-                held -= freed
+                taken -= freed
                 yield first.result()
-            ahead.append((nbytes, pool.submit(hashed, name)))
-            held += nbytes
+            ahead.append((share, pool.submit(hashed, name)))
+            taken += share
         for _, first in ahead:
             yield first.result()
 

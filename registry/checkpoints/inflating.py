@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from registry.checkpoints.mapping import PIECE, Span
+from registry.disk.writing import write_at
 from registry.errors.checkpoints import DamagedCheckpoint, UnopenableCheckpoint
 
 RAW = -15
@@ -60,7 +61,7 @@ class Scratch:
                 done += len(piece)
                 if done > part.size:
                     break
-                os.pwrite(file.fileno(), piece, base + done - len(piece))
+                write_at(file.fileno(), memoryview(piece), base + done - len(piece))
         except zlib.error as error:
             raise DamagedCheckpoint(self._source, f"'{part.name[:60]}' cannot be inflated ({error})") from error
         except OSError as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from registry.blobs.objects import Moved
-from registry.disk.writing import STRETCH, write_out
+from registry.disk.writing import Outflow
 
 _MOST = 1
 """Pieces that are held before whoever brings more has to wait."""
@@ -22,8 +21,7 @@ class Behind:
     """
 
     def __init__(self, handle: int, begin: int, moved: Moved) -> None:
-        self._handle = handle
-        self._at = begin
+        self._out = Outflow(handle, begin)
         self._moved = moved
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="writing")
         self._writing: deque[Future[int]] = deque()
@@ -53,10 +51,5 @@ class Behind:
             self._moved(self._writing.popleft().result())
 
     def _write(self, content: bytes) -> int:
-        left = memoryview(content)
-        while left:
-            written = os.pwrite(self._handle, left, self._at)
-            self._at, left = self._at + written, left[written:]
-        if self._at % STRETCH < len(content):
-            write_out(self._handle, max(0, self._at - STRETCH - len(content)), STRETCH + len(content))
+        self._out.write(memoryview(content))
         return len(content)

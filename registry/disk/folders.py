@@ -27,7 +27,7 @@ def share(path: Path) -> None:
 
 def write_small(path: Path, content: bytes) -> None:
     """Replace a small file, whole or not at all; it need not survive a power cut."""
-    make_folder(path.parent)
+    make_folder(path.parent, durable=False)
     for is_last in (False, False, True):
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         try:
@@ -45,8 +45,11 @@ def write_small(path: Path, content: bytes) -> None:
             raise
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder of the store where it is not there yet, durably.
+def make_folder(folder: Path, *, durable: bool = True) -> None:
+    """Make a folder of the store where it is not there yet.
+
+    Args:
+        durable: wait for the disk, since what will be in it has to survive a power cut.
 
     Raises:
         OSError: the folder above is gone (a home is made by its catalog alone), or something else is in its place.
@@ -58,7 +61,8 @@ def make_folder(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):  # another push was faster
         folder.mkdir()
         share(folder)
-    sync_folder(folder.parent)
+    if durable:
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

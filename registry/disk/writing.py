@@ -14,23 +14,54 @@ STRETCH = 4 << 20
 """Bytes after which the kernel is told to start writing them out."""
 
 
-def write_pieces(handle: int, content: memoryview) -> None:
-    """Write bytes, and have the kernel send each stretch to the disk while the next one is prepared."""
-    left = 0
-    for begin in range(0, len(content), PIECE):
-        left = write_piece(handle, content[begin : begin + PIECE], left)
+class Outflow:
+    """Bytes that go to a file one behind the other, each stretch to the disk while the next one is prepared.
+
+    Args:
+        at: where in the file the first goes.
+    """
+
+    def __init__(self, handle: int, at: int = 0) -> None:
+        self._handle = handle
+        self._begin = at
+        """Behind what the kernel was told to write out."""
+        self.at = at
+
+    def write(self, content: memoryview) -> None:
+        """Write bytes behind those before.
+
+        Raises:
+            OSError
+        """
+        for begin in range(0, len(content), PIECE):
+            piece = content[begin : begin + PIECE]
+            write_at(self._handle, piece, self.at)
+            self.at += len(piece)
+            if self.at - self._begin >= STRETCH:  # the largest single gain of a push
+                write_out(self._handle, self._begin, self.at - self._begin)
+                self._begin = self.at
+
+    def seek(self, at: int) -> None:
+        """Have the next bytes go to another place."""
+        self.at = self._begin = at
 
 
-def write_piece(handle: int, piece: memoryview, left: int) -> int:
-    """Write a piece, and return how many bytes the kernel has not been told yet to write out."""
-    written = 0
-    while written < len(piece):
-        written += os.write(handle, piece[written:])
-    left += len(piece)
-    if left >= STRETCH:
-        _start_writing_out(handle, left)
-        left = 0
-    return left
+def write_at(handle: int, content: memoryview, at: int) -> None:
+    """Write all of some bytes to a place in a file, of which the system may take only a part at a time.
+
+    Raises:
+        OSError
+    """
+    while content:
+        written = os.pwrite(handle, content, at)
+        at, content = at + written, content[written:]
+
+
+def write_out(handle: int, begin: int, nbytes: int) -> None:
+    """Have the kernel start to send a part of a file to the disk."""
+    function = _sync_file_range()
+    if function is not None:
+        function(handle, begin, nbytes, _SYNC_FILE_RANGE_WRITE)
 
 
 @functools.cache
@@ -44,15 +75,3 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
 
 
 _SYNC_FILE_RANGE_WRITE = 2
-
-
-def _start_writing_out(handle: int, nbytes: int) -> None:
-    """Let the kernel write out the last bytes now and not only at the fsync: the largest single gain of a push."""
-    write_out(handle, os.lseek(handle, 0, os.SEEK_CUR) - nbytes, nbytes)
-
-
-def write_out(handle: int, begin: int, nbytes: int) -> None:
-    """Have the kernel start to send a part of a file to the disk."""
-    function = _sync_file_range()
-    if function is not None:
-        function(handle, begin, nbytes, _SYNC_FILE_RANGE_WRITE)

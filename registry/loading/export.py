@@ -158,15 +158,16 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def write_planned(file: Path, home: Home, entry: Entry, planned: ExportPlan, progress: Progress | None = None) -> None:
     """Write what is planned, and check every byte of it on its way."""
-    from registry.disk.writing import STRETCH, write_pieces
+    from registry.disk.writing import STRETCH, Outflow
 
     done, total = 0, sum(stored.spec.nbytes for stored in planned.tensors.values())
     handle = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        write_pieces(handle, memoryview(planned.header))
+        out = Outflow(handle)
+        out.write(memoryview(planned.header))
         for name, stored in planned.tensors.items():
             for piece in home.pieces(entry, name, stored, STRETCH):
-                write_pieces(handle, piece)
+                out.write(piece)
                 done += len(piece)
                 if progress is not None:
                     progress(done, total)

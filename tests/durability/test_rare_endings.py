@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from registry import Registry
 from registry.blobs import writer
@@ -139,6 +141,29 @@ def test_where_no_thread_can_be_begun_the_one_there_is_does_it(tmp_path: Path, m
         entry = hub.push(path, "net", from_="single")
     assert hub.push(path, "other", from_="single").source_digest == entry.source_digest is not None
     assert torch.equal(hub.state_dict("net")["w3"], state(4)["w3"])
+
+
+@pytest.mark.parametrize("at_once", [100, 5000])
+def test_a_system_may_write_less_than_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """As one does whose disk is nearly full; what asks for the rest is then told so."""
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, content, at: pwrite(handle, memoryview(content)[:at_once], at))
+    plain, deflated = tmp_path / "net.pth", tmp_path / "deflated.pth"
+    torch.save(state(1), plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as target:
+        for item in source.infolist():
+            target.writestr(item.filename, source.read(item))
+    hub = Registry(tmp_path / "home")
+    for path in (plain, deflated):
+        hub.push(path, path.stem, from_="single", force_new=True)
+        assert torch.equal(hub.state_dict(path.stem)["w0"], state(1)["w0"])
+    many = {f"small{number}": torch.full((2,), float(number)) for number in range(300)}
+    hub.push(many, "many", from_="single")  # its header is longer than what is written at once
+    hub.export("many", tmp_path / "many.safetensors")
+    assert hub.audit().is_clean
+    assert len(load_file(tmp_path / "many.safetensors")) == 300
 
 
 def test_a_connection_that_an_interrupt_ended_holds_no_lock(tmp_path: Path) -> None:

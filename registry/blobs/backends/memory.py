@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
+from registry.disk.writing import write_at
 from registry.tensors.spec import check_digest
 
 
@@ -43,9 +44,7 @@ class MemoryBackend(ObjectBackend):
     def receive(self, digest: str, handle: int, moved: Moved = unmoved) -> None:
         content = self._content(digest)
         os.ftruncate(handle, 0)
-        at = 0
-        while at < len(content):
-            at += os.pwrite(handle, memoryview(content)[at:], at)
+        write_at(handle, memoryview(content), 0)
         moved(len(content))
 
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:

@@ -28,7 +28,7 @@ from registry.blobs.files import StoreFolders
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.blobs.running import FileLeases
 from registry.blobs.shared_leases import LeaseTable, SharedLeases
-from registry.disk.writing import write_out
+from registry.disk.writing import write_at, write_out
 from registry.errors.blobs import ObjectsUnreachable
 from registry.errors.objects import ObjectsAfterFork, UnknownBucket
 from registry.errors.server import ExtraMissing
@@ -149,7 +149,7 @@ class BucketBackend(ObjectBackend):
 
         def bring(begin: int) -> None:
             (content,) = self._ranges(digest, [(begin, min(PIECE, nbytes - begin))])
-            _write(handle, content, begin)
+            write_at(handle, content, begin)
             write_out(handle, begin, len(content))
             moved(len(content))
 
@@ -315,12 +315,6 @@ def _is_plain() -> bool:
     """Whether the environment names a server that is asked without TLS."""
     endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
     return any(os.environ.get(name, "").lower().startswith("http://") for name in endpoints)
-
-
-def _write(handle: int, content: memoryview, at: int) -> None:
-    while content:
-        written = os.pwrite(handle, content, at)
-        at, content = at + written, content[written:]
 
 
 def _forked() -> None:

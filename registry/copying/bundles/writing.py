@@ -15,7 +15,7 @@ from registry.copying.bundles.archive import BLOCK, END, INDEX, Member, blob_nam
 from registry.copying.bundles.layout import Packing, PlannedBlob
 from registry.copying.shelf import Listed, Shelf
 from registry.disk.folders import sync_folder
-from registry.disk.writing import write_pieces
+from registry.disk.writing import Outflow
 from registry.loading.export import check_export, new_file
 
 FORMAT = 1
@@ -97,15 +97,15 @@ def write(planned: Plan, path: Path, progress: Progress) -> None:
     with new_file(path) as temporary:
         handle = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            done = 0
+            done, out = 0, Outflow(handle)
             for member, pieces in zip(planned.members, _bodies(planned), strict=True):
-                write_pieces(handle, memoryview(member.head))
+                out.write(memoryview(member.head))
                 for piece, nbytes in pieces:
-                    write_pieces(handle, piece)
+                    out.write(piece)
                     done += nbytes
                     progress(done, planned.nbytes)
-                write_pieces(handle, memoryview(bytes(-member.size % BLOCK)))
-            write_pieces(handle, memoryview(END))
+                out.write(memoryview(bytes(-member.size % BLOCK)))
+            out.write(memoryview(END))
         finally:
             os.close(handle)
     sync_folder(path.parent)
