@@ -29,6 +29,7 @@ CONSTRUCTORS = "the class's constructors on the meta device"
 def rows(workshop: Workshop) -> Iterator[Row]:
     """Load the three subjects in the ways that are compared."""
     scale = workshop.scale
+    _on_meta(scale.small)  # at its first use the meta device imports a thousand modules
     yield from _large(workshop, scale.gpt)
     yield from _into_module(workshop, scale.gpt, f"a {workshop.tensor_bytes(scale.gpt) / 1e9:.2g} GB GPT")
     yield from _into_module(workshop, scale.resnet, "a ResNet-50")

@@ -34,6 +34,8 @@ def timed(action: Callable[[], Any], before: Callable[[], None] | None = None) -
 
 def rounds(sides: Mapping[str, Side], pairs: int = PAIRS) -> dict[str, tuple[float, ...]]:
     """Run all sides in turn, ``pairs`` times, in an order that turns around each time; return the figures of each."""
+    gc.collect()
+    gc.freeze()  # or all that is imported is looked through twice around each measurement
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(pairs):
         for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
