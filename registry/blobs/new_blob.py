@@ -20,7 +20,7 @@ from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_hasher
 
-AT_ONCE = 256 << 20
+AT_ONCE = 16 << 20
 """Bytes from which on room on the disk is taken at once."""
 
 PIECES_AHEAD = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from isal import isal_zlib
 
@@ -75,7 +76,7 @@ class Storage:
         self.crc = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FileTensor:
     """A ``TensorSource`` whose values lie in a file; bounds were checked when it was made."""
 
@@ -92,17 +93,17 @@ class FileTensor:
     kind: str = field(default=TENSOR, compare=False)
     """Its class, where it is one of its own: ``"torch.nn.parameter.Parameter"``."""
 
-    @property
+    @cached_property
     def spec(self) -> TensorSpec:
         return TensorSpec(self.dtype, self.shape)
 
-    @property
+    @cached_property
     def identity(self) -> Hashable:
         # The stride of a dimension of size 1 says nothing, and differs between views of the same elements.
         stride = tuple(step if size > 1 else 0 for size, step in zip(self.shape, self.stride, strict=True))
         return (self.storage, self.start, self.shape, stride, self.dtype, self.conjugated, self.negated)
 
-    @property
+    @cached_property
     def end(self) -> int:
         """Bytes from the beginning of the storage to behind the last element."""
         return self.start + reach(self.shape, self.stride) * ALL_ITEM_SIZES[self.dtype]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 PIECE = 1 << 20
 """Bytes that are written at a time."""
 
-STRETCH = 4 << 20
+STRETCH = 2 << 20
 """Bytes after which the kernel is told to start writing them out."""
 
 
