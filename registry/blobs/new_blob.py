@@ -14,7 +14,7 @@ from registry.blobs.layout import blob_digest
 from registry.blobs.verification import stamp_new
 from registry.blobs.workers import Workers
 from registry.disk.folders import make_folder, sync_folder
-from registry.disk.writing import Outflow, write_at
+from registry.disk.writing import Outflow, take_room, write_at
 from registry.tensors.manifest import BlobRecord, Location
 from registry.tensors.safetensors import TensorExtent, header
 from registry.tensors.source import TensorSource
@@ -179,12 +179,8 @@ class NewBlob:
         self._start = start
         make_folder(self._path.parent, durable=False)
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        if self._largest >= AT_ONCE and hasattr(os, "posix_fallocate"):
-            # The whole room at once keeps the file in one piece; what is not needed is given back at the end.
-            try:
-                os.posix_fallocate(self._handle, 0, self._start + self._largest)
-            except OSError:  # what is new may have room still, where all of it has none
-                os.ftruncate(self._handle, 0)
+        if self._largest >= AT_ONCE:
+            take_room(self._handle, self._start + self._largest)  # what is not needed is given back at the end
         self._out = Outflow(self._handle, start)
 
     def _seek(self) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
 
 PIECE = 1 << 20
 """Bytes that are written at a time."""
@@ -59,18 +60,29 @@ def write_at(handle: int, content: memoryview, at: int) -> None:
 
 def write_out(handle: int, begin: int, nbytes: int) -> None:
     """Have the kernel start to send a part of a file to the disk."""
-    function = _sync_file_range()
+    function = _of_system("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     if function is not None:
         function(handle, begin, nbytes, _SYNC_FILE_RANGE_WRITE)
 
 
+def take_room(handle: int, nbytes: int) -> None:
+    """Have the file system take room for an empty file, in one piece, where it can and has so much.
+
+    ``os.posix_fallocate`` would write to each block where it cannot.
+    """
+    function = _of_system("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if function is not None and function(handle, 0, 0, nbytes):
+        os.ftruncate(handle, 0)  # a part may have been taken
+
+
 @functools.cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+def _of_system(name: str, *arguments: Any) -> Callable[..., int] | None:
+    """Return a function of Linux; None elsewhere."""
     try:
-        function = ctypes.CDLL(None).sync_file_range
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
         return None
-    function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    function.argtypes = arguments  # type: ignore[attr-defined]
     return function
 
 
