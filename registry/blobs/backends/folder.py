@@ -14,6 +14,7 @@ from typing import BinaryIO
 from registry.blobs.files import StoreFolders, blob_files, digest_of, is_file, open_below
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
 from registry.disk.folders import make_folder, sync_folder
+from registry.disk.writing import write_at
 from registry.tensors.spec import check_digest
 
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -70,8 +71,8 @@ class FolderBackend(ObjectBackend):
         with self._opened(digest) as source:
             os.ftruncate(handle, 0)
             while content := source.read(1 << 20):
-                at += os.pwrite(handle, content, at)
-                source.seek(at)
+                write_at(handle, memoryview(content), at)
+                at += len(content)
                 moved(len(content))
 
     def ranges(self, digest: str, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
