@@ -20,6 +20,7 @@ from registry.errors.root import RegistryError
 
 from .answers import status_of
 from .envelope import HEADERS, MOST_HEADER_BYTES
+from .receiving import LARGE, LargeBody
 from .sending import EXTENSION
 
 _LINGERS = 10.0
@@ -32,7 +33,7 @@ _STRETCH = 1 << 18
 class Connection(H11Protocol):
     """As uvicorn's, with limits to how long a client may take to send the headers, or a body that nobody reads.
 
-    And it sends parts of files: ``sending``.
+    It sends parts of files, and takes large bodies, past what parses HTTP: ``sending`` and ``receiving``.
     """
 
     patience = 30.0
@@ -40,10 +41,12 @@ class Connection(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _was_refused = False
+    _body: LargeBody | None = None
+    """Of the request that is worked on, where it comes past h11."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.app: Any = partial(self._with_files, self.app)
+        self.app: Any = partial(self._extended, self.app)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -74,8 +77,12 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request; where the rest of this one is still coming, only if that ends soon."""
+        if self._body is not None:
+            self._body.end(self._begin_anew)
+            self._body = None
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY:
+            self._unset_keepalive_if_required()
             self._expect(_LINGERS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
@@ -108,7 +115,22 @@ class Connection(H11Protocol):
             self.transport.write_eof()
         self._expect(_LINGERS, self.transport.close)
 
-    async def _with_files(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _extended(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application with what this connection has beyond uvicorn's."""
+        headers = dict(scope["headers"])
+        left = 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+
+        async def receiving() -> Message:
+            nonlocal left
+            body = self._body
+            message = await (receive() if body is None else body.receive())
+            left -= len(message.get("body", b""))
+            if body is None and left >= LARGE and message["type"] == "http.request":
+                self._body = LargeBody(self, left, self.flow)
+                self.transport.set_protocol(self._body)
+                self.flow.resume_reading()
+            return message
+
         async def sending(message: Message) -> None:
             if message["type"] == EXTENSION:
                 await self._send_file(message["file"], message["offset"], message["count"])
@@ -116,7 +138,12 @@ class Connection(H11Protocol):
                 await send(message)
 
         scope["extensions"] = {EXTENSION: {}}
-        await app(scope, receive, sending)
+        await app(scope, receiving, sending)
+
+    def _begin_anew(self) -> None:
+        """Read requests again, behind a body of which h11 does not know that it has come."""
+        self.conn = h11.Connection(h11.SERVER, MOST_HEADER_BYTES)
+        self.transport.set_protocol(self)
 
     async def _send_file(self, handle: int, begin: int, nbytes: int) -> None:
         """Send a part of a file as a part of the body.

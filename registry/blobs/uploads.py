@@ -1,10 +1,10 @@
 """Blobs that come in over a network, in pieces, from somebody who is not believed.
 
 Who begins an upload says the blob's name and the digests of its tensors, in order. As soon as the header is there, the
-name is computed from it and from these; then each tensor is hashed when its last byte has come. So a flipped byte is
-found in the piece that it came with, each byte is hashed once, and nothing has to be kept in memory between two pieces,
-which different processes may receive. A piece counts when it has come as a whole and was checked: what is behind it in
-the file, of one that broke off, is written over by the next.
+name is computed from it and from these; then each tensor is hashed while the piece comes that has its last byte. So a
+flipped byte is found in the piece that makes its tensor whole, each byte is hashed once, and nothing has to be kept in
+memory between two pieces, which different processes may receive. A piece counts when it has come as a whole and was
+checked: what is behind it in the file, of one that broke off, is written over by the next.
 
 The record of an upload is a lease, so that a collection takes neither the file while it grows, nor the blob until its
 version is committed. When the lease runs out, both are garbage.
@@ -16,7 +16,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from registry.blobs.files import fill, is_file, viewed
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
 from registry.disk.folders import make_folder
-from registry.disk.writing import write_at, write_out
+from registry.disk.writing import Outflow
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import FalseClaim, UploadElsewhere, UploadGone
 from registry.tensors.safetensors import LARGEST_HEADER, TensorExtent
@@ -109,8 +109,11 @@ class Uploads:
         return upload
 
     @contextlib.contextmanager
-    def piece(self, upload: Upload, begin: int) -> Iterator[Piece]:
+    def piece(self, upload: Upload, begin: int, nbytes: int | None = None) -> Iterator[Piece]:
         """Take a piece; it counts when this is left without an error.
+
+        Args:
+            nbytes: that will come, where that is known: it is then hashed while it comes.
 
         Raises:
             UploadElsewhere: it does not begin where the last one ended, or another one is coming in.
@@ -128,10 +131,10 @@ class Uploads:
             upload = self.find(upload.id, upload.user)
             if begin != upload.received or upload.is_whole:
                 raise UploadElsewhere(upload.id, upload.received)
-            piece = Piece(handle, begin, upload.nbytes)
+            piece = Piece(handle, upload, None if nbytes is None else begin + nbytes)
             try:
                 yield piece
-                _check(handle, upload, piece.end)
+                piece.check()
                 with worded(self._store.places.home):
                     if piece.end == upload.nbytes:
                         self._store.adopt(self._path(upload), upload.blob)
@@ -173,51 +176,97 @@ class Uploads:
 
 
 class Piece:
-    """A piece while it is written."""
+    """A piece while it is written, and checked as far as it has come.
 
-    def __init__(self, handle: int, begin: int, most: int) -> None:
+    Args:
+        expected: where in the file it will end, where that is known.
+    """
+
+    def __init__(self, handle: int, upload: Upload, expected: int | None) -> None:
         self._handle = handle
-        self._most = most
-        self.end = begin
+        self._upload = upload
+        self._out = Outflow(handle, upload.received)
+        self._check = None if expected is None else _begun(handle, upload, expected)
+
+    @property
+    def end(self) -> int:
+        """Where in the file it ends by now."""
+        return self._out.at
 
     def write(self, content: memoryview) -> None:
         """Write what has come.
 
         Raises:
-            FalseClaim: it is more than was said.
+            FalseClaim: it is more than was said, or not what was said.
             StoreUnwritable
         """
-        if self.end + len(content) > self._most:
-            raise FalseClaim(f"more than {self._most} bytes were sent")
+        if self.end + len(content) > self._upload.nbytes:
+            raise FalseClaim(f"more than {self._upload.nbytes} bytes were sent")
         with worded("the upload"):
-            write_at(self._handle, content, self.end)
-            write_out(self._handle, self.end, len(content))
-        self.end += len(content)
+            self._out.write(content)
+        if self._check is not None:
+            self._check.send((content, self.end))
+
+    def check(self) -> None:
+        """Check what was not checked as it came.
+
+        Raises:
+            FalseClaim: it is not what was said.
+        """
+        if self._check is None:
+            _begun(self._handle, self._upload, self.end).send((memoryview(b""), self.end))
 
 
-def _check(handle: int, upload: Upload, end: int) -> None:
-    """Check what became whole by the last piece: the header with the name, then each tensor.
+_Check = Generator[None, tuple[memoryview, int]]
+
+
+def _begun(handle: int, upload: Upload, last: int) -> _Check:
+    check = _checked(handle, upload, last)
+    next(check)
+    return check
+
+
+def _checked(handle: int, upload: Upload, last: int) -> _Check:
+    """Check what becomes whole by a piece: the header with the name, then each tensor.
+
+    It is sent what has just come and where in the file that ends; what came before is read from there.
+
+    Args:
+        last: where the piece will end.
 
     Raises:
         FalseClaim
     """
-    head = _read(handle, 0, 8) if end >= 8 else b""
-    length = int.from_bytes(head, "little") if head else 0
+    content, came = yield
+    while came < 8:
+        content, came = yield
+    length = int.from_bytes(_read(handle, 0, 8), "little")
     if length > min(LARGEST_HEADER, upload.nbytes - 8):
         raise FalseClaim("its header is too long")
-    if not head or end < 8 + length:
-        return
+    while came < 8 + length:
+        content, came = yield
     start, slots = _slots(bytes(_read(handle, 0, 8 + length)), upload)
     memory = memoryview(bytearray(_PIECE))
     for slot, digest in zip(slots, upload.tensors, strict=True):
-        if upload.received < start + slot.end <= end or (slot.spec.nbytes == 0 and upload.received < 8 + length):
-            hasher = tensor_hasher(slot.spec)
-            for begin in range(start + slot.offset, start + slot.end, _PIECE):
-                piece = memory[: start + slot.end - begin]
-                fill(handle, piece, begin, "upload")
-                hasher.update(piece)
-            if hasher.hexdigest() != digest:
-                raise FalseClaim(f"the bytes of '{slot.key[:60]}' have another digest, so they changed on the way")
+        at, end = start + slot.offset, start + slot.end
+        if not (upload.received < end <= last or (at == end and upload.received < start)):
+            continue
+        hasher = tensor_hasher(slot.spec)
+        while at < end:
+            while came <= at:
+                content, came = yield
+            begin = came - len(content)
+            if at < begin:
+                piece = memory[: min(begin, end) - at]
+                fill(handle, piece, at, "upload")
+            else:
+                piece = content[at - begin : end - begin]
+            hasher.update(piece)
+            at += len(piece)
+        if hasher.hexdigest() != digest:
+            raise FalseClaim(f"the bytes of '{slot.key[:60]}' have another digest, so they changed on the way")
+    while True:
+        yield
 
 
 def _slots(head: bytes, upload: Upload) -> tuple[int, list[TensorExtent]]:

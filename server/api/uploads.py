@@ -51,10 +51,12 @@ async def piece(request: Request, asking: Asking, upload: str, at: int = Query(g
     """Take a piece, which begins where the last one ended. It counts when all of it has come and was checked."""
     asking.caller.require(Role.WRITE)
     uploads, user = _uploads(asking), asking.caller.user
+    announced = request.headers.get("content-length", "")
+    nbytes = int(announced) if announced.isdecimal() else None
     taking = contextlib.ExitStack()
 
     def begin() -> Piece:
-        return taking.enter_context(uploads.piece(uploads.find(upload, user), at))
+        return taking.enter_context(uploads.piece(uploads.find(upload, user), at, nbytes))
 
     def end(into: Piece, rest: memoryview) -> Upload:
         into.write(rest)
@@ -71,19 +73,16 @@ async def piece(request: Request, asking: Asking, upload: str, at: int = Query(g
 
 async def _written(request: Request, into: Piece) -> memoryview:
     """Write what comes, and return the last of it, which is not written yet."""
-    announced = request.headers.get("content-length", "")
-    most = min(_BATCH, int(announced)) if announced.isdecimal() else _BATCH
-    batch, held = memoryview(bytearray(most)), 0  # one for all, since fresh memory has to be cleared
+    held = bytearray()
     async for content in request.stream():
-        if held + len(content) > most:
-            await run_in_threadpool(into.write, batch[:held])
-            held = 0
-        if len(content) > most:
+        if held and len(held) + len(content) > _BATCH:
+            await run_in_threadpool(into.write, memoryview(held))
+            held = bytearray()
+        if len(content) < _BATCH:
+            held += content
+        else:
             await run_in_threadpool(into.write, memoryview(content))
-            continue
-        batch[held : held + len(content)] = content
-        held += len(content)
-    return batch[:held]
+    return memoryview(held)
 
 
 @router.delete("/uploads/{upload}")

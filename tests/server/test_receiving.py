@@ -1,0 +1,152 @@
+"""Large bodies, which come past what parses HTTP: the same bytes, and the requests behind them as ever."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from served import Served, answer_on, serving
+
+import registry
+from registry.client.objects import tensors_of
+
+pytestmark = pytest.mark.services
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CLOSING = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+@pytest.fixture(scope="module")
+def blob(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A blob of 9 MB: a tensor without elements, small ones, and two large ones that no piece has as a whole."""
+    hub = registry.Registry(tmp_path_factory.mktemp("elsewhere") / "home")
+    sizes = {"none": 0, "bias": 3, "first": 1 << 20, "second": 5 << 18}
+    hub.push({name: torch.randn(size) for name, size in sizes.items()}, "net", from_="single")
+    (digest,) = hub._home.manifest(hub.get("net")).blobs
+    return hub.home / "blobs" / digest[:2] / f"{digest}.safetensors"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def token(home: Path) -> str:
+    return registry.Registry(home).add_token("ada", role="write").text
+
+
+@pytest.fixture
+def served(home: Path, token: str) -> Iterator[Served]:
+    with serving(home, patience=2.0) as served:
+        yield served
+
+
+@pytest.fixture
+def head(served: Served, token: str, blob: Path) -> Callable[..., bytes]:
+    """Begin an upload, and return what makes the head of a request that brings a part of it."""
+    new = {"blob": blob.stem, "nbytes": blob.stat().st_size, "tensors": tensors_of(blob, blob.stem)}
+    begun = served.request("POST", "/api/v1/uploads", json.dumps(new).encode(), token).document
+
+    def head(at: int, nbytes: int, *more: str) -> bytes:
+        lines = ["Host: localhost", f"Authorization: Bearer {token}", f"Content-Length: {nbytes}", *more]
+        return "\r\n".join([f"PUT /api/v1/uploads/{begun['id']}?at={at} HTTP/1.1", *lines, "", ""]).encode()
+
+    return head
+
+
+def is_stored(home: Path, blob: Path) -> bool:
+    """Whether a home has the very bytes of a blob of another one."""
+    return (home / "blobs" / blob.stem[:2] / blob.name).read_bytes() == blob.read_bytes()
+
+
+@pytest.mark.parametrize("pieces", [[10 << 20], [3_000_001, 10 << 20], [2_500_000, 2_500_000, 100, 10 << 20]])
+def test_it_is_what_was_sent_and_the_connection_goes_on(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes], pieces: list[int]
+) -> None:
+    content, at = blob.read_bytes(), 0
+    with served.connect() as connection:
+        for piece in (content[sum(pieces[:n]) : sum(pieces[: n + 1])] for n in range(len(pieces))):
+            connection.sendall(head(at, len(piece)) + piece)
+            at += len(piece)
+            answer = answer_on(connection)
+            assert (answer.status, answer.document["received"]) == (200, at)
+        connection.sendall(HEALTH)
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob)
+
+
+def test_requests_may_follow_before_it_is_answered(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes]
+) -> None:
+    content = blob.read_bytes()
+    with served.connect() as connection:
+        connection.sendall(head(0, len(content)) + content + HEALTH + CLOSING)
+        answers = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert answers.count(b"HTTP/1.1 200") == 3
+    assert is_stored(home, blob)
+
+
+def test_who_sends_slowly_is_waited_for(served: Served, home: Path, blob: Path, head: Callable[..., bytes]) -> None:
+    content = blob.read_bytes()
+    with served.connect() as connection:
+        connection.sendall(head(0, len(content)) + content[:-30])
+        for at in range(len(content) - 30, len(content), 3):  # longer in all than it has patience for silence
+            time.sleep(0.3)
+            connection.sendall(content[at : at + 3])
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob)
+
+
+def test_who_stops_or_leaves_may_go_on_later(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes]
+) -> None:
+    content = blob.read_bytes()
+    with served.connect() as connection:
+        connection.sendall(head(0, len(content)) + content[:5_000_000])
+        answer = answer_on(connection)
+        assert (answer.status, answer.code) == (408, "slow-request")
+    with served.connect() as connection:
+        connection.sendall(head(0, len(content)) + content[:5_000_000])
+    for _ in range(50):
+        with served.connect() as connection:
+            connection.sendall(head(0, len(content)) + content)
+            answer = answer_on(connection)
+        if answer.status == 200:
+            break
+        assert answer.code == "upload-elsewhere", "the one who left is still there"
+        time.sleep(0.1)
+    assert is_stored(home, blob)
+
+
+def test_what_is_refused_is_answered_and_the_connection_goes_on(
+    served: Served, blob: Path, head: Callable[..., bytes]
+) -> None:
+    content = blob.read_bytes()
+    damaged = bytearray(content)
+    damaged[4_300_000] ^= 1
+    with served.connect() as connection:
+        for at, part, code in [
+            (77, content[77:], "upload-elsewhere"),
+            (0, content[:3_000_000], None),
+            (3_000_000, bytes(damaged[3_000_000:]), "false-claim"),
+            (3_000_000, content[3_000_000:], "upload-gone"),
+        ]:
+            connection.sendall(head(at, len(part)) + part)
+            answer = answer_on(connection)
+            assert answer.status == 200 if code is None else answer.code == code
+        connection.sendall(HEALTH)
+        assert answer_on(connection).status == 200
+
+
+def test_a_length_beside_chunks_is_none(served: Served, home: Path, blob: Path, head: Callable[..., bytes]) -> None:
+    content = blob.read_bytes()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:4_000_000], content[4_000_000:], b""))
+    with served.connect() as connection:
+        connection.sendall(head(0, 3 << 20, "Transfer-Encoding: chunked") + chunks)
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob)
