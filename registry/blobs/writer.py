@@ -35,6 +35,9 @@ BATCH_BYTES = 16 << 20
 BATCH_TENSORS = 500
 """How much is hashed before the catalog is asked what of it is stored, and the rest written."""
 
+MOST_TOGETHER = 20
+"""Small tensors that are handed to a thread at a time."""
+
 HASHERS = 2
 """Threads that hash: more would wait for the disk. While tensors are new, one core is for the digest of the file."""
 
@@ -255,20 +258,41 @@ def _hashed(
         return
     cores = os.cpu_count() or 1
     with Workers(max(1, min(HASHERS, cores - guess.is_new)), "blake3") as pool:
-        ahead: deque[tuple[int, Future[Hashed]]] = deque()
+        ahead: deque[tuple[int, Future[list[Hashed]]]] = deque()
         taken = 0
-        for name in names:
-            share = tensors[name].spec.nbytes
-            if not hold and not _is_held(tensors[name]):
-                share = min(share, BATCH_BYTES // AHEAD)
-            while ahead and (taken + share > BATCH_BYTES or len(ahead) >= BATCH_TENSORS):
+        for share, group in _groups(names, tensors, hold=hold):
+            while ahead and (taken + share > BATCH_BYTES or len(ahead) >= BATCH_TENSORS // MOST_TOGETHER):
                 freed, first = ahead.popleft()
                 taken -= freed
-                yield first.result()
-            ahead.append((share, pool.submit(hashed, name)))
+                yield from first.result()
+            ahead.append((share, pool.submit(lambda each: list(map(hashed, each)), group)))
             taken += share
         for _, first in ahead:
-            yield first.result()
+            yield from first.result()
+
+
+def _groups(
+    names: Sequence[str], tensors: Mapping[str, TensorSource], *, hold: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield tensors to be hashed by one thread, in order, with the bytes that are held of them meanwhile.
+
+    Each that is large is alone; of the others so many are together that handing them over takes less than hashing them.
+    """
+    group: list[str] = []
+    taken = 0
+    for name in names:
+        share = tensors[name].spec.nbytes
+        is_large = not hold and not _is_held(tensors[name])
+        if group and (is_large or taken + share > PIECE or len(group) >= MOST_TOGETHER):
+            yield taken, group
+            group, taken = [], 0
+        if is_large:
+            yield min(share, BATCH_BYTES // AHEAD), [name]
+        else:
+            group.append(name)
+            taken += share
+    if group:
+        yield taken, group
 
 
 def _batches(items: Iterator[Hashed], *, whole: bool) -> Iterator[list[Hashed]]:
