@@ -179,12 +179,13 @@ class Piece:
     """A piece while it is written, and checked as far as it has come.
 
     Args:
-        expected: where in the file it will end, where that is known.
+        expected: where in the file it will end, where that was said: it is believed no further than it holds.
     """
 
     def __init__(self, handle: int, upload: Upload, expected: int | None) -> None:
         self._handle = handle
         self._upload = upload
+        self._expected = expected
         self._out = Outflow(handle, upload.received)
         self._check = None if expected is None else _begun(handle, upload, expected)
 
@@ -213,7 +214,7 @@ class Piece:
         Raises:
             FalseClaim: it is not what was said.
         """
-        if self._check is None:
+        if self._expected is None or self.end > self._expected:
             _begun(self._handle, self._upload, self.end).send((memoryview(b""), self.end))
 
 

@@ -143,10 +143,23 @@ def test_what_is_refused_is_answered_and_the_connection_goes_on(
         assert answer_on(connection).status == 200
 
 
+def chunks(content: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:4_000_000], content[4_000_000:], b""))
+
+
 def test_a_length_beside_chunks_is_none(served: Served, home: Path, blob: Path, head: Callable[..., bytes]) -> None:
     content = blob.read_bytes()
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:4_000_000], content[4_000_000:], b""))
     with served.connect() as connection:
-        connection.sendall(head(0, 3 << 20, "Transfer-Encoding: chunked") + chunks)
+        connection.sendall(head(0, 3 << 20, "Transfer-Encoding: chunked") + chunks(content))
         assert answer_on(connection).status == 200
     assert is_stored(home, blob)
+
+
+def test_what_comes_behind_the_length_that_was_said_is_checked(
+    served: Served, blob: Path, head: Callable[..., bytes]
+) -> None:
+    damaged = bytearray(blob.read_bytes())
+    damaged[-1] ^= 1
+    with served.connect() as connection:
+        connection.sendall(head(0, 3 << 20, "Transfer-Encoding: chunked") + chunks(bytes(damaged)))
+        assert answer_on(connection).code == "false-claim"
