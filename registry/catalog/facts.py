@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -52,7 +52,9 @@ def read_parts(text: str | None) -> tuple[Part, ...]:
     Raises:
         ValueError, TypeError, KeyError: somebody edited it.
     """
-    parts = tuple(Part.from_json(each) for each in json.loads(text or "[]"))
+    if not text:
+        return ()
+    parts = tuple(Part.from_json(each) for each in json.loads(text))
     if len({each.part for each in parts}) != len(parts):
         raise ValueError("two parts have one name")
     return parts
@@ -172,7 +174,7 @@ class Facts:
         Raises:
             UnstorableInit: a constructor argument has no form that gives it back.
         """
-        return {name: write(getattr(self, name)) for name, write, _ in _codecs()}
+        return {each.name: each.metadata.get("write", _as_it_is)(getattr(self, each.name)) for each in fields(Facts)}
 
 
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +183,8 @@ def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError, TypeError, KeyError, AttributeError: somebody edited it.
     """
-    return {name: read(row[name]) for name, _, read in _codecs()}
+    names, read = _columns()
+    return {name: row[name] for name in names} | {name: of(row[name]) for name, of in read.items()}
 
 
 def illegible() -> dict[str, Any]:
@@ -197,16 +200,11 @@ def declared() -> Iterator[tuple[str, bool, bool]]:
         yield each.name, kind.startswith("int"), kind.endswith("None") or "null" in each.metadata
 
 
-_Codec = tuple[str, Callable[[Any], Any], Callable[[Any], Any]]
-
-
 @lru_cache(maxsize=1)
-def _codecs() -> tuple[_Codec, ...]:
-    return tuple(_codec(each) for each in fields(Facts))
-
-
-def _codec(of: Field[Any]) -> _Codec:
-    return of.name, of.metadata.get("write") or _as_it_is, of.metadata.get("read") or _as_it_is
+def _columns() -> tuple[tuple[str, ...], Mapping[str, Callable[[Any], Any]]]:
+    """Return the names of the facts, and how those are read that a column holds in a form of its own."""
+    own = {each.name: each.metadata["read"] for each in fields(Facts) if "read" in each.metadata}
+    return tuple(each.name for each in fields(Facts) if each.name not in own), own
 
 
 def _as_it_is(value: Any) -> Any:

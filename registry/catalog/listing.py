@@ -13,7 +13,7 @@ from registry.catalog import statements
 from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.facts import facts_in, illegible
-from registry.catalog.rows import Alias, LiveModel, Version
+from registry.catalog.rows import Alias, LiveModel, MeasuredVersion, Version
 from registry.notebook import called, few, html_table
 
 _NEVER = "1970-01-01T00:00:00+00:00"
@@ -62,12 +62,12 @@ class Models(tuple[ModelSummary, ...]):
         return html_table("1 model" if len(rows) == 1 else f"{len(rows):,} models", header, rows)
 
 
-def read(rows: Iterable[Version]) -> tuple[Entry, ...]:
+def read(rows: Iterable[MeasuredVersion]) -> tuple[Entry, ...]:
     """Make the entries of the rows that a statement for whole entries gave."""
     return tuple(_entry(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
 
 
-def _entry(rows: list[Version]) -> Entry:
+def _entry(rows: list[MeasuredVersion]) -> Entry:
     """Return an entry; of a row that somebody edited so that it cannot be read, with what is legible of it.
 
     Such a one has no record digest, so that an audit names it and a load refuses it, and the others can be listed.
@@ -75,19 +75,24 @@ def _entry(rows: list[Version]) -> Entry:
     try:
         if any(bytes in map(type, row) for row in rows):
             raise TypeError("there are bytes where a text belongs")
-        return _read([row._asdict() for row in rows])
+        return _read(_cells(rows[0]), {row.metric: row.figure for row in rows})
     except (ValueError, TypeError, KeyError, AttributeError):
         times = {"created_at": _NEVER, "trashed_at": _NEVER if rows[0].trashed_at else None}
-        return _read([{**_legible(row), **illegible(), **times, "record": ""} for row in rows])
+        legible = [_legible(row) for row in rows]
+        metrics = {cells["metric"]: cells["figure"] for cells in legible}
+        return _read({**legible[0], **illegible(), **times, "record": ""}, metrics)
+
+
+def _cells(row: Version) -> dict[str, Any]:
+    return dict(zip(row._fields, row, strict=True))
 
 
 def _legible(row: Version) -> dict[str, Any]:
-    cells = {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in row._asdict().items()}
+    cells = {column: str(cell) if isinstance(cell, bytes) else cell for column, cell in _cells(row).items()}
     return cells | {"tags": "\n".join(each for each in (cells["tags"] or "").splitlines() if "=" in each)}
 
 
-def _read(rows: list[dict[str, Any]]) -> Entry:
-    row = rows[0]
+def _read(row: Mapping[str, Any], metrics: Mapping[Any, Any]) -> Entry:
     return Entry(
         name=row["name"],
         version=row["number"],
@@ -97,7 +102,7 @@ def _read(rows: list[dict[str, Any]]) -> Entry:
         uid=row["uid"],
         sealed_as=row["sealed_as"],
         former_names=tuple(sorted(row["former_names"].split(","))) if row["former_names"] else (),
-        metrics={} if row["metric"] is None else {each["metric"]: each["figure"] for each in rows},
+        metrics=metrics if row["metric"] is not None else {},
         tags=dict(each.split("=", 1) for each in sorted((row["tags"] or "").splitlines())),
         attachments=tuple(sorted((row["attachments"] or "").split(","))) if row["attachments"] else (),
         aliases=tuple(sorted(row["aliases"].split(","))) if row["aliases"] else (),

@@ -14,7 +14,7 @@ from registry.catalog.database import Database
 from registry.catalog.entry import Entry
 from registry.catalog.listing import read
 from registry.catalog.moves import end_of, moves
-from registry.catalog.rows import Version
+from registry.catalog.rows import MeasuredVersion
 from registry.errors.catalog import (
     AmbiguousDigest,
     FileAsReference,
@@ -55,7 +55,7 @@ def resolve(database: Database, reference: Reference, trashed: bool) -> Entry:
     return found[0]
 
 
-def _rows(database: Database, reference: Reference, trashed: bool) -> Sequence[Version]:
+def _rows(database: Database, reference: Reference, trashed: bool) -> Sequence[MeasuredVersion]:
     """Return the rows of the versions that a reference names, by the name that it says alone."""
     parameters: dict[str, Any] = {"name": reference.name}
     if reference.version is not None:

@@ -39,9 +39,19 @@ class Version(Protocol):
     trashed_at: str | None
     purged_at: str | None
 
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
     def __iter__(self) -> Iterator[Any]: ...
 
     def _asdict(self) -> dict[str, Any]: ...
+
+
+class MeasuredVersion(Version, Protocol):
+    """The same with one of its metrics, if it has any."""
+
+    metric: str | None
+    figure: float | None
 
 
 class WholeVersion(Version, Protocol):

@@ -263,7 +263,7 @@ def few(shape: Shape, begins: int, most: int) -> Reading[rows.Total]:
 
 
 @lru_cache(maxsize=256)
-def selection(shape: Shape) -> Reading[rows.Version]:
+def selection(shape: Shape) -> Reading[rows.MeasuredVersion]:
     """Return the statement for the whole entries of a page, at most the parameter ``limit``."""
     if shape.part == "sorted" and shape.order is not None and shape.order[0] == "metric":
         return _by_metric(shape, shape.order[1])
@@ -291,14 +291,14 @@ def chosen(shape: Shape) -> Select[Any]:
     return select(_VERSIONS.c.id).where(*_conditions(shape, _VERSIONS.c.id))
 
 
-def _by_metric(shape: Shape, descending: bool) -> Reading[rows.Version]:
+def _by_metric(shape: Shape, descending: bool) -> Reading[rows.MeasuredVersion]:
     version = _SORTED.c.version_id
     chosen = select(version.label("id"), _SORTED.c.value.label("place"))
     chosen = chosen.where(_SORTED.c.key == bindparam("sorted_by"), *_conditions(shape, version))
     return _sorted(chosen, _SORTED.c.value, version, descending, shape.follows)
 
 
-def _sorted(chosen: Select[Any], by: Any, row: Any, descending: bool, follows: bool) -> Reading[rows.Version]:
+def _sorted(chosen: Select[Any], by: Any, row: Any, descending: bool, follows: bool) -> Reading[rows.MeasuredVersion]:
     """Order by a column, those that are equal newest first, and continue after a place without counting up to it."""
     if follows:
         value: Any = bindparam("value")

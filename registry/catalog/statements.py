@@ -108,7 +108,7 @@ def beside_parents(versions: Any) -> Any:
     return models.outerjoin(_PARENT, (_PARENT.c.model_id == _MODEL_OF_PARENT.c.id) & is_it)
 
 
-def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Version]:
+def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.MeasuredVersion]:
     """Return the statement for the entries whose version ids another one selects, newest first.
 
     One row a metric, so that one statement is enough and the floats come as the database has them.
@@ -125,7 +125,7 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
         *(_DOCUMENTS.c.kind != kind for kind in ("manifest", "build", "places", "upload")),
     )
     place = [] if by_place is None else [ids.c.place]
-    order = [each.desc() if by_place else each for each in place]
+    order = [*(each.desc() if by_place else each for each in place), _VERSIONS.c.id.desc(), _METRICS.c.key]
     former = select(func.aggregate_strings(_FORMER_NAMES.c.name, _COMMA)).where(
         _FORMER_NAMES.c.model_id == _VERSIONS.c.model_id
     )
@@ -148,7 +148,7 @@ def whole(chosen: Select[Any], by_place: bool | None = None) -> Reading[rows.Ver
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
         .outerjoin(_METRICS, _METRICS.c.version_id == _VERSIONS.c.id)
     )
-    told: Reading[rows.Version] = beside_parents(versions).order_by(*order, _VERSIONS.c.id.desc(), _METRICS.c.key)
+    told: Reading[rows.MeasuredVersion] = beside_parents(versions).order_by(*order)
     return told
 
 
@@ -183,22 +183,23 @@ def count(name: str | None, trashed: bool) -> Reading[rows.Total]:
 # Names
 
 MODEL_NAMES: Reading[rows.Name] = select(_MODELS.c.name)
-_LIVE = (
-    select(
-        _VERSIONS.c.model_id,
-        func.count().label("live"),
-        func.max(_VERSIONS.c.number).label("newest"),
-        func.max(_VERSIONS.c.created_at).label("changed_at"),
-    )
-    .where(IS_LIVE)
-    .group_by(_VERSIONS.c.model_id)
-    .subquery("live")
-)
+_OF_THIS_MODEL = (_VERSIONS.c.model_id == _MODELS.c.id) & IS_LIVE
+_LIVE = select(func.count()).select_from(_VERSIONS).where(_OF_THIS_MODEL).correlate(_MODELS)
+_LAST = select(_VERSIONS.c.id).where(_OF_THIS_MODEL).order_by(_VERSIONS.c.number.desc()).limit(1).correlate(_MODELS)
+_NEWEST_OF_MODEL = _VERSIONS.alias("newest_of_model")
 MODELS: Reading[rows.LiveModel] = (
-    select(_MODELS.c.name, _MODELS.c.uid, _LIVE.c.live, _LIVE.c.newest, _LIVE.c.changed_at)
-    .join(_LIVE, _LIVE.c.model_id == _MODELS.c.id)
+    select(
+        _MODELS.c.name,
+        _MODELS.c.uid,
+        _LIVE.scalar_subquery().label("live"),
+        _NEWEST_OF_MODEL.c.number.label("newest"),
+        _NEWEST_OF_MODEL.c.created_at.label("changed_at"),
+    )
+    .select_from(_MODELS)
+    .join(_NEWEST_OF_MODEL, _NEWEST_OF_MODEL.c.id == _LAST.scalar_subquery())
     .order_by(_MODELS.c.name)
 )
+"""Those with a version outside the trash; the newest is found by an index, so that the others are only counted."""
 ALIAS_NAMES: Reading[rows.Name] = select(_ALIASES.c.name).where(_ALIASES.c.model_id == _MODEL_ID)
 VERSIONS_OF_MODEL: Reading[rows.State] = (
     select(_VERSIONS.c.number, _VERSIONS.c.weights, _VERSIONS.c.trashed_at, _VERSIONS.c.purged_at)
@@ -266,7 +267,7 @@ BUILDABLE_FIRST = (_VERSIONS.c.builder.is_(None), _VERSIONS.c.model_class.is_(No
 WITH_WEIGHTS: Reading[rows.Id] = (
     select(_VERSIONS.c.id).where(_same("weights", _VERSIONS.c.weights), IS_LIVE).order_by(*BUILDABLE_FIRST)
 )
-WHOLE_WITH_WEIGHTS: Reading[rows.Version] = whole(WITH_WEIGHTS.limit(1))
+WHOLE_WITH_WEIGHTS: Reading[rows.MeasuredVersion] = whole(WITH_WEIGHTS.limit(1))
 
 # Aliases
 
