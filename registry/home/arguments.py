@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from registry.catalog.version import MOST_NOTE_BYTES
@@ -44,7 +44,7 @@ from registry.home.readers import (
     worded,
 )
 
-_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+_BY_PLACE = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,30 +59,42 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
     """
     signature = inspect.signature(verb)
     parameters = [name for name in signature.parameters if name != "self"]
+    positional = [name for name, parameter in signature.parameters.items() if parameter.kind is _BY_PLACE]
     verb_name = verb.__qualname__.partition(".")[0] if verb.__name__ == "__init__" else verb.__name__
+    readers = {name: OF_VERB.get((verb_name, name)) or ARGUMENTS.get(name) for name in parameters}
+    optional = {name for name in parameters if signature.parameters[name].default is None}
 
-    @functools.wraps(verb)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+    def read(name: str, value: Any) -> Any:
+        reader = readers.get(name)
+        if reader is None or (value is None and name in optional):
+            return value
         try:
-            given = signature.bind(*args, **kwargs)
+            return reader(value)
+        except Refused as refusal:
+            raise InvalidArgument(verb_name, name, worded(value), str(refusal)) from None
+
+    def refuse_wrong(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise WrongCall if the verb does not take such arguments at all."""
+        try:
+            signature.bind(*args, **kwargs)
         except TypeError as error:
             unknown = next((keyword for keyword in kwargs if keyword not in signature.parameters), None)
             if unknown is not None:
                 raise WrongCall(verb_name, f"has no argument {quoted(unknown)}", _way(unknown, parameters)) from None
-            positional = [name for name in parameters if signature.parameters[name].kind is not _BY_NAME]
-            is_too_long = len(args) > len(positional) + (len(signature.parameters) - len(parameters))
-            by_name = f"give all but {', '.join(positional)} by name; " if is_too_long and positional else ""
+            own = [name for name in positional if name != "self"]
+            by_name = f"give all but {', '.join(own)} by name; " if len(args) > len(positional) and own else ""
             way = f"{by_name}it takes ({', '.join(parameters)})"
             raise WrongCall(verb_name, f"was called with {error}", way) from None
-        for name, value in given.arguments.items():
-            read = OF_VERB.get((verb_name, name)) or ARGUMENTS.get(name)
-            if read is None or (value is None and signature.parameters[name].default is None):
-                continue
-            try:
-                given.arguments[name] = read(value)
-            except Refused as refusal:
-                raise InvalidArgument(verb_name, name, worded(value), str(refusal)) from None
-        return verb(*given.args, **given.kwargs)
+
+    @functools.wraps(verb)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            taken: Any = [*map(read, positional, args), *args[len(positional) :]]
+            named: Any = {name: read(name, value) for name, value in kwargs.items()}
+            return verb(*taken, **named)
+        except (TypeError, InvalidArgument):
+            refuse_wrong(args, kwargs)
+            raise
 
     return call
 
