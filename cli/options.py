@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -183,6 +182,8 @@ def parse_init(given: Sequence[str] | None, init_as: str | None = None) -> dict[
             return dict(json.loads(given[0]))
         except (ValueError, TypeError, RecursionError) as error:
             raise typer.BadParameter(f"--init is not a JSON object: {error}") from error
+    from argparse import Namespace
+
     init: dict[str, Any] = {}
     for key, text in _pairs(given, "--init", "num_classes=40"):
         owner, dot, name = key.partition(".")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 
 from registry.errors.root import few as few, shown
 
@@ -17,7 +16,7 @@ _STYLE = '"text-align:left;vertical-align:top"'
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table below a line of text; without rows, the line alone."""
     cells = [[_cell(cell) for cell in row] for row in rows]
-    heading = f"<p>{escape(shown(title))}</p>"
+    heading = f"<p>{_cell(title)}</p>"
     if not cells:
         return heading
     head = _row("th", map(_cell, header))
@@ -60,4 +59,6 @@ def _row(kind: str, cells: Iterable[str]) -> str:
 
 
 def _cell(value: object) -> str:
+    from html import escape
+
     return escape(shown(str(value)))

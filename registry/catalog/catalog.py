@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from registry.catalog import (
     blobs,
-    bookkeeping,
     cards,
     listing,
     lookup,
@@ -23,7 +22,6 @@ from registry.catalog import (
 )
 from registry.catalog.access import text
 from registry.catalog.amendments import Amendments
-from registry.catalog.bookkeeping import Bookkeeping
 from registry.catalog.change import hold
 from registry.catalog.entry import Entry
 from registry.catalog.file_digests import FileDigests
@@ -40,6 +38,7 @@ from registry.errors.client import KeyUsedBefore
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
+    from registry.catalog.bookkeeping import Bookkeeping
     from registry.catalog.lineage import Lineage
     from registry.catalog.overview import Overview
     from registry.catalog.remembered import Remembered
@@ -206,11 +205,15 @@ class Catalog(Amendments, FileDigests, Histories):
             name: only what it tells of this model.
             number: only what it tells of this version of it.
         """
+        from registry.catalog import bookkeeping
+
         now = None if name is None else lookup.current(self._database, name)
         return bookkeeping.check(self._database, now, number)
 
     def places(self) -> Mapping[str, tuple[str, int]]:
         """Return blob and offset of every tensor that a push would find stored, by digest."""
+        from registry.catalog import bookkeeping
+
         return bookkeeping.places(self._database)
 
     def referenced_blobs(self) -> frozenset[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from registry.catalog import moves, trail
 from registry.catalog.access import Access
-from registry.catalog.copies import Copies
 from registry.catalog.entry import Entry
 from registry.catalog.moves import Move
 from registry.catalog.trail import Event, Only
+
+if TYPE_CHECKING:
+    from registry.catalog.copies import Copies
 
 
 class Histories(Access):
@@ -76,4 +79,6 @@ class Histories(Access):
     @property
     def copies(self) -> Copies:
         """What leaves for other homes, and comes from them."""
+        from registry.catalog.copies import Copies
+
         return Copies(self._database, self._change)

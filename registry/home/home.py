@@ -22,7 +22,6 @@ from registry.errors.client import OnServerAlone
 from registry.errors.home import DatabaseMissing, NoRegistry
 from registry.home import configuration
 from registry.home.place import has_bytes, is_made
-from registry.modules.building.trust import Recorded
 from registry.reference import Reference, check_model_name, parse
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from registry.client.served import Served
     from registry.home.configuration import Configuration
     from registry.modules.building.specification import Constructs
+    from registry.modules.building.trust import Recorded
     from registry.tensors.manifest import Manifest, StoredTensor
 
 
@@ -323,6 +323,8 @@ class Home:
         """Return the class that an entry names, with what speaks for it; None if it names none."""
         if entry.model_class is None:
             return None
+        from registry.modules.building.trust import Recorded
+
         # A push from a file knows no class but a named one; of a live model the document says so, and once the proof.
         documents = (self.catalog.document(entry, kind) for kind in ("factory", "build"))
         was_named = entry.source_format != "live" or any(documents)

@@ -8,9 +8,7 @@ from typing import Any
 
 from registry.errors.checkpoints import UnencodableValue
 from registry.errors.intake import UnstorableInit
-from registry.tensors.decoding import decode
-from registry.tensors.encoding import encode
-from registry.tensors.foreign import TAG
+from registry.tensors.tag import TAG
 
 STYLES = ("kwargs", "namespace", "dict")
 """How a class takes its constructor arguments: each by its name, all in one ``argparse.Namespace``, all in one dict."""
@@ -51,6 +49,8 @@ class Arguments(Mapping[str, Any]):
         """
         if isinstance(init, Arguments):
             return init
+        from registry.tensors.encoding import encode
+
         encoded = {}
         for name, value in init.items():
             if not isinstance(name, str):
@@ -64,7 +64,11 @@ class Arguments(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
-        return decode(value) if self._is_encoded else copy.deepcopy(value)
+        if not self._is_encoded:
+            return copy.deepcopy(value)
+        from registry.tensors.decoding import decode
+
+        return decode(value)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

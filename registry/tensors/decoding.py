@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from registry.tensors import inlined, numpy_values
-from registry.tensors.foreign import FACTORIES, NAN, TAG, TensorRef
+from registry.tensors.foreign import FACTORIES, NAN, TensorRef
+from registry.tensors.tag import TAG
 
 
 def decode(raw: Any) -> Any:

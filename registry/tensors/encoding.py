@@ -20,7 +20,6 @@ from registry.tensors.foreign import (
     MOST_LEVELS,
     MOST_NODES,
     NAN,
-    TAG,
     NamespaceRecord,
     PathText,
     SimpleNamespaceRecord,
@@ -31,6 +30,7 @@ from registry.tensors.foreign import (
 )
 from registry.tensors.inlined import OURS, InlineEncoder, written_as
 from registry.tensors.numpy_values import Scalar
+from registry.tensors.tag import TAG
 
 _PLAIN_NAN = struct.pack(">d", math.nan)
 

@@ -8,9 +8,6 @@ from typing import Any, Literal
 
 from registry.tensors.spec import TensorSpec
 
-TAG = "$"
-"""The key that marks an object of the JSON as an encoded value and not as a dict."""
-
 MOST_LEVELS = 100
 MOST_NODES = 2_000_000
 """A value may refer to one list many times over; without a limit a few bytes unfold to more than any memory."""

@@ -10,9 +10,10 @@ from typing import Any
 from registry.errors.checkpoints import UnencodableValue
 from registry.tensors import numpy_values
 from registry.tensors.dtypes import ITEM_SIZES
-from registry.tensors.foreign import ARRAY, PARAMETER, TAG, TENSOR, Array
+from registry.tensors.foreign import ARRAY, PARAMETER, TENSOR, Array
 from registry.tensors.source import TensorBytes, TensorSource
 from registry.tensors.spec import TensorSpec
+from registry.tensors.tag import TAG
 
 OURS = f"{__name__.partition('.')[0]}."
 """What the names of this package's own classes begin with."""

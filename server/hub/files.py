@@ -20,8 +20,8 @@ from registry.loading.hub_folder import in_files, weights_file
 from registry.loading.plan import FORMAT, plan
 from registry.tensors.arguments import Arguments
 from registry.tensors.dtypes import TOKENS
-from registry.tensors.foreign import TAG
 from registry.tensors.manifest import Manifest, StoredTensor
+from registry.tensors.tag import TAG
 
 from .pending import NewFile
 from .uploads import KIND, UploadedFile, git_oid, uploaded
