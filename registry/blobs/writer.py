@@ -14,9 +14,10 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from registry.blobs.files import StoreFolders
@@ -158,25 +159,19 @@ def _store(
         if guesses and not whole and (probe := _smallest(names, tensors, expected)) is not None:
             find([probe])
             guess.is_new = probe[0] not in known
-        for batch in _batches(_hashed(names, tensors, total, hold, expected, guess), whole=whole):
+        last = _Written()
+        # One question for each batch: what is hashed while it is written is asked of together with what comes next.
+        for batch in chain(_batches(_hashed(names, tensors, total, hold, expected, guess), whole=whole), [[]]):
             blob.expect(batch)
-            find((item.digest, item.spec) for item in batch)
+            find(chain(last.unasked(), ((item.digest, item.spec) for item in batch)))
+            digests.update(last.settled(blob, known))
+            if guesses:
+                guess.learn(last.found(known))
             if whole:
                 blob.prepare(_fresh(batch, known))
-            before = blob.end
-            written = [blob.append(item, known) for item in batch]
-            find((digest, item.spec) for digest, item in zip(written, batch, strict=True) if item.digest is None)
-            if any(item.digest is None and digest in known for digest, item in zip(written, batch, strict=True)):
-                blob.go_back(before)
-                batch = [replace(item, digest=digest) for digest, item in zip(written, batch, strict=True)]
-                written = [blob.append(item, known) for item in batch]
-            if guesses:
-                large = zip(written, batch, strict=True)
-                guess.learn(digest in known for digest, item in large if item.content is None)
-            for digest, item in zip(written, batch, strict=True):
-                digests[item.key] = digest
-                done += item.spec.nbytes
-            if progress is not None:
+            last = _Written(blob.end, batch, [blob.append(item, known) for item in batch])
+            done += sum(item.spec.nbytes for item in batch)
+            if progress is not None and batch:
                 progress(done, total)
         new = blob.finish(places)
     except BaseException:
@@ -190,6 +185,35 @@ def _store(
         for digest in [digests[first[source.identity]]]
     }
     return Stored(stored, (new,) if new is not None else (), frozenset(sharing.unsound))
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A batch that has just been written."""
+
+    begin: int = 0
+    """How many tensors the blob had before."""
+    batch: Sequence[Hashed] = ()
+    digests: Sequence[str] = ()
+
+    def unasked(self) -> list[tuple[str | None, TensorSpec]]:
+        """Return what was hashed only while it was written."""
+        return [(digest, item.spec) for digest, item in self._each() if item.digest is None]
+
+    def settled(self, blob: NewBlob, known: Container[str]) -> dict[str, str]:
+        """Return the digests by key; where something is stored already that was taken to be new, write without it."""
+        digests = self.digests
+        if any(digest in known for digest, _ in self.unasked()):
+            blob.go_back(self.begin)
+            digests = [blob.append(replace(item, digest=digest), known) for digest, item in self._each()]
+        return {item.key: digest for digest, item in zip(digests, self.batch, strict=True)}
+
+    def found(self, known: Container[str]) -> list[bool]:
+        """Return of each that is large whether it is stored already."""
+        return [digest in known for digest, item in self._each() if item.content is None]
+
+    def _each(self) -> Iterator[tuple[str, Hashed]]:
+        return zip(self.digests, self.batch, strict=True)
 
 
 def _fresh(batch: Sequence[Hashed], known: Mapping[str, Location]) -> list[Hashed]:
