@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from blake3 import blake3
 
 import registry
+from benchmarks.by_hand import Rows
 from benchmarks.row import Floor, Goal, Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Subject, Workshop
@@ -65,16 +67,19 @@ def _files(workshop: Workshop, path: Path, goal: Goal, *, again: bool) -> Iterat
         copied.unlink(missing_ok=True)
         os.sync()
 
+    least = _Least(workshop.fresh_folder("rows"))
     figures = rounds(
         {
             "push": first_and_second,
             "cp": timed(lambda: copy_durably(path, copied), before=clean),
-            "inspect, hash, cp": timed(lambda: _read_hash_and_copy(path, copied), before=clean),
+            "least": timed(lambda: least.push(path, copied), before=lambda: least.begin(copied)),
         },
         workshop.pairs,
     )
-    least = figures["inspect, hash, cp"]
-    floor = Floor("inspect, then cp and fsync, beside BLAKE3 of the file and of its tensors", least)
+    floor = Floor(
+        "inspect, then cp and fsync, beside BLAKE3 of the file and of its tensors, then the version's rows by sqlite3",
+        figures["least"],
+    )
     shutil.rmtree(home)
     copied.unlink()
     size = path.stat().st_size
@@ -119,15 +124,35 @@ def _beside_work(workshop: Workshop, subject: Subject) -> Row:
     )  # fmt: skip
 
 
-def _read_hash_and_copy(source: Path, target: Path) -> None:
-    """Do what no push can leave out: say what is in the file, then copy it durably, beside two digests of the bytes."""
-    with ThreadPoolExecutor(2) as pool:
-        of_file = pool.submit(blake3().update_mmap, source)
-        registry.inspect(source)
-        of_tensors = pool.submit(blake3().update_mmap, source)
-        copy_durably(source, target)
-        for digest in (of_file, of_tensors):
-            digest.result()
+class _Least:
+    """What no push can leave out.
+
+    To say what is in the file; to copy it durably, beside two digests of the bytes; to make a durable version of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows = Rows(folder)
+
+    def begin(self, target: Path) -> None:
+        """Make the tables anew, and let the disk come to rest."""
+        self._rows.close()
+        for place in (target, *self._folder.iterdir()):
+            place.unlink(missing_ok=True)
+        self._rows = Rows(self._folder)
+        os.sync()
+
+    def push(self, source: Path, target: Path) -> None:
+        """Do it."""
+        with ThreadPoolExecutor(2) as pool:
+            of_file = pool.submit(blake3().update_mmap, source)
+            tensors = registry.inspect(source).tensors
+            of_tensors = pool.submit(blake3().update_mmap, source)
+            copy_durably(source, target)
+            weights, blob = (digest.result().hexdigest() for digest in (of_file, of_tensors))
+        digests = {name: blake3(name.encode()).hexdigest() for name in tensors}
+        manifest = json.dumps({name: [str(each.spec), digests[name]] for name, each in tensors.items()})
+        self._rows.add(weights, blob, source.stat().st_size, list(digests.values()), manifest)
 
 
 def copy_durably(source: Path, target: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,13 +12,13 @@ from typing import Any
 
 from blake3 import blake3
 
+from benchmarks.by_hand import DURABLE, Rows
 from benchmarks.field import Field, milliseconds_each, run_races
 from benchmarks.row import Floor, Row, at_least
 from benchmarks.timing import rounds
 from benchmarks.workshop import Workshop
 
 LIMIT = "processor time of a push, shared by all processes, then fsync and one writer at a time"
-DURABLE = "PRAGMA synchronous=FULL"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:
@@ -99,10 +98,7 @@ def store_by_hand(folder: str, number: int) -> None:
 
     place = Path(folder) / "by-hand"
     place.mkdir(exist_ok=True)
-    connection = sqlite3.connect(place / "rows.db", timeout=60, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(DURABLE)
-    connection.executescript(_TABLES)
+    rows = Rows(place)
     serial = iter(range(number, sys.maxsize, 1000))
     descriptor = os.open(place, os.O_RDONLY)
 
@@ -112,7 +108,7 @@ def store_by_hand(folder: str, number: int) -> None:
         content = bytes(400) + number.to_bytes(8, "little")
         tensor = blake3(content).hexdigest()
         blob = blake3(tensor.encode()).hexdigest()
-        connection.execute("SELECT blob_id FROM stored_tensors WHERE digest = ?", (tensor,)).fetchall()
+        rows.find(tensor)
         lease = place / f"{tensor}.json"
         with lease.open("x") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -124,45 +120,8 @@ def store_by_hand(folder: str, number: int) -> None:
         (place / f"{blob}.new").rename(place / blob)
         os.fsync(descriptor)
         (place / f"{blob}.stamp").write_text(tensor)
-        connection.execute("BEGIN IMMEDIATE")
-        _add_rows(connection, tensor, blob, len(content))
-        connection.execute("COMMIT")
+        rows.add(tensor, blob, len(content), [tensor], "x" * 400)
         lease.unlink()
 
     store()
     run_races(store)
-
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS models (id INTEGER PRIMARY KEY, name TEXT UNIQUE, next_number INTEGER);
-CREATE TABLE IF NOT EXISTS versions (
-    id INTEGER PRIMARY KEY, model_id INTEGER, number INTEGER, weights TEXT, facts TEXT, UNIQUE (model_id, number)
-);
-CREATE INDEX IF NOT EXISTS by_weights ON versions (weights);
-CREATE TABLE IF NOT EXISTS blobs (id INTEGER PRIMARY KEY, digest TEXT UNIQUE, nbytes INTEGER);
-CREATE TABLE IF NOT EXISTS stored_tensors (digest TEXT PRIMARY KEY, blob_id INTEGER, "offset" INTEGER);
-CREATE TABLE IF NOT EXISTS version_blobs (version_id INTEGER, blob_id INTEGER, PRIMARY KEY (version_id, blob_id));
-CREATE TABLE IF NOT EXISTS documents (version_id INTEGER, kind TEXT, body TEXT, PRIMARY KEY (version_id, kind));
-CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, name TEXT, details TEXT, hash TEXT);
-CREATE INDEX IF NOT EXISTS by_name ON events (name, id);
-CREATE TABLE IF NOT EXISTS trail (length INTEGER, hash TEXT);
-INSERT OR IGNORE INTO models (name, next_number) VALUES ('raced', 1);
-INSERT INTO trail SELECT 0, '' WHERE NOT EXISTS (SELECT 1 FROM trail);
-"""
-
-
-def _add_rows(connection: sqlite3.Connection, tensor: str, blob: str, nbytes: int) -> None:
-    run, text = connection.execute, "x" * 400
-    model, number = run("SELECT id, next_number FROM models WHERE name = 'raced'").fetchone()
-    run("SELECT id FROM versions WHERE model_id = ? AND weights = ?", (model, tensor)).fetchall()
-    blob_id = run("INSERT INTO blobs (digest, nbytes) VALUES (?, ?)", (blob, nbytes)).lastrowid
-    run("INSERT INTO stored_tensors VALUES (?, ?, 0)", (tensor, blob_id))
-    run("UPDATE models SET next_number = next_number + 1 WHERE id = ?", (model,))
-    row = (model, number, tensor, text)
-    version = run("INSERT INTO versions (model_id, number, weights, facts) VALUES (?, ?, ?, ?)", row).lastrowid
-    run("INSERT INTO documents VALUES (?, 'manifest', ?)", (version, text))
-    run("INSERT INTO version_blobs VALUES (?, ?)", (version, blob_id))
-    length, last = run("SELECT length, hash FROM trail").fetchone()
-    event = blake3(f"{last}{text}".encode()).hexdigest()
-    run("INSERT INTO events VALUES (?, 'raced', ?, ?)", (length + 1, text, event))
-    run("UPDATE trail SET length = ?, hash = ?", (length + 1, event))
