@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -503,6 +504,11 @@ class Registry:
             UntrustedClass: the stored class was not imported; the error says what would allow it.
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
+        begun = None
+        if "torch" not in sys.modules and not (ddp or fsdp):  # the bytes are hashed while it is imported
+            hashed: Verify = "always" if verify == "outputs" else verify
+            entry = self._home.part(self._home.resolve(ref), part)
+            begun = self._home.open(entry, hashed, resident=resident, progress=progress)
         from registry.loading.load import LoadRequest, load
 
         request = LoadRequest.of(
@@ -524,7 +530,7 @@ class Registry:
             part=part,
             seconds=timeout.total_seconds(),
         )
-        loaded = load(self._home, ref, request)
+        loaded = load(self._home, ref, request, begun)
         return loaded if report else loaded[0]
 
     @checked

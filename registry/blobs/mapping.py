@@ -1,21 +1,19 @@
-"""Tensors over privately mapped blobs, or copied out of them. The one module of the store that needs torch."""
+"""Tensors over privately mapped blobs. Nothing here imports torch, so that they are being hashed while that is done."""
 
 from __future__ import annotations
 
 import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-
-from registry.blobs.files import StoreFolders, fill, opened
-from registry.blobs.verification import WORKERS
-from registry.errors.blobs import DamagedBlob, StoreUnreadable
+from registry.blobs.files import StoreFolders, opened
+from registry.errors.blobs import DamagedBlob
 from registry.tensors.manifest import Manifest, StoredTensor
-from registry.tensors.memory import content, tensor_over
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,6 @@ class Mapped:
         """Return the bytes of one tensor."""
         begin = stored.location.offset
         return self.content[begin : begin + stored.spec.nbytes]
-
-    def tensor(self, stored: StoredTensor) -> torch.Tensor:
-        """Return a tensor over its part of the mapping."""
-        return tensor_over(stored.spec, self.mapping, stored.location.offset)
 
 
 @dataclass(frozen=True)
@@ -87,49 +81,6 @@ def tensors_of(manifest: Manifest, place: Callable[[StoredTensor], torch.Tensor]
             made.setdefault(first, tensor)
         tensors[name] = tensor
     return tensors
-
-
-class Copies:
-    """A version's tensors in memory of this process, which no change of the files reaches any more.
-
-    They are read and not mapped, so that a file which is cut meanwhile is an error and no signal.
-
-    Args:
-        places: of the store.
-        manifest: what to read.
-
-    Raises:
-        DamagedBlob: a blob is missing, no regular file, or shorter than the manifest says.
-        StoreUnreadable: the system refuses.
-    """
-
-    def __init__(self, places: StoreFolders, manifest: Manifest) -> None:
-        self.status: dict[str, os.stat_result] = {}
-        self._tensors: dict[StoredTensor, torch.Tensor] = {}
-        for blob, tensors in manifest.by_blob().items():
-            path = places.blob(blob)
-            with opened(path, blob) as (handle, self.status[blob]), ThreadPoolExecutor(WORKERS) as workers:
-                once = list(dict.fromkeys(tensors.values()))
-                try:
-                    read = list(workers.map(partial(_read, handle), once))
-                except OSError as error:
-                    raise StoreUnreadable(path, error.strerror or str(error)) from error
-                self._tensors.update(zip(once, read, strict=True))
-
-    def tensor(self, stored: StoredTensor) -> torch.Tensor:
-        """Return what was read for a stored tensor."""
-        return self._tensors[stored]
-
-    def content(self, stored: StoredTensor) -> memoryview:
-        """Return the bytes of that memory."""
-        return content(self.tensor(stored))
-
-
-def _read(handle: int, stored: StoredTensor) -> torch.Tensor:
-    """Return a tensor's bytes in memory of their own."""
-    tensor = torch.empty(stored.spec.shape, dtype=getattr(torch, stored.spec.dtype), device="cpu")
-    fill(handle, content(tensor), stored.location.offset, stored.location.blob)
-    return tensor
 
 
 def _map(places: StoreFolders, blob: str, end: int) -> Mapped:

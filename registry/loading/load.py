@@ -22,7 +22,6 @@ from registry.errors.models import FlattenedParameters, InitUnknown, NeitherMode
 from registry.errors.outputs import NoExample
 from registry.errors.parts import NoParts
 from registry.home.home import Home, LoadVerify, OpenedVersion
-from registry.loading.libraries import ADAPTER, combined, with_library
 from registry.loading.parts import are_asked_apart, require_all, with_parts
 from registry.modules import parallel
 from registry.modules.anatomy import set_mode
@@ -118,10 +117,15 @@ def _class_of(model: object) -> type[nn.Module] | str:
 
 
 @gc_paused()
-def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module | dict[str, nn.Module], LoadReport]:
+def load(
+    home: Home, ref: str, request: LoadRequest, begun: OpenedVersion | None = None
+) -> tuple[nn.Module | dict[str, nn.Module], LoadReport]:
     """Make a ready model from a version, or put the version into the caller's: on one device, or on every rank.
 
     Of a version of several models, it is a dict of them by part, unless one part was asked for.
+
+    Args:
+        begun: the version, where it was opened already.
 
     Raises:
         RegistryError: the caller's model is as it was; what fails on one rank raises on all.
@@ -131,8 +135,8 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module | dict[s
         if request.ddp or request.fsdp:
             entry, module, report = _load_on_ranks(home, ref, request)
         else:
-            entry = home.part(home.resolve(ref), request.part)
-            module, report = load_here(opened(home, entry, request), request)
+            entry = begun.entry if begun is not None else home.part(home.resolve(ref), request.part)
+            module, report = load_here(opened(home, entry, request, begun), request)
             if request.model is None:
                 set_mode(module, training=False)
         if checks_outputs:
@@ -150,14 +154,17 @@ def load(home: Home, ref: str, request: LoadRequest) -> tuple[nn.Module | dict[s
     return module, report
 
 
-def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
+def opened(home: Home, entry: Entry, request: LoadRequest, begun: OpenedVersion | None = None) -> OpenedVersion:
     """Return an entry with its weights, and, where a library makes its model, with what it makes it of.
+
+    Args:
+        begun: the entry with its weights, where it was opened already.
 
     Raises:
         RegistryError: as ``Home.open`` and ``with_library`` do.
     """
     verify = "always" if request.verify == "outputs" else request.verify
-    version = home.open(entry, verify, resident=request.resident, progress=request.progress)
+    version = begun or home.open(entry, verify, resident=request.resident, progress=request.progress)
     if request.progress is not None:
         version = replace(version, check=partial(version.check, request.progress))
     if isinstance(entry, PartEntry) and (request.by_part or isinstance(request.named, Mapping)):
@@ -172,6 +179,8 @@ def opened(home: Home, entry: Entry, request: LoadRequest) -> OpenedVersion:
         raise NoParts("model=", entry.ref)
     if entry.builder is None and request.base is None:
         return version
+    from registry.loading.libraries import with_library
+
     return with_library(home, version, request, lambda base: home.open(base, verify, resident=request.resident))
 
 
@@ -306,7 +315,9 @@ def load_here(
     assert target is not None
     module = target.module if isinstance(target, Built) else target
     found = built.found if built is not None and built.found is not None else layout(module)
-    if entry.builder == ADAPTER:
+    if entry.builder == "peft":
+        from registry.loading.libraries import combined
+
         version = combined(version, module)
     # Asking such a class for its state dict runs code of its own already.
     with undone_on_failure(request.model if found.custom else None):

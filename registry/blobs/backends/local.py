@@ -17,6 +17,7 @@ from registry.blobs.collection import Garbage
 from registry.blobs.examination import examine, faults
 from registry.blobs.files import StoreFolders, blob_files, is_file
 from registry.blobs.leases import Lease, Leases
+from registry.blobs.mapping import OpenedWeights, map_blobs, regions, tensors_of
 from registry.blobs.new_blob import make_blob_folder
 from registry.blobs.rebuilding import BlobLayout, copies_anywhere, copies_in_place, layout_of, rebuild
 from registry.blobs.running import FileLeases
@@ -32,8 +33,6 @@ from registry.tensors.source import TensorBytes, TensorSource
 
 if TYPE_CHECKING:
     import torch
-
-    from registry.blobs.mapping import OpenedWeights
 
 
 class LocalStore(BlobStore):
@@ -65,10 +64,13 @@ class LocalStore(BlobStore):
     def open_hashed(
         self, manifest: Manifest, verify: Verify, hashed: Mapping[str, Hashed], *, resident: bool
     ) -> OpenedWeights:
-        """Open a version, of which these files need not be hashed again where they are mapped; as ``open``."""
-        from registry.blobs.mapping import Copies, OpenedWeights, map_blobs, regions, tensors_of
+        """Open a version, of which these files need not be hashed again where they are mapped; as ``open``.
 
+        What is mapped is being hashed before torch is imported, which takes longer.
+        """
         if resident:
+            from registry.blobs.resident import Copies
+
             copies = Copies(self.places, manifest)
             status, content, place = copies.status, copies.content, copies.tensor
         else:
@@ -79,7 +81,7 @@ class LocalStore(BlobStore):
                 return blobs[stored.location.blob].part(stored)
 
             def place(stored: StoredTensor) -> torch.Tensor:
-                return blobs[stored.location.blob].tensor(stored)
+                return tensor_over(stored.spec, blobs[stored.location.blob].mapping, stored.location.offset)
 
         inside = manifest.by_blob()
         extents = {blob: extent(inside[blob].values()) for blob in status} if verify == "once" else {}
@@ -100,6 +102,8 @@ class LocalStore(BlobStore):
             verification.wait(progress)
             for blob in extents.keys() - stamped:
                 stamp(self.places, blob, status[blob], extents[blob])
+
+        from registry.tensors.memory import tensor_over
 
         return OpenedWeights(tensors_of(manifest, place), check)
 
