@@ -126,7 +126,7 @@ class Overview:
     def series(self, name: str, key: str, limit: int) -> tuple[Point, ...]:
         """Return a metric along the newest live versions of a model that have it, the oldest of them first."""
         rows = self._database.rows(statements.SERIES, name=name, key=key, limit=limit)
-        return tuple(Point(row.number, row.value) for row in reversed(rows))
+        return tuple(map(Point._make, reversed(rows)))
 
 
 def _value(field: str, value: str, total: int) -> Value:

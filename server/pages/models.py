@@ -17,7 +17,7 @@ from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
 from ..answers import status_of
-from ..asking import asked
+from ..asking import Asking, asked
 from ..paging import found
 from ..telling import Readable, told
 from . import tables
@@ -36,6 +36,11 @@ _POINTS = 60
 def models(request: Request) -> Response:
     """Show every model with its newest version, and how its metrics went."""
     asking = asked(request)
+    with asking.catalog.snapshot():
+        return _models(request, asking)
+
+
+def _models(request: Request, asking: Asking) -> Response:
     catalog = asking.catalog
     sort = request.query_params.get("sort", "name")
     after = request.query_params.get("after", "")
