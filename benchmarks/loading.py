@@ -90,7 +90,7 @@ def _large(workshop: Workshop, subject: Subject) -> Iterator[Row]:
     )  # fmt: skip
     yield Row(
         "loading", "ready module", "safetensors load_file, load_state_dict(assign=True)", at_least(100), "s",
-        once, figures["safetensors"], limit=CALLS,
+        once, figures["safetensors"], limit=CALLS, floor=constructors,
     )  # fmt: skip
 
 
