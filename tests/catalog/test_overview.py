@@ -86,6 +86,19 @@ def test_of_very_many_versions_the_newest_are_counted(catalog: Catalog, monkeypa
     assert found.is_partial and counted(found, "by") == {"bob@desk": 1}
 
 
+def test_what_is_asked_in_a_snapshot_is_as_of_one_moment(catalog: Catalog, tmp_path: Path) -> None:
+    fill(catalog)
+    with catalog.snapshot():
+        before = catalog.models()
+        with closing(Catalog(tmp_path / "home", actor="you")) as other:
+            other.trash(other.resolve("net:v4"))
+            push(other, "third", "c")
+        assert catalog.models() == before
+        assert [catalog.resolve(f"{model.name}:v{model.newest}").ref for model in before] == ["net:v4", "other:v2"]
+        assert len(catalog.overview.series("net", "acc", 10)) == 4
+    assert [(model.name, model.newest) for model in catalog.models()] == [("net", 3), ("other", 2), ("third", 1)]
+
+
 def test_a_metrics_course_is_that_of_the_newest_live_versions_in_order(catalog: Catalog) -> None:
     fill(catalog)
     assert catalog.overview.series("net", "acc", 3) == ((2, 0.1), (3, 0.2), (4, 0.3))
