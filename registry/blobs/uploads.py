@@ -124,33 +124,43 @@ class Uploads:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             handle = os.open(self._path(upload), flags, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UploadElsewhere(upload.id, upload.received) from None
-            upload = self.find(upload.id, upload.user)
-            if begin != upload.received or upload.is_whole:
+            # Only who has the lock takes the file's name away, so that what is written here is what is at the path.
+            if not _is_locked(handle, self._path(upload)):
                 raise UploadElsewhere(upload.id, upload.received)
-            piece = Piece(handle, upload, None if nbytes is None else begin + nbytes)
             try:
+                upload = self.find(upload.id, upload.user)
+                if begin != upload.received or upload.is_whole:
+                    raise UploadElsewhere(upload.id, upload.received)
+                piece = Piece(handle, upload, None if nbytes is None else begin + nbytes)
                 yield piece
                 piece.check()
+                self.find(upload.id, upload.user)  # or it was given up meanwhile
                 with worded(self._store.places.home):
                     if piece.end == upload.nbytes:
                         self._store.adopt(self._path(upload), upload.blob)
                     self._note(replace(upload, received=piece.end))
-            except (FalseClaim, StoreUnwritable):  # what is not what was said, and what has no room
-                with contextlib.suppress(StoreUnwritable):
-                    self.end(upload)
+            except (FalseClaim, StoreUnwritable, UploadGone):  # also what is not what was said, and what has no room
+                with contextlib.suppress(StoreUnwritable), worded(self._store.places.home):
+                    TimedLease(self._store.places.running, upload.id).release()
+                    self._path(upload).unlink(missing_ok=True)
                 raise
         finally:
             os.close(handle)
 
     def end(self, upload: Upload) -> None:
-        """Let go of an upload; what has not become a blob is gone."""
+        """Let go of an upload; what has not become a blob is gone, once no piece of it comes in any more."""
         with worded(self._store.places.home):
-            self._path(upload).unlink(missing_ok=True)
             TimedLease(self._store.places.running, upload.id).release()
+            path = self._path(upload)
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return
+            try:
+                if _is_locked(handle, path):
+                    path.unlink()
+            finally:
+                os.close(handle)
 
     def _compare(self, upload: Upload) -> None:
         """Compare what is said of a blob with the one that is there: its name proves which tensors it has.
@@ -292,6 +302,15 @@ def _read(handle: int, begin: int, nbytes: int) -> bytearray:
     content = bytearray(nbytes)
     fill(handle, memoryview(content), begin, "upload")
     return content
+
+
+def _is_locked(handle: int, path: Path) -> bool:
+    """Lock a file, unless another one has it locked; say whether that is done, and the file is still at its path."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _is_id(text: object) -> bool:
