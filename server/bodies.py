@@ -16,7 +16,7 @@ from .answers import refusal
 
 _MIB = 1 << 20
 STREAMED = 1 << 40
-"""Bytes of a ``PUT``, which goes to the disk as it comes."""
+"""Bytes of a piece of a file, which goes to the disk as it comes; who may send one is asked before it is read."""
 OF_WRITERS = 64 * _MIB
 """Bytes of anything else by somebody who may write: it is read whole, as a manifest and a commit are."""
 OF_COMMITS = 256 * _MIB
@@ -24,6 +24,7 @@ OF_COMMITS = 256 * _MIB
 OF_OTHERS = _MIB
 """Bytes of anything else: what a reader asks is short."""
 
+_PIECE = re.compile(r"/api/(v1/uploads|lfs)/")
 _COMMIT = re.compile(r"/api/models/[^/]+(/[^/]+)?/commit/")
 _SLOWEST = 1024
 """Bytes a second, over all that came."""
@@ -31,7 +32,7 @@ _SLOWEST = 1024
 
 def most_of(method: str, path: str, caller: Caller) -> int:
     """Return how many bytes a request's body may have."""
-    if method == "PUT":
+    if method == "PUT" and _PIECE.match(path):
         return STREAMED
     if caller.role >= Role.WRITE and _COMMIT.match(path):
         return OF_COMMITS

@@ -94,6 +94,12 @@ def test_a_body_has_a_size_whether_it_says_so_or_not(server: Served) -> None:
     assert (silent.status, silent.code) == (413, "oversized-body")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/alias", "/api/v1/card", "/nowhere"])
+def test_only_a_piece_of_a_file_may_be_large(server: Served, path: str) -> None:
+    answer = server.request("PUT", path, b"", Content_Length=str(1 << 30))
+    assert (answer.status, answer.code) == (413, "oversized-body")
+
+
 def test_memory_does_not_grow_with_what_is_sent(server: Served) -> None:
     before = server.resident
     head = f"POST {SESSION} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
