@@ -80,8 +80,9 @@ class Connection(H11Protocol):
         if self._body is not None:
             self._body.end(self._begin_anew)
             self._body = None
+        is_coming = self.conn.their_state is h11.SEND_BODY  # afterwards, it is the next request's
         super().on_response_complete()
-        if self.conn.their_state is h11.SEND_BODY:
+        if is_coming:
             self._unset_keepalive_if_required()
             self._expect(_LINGERS, self.transport.close)
 
@@ -126,6 +127,7 @@ class Connection(H11Protocol):
             message = await (receive() if body is None else body.receive())
             left -= len(message.get("body", b""))
             if body is None and left >= LARGE and message["type"] == "http.request":
+                self._expect_no_more()
                 self._body = LargeBody(self, left, self.flow)
                 self.transport.set_protocol(self._body)
                 self.flow.resume_reading()

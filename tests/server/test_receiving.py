@@ -102,6 +102,20 @@ def test_who_sends_slowly_is_waited_for(served: Served, home: Path, blob: Path, 
     assert is_stored(home, blob)
 
 
+def test_who_sends_slowly_behind_another_request_is_waited_for_too(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes]
+) -> None:
+    content = blob.read_bytes()
+    with served.connect() as connection:
+        connection.sendall(HEALTH + head(0, len(content)) + content[:-40])
+        assert answer_on(connection).status == 200
+        for at in range(len(content) - 40, len(content)):  # longer than the rest of a body that nobody reads may take
+            time.sleep(0.3)
+            connection.sendall(content[at : at + 1])
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob)
+
+
 def test_who_stops_or_leaves_may_go_on_later(
     served: Served, home: Path, blob: Path, head: Callable[..., bytes]
 ) -> None:
