@@ -505,7 +505,8 @@ class Registry:
             RegistryError: the caller's model is as it was. On any rank, on all ranks.
         """
         begun = None
-        if "torch" not in sys.modules and not (ddp or fsdp):  # the bytes are hashed while it is imported
+        is_as_recorded = model is None and init is None and init_as is None
+        if "torch" not in sys.modules and is_as_recorded and not (ddp or fsdp):  # hashed while it is imported
             hashed: Verify = "always" if verify == "outputs" else verify
             entry = self._home.part(self._home.resolve(ref), part)
             begun = self._home.open(entry, hashed, resident=resident, progress=progress)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nets
 import pytest
 from nets import Counting, PointNet
 from torch import nn
@@ -33,10 +34,15 @@ except registry.errors.RegistryError as error:
 """
 
 
-def first_load(hub: Registry, ref: str, **options: object) -> list[str]:
+@pytest.fixture
+def local(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "home")
+
+
+def first_load(local: Registry, ref: str, **options: object) -> list[str]:
     """What a process says that has imported nothing before."""
-    path = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-    command = [sys.executable, "-c", f"import sys; sys.path += {path}\n{SEEN}", str(hub.home), ref, repr(options)]
+    path = [str(Path(nets.__file__).parent), str(Path(__file__).resolve().parents[2])]
+    command = [sys.executable, "-c", f"import sys; sys.path += {path}\n{SEEN}", str(local.home), ref, repr(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.splitlines()
 
@@ -46,32 +52,32 @@ def total(model: nn.Module) -> float:
 
 
 @pytest.mark.parametrize("options", [{}, {"verify": "never"}, {"verify": "once"}, {"resident": True}])
-def test_it_gives_what_every_other_load_gives(hub: Registry, options: dict[str, object]) -> None:
-    hub.push(PointNet(), "net")
-    said = first_load(hub, "net", **options)
-    model = hub.load("net", **options)  # type: ignore[call-overload]
+def test_it_gives_what_every_other_load_gives(local: Registry, options: dict[str, object]) -> None:
+    local.push(PointNet(), "net")
+    said = first_load(local, "net", **options)
+    model = local.load("net", **options)  # type: ignore[call-overload]
     assert said == ["hashing first: True", f"PointNet net:v1 {total(model)}"]
 
 
-def test_a_class_that_the_call_names_is_built(hub: Registry) -> None:
-    hub.push(PointNet().state_dict(), "net", from_="single")
-    assert first_load(hub, "net", model="nets:PointNet", init={})[1].startswith("PointNet net:v1 ")
+def test_a_class_that_the_call_names_is_built(local: Registry) -> None:
+    local.push(PointNet().state_dict(), "net", from_="single")
+    assert first_load(local, "net", model="nets:PointNet", init={})[1].startswith("PointNet net:v1 ")
 
 
-def test_a_part_is_loaded_by_itself(hub: Registry) -> None:
+def test_a_part_is_loaded_by_itself(local: Registry) -> None:
     parts = {"image": PointNet(), "text": Counting()}
-    hub.push(parts, "both")
-    assert first_load(hub, "both", part="image")[1] == f"PointNet both:v1 {total(parts['image'])}"
+    local.push(parts, "both")
+    assert first_load(local, "both", part="image")[1] == f"PointNet both:v1 {total(parts['image'])}"
 
 
-def test_a_bit_that_has_changed_is_found(hub: Registry) -> None:
-    hub.push(PointNet(), "net")
-    [blob] = hub.home.glob("blobs/*/*.safetensors")
+def test_a_bit_that_has_changed_is_found(local: Registry) -> None:
+    local.push(PointNet(), "net")
+    [blob] = local.home.glob("blobs/*/*.safetensors")
     blob.chmod(0o600)
     content = bytearray(blob.read_bytes())
     content[-1] ^= 1
     blob.write_bytes(content)
-    assert first_load(hub, "net")[-1] == "CorruptTensors"
+    assert first_load(local, "net")[-1] == "CorruptTensors"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_a_bit_that_has_changed_is_found(hub: Registry) -> None:
     ],
 )
 def test_what_cannot_be_loaded_is_refused_with_the_same_error(
-    hub: Registry, ref: str, options: dict[str, object], error: str
+    local: Registry, ref: str, options: dict[str, object], error: str
 ) -> None:
-    hub.push(PointNet(), "net")
-    assert first_load(hub, ref, **options)[-1] == error
+    local.push(PointNet(), "net")
+    assert first_load(local, ref, **options)[-1] == error
