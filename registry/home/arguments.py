@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from registry.catalog.version import MOST_NOTE_BYTES
 from registry.errors.arguments import InvalidArgument, WrongCall
 from registry.errors.catalog import quoted
+from registry.errors.root import RegistryError
 from registry.home.readers import (
     Refused,
     checkpoint,
@@ -92,7 +93,7 @@ def checked(verb: Callable[P, T]) -> Callable[P, T]:
             taken: Any = [*map(read, positional, args), *args[len(positional) :]]
             named: Any = {name: read(name, value) for name, value in kwargs.items()}
             return verb(*taken, **named)
-        except (TypeError, InvalidArgument):
+        except (TypeError, RegistryError):
             refuse_wrong(args, kwargs)
             raise
 
