@@ -68,7 +68,7 @@ class Asked:
             NotAllowed, RegistryError
         """
         reference = parse(ref)
-        with self._hiding_names():
+        with self._hiding_names(), self.catalog.snapshot():
             # By a name that it had before, a model is asked for that has another one now.
             self.caller.require(role, self.catalog.current(reference.name), asked=reference.name)
             entry = self.catalog.resolve(reference, trashed=trashed)

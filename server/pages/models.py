@@ -17,7 +17,7 @@ from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
 from ..answers import status_of
-from ..asking import Asking, asked
+from ..asking import Asked, asked
 from ..paging import found
 from ..telling import Readable, told
 from . import tables
@@ -40,7 +40,7 @@ def models(request: Request) -> Response:
         return _models(request, asking)
 
 
-def _models(request: Request, asking: Asking) -> Response:
+def _models(request: Request, asking: Asked) -> Response:
     catalog = asking.catalog
     sort = request.query_params.get("sort", "name")
     after = request.query_params.get("after", "")
