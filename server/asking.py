@@ -68,9 +68,10 @@ class Asked:
             NotAllowed, RegistryError
         """
         reference = parse(ref)
-        with self._hiding_names(), self.catalog.snapshot():
-            # By a name that it had before, a model is asked for that has another one now.
-            self.caller.require(role, self.catalog.current(reference.name), asked=reference.name)
+        with self._hiding_names():
+            if not self.sees_all:
+                # By a name that it had before, a model is asked for that has another one now.
+                self.caller.require(role, self.catalog.current(reference.name), asked=reference.name)
             entry = self.catalog.resolve(reference, trashed=trashed)
         self.caller.require(role, entry.name, asked=reference.name)
         return entry
