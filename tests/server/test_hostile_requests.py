@@ -158,7 +158,8 @@ def test_later_headers_that_do_not_come_are_given_up(server: Served) -> None:
 
 def test_an_answer_to_a_body_that_nobody_reads_arrives(server: Served) -> None:
     with server.connect() as connection:
-        connection.sendall(b"PUT /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108864\r\n\r\n")
+        connection.sendall(b"PUT /api/v1/uploads/no/where HTTP/1.1\r\nHost: localhost\r\n")
+        connection.sendall(b"Content-Length: 67108864\r\n\r\n")
         for _ in range(64):
             connection.sendall(bytes(1 << 20))
         assert answer_on(connection).status == 404
