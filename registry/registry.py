@@ -507,9 +507,8 @@ class Registry:
         begun = None
         is_as_recorded = model is None and init is None and init_as is None
         if "torch" not in sys.modules and is_as_recorded and not (ddp or fsdp):  # hashed while it is imported
-            hashed: Verify = "always" if verify == "outputs" else verify
             entry = self._home.part(self._home.resolve(ref), part)
-            begun = self._home.open(entry, hashed, resident=resident, progress=progress)
+            begun = self._home.open(entry, verify, resident=resident, progress=progress)
         from registry.loading.load import LoadRequest, load
 
         request = LoadRequest.of(

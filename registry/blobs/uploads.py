@@ -139,7 +139,7 @@ class Uploads:
                     if piece.end == upload.nbytes:
                         self._store.adopt(self._path(upload), upload.blob)
                     self._note(replace(upload, received=piece.end))
-            except (FalseClaim, StoreUnwritable, UploadGone):  # also what is not what was said, and what has no room
+            except (FalseClaim, StoreUnwritable, UploadGone):  # not what was said, no room for it, or given up
                 with contextlib.suppress(StoreUnwritable), worded(self._store.places.home):
                     TimedLease(self._store.places.running, upload.id).release()
                     self._path(upload).unlink(missing_ok=True)

@@ -304,18 +304,19 @@ class Home:
         return decode_documents({each: body for each, body in found.items() if body is not None}).get(kind)
 
     def open(
-        self, entry: Entry, verify: Verify = "always", *, resident: bool = False, progress: Progress | None = None
+        self, entry: Entry, verify: LoadVerify = "always", *, resident: bool = False, progress: Progress | None = None
     ) -> OpenedVersion:
         """Return an entry with its weights mapped, or with ``resident`` copied, and their check begun.
 
         Args:
+            verify: with ``"outputs"``, every byte is hashed.
             progress: called with (bytes done, bytes in all) while they are fetched, where they are elsewhere.
 
         Raises:
             RegistryError: as ``tensors`` does, but for the bytes, which its ``check`` waits for.
         """
         manifest = self.manifest(entry)
-        opened = self._opened(entry, manifest, verify, resident, progress)
+        opened = self._opened(entry, manifest, "always" if verify == "outputs" else verify, resident, progress)
         recorded = self.recorded_class(entry)
         return OpenedVersion(entry, manifest, opened.tensors, opened.check, verify != "never", recorded)
 

@@ -163,7 +163,7 @@ def opened(home: Home, entry: Entry, request: LoadRequest, begun: OpenedVersion 
     Raises:
         RegistryError: as ``Home.open`` and ``with_library`` do.
     """
-    verify = "always" if request.verify == "outputs" else request.verify
+    verify = request.verify
     version = begun or home.open(entry, verify, resident=request.resident, progress=request.progress)
     if request.progress is not None:
         version = replace(version, check=partial(version.check, request.progress))
