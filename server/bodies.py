@@ -84,7 +84,7 @@ class _Body:
         except TimeoutError:
             self._is_over = True
             raise SlowRequest(self._received) from None
-        self._received += len(message.get("body", b""))
+        self._received += message.get("count", 0) + len(message.get("body", b""))
         self._is_over = not message.get("more_body", False)
         if self._received > self._most:
             raise OversizedBody(self._most)

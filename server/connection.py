@@ -20,7 +20,7 @@ from registry.errors.root import RegistryError
 
 from .answers import status_of
 from .envelope import HEADERS, MOST_HEADER_BYTES
-from .receiving import LARGE, LargeBody
+from .receiving import LARGE, WRITING, LargeBody
 from .sending import EXTENSION
 
 _LINGERS = 10.0
@@ -120,15 +120,16 @@ class Connection(H11Protocol):
         """Call the application with what this connection has beyond uvicorn's."""
         headers = dict(scope["headers"])
         left = 0 if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+        writing: dict[str, Callable[[memoryview], None]] = {}
 
         async def receiving() -> Message:
             nonlocal left
             body = self._body
-            message = await (receive() if body is None else body.receive())
+            message = await (receive() if body is None else body.receive(writing.get("write")))
             left -= len(message.get("body", b""))
             if body is None and left >= LARGE and message["type"] == "http.request":
                 self._expect_no_more()
-                self._body = LargeBody(self, left, self.flow)
+                self._body = LargeBody(self, left, self.flow, self.transport)
                 self.transport.set_protocol(self._body)
                 self.flow.resume_reading()
             return message
@@ -139,7 +140,7 @@ class Connection(H11Protocol):
             else:
                 await send(message)
 
-        scope["extensions"] = {EXTENSION: {}}
+        scope["extensions"] = {EXTENSION: {}, WRITING: writing}
         await app(scope, receiving, sending)
 
     def _begin_anew(self) -> None:

@@ -6,21 +6,18 @@ import base64
 import contextlib
 
 from fastapi import APIRouter, Query, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from registry.blobs.uploads import Piece, Upload, Uploads
 
 from ..access import Role
 from ..asking import Asked, Asking, answer
+from ..receiving import in_thread, write_body
 from .blobs import is_sound
 from .claims import reading
 from .schemas import NewUpload, UploadState
 
 router = APIRouter(tags=["uploads"])
-
-_BATCH = 1 << 20
-"""Bytes that go to the disk at a time."""
 
 
 @router.post("/uploads", response_model=UploadState)
@@ -64,25 +61,11 @@ async def piece(request: Request, asking: Asking, upload: str, at: int = Query(g
         return uploads.find(upload, user)
 
     try:
-        into = await run_in_threadpool(begin)
-        return _state(await run_in_threadpool(end, into, await _written(request, into)))
+        into = await in_thread(begin)
+        return _state(await in_thread(end, into, await write_body(request, into.write)))
     except BaseException as error:
         taking.__exit__(type(error), error, error.__traceback__)
         raise
-
-
-async def _written(request: Request, into: Piece) -> memoryview:
-    """Write what comes, and return the last of it, which is not written yet."""
-    held = bytearray()
-    async for content in request.stream():
-        if held and len(held) + len(content) > _BATCH:
-            await run_in_threadpool(into.write, memoryview(held))
-            held = bytearray()
-        if len(content) < _BATCH:
-            held += content
-        else:
-            await run_in_threadpool(into.write, memoryview(content))
-    return memoryview(held)
 
 
 @router.delete("/uploads/{upload}")

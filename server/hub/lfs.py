@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import uuid
@@ -14,12 +13,13 @@ from starlette.responses import Response
 
 from registry.tensors.spec import is_digest
 
+from ..receiving import in_thread, write_body
 from .answers import Json, Refusal
 from .base import Base
 from .hub import Asked, Hub
 from .routes import Call
 from .signing import Grant
-from .staging import PIECE, Incoming
+from .staging import Incoming
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
 PART_BYTES = 64 << 20
@@ -102,47 +102,41 @@ async def _receive(hub: Hub, call: Call, request: Request) -> Response:
     if grant.action == "verify":
         raise Refusal(404, f"{grant.oid} was not uploaded; start the upload again")
     if grant.action == "complete":
-        return await asyncio.to_thread(_complete, hub, grant)
+        return await in_thread(_complete, hub, grant)
     length = grant.length if grant.action == "part" else grant.size
     announced = request.headers.get("content-length")
     if announced is not None and announced != str(length):
         raise Refusal(400, f"{announced[:20]} bytes were announced, and this address takes {length}")
     name = f"{grant.oid}-{grant.upload}" if grant.action == "part" else None
-    incoming = await asyncio.to_thread(hub.staging.begin, name)
+    incoming = await in_thread(hub.staging.begin, name)
     try:
         if grant.action == "part":
             await _take(request, length, lambda piece, at: incoming.place(piece, grant.offset + at))
-            await asyncio.to_thread(incoming.sync)
+            await in_thread(incoming.sync)
         else:
             await _take(request, length, lambda piece, at: incoming.write(piece))
-            await asyncio.to_thread(_finish, hub, incoming, grant)
+            await in_thread(_finish, hub, incoming, grant)
     finally:
-        await asyncio.to_thread(incoming.close)
+        await in_thread(incoming.close)
     return _received(f"{grant.oid}-{grant.offset}")
 
 
-async def _take(request: Request, length: int, write: Callable[[bytes, int], None]) -> None:
-    """Write what comes, a few MiB at a time and beside what else the server does.
+async def _take(request: Request, length: int, write: Callable[[memoryview, int], None]) -> None:
+    """Write what comes, beside what else the server does.
 
     Raises:
         Refusal: it is more or less than was announced.
     """
-    held: list[bytes] = []
-    size = written = 0
+    written = 0
 
-    async def put() -> None:
-        nonlocal held, size, written
-        await asyncio.to_thread(write, b"".join(held), written)
-        held, size, written = [], 0, written + size
-
-    async for chunk in request.stream():
-        held.append(chunk)
-        size += len(chunk)
-        if written + size > length:
+    def write_behind(piece: memoryview) -> None:
+        nonlocal written
+        if written + len(piece) > length:
             raise Refusal(400, f"more than the {length} bytes came that this address takes")
-        if size >= PIECE:
-            await put()
-    await put()
+        write(piece, written)
+        written += len(piece)
+
+    await in_thread(write_behind, await write_body(request, write_behind))
     if written != length:
         raise Refusal(400, f"{written} bytes came, and this address takes {length}")
 

@@ -18,12 +18,13 @@ from pathlib import Path
 
 from registry.blobs.backends.local import worded
 from registry.disk.folders import make_folder, sync_folder
+from registry.disk.writing import write_at
 from registry.tensors.spec import check_digest
 
 LIFETIME_SECONDS = 24 * 3600.0
 """How long what was uploaded waits for its commit."""
 PIECE = 4 << 20
-"""Bytes that are hashed and written at a time."""
+"""Bytes that are read and hashed at a time."""
 
 
 class Staging:
@@ -152,7 +153,7 @@ class Incoming:
         with worded(path):
             self._handle = os.open(path, flags, 0o600)
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes | memoryview) -> None:
         """Write and hash what came next.
 
         Raises:
@@ -161,18 +162,15 @@ class Incoming:
         self._hash.update(content)
         self.place(content, self.size)
 
-    def place(self, content: bytes, offset: int) -> None:
+    def place(self, content: bytes | memoryview, offset: int) -> None:
         """Write what belongs at a place; it is hashed at the end, with everything else.
 
         Raises:
             StoreUnwritable
         """
-        view = memoryview(content)
         with worded(self.path):
-            while view:
-                done = os.pwrite(self._handle, view, offset)
-                view, offset = view[done:], offset + done
-        self.size = max(self.size, offset)
+            write_at(self._handle, memoryview(content), offset)
+        self.size = max(self.size, offset + len(content))
 
     def sha256(self) -> str:
         """Return the digest of what was written in order."""

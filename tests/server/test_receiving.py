@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from served import Served, answer_on, serving
 
 import registry
 from registry.client.objects import tensors_of
+from registry.server.receiving import in_thread
 
 pytestmark = pytest.mark.services
 
@@ -177,3 +180,40 @@ def test_what_comes_behind_the_length_that_was_said_is_checked(
     with served.connect() as connection:
         connection.sendall(head(0, 3 << 20, "Transfer-Encoding: chunked") + chunks(bytes(damaged)))
         assert answer_on(connection).code == "false-claim"
+
+
+def test_a_thread_is_waited_for_also_by_who_is_canceled() -> None:
+    began, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        may_end.wait(20)
+        has_ended.set()
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(in_thread(work))
+        await asyncio.to_thread(began.wait, 20)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.05)
+            assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert has_ended.is_set()
+
+    asyncio.run(cancel())
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.004, 0.15])
+def test_it_is_the_same_however_fast_it_comes(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes], pause: float
+) -> None:
+    content, step = blob.read_bytes(), 333_333
+    with served.connect() as connection:
+        connection.sendall(head(0, len(content)))
+        for at in range(0, len(content), step):
+            connection.sendall(content[at : at + step])
+            time.sleep(pause)
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob)
