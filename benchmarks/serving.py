@@ -126,12 +126,16 @@ def _ended(command: list[str], log: Path) -> Iterator[Server]:
 
 
 def serve_plainly(folder: str) -> None:
-    """Send a file and an answer, and throw away what comes, as one writes it first: with starlette and uvicorn."""
+    """Send a file and an answer, and throw away what comes, as one writes it first: with starlette and uvicorn.
+
+    The same answer is there by FastAPI, from a thread, for a parameter that it reads.
+    """
     import uvicorn
+    from fastapi import FastAPI
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import FileResponse, Response
-    from starlette.routing import Route
+    from starlette.routing import Mount, Route
 
     class Pieces(FileResponse):
         chunk_size = _PIECE
@@ -147,8 +151,14 @@ def serve_plainly(folder: str) -> None:
             pass
         return Response()
 
+    framework = FastAPI()
+
+    @framework.get("/answer")
+    def answer_from_thread(ref: str) -> Response:
+        return Response((Path(folder) / "answer.json").read_bytes(), media_type="application/json")
+
     routes = [Route("/file", file), Route("/answer", answer), Route("/nowhere", nowhere, methods=["PUT"])]
-    app = Starlette(routes=routes)
+    app = Starlette(routes=[*routes, Mount("/framework", framework)])
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or Nagle waits
     listening.bind(("127.0.0.1", 0))
     sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}\n")
@@ -313,6 +323,9 @@ def _requests(workshop: Workshop, hub: Server, plain: Server) -> Iterator[Row]:
         sides: dict[str, Callable[[], float]] = {
             "hub": lambda clients=clients, taken=taken: _asked(hub, path, clients, workshop.scale.requests, taken),
             "plain": lambda clients=clients: _asked(plain, "/answer", clients, workshop.scale.requests, []),
+            "framework": lambda clients=clients: _asked(
+                plain, "/framework/answer?ref=served", clients, workshop.scale.requests, []
+            ),
         }
         figures = rounds(sides, workshop.pairs)
         each = {side: tuple(1000 * seconds for seconds in values) for side, values in figures.items()}
@@ -322,6 +335,7 @@ def _requests(workshop: Workshop, hub: Server, plain: Server) -> Iterator[Row]:
             "serving", f"an entry by HTTP, {clients} clients at once, for each", "uvicorn answering with those bytes",
             at_most(10), "ms", each["hub"], each["plain"],
             remark=f"{rate:.0f} a second; p50 {1000 * places[49]:.1f} ms, p99 {1000 * places[98]:.1f} ms", limit=ASKING,
+            floor=Floor("FastAPI answering with them from a thread", each["framework"]),
         )  # fmt: skip
 
 
