@@ -73,6 +73,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_no_more()
         self._take_for_alive()
+        self._body = None  # a piece's memory, which would wait for the garbage collector with all else of a connection
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:

@@ -90,6 +90,7 @@ async def in_thread(function: Callable[_P, _T], *arguments: _P.args, **named: _P
         while not returned.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([returned])
+        returned.exception()  # nobody is there to be told, and asyncio asks that it was looked at
         raise
 
 
@@ -133,27 +134,34 @@ class LargeBody(asyncio.BufferedProtocol):
         if self._is_over:
             return {"type": "http.disconnect"}
         self._ready.clear()
-        if write is None:
+        socket = None if write is None else self._duplicate()
+        if write is None or socket is None:
             content = bytes(self._memory[: self._held])
             self._held = 0
             return {"type": "http.request", "body": content, "more_body": self._left > 0}
         self._flow.pause_reading()
-        socket = os.dup(self._transport.get_extra_info("socket").fileno())  # its number stays this one's meanwhile
         try:
             count = await in_thread(self._write_on, socket, write)
         finally:
             os.close(socket)
         return {"type": "http.request", "count": count, "more_body": self._left > 0}
 
+    def _duplicate(self) -> int | None:
+        """Return a descriptor of the socket that is nobody else's when the connection ends; None if none is left."""
+        try:
+            return os.dup(self._transport.get_extra_info("socket").fileno())
+        except OSError:
+            return None
+
     def _write_on(self, socket: int, write: Callable[[memoryview], None]) -> int:
         """Write what is here, and go on for a moment if it comes fast; return how many bytes that were."""
         until = time.monotonic() + _SECONDS
         count = 0
         while self._held:
-            is_full = self._held == len(self._memory)
-            write(self._memory[: self._held])
-            count, self._held = count + self._held, 0
-            if is_full and time.monotonic() < until:
+            nbytes, self._held = self._held, 0  # it is not given twice, also if it cannot be written
+            write(self._memory[:nbytes])
+            count += nbytes
+            if nbytes == len(self._memory) and time.monotonic() < until:
                 self._read_on(socket)
         return count
 
@@ -162,7 +170,7 @@ class LargeBody(asyncio.BufferedProtocol):
         until = time.monotonic() + _FAST
         ready = select.poll()
         ready.register(socket, select.POLLIN)
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        with contextlib.suppress(OSError):
             while self._left and self._held < len(self._memory) and time.monotonic() < until:
                 nbytes = os.readv(socket, [self.get_buffer(-1)]) if ready.poll(1000 * _FAST) else 0
                 if not nbytes:

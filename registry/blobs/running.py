@@ -112,10 +112,14 @@ class TimedLease:
         write_small(self._path, json.dumps({"until": until, "blobs": [blob], "doomed": [], "notes": notes}).encode())
 
     def read(self) -> dict[str, object] | None:
-        """Return what is to be known of the push; None where it is over."""
+        """Return what is to be known of the push; None where it is over.
+
+        Raises:
+            OSError: that cannot be told.
+        """
         try:
             record = json.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None
         notes = record.get("notes") if isinstance(record, dict) and _counts(record) else None
         return notes if isinstance(notes, dict) else None

@@ -99,8 +99,10 @@ class Uploads:
 
         Raises:
             UploadGone: there is none.
+            StoreUnwritable: that cannot be told.
         """
-        notes = TimedLease(self._store.places.running, id).read() if _is_id(id) else None
+        with worded(self._store.places.home):
+            notes = TimedLease(self._store.places.running, id).read() if _is_id(id) else None
         if notes is None:
             raise UploadGone(str(id)[:64])
         upload = Upload(id, **{**notes, "tensors": tuple(notes["tensors"])})  # type: ignore[arg-type]

@@ -19,13 +19,14 @@ from .base import Base
 from .hub import Asked, Hub
 from .routes import Call
 from .signing import Grant
-from .staging import Incoming
+from .staging import Finished, Incoming
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
 PART_BYTES = 64 << 20
 """Bytes of an object from which on it comes in parts, and of each but the last."""
 LARGEST = 1 << 42
 _MOST_OBJECTS = 1000
+_SPENT = "what this address was for has been uploaded; start the upload again"
 
 _log = logging.getLogger("registry.server.hub")
 
@@ -98,7 +99,7 @@ async def _receive(hub: Hub, call: Call, request: Request) -> Response:
     if hub.staging.has(grant.model, grant.oid, grant.size):
         return _received(grant.oid)  # again, since the answer was lost
     if hub.staging.is_spent(grant.upload):
-        raise Refusal(409, "what this address was for has been uploaded; start the upload again")
+        raise Refusal(409, _SPENT)
     if grant.action == "verify":
         raise Refusal(404, f"{grant.oid} was not uploaded; start the upload again")
     if grant.action == "complete":
@@ -116,6 +117,8 @@ async def _receive(hub: Hub, call: Call, request: Request) -> Response:
         else:
             await _take(request, length, lambda piece, at: incoming.write(piece))
             await in_thread(_finish, hub, incoming, grant)
+    except Finished:
+        raise Refusal(409, _SPENT) from None
     finally:
         await in_thread(incoming.close)
     return _received(f"{grant.oid}-{grant.offset}")
@@ -151,15 +154,19 @@ def _finish(hub: Hub, incoming: Incoming, grant: Grant) -> None:
 def _complete(hub: Hub, grant: Grant) -> Response:
     """Check what came in parts, and keep it."""
     incoming = hub.staging.begin(f"{grant.oid}-{grant.upload}")
-    sound = False
+    sound = True
     try:
-        found, size = incoming.read_sha256()
-        sound = (found, size) == (grant.oid, grant.size)
-        if not sound:
-            what = f"has {size} bytes and the SHA-256 {found}"
-            raise Refusal(400, f"what came in parts is not {grant.oid} of {grant.size} bytes: it {what}; send it again")
-        incoming.finish(grant.model, grant.oid)
-        hub.staging.spend(grant.upload)
+        with incoming.alone():
+            found, size = incoming.read_sha256()
+            sound = (found, size) == (grant.oid, grant.size)
+            if not sound:
+                what = f"it has {size} bytes and the SHA-256 {found}; send it again"
+                raise Refusal(400, f"what came in parts is not {grant.oid} of {grant.size} bytes: {what}")
+            incoming.finish(grant.model, grant.oid)
+            hub.staging.spend(grant.upload)
+    except Finished:  # by the same request, sent twice at once
+        if not hub.staging.has(grant.model, grant.oid, grant.size):
+            raise Refusal(409, _SPENT) from None
     finally:
         incoming.close(discard=not sound)
     return _received(grant.oid)

@@ -140,6 +140,10 @@ class Staging:
                 self.object(model, digest).unlink()
 
 
+class Finished(Exception):
+    """What comes in parts is whole and kept, or thrown away: no part of it is written any more."""
+
+
 class Incoming:
     """A file while it comes in; what is not finished is gone, unless it comes in parts."""
 
@@ -167,10 +171,39 @@ class Incoming:
 
         Raises:
             StoreUnwritable
+            Finished: it came in parts, and another request is done with it.
         """
-        with worded(self.path):
+        with self._locked(fcntl.LOCK_SH) if self._keep else contextlib.nullcontext(), worded(self.path):
             write_at(self._handle, memoryview(content), offset)
         self.size = max(self.size, offset + len(content))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have no part written meanwhile, so that what is hashed inside is what is kept.
+
+        Raises:
+            StoreUnwritable
+            Finished: another request is done with it.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        with worded(self.path):
+            fcntl.flock(self._handle, kind)
+        try:
+            if not self._has_its_name():
+                raise Finished
+            yield
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _has_its_name(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._handle), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def sha256(self) -> str:
         """Return the digest of what was written in order."""

@@ -82,8 +82,8 @@ def test_the_trail_tells_who_got_and_lost_what_without_what_opens(hub: Registry)
 @pytest.mark.parametrize(
     "edit",
     [
-        "INSERT INTO tokens SELECT 7, 'f' || substr(digest, 2), 'eve', role, models, created_at, NULL, NULL, NULL "
-        "FROM tokens WHERE id = 1",
+        "INSERT INTO tokens SELECT 7, substr(digest, 2) || substr(digest, 1, 1), 'eve', role, models, created_at, "
+        "NULL, NULL, NULL FROM tokens WHERE id = 1",
         "UPDATE tokens SET role = 'admin'",
         "UPDATE tokens SET models = '[\"*\"]'",
         "UPDATE tokens SET expires_at = NULL WHERE id = 1",

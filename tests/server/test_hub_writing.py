@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -403,6 +405,34 @@ def test_an_address_lets_in_one_object_once_and_for_a_while(served: Served, hub:
     lfs = line("lfsFile", path="model.safetensors", algo="sha256", oid=oid, size=len(content))
     assert commit(served, "lab/signed", lfs).status == 200 and staged() == []
     assert served.ask(href, "PUT", content).status == 409 and staged() == []
+
+
+def test_a_part_that_is_still_coming_changes_nothing_of_what_is_whole(served: Served, hub: registry.Registry) -> None:
+    create(served, "lab/parts")
+    weights = {"w": torch.rand(17 << 20)}
+    content = save(weights)
+    oid = hashlib.sha256(content).hexdigest()
+    wanted = {
+        "operation": "upload",
+        "transfers": ["basic", "multipart"],
+        "objects": [{"oid": oid, "size": len(content)}],
+    }
+    [offered] = post(served, "/lab/parts.git/info/lfs/objects/batch", wanted).json["objects"]
+    upload = offered["actions"]["upload"]
+    step = int(upload["header"].pop("chunk_size"))
+    hrefs = [upload["header"][number] for number in sorted(upload["header"])]
+    place = urlsplit(hrefs[0])
+    with socket.create_connection((place.hostname, place.port), timeout=60) as late:
+        late.sendall(f"PUT {place.path}?{place.query} HTTP/1.1\r\nHost: localhost\r\n".encode())
+        late.sendall(f"Content-Length: {step}\r\n\r\n".encode() + content[: 2 << 20])
+        for number, href in enumerate(hrefs):
+            assert served.ask(href, "PUT", content[number * step : (number + 1) * step]).status == 200
+        assert served.ask(upload["href"], "POST", b"{}").status == 200
+        late.sendall(bytes(step - (2 << 20)))
+        assert late.recv(1 << 16).startswith(b"HTTP/1.1 409")
+    lfs = line("lfsFile", path="model.safetensors", algo="sha256", oid=oid, size=len(content))
+    assert commit(served, "lab/parts", lfs).status == 200
+    assert same(hub, "lab/parts", weights)
 
 
 def test_only_who_may_write_a_model_changes_it(served: Served, hub: registry.Registry) -> None:

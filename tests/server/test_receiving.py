@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import resource
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +19,6 @@ from served import Served, answer_on, serving
 
 import registry
 from registry.client.objects import tensors_of
-from registry.server.receiving import in_thread
 
 pytestmark = pytest.mark.services
 
@@ -183,6 +186,8 @@ def test_what_comes_behind_the_length_that_was_said_is_checked(
 
 
 def test_a_thread_is_waited_for_also_by_who_is_canceled() -> None:
+    from registry.server.receiving import in_thread
+
     began, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -217,3 +222,63 @@ def test_it_is_the_same_however_fast_it_comes(
             time.sleep(pause)
         assert answer_on(connection).status == 200
     assert is_stored(home, blob)
+
+
+def test_who_leaves_leaves_no_memory_behind(served: Served, head: Callable[..., bytes]) -> None:
+    def leave(times: int) -> None:
+        for _ in range(times):
+            with served.connect() as connection:
+                connection.sendall(head(0, 9 << 20) + bytes(2 << 20))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            assert served.get("/healthz").status == 200
+
+    leave(20)
+    before = served.resident
+    leave(80)
+    assert served.resident - before < 30 << 20
+
+
+def test_an_upload_goes_on_where_no_descriptor_is_left(
+    served: Served, home: Path, blob: Path, head: Callable[..., bytes]
+) -> None:
+    content = blob.read_bytes()
+    with served.connect() as connection:
+        connection.sendall(head(0, 6 << 20) + content[: 3 << 20])
+        time.sleep(0.5)
+        held = len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+        before = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (held, before[1]))
+        connection.sendall(content[3 << 20 : 5 << 20])
+        time.sleep(0.5)
+        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, before)
+        connection.sendall(content[5 << 20 : 6 << 20])
+        assert answer_on(connection).status == 200
+        connection.sendall(head(6 << 20, len(content) - (6 << 20)) + content[6 << 20 :])
+        assert answer_on(connection).status == 200
+    assert is_stored(home, blob) and "Traceback" not in served.log
+
+
+def test_what_fails_in_a_thread_of_a_canceled_request_is_no_fault() -> None:
+    from registry.server.receiving import in_thread
+
+    may_fail, told = threading.Event(), []
+
+    def fail() -> None:
+        may_fail.wait(20)
+        raise ValueError
+
+    async def cancel() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        task = asyncio.ensure_future(in_thread(fail))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        may_fail.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        del task
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(cancel())
+    assert not told
