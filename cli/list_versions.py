@@ -8,11 +8,12 @@ import typer
 
 from . import completion, options
 from .models import models_table
-from .rendering import ago, beside, count, entry_document, figures, print_json, say, size, table, warn, words
+from .rendering import ago, beside, count, entry_document, few, figures, print_json, say, size, table, warn, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from registry import Registry
     from registry.catalog.entry import Entry
 
 _LIMIT = 50
@@ -90,11 +91,28 @@ def list_versions(
         return
     if not page:
         empty = "the trash is empty" if trash else "nothing is stored yet; `registry push FILE` stores a checkpoint"
-        say("no version matches" if words or after else empty)
+        say(f"no version matches{_unknown_metric(registry, words, trash)}" if words or after else empty)
         return
     _table(page)
     if page.next:
         say(f"{len(page)} are shown; --limit shows more, and --after {page.next} the next")
+
+
+def _unknown_metric(registry: Registry, words: str, trashed: bool) -> str:
+    """Word which metric is compared that no version has, and which there are; nothing if each is there."""
+    from registry.catalog.grammar import parse
+    from registry.catalog.query import Order, Query
+    from registry.errors import UnsortableBy
+
+    asked = parse(words)
+    names = tuple(term for term in asked.terms if term.field == "name")
+    for condition in asked.conditions:
+        try:
+            registry.list(str(Query(names, order=Order(condition.key))), trashed=trashed, limit=1)
+        except UnsortableBy as error:
+            known = error.fields()["known"]
+            return f": no version has the metric {condition.key}" + (f", but {few(known, 8)}" if known else "")
+    return ""
 
 
 def _table(entries: Sequence[Entry]) -> None:

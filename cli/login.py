@@ -20,7 +20,7 @@ def login(
 
     Example: registry login https://hub.lab.example
 
-    Example: registry login http://hub:8080 < token.txt
+    Example: registry login http://localhost:8080 < token.txt
     """
     from registry.client.credentials import remember
     from registry.client.login import whoami

@@ -231,9 +231,9 @@ def parse_metrics(given: Sequence[str] | None) -> dict[str, float]:
     return metrics
 
 
-def parse_tags(given: Sequence[str] | None) -> dict[str, str]:
-    """Read ``--tag k=v``."""
-    return dict(_pairs(given or (), "--tag", "task=seg"))
+def parse_tags(given: Sequence[str] | None, called: str = "--tag") -> dict[str, str]:
+    """Read ``--tag k=v``, or what is called otherwise."""
+    return dict(_pairs(given or (), called, "task=seg"))
 
 
 def parse_example(file: Path | None, shapes: Sequence[str] | None, seed: int) -> Example | None:
@@ -258,6 +258,8 @@ def one_of(option: str, given: str, allowed: Sequence[str]) -> Any:
 
 def parse_duration(text: str) -> timedelta:
     """Read ``7d``, ``12h``, ``30m``, ``2w`` or ``0s``."""
+    if text.strip() == "0":
+        return timedelta()
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
     if match is None:
         raise typer.BadParameter(f"'{text}' is not a valid duration; give for example 7d, 12h or 30m")

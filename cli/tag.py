@@ -25,7 +25,7 @@ def tag(
     """
     if not tags and not remove:
         raise typer.BadParameter("give tags to set, such as task=seg, or --remove with one to remove")
-    entry = options.registry_at(home).tag(ref, options.parse_tags(tags), remove=remove or ())
+    entry = options.registry_at(home).tag(ref, options.parse_tags(tags, "the tag"), remove=remove or ())
     if as_json:
         print_json(entry_document(entry))
         return

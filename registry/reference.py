@@ -73,6 +73,8 @@ class Reference:
         return self.name
 
 
+_NO_ADDRESS = "a server is named apart from what is on it, with --home or REGISTRY_HOME or as registry.Registry('http://HOST:8080')"
+_NO_PATH = "it is a path: `registry push` stores a file, and `registry check` compares one with what is stored"
 _OF_MLFLOW = re.compile(r"models:/+([\w./-]+?)(?:/v?(\d+)|@([\w.-]+))?", re.ASCII)
 """How MLflow addresses a model."""
 
@@ -86,6 +88,10 @@ def parse(text: str) -> Reference:
     """
     if not isinstance(text, str):
         raise InvalidReference(text, "it is not a text")
+    if text.startswith(("http://", "https://")):
+        raise InvalidReference(text, _NO_ADDRESS)
+    if text.startswith(_BEGINNINGS_OF_A_PATH):
+        raise InvalidReference(text, _NO_PATH)
     if there := _OF_MLFLOW.fullmatch(text):
         name, number, alias = there.groups()
         near = name + (f":v{number}" if number else f":{alias}" if alias else "")

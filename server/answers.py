@@ -135,14 +135,19 @@ def refusal_of(error: RegistryError, scope: Scope) -> Response:
 
     A browser gets a page.
     """
-    error = told(error, scope.get("registry.caller", NOBODY))
     if status_of(error) >= 500:
         _log.error("%s %s: %s", shown(scope["method"]), shown(scope["path"]), error)
+    error = told(error, scope.get("registry.caller", NOBODY), address_of(scope))
     if wants_page(scope):
         from .pages.rendering import refusal_page
 
         return refusal_page(Request(scope), error)
     return refusal(error)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address of this server, as whoever asks calls it: ``https://hub.lab.example``."""
+    return f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}"
 
 
 def wants_page(scope: Scope) -> bool:

@@ -10,17 +10,19 @@ from registry.catalog.lineage import Descent
 from registry.catalog.parcel import Parcel
 from registry.catalog.query import Query, Term
 from registry.errors.catalog import FormerName, NameTaken, NeededBase, UnknownModel
-from registry.errors.root import RegistryError
+from registry.errors.root import RegistryError, rebuild
 from registry.errors.server import NotAllowed
 
 from .access import Caller, Role
 
 
-def told(error: RegistryError, caller: Caller) -> RegistryError:
-    """Return an error without the models in it that a caller may not read."""
+def told(error: RegistryError, caller: Caller, address: str) -> RegistryError:
+    """Return an error without the models that a caller may not read, and with the server's address for the home's."""
+    fields = error.fields()
+    if "home" in fields:
+        error = rebuild(error.code, {**fields, "home": address})
     if caller.sees_all:
         return error
-    fields = error.fields()
     if isinstance(error, (FormerName, NameTaken)) and not caller.may(Role.READ, str(fields["now"])):
         has = caller.role.name.lower()
         return NotAllowed("write", str(fields["name"]), caller.user or "nobody", has=has, models=caller.models)

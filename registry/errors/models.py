@@ -343,7 +343,8 @@ class UnusableDevice(ModelError):
 
     def __init__(self, device: str, reason: str) -> None:
         why = "" if reason.startswith("Expected one of") else f" ({reason})"  # a list of all that torch ever had
-        super().__init__(f"'{device}' is not a valid device here{why}; give for example 'cpu', 'cuda' or 'cuda:0'")
+        others = "'cpu'" if device.startswith("cuda") else "'cpu', 'cuda' or 'cuda:0'"
+        super().__init__(f"'{device}' is not a valid device here{why}; give for example {others}")
 
 
 class FlattenedParameters(ModelError):

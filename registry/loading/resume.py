@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from registry.attachments.training.optimizer import by_position, of_part
 from registry.catalog.entry import Entry
 from registry.catalog.part import PartEntry
 from registry.errors.models import first_line
+from registry.errors.root import few
 from registry.errors.training import NoTrainingState, StateRefused, UnknownState
 from registry.home.home import Home
 from registry.loading.load import LoadRequest, load_here, opened, require_unflattened
@@ -47,6 +49,8 @@ class Resumed:
     """What went into the model."""
     restored: tuple[str, ...] = field(default=())
     """What else was put back: ``"optimizer"``, ``"scheduler"``, ``"scaler"``, ``"rng"``, and the names of ``state``."""
+    left: tuple[str, ...] = field(default=())
+    """What the version keeps besides, and was not given: ``"optimizer"``, ... A warning says so."""
 
 
 def resume(
@@ -75,19 +79,25 @@ def resume(
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])
             restored = (*restored, "rng")
-        return Resumed(entry, state.get("step"), state.get("epoch"), report, restored)
+        left = tuple(key.removeprefix(OWN) for key in state if _is_stateful(key) and key not in job.parts)
+        return Resumed(entry, state.get("step"), state.get("epoch"), report, restored, left)
 
-    if not ranks.in_job():
+    if ranks.in_job():
+        entry = ranks.from_rank_zero("resolving the reference", lambda: home.part(home.resolve(ref), part))
+    else:
         entry = home.part(home.resolve(ref), part)
-        with undone_on_failure(model), _undone_on_failure(job):
-            resumed = here(entry)
-        _note_origin(model, entry)
-        return resumed
-    entry = ranks.from_rank_zero("resolving the reference", lambda: home.part(home.resolve(ref), part))
     with undone_on_failure(model), _undone_on_failure(job):  # around the ranks: another's failure undoes this one
-        resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry))
+        resumed = ranks.together(f"resuming {entry.ref}", lambda: here(entry)) if ranks.in_job() else here(entry)
     _note_origin(model, entry)
+    if resumed.left:
+        kept = f"{entry.ref} keeps the state of {few(resumed.left)}, which stays behind"
+        warnings.warn(f"{kept}: resume was not given what it belongs to", stacklevel=4)
     return resumed
+
+
+def _is_stateful(key: str) -> bool:
+    """Whether what is stored under a key is the state of an object that a resume can be given."""
+    return key in ("optimizer", "scheduler", "scaler") or key.startswith(OWN)
 
 
 def _note_origin(model: nn.Module, entry: Entry) -> None:

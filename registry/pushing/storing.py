@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -73,17 +73,28 @@ def _stored(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                     unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
                     confirm=partial(_confirm, transfer, new_blobs),
                 )
-                return replace(entry, notices=_notices(inspection, entry))
+                return replace(entry, notices=_notices(request, prepared, entry))
             except Vanished:
                 if attempt == _ATTEMPTS - 1:
                     raise
     raise AssertionError("unreachable")
 
 
-def _notices(inspection: Inspection, entry: Entry) -> tuple[str, ...]:
+def _notices(request: PushRequest, prepared: Prepared, entry: Entry) -> tuple[str, ...]:
     """Return what there is to say; not that the arguments are unknown, where the version that was there has them."""
+    inspection = prepared.inspection
     said = inspection.recipe.notes if inspection.recipe.init_as == UNKNOWN != entry.init_as else ()
-    return (*(note for note in inspection.notes if note not in said), *entry.notices)
+    kept = _kept(request, prepared, entry) if entry.reused else ()
+    return (*(note for note in inspection.notes if note not in said), *entry.notices, *kept)
+
+
+def _kept(request: PushRequest, prepared: Prepared, entry: Entry) -> Iterator[str]:
+    """Yield what the push says of its origin, and the version that was there does not: that is never changed."""
+    parent = prepared.parent
+    if parent is not None and (parent.uid, parent.version) != (entry.parent_uid, entry.parent_number):
+        yield f"{entry.ref} was there, and keeps its parent ({entry.parent or 'none'}): {parent.ref} is not noted"
+    if request.run not in (None, entry.run):
+        yield f"{entry.ref} was there, and keeps its run ({entry.run or 'none'}): '{request.run}' is in its log"
 
 
 def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:

@@ -13,7 +13,7 @@ from registry.errors.requests import NoSuchPage
 from registry.errors.root import RegistryError
 
 from ..access import caller_of
-from ..answers import refusal_of
+from ..answers import address_of, refusal_of
 from ..service import Service
 from ..telling import told
 from . import lfs, reading, writing
@@ -67,7 +67,9 @@ class HubApplication:
         except Refusal as refused_here:
             said = refused_here
         except RegistryError as error:
-            said = refused(told(error, caller_of(request)), reads=call is None or call.kind in _READS)
+            said = refused(
+                told(error, caller_of(request), address_of(scope)), reads=call is None or call.kind in _READS
+            )
         except ClientDisconnect:
             return
         if not has_begun:  # else the connection ends before the length that was announced
@@ -83,7 +85,7 @@ class HubApplication:
 def _asked(request: Request, body: bytes = b"") -> Asked:
     headers = {name.lower(): value for name, value in request.headers.items()}
     query = dict(parse_qsl(request.url.query, keep_blank_values=True))
-    base = f"{request.url.scheme}://{request.url.netloc}"
+    base = address_of(request.scope)
     return Asked(caller_of(request), base, request.url.path, query, headers, body)
 
 

@@ -16,7 +16,7 @@ from registry.catalog.listing import ModelSummary
 from registry.catalog.query import Order, Query, Term
 from registry.errors.root import RegistryError
 
-from ..answers import status_of
+from ..answers import address_of, status_of
 from ..asking import Asked, asked
 from ..paging import found
 from ..telling import Readable, told
@@ -94,7 +94,7 @@ def versions(request: Request) -> Response:
     except RegistryError as error:
         if (status := status_of(error)) >= 500:
             raise
-        trouble = str(told(error, asking.caller))
+        trouble = str(told(error, asking.caller, address_of(request.scope)))
         return page(request, "versions.html", "Versions", status, entries=(), trouble=trouble)
     readable = Readable(replace(query, order=None), asking.caller)
     narrowing = asking.catalog.overview.narrowing(readable.asked, readable.keeps)

@@ -15,6 +15,7 @@ from registry.errors.requests import NoSuchPage
 from registry.tensors.arguments import Arguments
 from registry.upkeep.blame import Ancestors
 
+from ..answers import address_of
 from ..asking import Asked, asked
 from ..service import service_of
 from ..telling import entry_for
@@ -84,16 +85,20 @@ def _raw(init: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def _snippets(request: Request, entry: Entry) -> dict[str, str]:
     """Return how it is loaded, by what for."""
-    place = f"{request.url.scheme}://{request.url.netloc}"
+    place = address_of(request.scope)
     home = f'hub = registry.Registry("{place}")\n'
-    made = "" if entry.model_class or entry.builder or entry.parts else ", model=Net()"
+    # What comes from a server runs no code that is not named.
+    named = ", model=Net()" if not (entry.builder or entry.parts) else ""
+    made = f', model="{entry.model_class}"' if entry.model_class else named
     snippets = {
         "one device": f'{home}m = hub.load("{entry.ref}"{made})',
         "DDP, on rank r": f'{home}m = hub.load("{entry.ref}"{made}, ddp=True, rank=r)',
         "FSDP, on rank r": f'{home}m = hub.load("{entry.ref}"{made}, fsdp=True, rank=r)',
     }
     if entry.parts:
-        snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{entry.parts[0].part}")'
+        first = entry.parts[0]
+        made = f', model="{first.model_class}"' if first.model_class else ""
+        snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{first.part}"{made})'
     return snippets | {
         "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth",
         "Hugging Face": f"HF_ENDPOINT={place} hf download {entry.name} --revision v{entry.version}",

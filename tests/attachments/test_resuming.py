@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_a_version_without_training_state_says_so(hub: registry.Registry) -> Non
     with pytest.raises(errors.NoTrainingState, match="optimizer"):
         hub.resume("net", model, torch.optim.Adam(model.parameters()))
     assert hub.resume("net", model).restored == ()
+
+
+def test_a_state_that_nothing_was_given_for_is_named(hub: registry.Registry) -> None:
+    model = Pair()
+    optimizer = torch.optim.Adam(model.parameters())
+    hub.push(model, "net", optimizer=optimizer, state={"loader": torch.optim.SGD(model.parameters(), lr=1.0)})
+    with pytest.warns(UserWarning, match="net:v1 keeps the state of optimizer, loader, which stays behind"):
+        assert hub.resume("net", model).left == ("optimizer", "loader")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert hub.resume("net", model, optimizer, state={"loader": torch.optim.SGD(model.parameters())}).left == ()
 
 
 def test_a_state_that_is_no_plain_data_is_refused_by_name(hub: registry.Registry) -> None:

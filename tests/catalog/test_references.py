@@ -50,6 +50,17 @@ def test_every_form_is_read(text, reference):
     assert parse(text) == reference
 
 
+@pytest.mark.parametrize("text", ["./best.pth", "../runs/best.pth", "~/best", "/data/best.pth:v1"])
+def test_a_path_is_told_from_a_reference(text):
+    with pytest.raises(InvalidReference, match=r"it is a path: `registry push` stores a file, and `registry check`"):
+        parse(text)
+
+
+def test_an_address_is_told_from_a_reference():
+    with pytest.raises(InvalidReference, match=r"a server is named apart .* registry\.Registry\('http://HOST:8080'\)"):
+        parse("http://127.0.0.1:8080/pointnet:best")
+
+
 @given(NAMES, st.integers(0, 10**18 - 1), DAYS)
 def test_a_reference_reads_as_it_is_written(name, number, day):
     references = (
@@ -162,7 +173,7 @@ def test_any_text_is_read_or_refused_in_one_printable_ascii_line(text):
     ],
 )
 def test_no_name_can_be_a_path_an_option_or_a_look_alike(text):
-    with pytest.raises(InvalidModelName):
+    with pytest.raises((InvalidModelName, InvalidReference)):
         parse(text)
 
 

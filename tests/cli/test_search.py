@@ -38,6 +38,13 @@ def test_a_query_may_be_one_argument_or_several(stocked: Path) -> None:
     assert found("sort:-acc", "-n", "2", home=stocked) == ["pointnet:v5", "pointnet:v4"]
 
 
+def test_what_finds_nothing_names_a_metric_that_no_version_has(stocked: Path) -> None:
+    said = run("list", "accuracy>0.1", home=stocked).stdout
+    assert said == "no version matches: no version has the metric accuracy, but acc\n"
+    assert run("list", "acc>7", home=stocked).stdout == "no version matches\n"
+    assert "no version has the metric acc\n" in run("list", "dgcnn", "acc>0.1", home=stocked).stdout
+
+
 def test_the_token_that_is_printed_continues(stocked: Path) -> None:
     said = run("list", "sort:-acc", "-n", "4", home=stocked).stdout
     token = said.split("--after ")[1].split()[0]

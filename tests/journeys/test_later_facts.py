@@ -55,6 +55,17 @@ def test_a_tag_that_is_changed_says_what_it_was(three: Registry) -> None:
     assert three.audit().is_clean
 
 
+def test_what_a_push_again_says_of_its_origin_and_is_not_noted_is_named(three: Registry) -> None:
+    again = three.push(weights(1), "net", parent="net:v2", run="job-7")
+    assert again.reused and (again.parent, again.run) == (None, None)
+    assert again.notices == (
+        "net:v1 was there, and keeps its parent (none): net:v2 is not noted",
+        "net:v1 was there, and keeps its run (none): 'job-7' is in its log",
+    )
+    made = three.push(weights(4), "net", parent="net:v2", run="job-7")
+    assert three.push(weights(4), "net", parent="net:v2", run="job-7").notices == made.notices == ()
+
+
 def test_a_tag_that_is_removed_is_gone_and_stays_in_the_trail(three: Registry) -> None:
     assert three.tag("net", remove=["task"]).tags == {}
     assert three.log("net", limit=1)[0].details == {"tags": {"task": None}, "tags_were": {"task": "seg"}}

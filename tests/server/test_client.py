@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from invocation import run
+from nets import PointNet
 from served import COMMAND, Served, serving
 from torch import nn
 
@@ -41,6 +44,26 @@ def stored_bytes(home: Path) -> int:
 
 def fetches(served: Served) -> list[str]:
     return [line for line in served.log.splitlines() if "GET /api/v1/blobs/" in line]
+
+
+def test_nobody_is_told_where_the_home_lies(served: Served, client: Registry, home: Path) -> None:
+    client.push(net(), "net")
+    entry = "/api/v1/entry?ref="
+    for path in (f"{entry}nope", f"{entry}net:v9", "/models/nope", "/versions?q=nope", "/nope/raw/main/x"):
+        for accept in ("text/html", "application/json"):
+            answer = served.get(path, Accept=accept)
+            assert answer.status in (403, 404) and str(home).encode() not in answer.body, path
+    message = served.get(f"{entry}nope").document["error"]["message"]
+    assert f"there is no model 'nope' in {served.url}" in message
+
+
+def test_what_a_page_says_to_load_a_version_by_loads_it(served: Served, client: Registry) -> None:
+    client.push(PointNet(num_classes=5, width=8), "net", init={"num_classes": 5, "width": 8})
+    shown = html.unescape(served.get("/models/net:v1", Accept="text/html").body.decode())
+    said, *_ = re.findall(r"hub = registry\.Registry\(\"[^\n]*\nm = hub\.load\([^<]*model=\"nets:PointNet\"\)", shown)
+    names: dict[str, object] = {"registry": registry}
+    exec(said, names)
+    assert isinstance(names["m"], PointNet)
 
 
 def test_the_documents_are_those_of_the_command_line(client: Registry, home: Path) -> None:
