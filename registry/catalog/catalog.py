@@ -314,7 +314,9 @@ class Catalog(Amendments, FileDigests, Histories):
             )
             confirm()
         entry = self._entry(admitted.id)
-        return replace(entry, reused=True, notices=admitted.notices) if admitted.reused else entry
+        if not (admitted.reused or admitted.notices):
+            return entry
+        return replace(entry, reused=admitted.reused, notices=admitted.notices)
 
     def made_by(self, name: str, key: str) -> Entry | None:
         """Return the version that a request of this user with a key has made, or met, lately; None if none has.

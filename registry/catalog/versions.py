@@ -50,7 +50,7 @@ class Admitted:
     reused: bool = False
     """The name had it already."""
     notices: tuple[str, ...] = ()
-    """What of the version that was there has changed."""
+    """What of the version that was there has changed; of a new one, which version has the same weights."""
 
 
 def prepare(new: NewVersion, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
@@ -94,8 +94,11 @@ def admit(
     if unsound:
         blobs.distrust(connection, unsound)
     model = connection.row(statements.MODEL, name=new.name)
+    notices: tuple[str, ...] = ()
     if model is not None and not force_new:
-        same = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
+        same, other = _same(connection, model.id, new, candidate.manifest, candidate.columns["record"])
+        if other is not None:
+            notices = (f"{other.ref} has the same weights, and another class, training state or files",)
         if same is not None:
             notices = _add_facts(change, same, candidate, tells_again, key)
             if new.card is not None:
@@ -136,13 +139,13 @@ def admit(
         aliases.point(change, version, alias)
     if new.card is not None:
         cards.set_card(change, new.name, new.card)
-    return Admitted(version_id)
+    return Admitted(version_id, notices=notices)
 
 
 def holds(database: Database, new: NewVersion, manifest: Manifest) -> bool:
     """Whether the name has a version already that is what the push would make."""
     models = database.rows(statements.MODEL, name=new.name)
-    return bool(models) and _same(database, models[0].id, new, manifest) is not None
+    return bool(models) and _same(database, models[0].id, new, manifest)[0] is not None
 
 
 def add_facts(
@@ -225,20 +228,22 @@ def _keyed(key: str | None) -> dict[str, str]:
 
 def _same(
     connection: Connection | Database, model_id: int, new: NewVersion, pushed: Manifest, record: str = ""
-) -> HeldVersion | None:
-    """Return the newest live version that already is what a push would make.
+) -> tuple[HeldVersion | None, HeldVersion | None]:
+    """Return the newest live version that already is what a push would make, or else the newest with its weights.
 
-    It has the same weights, ties and other values; and what the push says of the class and of wrappers, and brings as
-    documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one version is
-    the point.
+    The first has the same weights, ties and other values; and what the push says of the class and of wrappers, and
+    brings as documents, it has too. How the file had wrapped the names does not matter: that one checkpoint is one
+    version is the point.
 
     Args:
         record: the digest of the push's, where it is known.
     """
     weights = pushed.weights_digest
     says_init = new.facts.model_class is not None and new.facts.init_as != UNKNOWN
+    other = None
     for row in connection.rows(statements.SAME_WEIGHTS, model=model_id, weights=weights):
         record = record or record_digest(new.facts, pushed, new.documents)
+        held = HeldVersion(row.id, model_id, new.name, row.number, weights)
         if row.record != record:
             documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
             manifest = decode(documents["manifest"])
@@ -257,9 +262,10 @@ def _same(
                 or not _has_wrapper_values(row, manifest, new, pushed)
                 or (new.facts.unwrapping.single and not Unwrapping.from_json(json.loads(row.unwrapping)).single)
             ):
+                other = other or held
                 continue
-        return HeldVersion(row.id, model_id, new.name, row.number, weights)
-    return None
+        return held, None
+    return None, other
 
 
 def _has_wrapper_values(row: Twin, manifest: Manifest, new: NewVersion, pushed: Manifest) -> bool:

@@ -66,6 +66,17 @@ def test_what_a_push_again_says_of_its_origin_and_is_not_noted_is_named(three: R
     assert three.push(weights(4), "net", parent="net:v2", run="job-7").notices == made.notices == ()
 
 
+def test_another_version_of_the_same_weights_says_so(three: Registry) -> None:
+    model = nn.Linear(2, 2)
+    three.push(dict(model.state_dict()), "linear", from_="single")
+    optimizer = SGD(model.parameters())
+    entry = three.push(model, "linear", init={"in_features": 2, "out_features": 2}, optimizer=optimizer)
+    assert entry.ref == "linear:v2" and not entry.reused
+    said = "linear:v1 has the same weights, and another class, training state or files"
+    assert entry.notices == (said,)
+    assert said not in three.push(model, "linear", force_new=True).notices
+
+
 def test_a_tag_that_is_removed_is_gone_and_stays_in_the_trail(three: Registry) -> None:
     assert three.tag("net", remove=["task"]).tags == {}
     assert three.log("net", limit=1)[0].details == {"tags": {"task": None}, "tags_were": {"task": "seg"}}
