@@ -9,7 +9,7 @@ from registry.catalog.entry import Entry
 from registry.catalog.lineage import Descent
 from registry.catalog.parcel import Parcel
 from registry.catalog.query import Query, Term
-from registry.errors.catalog import FormerName, NameTaken, NeededBase, UnknownModel
+from registry.errors.catalog import FormerName, NameTaken, NeededBase, UnknownModel, UnknownVersion
 from registry.errors.root import RegistryError, rebuild
 from registry.errors.server import NotAllowed
 
@@ -17,9 +17,12 @@ from .access import Caller, Role
 
 
 def told(error: RegistryError, caller: Caller, address: str) -> RegistryError:
-    """Return an error without the models that a caller may not read, and with the server's address for the home's."""
+    """Return an error without the models that a caller may not read; what is not there is not at the server's address.
+
+    Of a home that cannot be used the place is told: whoever runs the server looks there.
+    """
     fields = error.fields()
-    if "home" in fields:
+    if isinstance(error, (UnknownModel, UnknownVersion)) and "home" in fields:
         error = rebuild(error.code, {**fields, "home": address})
     if caller.sees_all:
         return error
