@@ -257,7 +257,7 @@ def one_of(option: str, given: str, allowed: Sequence[str]) -> Any:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read ``7d``, ``12h``, ``30m``, ``2w`` or ``0s``."""
+    """Read ``7d``, ``12h``, ``30m``, ``2w``, ``0s`` or ``0``."""
     if text.strip() == "0":
         return timedelta()
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())

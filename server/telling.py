@@ -17,9 +17,11 @@ from .access import Caller, Role
 
 
 def told(error: RegistryError, caller: Caller, address: str) -> RegistryError:
-    """Return an error without the models that a caller may not read; what is not there is not at the server's address.
+    """Return an error without the models that a caller may not read.
 
-    Of a home that cannot be used the place is told: whoever runs the server looks there.
+    Args:
+        address: of the server, in which a model or a version is said not to be. Only of a home that cannot be used is
+            the folder told, since whoever runs the server looks there.
     """
     fields = error.fields()
     if isinstance(error, (UnknownModel, UnknownVersion)) and "home" in fields:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 OWN = "state."
 """Before the user's names where they are stored: none of ours has a dot, be it one to come."""
 
-_OURS = ("optimizer", "scheduler", "scaler", "step", "epoch", "rng")
+STATEFUL = ("optimizer", "scheduler", "scaler")
+"""What has a state and a name of ours."""
+
+_OURS = (*STATEFUL, "step", "epoch", "rng")
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 
 

@@ -24,7 +24,7 @@ from registry.blobs.backends.local import LocalStore, worded
 from registry.blobs.files import fill, is_file, viewed
 from registry.blobs.layout import blob_digest, read_slots
 from registry.blobs.running import TimedLease
-from registry.disk.folders import make_folder
+from registry.disk.folders import is_at, make_folder
 from registry.disk.writing import Outflow
 from registry.errors.blobs import StoreUnwritable
 from registry.errors.client import FalseClaim, UploadElsewhere, UploadGone
@@ -310,9 +310,9 @@ def _is_locked(handle: int, path: Path) -> bool:
     """Lock a file, unless another one has it locked; say whether that is done, and the file is still at its path."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         return False
+    return is_at(handle, path)
 
 
 def _is_id(text: object) -> bool:

@@ -25,6 +25,18 @@ def share(path: Path) -> None:
         pass  # it is somebody else's, who alone may change that
 
 
+def is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one at a path, and was not moved, replaced or deleted.
+
+    Raises:
+        OSError: that cannot be told.
+    """
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def write_small(path: Path, content: bytes) -> None:
     """Replace a small file, whole or not at all; it need not survive a power cut."""
     make_folder(path.parent, durable=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from registry.attachments.attachment import OWN, Job, StoredAttachment
+from registry.attachments.attachment import OWN, STATEFUL, Job, StoredAttachment
 from registry.attachments.training.job import kind_of, parameter_names
 from registry.attachments.training.memory import Memory
 from registry.attachments.training.nesting import as_in, unflatten
@@ -79,7 +79,8 @@ def resume(
         if "rng" in state and not ranks.in_job():
             generators.restore(state["rng"])
             restored = (*restored, "rng")
-        left = tuple(key.removeprefix(OWN) for key in state if _is_stateful(key) and key not in job.parts)
+        kept = [key for key in state if key in STATEFUL or key.startswith(OWN)]
+        left = tuple(key.removeprefix(OWN) for key in kept if key not in job.parts)
         return Resumed(entry, state.get("step"), state.get("epoch"), report, restored, left)
 
     if ranks.in_job():
@@ -93,11 +94,6 @@ def resume(
         kept = f"{entry.ref} keeps the state of {few(resumed.left)}, which stays behind"
         warnings.warn(f"{kept}: resume was not given what it belongs to", stacklevel=4)
     return resumed
-
-
-def _is_stateful(key: str) -> bool:
-    """Whether what is stored under a key is the state of an object that a resume can be given."""
-    return key in ("optimizer", "scheduler", "scaler") or key.startswith(OWN)
 
 
 def _note_origin(model: nn.Module, entry: Entry) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from registry.blobs.backends.local import worded
-from registry.disk.folders import make_folder, sync_folder
+from registry.disk.folders import is_at, make_folder, sync_folder
 from registry.disk.writing import write_at
 from registry.tensors.spec import check_digest
 
@@ -193,17 +193,13 @@ class Incoming:
         with worded(self.path):
             fcntl.flock(self._handle, kind)
         try:
-            if not self._has_its_name():
+            with worded(self.path):
+                is_mine = is_at(self._handle, self.path)
+            if not is_mine:
                 raise Finished
             yield
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
-
-    def _has_its_name(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._handle), self.path.stat())
-        except FileNotFoundError:
-            return False
 
     def sha256(self) -> str:
         """Return the digest of what was written in order."""

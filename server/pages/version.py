@@ -87,9 +87,7 @@ def _snippets(request: Request, entry: Entry) -> dict[str, str]:
     """Return how it is loaded, by what for."""
     place = address_of(request.scope)
     home = f'hub = registry.Registry("{place}")\n'
-    # What comes from a server runs no code that is not named.
-    named = ", model=Net()" if not (entry.builder or entry.parts) else ""
-    made = f', model="{entry.model_class}"' if entry.model_class else named
+    made = _class(entry.model_class) or ("" if entry.builder or entry.parts else ", model=Net()")
     snippets = {
         "one device": f'{home}m = hub.load("{entry.ref}"{made})',
         "DDP, on rank r": f'{home}m = hub.load("{entry.ref}"{made}, ddp=True, rank=r)',
@@ -97,12 +95,16 @@ def _snippets(request: Request, entry: Entry) -> dict[str, str]:
     }
     if entry.parts:
         first = entry.parts[0]
-        made = f', model="{first.model_class}"' if first.model_class else ""
-        snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{first.part}"{made})'
+        snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{first.part}"{_class(first.model_class)})'
     return snippets | {
         "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth",
         "Hugging Face": f"HF_ENDPOINT={place} hf download {entry.name} --revision v{entry.version}",
     }
+
+
+def _class(target: str | None) -> str:
+    """Return the argument that names a class: of what comes from a server no code is run that is not named."""
+    return f', model="{target}"' if target else ""
 
 
 def _lineage(request: Request, entry: Entry) -> list[tuple[str, str | None, str]]:

@@ -50,7 +50,7 @@ def test_every_form_is_read(text, reference):
     assert parse(text) == reference
 
 
-@pytest.mark.parametrize("text", ["./best.pth", "../runs/best.pth", "~/best", "/data/best.pth:v1"])
+@pytest.mark.parametrize("text", ["../x", "/a", "./best.pth", "~/best", "/data/best.pth:v1"])
 def test_a_path_is_told_from_a_reference(text):
     with pytest.raises(InvalidReference, match=r"it is a path: `registry push` stores a file, and `registry check`"):
         parse(text)
@@ -156,9 +156,7 @@ def test_any_text_is_read_or_refused_in_one_printable_ascii_line(text):
         "",
         ".",
         "..",
-        "../x",
         "a/b/c",
-        "/a",
         "a/",
         "a/.b",
         "a/b--c",
@@ -173,7 +171,7 @@ def test_any_text_is_read_or_refused_in_one_printable_ascii_line(text):
     ],
 )
 def test_no_name_can_be_a_path_an_option_or_a_look_alike(text):
-    with pytest.raises((InvalidModelName, InvalidReference)):
+    with pytest.raises(InvalidModelName):
         parse(text)
 
 
