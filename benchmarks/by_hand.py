@@ -1,12 +1,13 @@
-"""What no store of versions can leave out of its database: its rows, by sqlite3 alone."""
+"""What no store of versions can leave out of its database: its rows, by SQLAlchemy with the SQL by hand."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
+from sqlalchemy import create_engine, text
 
 DURABLE = "PRAGMA synchronous=FULL"
 
@@ -28,18 +29,38 @@ INSERT INTO trail SELECT 0, '' WHERE NOT EXISTS (SELECT 1 FROM trail);
 """
 
 
+_FIND = text("SELECT blob_id FROM stored_tensors WHERE digest = :digest")
+_MODEL = text("SELECT id, next_number FROM models WHERE name = 'pushed'")
+_SAME = text("SELECT id FROM versions WHERE model_id = :model AND weights = :weights")
+_ADD_BLOB = text("INSERT INTO blobs (digest, nbytes) VALUES (:digest, :nbytes) RETURNING id")
+_ADD_TENSOR = text('INSERT INTO stored_tensors (digest, blob_id, "offset") VALUES (:digest, :blob, :offset)')
+_NEXT = text("UPDATE models SET next_number = next_number + 1 WHERE id = :model")
+_ADD_VERSION = text(
+    "INSERT INTO versions (model_id, number, weights, facts) VALUES (:model, :number, :weights, :facts) RETURNING id"
+)
+_ADD_MANIFEST = text("INSERT INTO documents (version_id, kind, body) VALUES (:version, 'manifest', :body)")
+_NEED = text("INSERT INTO version_blobs (version_id, blob_id) VALUES (:version, :blob)")
+_END = text("SELECT length, hash FROM trail")
+_ADD_EVENT = text("INSERT INTO events (id, name, details, hash) VALUES (:id, 'pushed', :details, :hash)")
+_MOVE_END = text("UPDATE trail SET length = :length, hash = :hash")
+
+
 class Rows:
     """The tables of a home, as few as will do; what is committed is durable."""
 
     def __init__(self, folder: Path) -> None:
-        self._connection = sqlite3.connect(folder / "rows.db", timeout=60, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(DURABLE)
-        self._connection.executescript(_TABLES)
+        self._engine = create_engine(
+            f"sqlite:///{folder / 'rows.db'}", connect_args={"timeout": 60, "isolation_level": None}
+        )
+        self._connection = self._engine.connect()
+        driver: Any = self._connection.connection.driver_connection
+        driver.execute("PRAGMA journal_mode=WAL")
+        driver.execute(DURABLE)
+        driver.executescript(_TABLES)
 
     def find(self, tensor: str) -> None:
         """Ask whether a tensor is stored."""
-        self._connection.execute("SELECT blob_id FROM stored_tensors WHERE digest = ?", (tensor,)).fetchall()
+        self._connection.execute(_FIND, {"digest": tensor}).all()
 
     def add(self, weights: str, blob: str, nbytes: int, tensors: Sequence[str], manifest: str) -> None:
         """Add a version of one blob.
@@ -49,23 +70,24 @@ class Rows:
             blob: the file's digest.
             tensors: the digest of each.
         """
-        run, text = self._connection.execute, "x" * 400
-        run("BEGIN IMMEDIATE")
-        model, number = run("SELECT id, next_number FROM models WHERE name = 'pushed'").fetchone()
-        run("SELECT id FROM versions WHERE model_id = ? AND weights = ?", (model, weights)).fetchall()
-        blob_id = run("INSERT INTO blobs (digest, nbytes) VALUES (?, ?)", (blob, nbytes)).lastrowid
-        located = [(tensor, blob_id, offset) for offset, tensor in enumerate(tensors)]
-        self._connection.executemany("INSERT INTO stored_tensors VALUES (?, ?, ?)", located)
-        run("UPDATE models SET next_number = next_number + 1 WHERE id = ?", (model,))
-        row = (model, number, weights, text)
-        version = run("INSERT INTO versions (model_id, number, weights, facts) VALUES (?, ?, ?, ?)", row).lastrowid
-        run("INSERT INTO documents VALUES (?, 'manifest', ?)", (version, manifest))
-        run("INSERT INTO version_blobs VALUES (?, ?)", (version, blob_id))
-        length, last = run("SELECT length, hash FROM trail").fetchone()
-        event = blake3(f"{last}{text}".encode()).hexdigest()
-        run("INSERT INTO events VALUES (?, 'pushed', ?, ?)", (length + 1, text, event))
-        run("UPDATE trail SET length = ?, hash = ?", (length + 1, event))
-        run("COMMIT")
+        run, facts = self._connection.execute, "x" * 400
+        self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+        model, number = run(_MODEL).one()
+        run(_SAME, {"model": model, "weights": weights}).all()
+        blob_id = run(_ADD_BLOB, {"digest": blob, "nbytes": nbytes}).scalar_one()
+        places = [{"digest": tensor, "blob": blob_id, "offset": offset} for offset, tensor in enumerate(tensors)]
+        run(_ADD_TENSOR, places)
+        run(_NEXT, {"model": model})
+        row = {"model": model, "number": number, "weights": weights, "facts": facts}
+        version = run(_ADD_VERSION, row).scalar_one()
+        run(_ADD_MANIFEST, {"version": version, "body": manifest})
+        run(_NEED, {"version": version, "blob": blob_id})
+        length, last = run(_END).one()
+        event = blake3(f"{last}{facts}".encode()).hexdigest()
+        run(_ADD_EVENT, {"id": length + 1, "details": facts, "hash": event})
+        run(_MOVE_END, {"length": length + 1, "hash": event})
+        self._connection.commit()
 
     def close(self) -> None:
         self._connection.close()
+        self._engine.dispose()

@@ -44,7 +44,7 @@ def rows(workshop: Workshop) -> Iterator[Row]:
         rate = 1000 / sorted(each["registry"])[workshop.pairs // 2]
         yield Row("racing", what, against, goal, skipped=f"MLflow is not installed; {rate:.0f} versions a second here")
         return
-    floor = Floor("inspect, then the same files and rows by os and sqlite3 alone", each["by hand"])
+    floor = Floor("inspect, then the same files by os and rows by SQLAlchemy", each["by hand"])
     yield Row(
         "racing", f"{what}, for each", against, goal, "ms", each["registry"], each["mlflow"],
         limit=LIMIT, floor=floor,
