@@ -142,24 +142,13 @@ def others(value: object) -> Iterator[object]:
     yield None
 
 
-STATES = {"versions": "trashed_at", "events": "verb"}
-"""The columns of what has many rows that say of which kind a row is."""
-
-
 def edits(home: Path, table: str) -> Iterator[tuple[str, Statement]]:
-    """Yield every change of one cell that the table may take: which column, and the statement.
-
-    Where several rows of one kind say the same, it is changed in the first.
-    """
-    tried = set()
+    """Yield every change of one cell that the table may take: which column, and the statement."""
     for row in rows(home, table):
         condition, values = where(table, row)
-        kind = row[columns(table).index(STATES[table])] if table in STATES else row
         for column, value in zip(columns(table), row, strict=True):
             for other in others(value):
-                change = (kind, column, value, other)
-                if other != value and change not in tried:
-                    tried.add(change)
+                if other != value:
                     yield column, (f'UPDATE {table} SET "{column}" = ? WHERE {condition}', (other, *values))
 
 
