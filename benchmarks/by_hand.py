@@ -1,4 +1,4 @@
-"""What no store of versions can leave out of its database: its rows, by SQLAlchemy with the SQL by hand."""
+"""What no catalog over SQLAlchemy can leave out: its rows, with the SQL by hand."""
 
 from __future__ import annotations
 

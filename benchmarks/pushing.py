@@ -130,7 +130,7 @@ def _beside_work(workshop: Workshop, subject: Subject) -> Row:
 
 
 class _Least:
-    """What no push can leave out.
+    """What no push into a catalog over SQLAlchemy can leave out.
 
     To say what is in the file; to copy it durably, beside two digests of the bytes and the archive's checksums; to make
     a durable version of it.
