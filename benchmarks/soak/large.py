@@ -9,16 +9,22 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 from benchmarks import children
 from benchmarks.children import PeakMemory
+from benchmarks.pushing import copy_durably
 from registry import Registry
 
 _TENSOR = 64 << 20
+_PIECE = 1 << 20
 _MOST_MEMORY = 96 << 20
 """Bytes: what is imported on the way, and the buffers between reading, hashing and writing."""
 _MOST_TIMES = 3.0
-"""How much longer a byte may take in the large one. A disk whose cache is full writes at half the speed."""
+"""How much longer a byte may take in the large one. A disk that others use too changes its speed within seconds."""
+_WRITING = frozenset({"push", "copy", "export"})
+"""What waits for the disk: it is measured by ``cp`` and ``fsync`` of the same file, right before and right after. The
+others find what they read in the page cache."""
 
 Say = Callable[[str], None]
 
@@ -29,13 +35,20 @@ def run(folder: Path, *, gigabytes: float, say: Say) -> list[str]:
     pace: dict[str, list[float]] = {}
     for share in (0.25, 1.0):
         nbytes = max(_TENSOR, round(gigabytes * share * 1e9) // _TENSOR * _TENSOR)
-        file = folder / "large.safetensors"
-        write(file, nbytes)
+        write(folder / "large.safetensors", nbytes)
+        copied = [_copied(folder)]
         for verb in ("push", "load", "copy", "export", "audit"):
+            if verb not in _WRITING:
+                _warm(folder / "home")
             done = children.result(children.start(f"benchmarks.soak.large:{verb}", folder=str(folder)))
             seconds, peak = done["seconds"], done["peak"]
-            pace.setdefault(verb, []).append(seconds / nbytes)
             what, took = f"{verb} of {nbytes / 1e9:.2f} GB", f"{seconds:.2f} s, {nbytes / 1e9 / seconds:.2f} GB/s"
+            measure = float(nbytes)
+            if verb in _WRITING:
+                copied.append(_copied(folder))
+                measure = mean(copied[-2:])
+                took += f", {seconds / measure:.2f} times cp and fsync before and after it ({measure:.2f} s)"
+            pace.setdefault(verb, []).append(seconds / measure)
             say(f"{what}: {took}, {peak / 1e6:.1f} MB of memory, load {os.getloadavg()[0]:.1f}")
             if peak > _MOST_MEMORY:
                 faults.append(f"{what} took {peak >> 20} MiB of memory")
@@ -43,10 +56,28 @@ def run(folder: Path, *, gigabytes: float, say: Say) -> list[str]:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for verb, (small, large) in pace.items():
-        say(f"{verb}: a byte takes {large / small:.2f} times as long in the large one")
+        by = ", measured by cp and fsync" if verb in _WRITING else ""
+        say(f"{verb}: a byte takes {large / small:.2f} times as long in the large one{by}")
         if large > _MOST_TIMES * small:
-            faults.append(f"{verb} takes {large / small:.1f} times as long for each byte of the large one")
+            faults.append(f"{verb} takes {large / small:.1f} times as long for each byte of the large one{by}")
     return faults
+
+
+def _copied(folder: Path) -> float:
+    target = folder / "copied"
+    begin = time.perf_counter()
+    copy_durably(folder / "large.safetensors", target)
+    seconds = time.perf_counter() - begin
+    target.unlink()
+    return seconds
+
+
+def _warm(home: Path) -> None:
+    """Have the blobs in the page cache, whatever was written since."""
+    for blob in home.glob("blobs/*/*.safetensors"):
+        with blob.open("rb", buffering=0) as file:
+            while file.read(_PIECE):
+                pass
 
 
 def write(path: Path, nbytes: int) -> None:
@@ -66,7 +97,7 @@ def write(path: Path, nbytes: int) -> None:
     with path.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for _ in range(count):
-            file.write(os.urandom(1 << 20) * (_TENSOR >> 20))
+            file.write(os.urandom(_PIECE) * (_TENSOR // _PIECE))
         file.flush()
         os.fsync(file.fileno())
 
