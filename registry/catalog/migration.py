@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import sqlite3
 import time
@@ -153,10 +152,10 @@ def leave_wal(path: Path) -> None:
 
 
 def _scripts() -> Path:
-    found = importlib.util.find_spec(f"{__name__.partition('.')[0]}.migrations")
-    if found is None or not found.submodule_search_locations:
-        raise ImportError("registry.migrations is not installed; install the package again")
-    return Path(found.submodule_search_locations[0])
+    """Return the folder of the migrations, which is inside the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.with_name("migrations")
 
 
 @contextlib.contextmanager

@@ -45,6 +45,14 @@ def downgrade():
 """
 
 
+FROM_A_CHECKOUT = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+import registry, torch
+print(registry.__file__, registry.push({"weight": torch.ones(2)}, "net", from_="single").ref)
+"""
+
+
 @pytest.fixture
 def later(tmp_path):
     """The scripts of a program to come, which rebuilds the table that most others refer to."""
@@ -148,3 +156,21 @@ def test_eight_processes_migrate_once(home, later):
     race(lambda: migrate(home, later), [()] * 8)
     assert len(list((home / "backups").iterdir())) == 1
     assert migrate(home, later) is None
+
+
+def test_a_checkout_that_is_not_installed_finds_its_migrations_beside_the_package(tmp_path):
+    package, apart = Path(registry.__file__).parent, ("cli", "server", "migrations")
+    copied = shutil.copytree(
+        package,
+        tmp_path / "registry",
+        ignore=lambda folder, names: ["__pycache__", *(apart if Path(folder) == package else ())],
+    )
+    shutil.copytree(SCRIPTS, tmp_path / "migrations")
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_A_CHECKOUT],
+        cwd=tmp_path,
+        env={**os.environ, "REGISTRY_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [str(copied / "__init__.py"), "net:v1"], done.stderr
