@@ -17,7 +17,7 @@ from registry.catalog.selection import Shape, kinds_of, parameters_of
 MOST = 2500
 """More versions are not counted, so that it takes no longer where there are very many."""
 
-MOST_LOOKED_AT = 50_000
+MOST_LOOKED_AT = 25_000
 """Older versions are not looked at: there, a search that finds few would look through all of them."""
 
 MOST_VALUES = 12
