@@ -101,10 +101,10 @@ FULL = _scale(
 )  # fmt: skip
 """1.3 GB, 100 MB, 10,000 tensors."""
 QUICK = _scale(
-    {"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 10_000, 5, worlds=(2,), pairs=2,
-    served=128 << 20, requests=320, grown=(100, 10_000), grown_tensors=(100, 1_000), clients=(1, 4), racers=4,
+    {"layers": 8, "width": 512, "vocabulary": 10_000}, {}, 1_000, 3_000, 5, worlds=(2,), pairs=2,
+    served=64 << 20, requests=96, grown=(100, 3_000), grown_tensors=(100, 1_000), clients=(1, 4), racers=4,
 )  # fmt: skip
-"""120 MB, 100 MB, 1,000 tensors, 10,000 versions; two rounds say whether something is far off, and no more."""
+"""120 MB, 100 MB, 1,000 tensors, 3,000 versions; two rounds say whether something is far off, and no more."""
 TOY = _scale(
     {"layers": 2, "width": 64, "vocabulary": 100}, {"depths": [1], "width": 8, "classes": 10}, 20, 500, 3, pairs=1,
     served=4 << 20, requests=64, grown=(200, 500), grown_tensors=(20, 40), clients=(1, 2), racers=2,
