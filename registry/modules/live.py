@@ -25,7 +25,7 @@ from registry.modules.anatomy import parameters, state_dict, unshadowed
 from registry.modules.layout import is_fsdp1, is_sharded, live_wrappers, model_class
 from registry.tensors.dtypes import ITEM_SIZES
 from registry.tensors.foreign import Array, Foreign, Items, NamespaceRecord, Record, Row, SimpleNamespaceRecord
-from registry.tensors.memory import content, dtype_name, spec_of
+from registry.tensors.memory import content, dtype_name, flat_bytes, is_in_order, spec_of
 from registry.tensors.spec import TensorSpec
 
 
@@ -39,6 +39,7 @@ class LiveTensor:
         """The tensor itself, without its graph."""
         self.requires_grad, self.kind = tensor.requires_grad, _class_name(tensor)
         self.spec = spec_of(tensor)
+        self._stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
 
     @property
     def identity(self) -> Hashable:
@@ -47,19 +48,29 @@ class LiveTensor:
 
     @property
     def is_streamed(self) -> bool:
-        t = self.tensor
-        return t.is_cpu and t.is_contiguous() and not t.is_conj() and not t.is_neg()
+        return (self.tensor.is_cpu or self.tensor.is_cuda) and is_in_order(self.tensor)
 
     def buffer(self) -> memoryview:
         if self.spec.nbytes <= PIECE:
-            return memoryview(bytes(content(self.tensor)))
-        return content(self.tensor.clone() if self.is_streamed else self.tensor)
+            return memoryview(bytes(self._content(self.tensor)))
+        return self._content(self.tensor.clone() if self.tensor.is_cpu and self.is_streamed else self.tensor)
 
     def pieces(self, *, own: bool = True) -> Iterator[memoryview]:
-        whole = content(self.tensor)
-        for begin in range(0, len(whole), PIECE):
-            piece = whole[begin : begin + PIECE]
-            yield memoryview(bytes(piece)) if own and self.is_streamed else piece
+        if not self.is_streamed or self.tensor.is_cpu:
+            whole = self._content(self.tensor)
+            for begin in range(0, len(whole), PIECE):
+                piece = whole[begin : begin + PIECE]
+                yield memoryview(bytes(piece)) if own and self.is_streamed else piece
+            return
+        for piece in flat_bytes(self.tensor).split(PIECE):
+            yield self._content(piece)
+
+    def _content(self, tensor: torch.Tensor) -> memoryview:
+        """Return values as the stream leaves them that was the caller's, whichever thread asks."""
+        if self._stream is None:
+            return content(tensor)
+        with torch.cuda.stream(self._stream):
+            return content(tensor)
 
 
 def open_live(source: nn.Module | Mapping[str, Any]) -> Checkpoint:

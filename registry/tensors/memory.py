@@ -11,6 +11,9 @@ import torch
 from registry.tensors.source import TensorSource
 from registry.tensors.spec import TensorSpec, tensor_digest
 
+_LARGE = 4 << 20
+"""Bytes from which on memory is asked for in large pages."""
+
 
 @cache
 def dtype_name(dtype: torch.dtype) -> str:
@@ -28,11 +31,17 @@ def _spec(dtype: torch.dtype, shape: tuple[int, ...]) -> TensorSpec:
     return TensorSpec(dtype_name(dtype), shape)
 
 
+def is_in_order(tensor: torch.Tensor) -> bool:
+    """Whether the values lie in memory as they are stored: C-contiguous, and as they count."""
+    return tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
+
+
 def content(tensor: torch.Tensor) -> memoryview:
     """Return the values as C-contiguous little-endian bytes, in the tensor's own memory where they already lie so."""
-    flat = _flat(tensor.detach().cpu())
-    array = (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr() or id(flat))
-    array._owner = flat  # type: ignore[attr-defined]  # keeps the memory as long as the view
+    tensor = tensor.detach()
+    values = _in_host_memory(flat_bytes(tensor)) if tensor.is_cuda and is_in_order(tensor) else flat_bytes(tensor.cpu())
+    array = (ctypes.c_ubyte * values.numel()).from_address(values.data_ptr() or id(values))
+    array._owner = values  # type: ignore[attr-defined]  # keeps the memory as long as the view
     return memoryview(array).cast("B")
 
 
@@ -61,7 +70,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         return False
     if one.device == other.device and one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
         return True
-    return torch.equal(_flat(one).cpu(), _flat(other).cpu())
+    return torch.equal(flat_bytes(one).cpu(), flat_bytes(other).cpu())
 
 
 def swap_contents(tensor: torch.Tensor, other: torch.Tensor) -> None:
@@ -79,7 +88,16 @@ def digest(tensor: torch.Tensor) -> str:
     return tensor_digest(spec_of(tensor), content(tensor))
 
 
-def _flat(tensor: torch.Tensor) -> torch.Tensor:
+def _in_host_memory(flat: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a GPU's bytes. Memory for what is large comes in large pages, which takes less than the copy."""
+    if flat.numel() < _LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return flat.cpu()
+    memory = mmap.mmap(-1, flat.numel(), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8).copy_(flat)
+
+
+def flat_bytes(tensor: torch.Tensor) -> torch.Tensor:
     """Return the values as a flat, contiguous uint8 tensor; a view where they already lie so."""
     flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
     # Of a single element torch takes any stride for a contiguous one, and then refuses to see its bytes.
