@@ -71,8 +71,8 @@ def state_dict(module: nn.Module, **options: Any) -> Any:
 
 
 def move(module: nn.Module, device: torch.device | str) -> None:
-    """Put a module on a device."""
-    with unshadowed(module, *_MOVING):
+    """Put a module on a device, where it can be trained also if it was put there in inference mode."""
+    with torch.inference_mode(False), unshadowed(module, *_MOVING):
         method(module, "to")(device)
 
 
