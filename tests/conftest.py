@@ -58,6 +58,7 @@ ALLOWED_SKIPS = (
     "mounting is not allowed here",
     "there is no C compiler",
     "there is no nginx",
+    "there is no zip",
     "there is no pgbouncer",
     "no samples in",
     "samples of",
@@ -121,6 +122,12 @@ def folder(place: Place, tmp_path: Path) -> Path:
     return place if isinstance(place, Path) else configure(tmp_path / "configured", place)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs of this machine from all tests but those that are about them: a rank would take one by itself."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is said of the verbs, and looks at no file of the home, at a server and over a bucket, too.
 
@@ -130,7 +137,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "hub" in metafunc.fixturenames and "ground" not in metafunc.fixturenames:
         asks_for_files = "home" in code.co_varnames or not OF_FOLDERS.isdisjoint(code.co_names)
         marks = {mark.name for mark in metafunc.definition.iter_markers()}
-        if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem")):
+        if not asks_for_files and marks.isdisjoint(("in_a_folder", "ecosystem", "gpu")):
             served = pytest.param("served", marks=pytest.mark.services)
             bucket = pytest.param("bucket", marks=pytest.mark.services)
             # A child of a process that has used a bucket can use none.

@@ -240,19 +240,3 @@ def test_the_loss_goes_on_over_another_number_of_ranks(
         hub.resume("net:last", model, optimizer)
         alone = steps(model, optimizer, range(3, 6), 0, 1)
     assert (together + alone if two_first else alone + together) == pytest.approx(truth, rel=1e-4)
-
-
-def load_on_a_gpu(rank: int, store: str, home: str, ref: str) -> None:
-    dist.init_process_group("nccl", init_method=f"file://{store}", rank=rank, world_size=1)
-    model = registry.Registry(home).load(ref, ddp=True, rank=rank)
-    assert next(model.parameters()).device == torch.device("cuda", 0)
-    model(torch.randn(4, 3, 8, device="cuda")).sum().backward()
-    entry = registry.Registry(home).push(model, "net", optimizer=torch.optim.Adam(model.parameters()))
-    assert entry.wrapper == "ddp"
-    dist.destroy_process_group()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_load_under_nccl_is_on_the_gpu(hub: registry.Registry, tmp_path: Path) -> None:
-    entry = hub.push(PointNet(), "net", model="nets:PointNet")
-    mp.spawn(load_on_a_gpu, (str(tmp_path / "store"), str(hub.home), entry.ref), nprocs=1)

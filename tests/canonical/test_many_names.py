@@ -122,9 +122,9 @@ WORK = [
 @pytest.mark.parametrize("work", WORK)
 def test_twice_the_names_are_twice_the_work(work: Callable[[dict[str, TensorSpec]], None], shape: str) -> None:
     took = []
-    for number in (150, 300):
+    for number in (150, 150, 300):  # once more: the first frames that Python 3.12 is to trace by opcode, it does not
         tensors = names(shape, number)
         with counted() as steps:
             work(tensors)
         took.append(steps.count)
-    assert took[1] < 2.6 * took[0], took
+    assert took[2] < 2.6 * took[1], took

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from invocation import run
 from torch import nn
@@ -101,6 +103,8 @@ def lines(b: Bench, told: Told, advice: str) -> None:
 
 
 def shell(b: Bench, told: Told, advice: str) -> None:
+    if shutil.which("zip") is None:
+        pytest.skip("there is no zip")
     subprocess.run(["bash", "-ec", advice], cwd=b.folder, check=True, capture_output=True)
     b.run("push", next(b.folder.rglob("packed.pth")), "net")
 
