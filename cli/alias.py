@@ -38,8 +38,8 @@ def alias(
     """
     if rollback and (remove or alias is not None):
         raise typer.BadParameter("--rollback takes one argument, such as pointnet:best")
-    if alias is not None and ":" in alias and ":" not in ref:
-        raise typer.BadParameter(f"the version comes first: registry alias {alias} {ref}")
+    if alias is not None and ":" in alias:
+        raise typer.BadParameter(f"the version comes first: registry alias {alias} {ref.rpartition(':')[2]}")
     registry = options.registry_at(home)
     if rollback:
         entry = registry.rollback(ref)

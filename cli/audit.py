@@ -60,8 +60,10 @@ def audit(
         checked += f", {size(report.nbytes)} checked"
         if run:
             checked += f", {number_of(report.examples, 'example')} run"
-        bad = ", ".join(report.bad_references)
-        say(f"{checked}: no damage found" if report.is_clean else f"{checked}; damaged: {bad}")
+        misfits = dict.fromkeys(fault.ref for fault in report.faults if fault.kind == "class")
+        damaged = dict.fromkeys(fault.ref for fault in report.faults if fault.kind != "class")
+        checked += f"; damaged: {', '.join(damaged)}" if damaged else ": no damage found"
+        say(f"{checked}; not as their class is: {', '.join(misfits)}" if misfits else checked)
         if report.classes_left:
             left = "1 class" if report.classes_left == 1 else f"{report.classes_left} classes"
             say(f"{left} not checked; --classes imports and builds {'it' if report.classes_left == 1 else 'them'}")

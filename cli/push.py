@@ -96,14 +96,16 @@ def push(
     if as_json:
         print_json(entry_document(entry))
         return
-    for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
-        say(line)
-    if entry.weights_key:
-        say(f"weights at `{entry.weights_key}` in {entry.source_name}")
+    if not entry.reused:  # what is known of a version is how it came, not how this file has the weights
+        for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
+            say(line)
+        if entry.weights_key:
+            say(f"weights at `{entry.weights_key}` in {entry.source_name}")
     for notice in entry.notices:
         say(notice)
     if entry.reused:
-        say(f"already stored as {entry.ref}; --force-new would make another version")
+        of = f", pushed from {entry.source_name}" if entry.source_name else ""
+        say(f"already stored as {entry.ref}{of}; --force-new would make another version")
     else:
         say(f"stored {entry.ref}  {size(entry.byte_count)}  digest {entry.digest[:12]}")
     if entry.unwrapping.doubts:

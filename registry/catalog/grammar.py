@@ -113,7 +113,7 @@ class _Reader:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            self._refuse("a metric is compared with a finite number, as in acc>=0.9", begin)
+            self._refuse("a metric is compared with a finite number, as in acc>=0.9; a tag is tag:task=seg", begin)
         return Condition(key, "=" if operator == "==" else operator, value)
 
     def _order(self) -> Order:

@@ -182,7 +182,7 @@ def metrics(value: object) -> dict[str, float]:
         if isinstance(number, (str, bytes)):
             raise Refused(f"its {worded(name)} is {worded(number)} and not a number; give one such as 0.92")
         try:
-            found[name] = float(number)
+            found[name] = float(number.detach() if hasattr(number, "detach") else number)  # a loss, as it was computed
         except Exception:
             raise Refused(f"its {worded(name)} is {worded(number)} and not a number; give one such as 0.92") from None
     return found

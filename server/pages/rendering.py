@@ -22,7 +22,7 @@ from registry.errors.server import TokenNeeded
 from registry.notebook import ago
 
 from ..access import NOBODY, caller_of
-from ..answers import status_of
+from ..answers import address_of, status_of
 from ..service import service_of
 from . import charts
 
@@ -51,6 +51,7 @@ def page(request: Request, template: str, section: str = "", status: int = 200, 
             caller=caller_of(request),
             home=service_of(request).settings.home.name,
             here=request.url.path,
+            place=address_of(request.scope),
             query=request.query_params,
             **context,
         )

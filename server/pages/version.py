@@ -86,7 +86,7 @@ def _raw(init: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 def _snippets(request: Request, entry: Entry) -> dict[str, str]:
     """Return how it is loaded, by what for."""
     place = address_of(request.scope)
-    home = f'hub = registry.Registry("{place}")\n'
+    home = f'import registry\n\nhub = registry.Registry("{place}")\n'
     made = _class(entry.model_class) or ("" if entry.builder or entry.parts else ", model=Net()")
     snippets = {
         "one device": f'{home}m = hub.load("{entry.ref}"{made})',
@@ -97,7 +97,7 @@ def _snippets(request: Request, entry: Entry) -> dict[str, str]:
         first = entry.parts[0]
         snippets["one part"] = f'{home}m = hub.load("{entry.ref}", part="{first.part}"{_class(first.model_class)})'
     return snippets | {
-        "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth",
+        "command line": f"registry export {entry.ref} {entry.name.rpartition('/')[2]}.pth --format pth --home {place}",
         "Hugging Face": f"HF_ENDPOINT={place} hf download {entry.name} --revision v{entry.version}",
     }
 

@@ -31,7 +31,8 @@ def test_a_push_prints_the_decision_and_the_reference(best: Path, home: Path) ->
     assert "cut `module` at the root (ddp, declared): 11 names" in said
     assert "11 tensors" in said
     assert "stored best:v1" in said
-    assert "already stored as best:v1" in run("push", best, "--from-ddp", home=home).stdout
+    again = run("push", best, "--from-ddp", home=home).stdout
+    assert "already stored as best:v1, pushed from best.pth; --force-new" in again and "cut" not in again
 
 
 def test_the_way_of_a_version_through_every_command(best: Path, home: Path, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_copied_class_is_not_trusted(hub: Registry, there: Registry) -> None:
     hub.push(OnlyChild(), "only", init={})
     assert isinstance(hub.load("only"), OnlyChild)
     hub.copy("only", there.address)
-    with pytest.raises(errors.UntrustedClass, match=f"copied here from {hub.address}"):
+    with pytest.raises(errors.UntrustedClass, match=f"comes from {hub.address}"):
         there.load("only")
     assert isinstance(there.load("only", model="nets:OnlyChild"), OnlyChild)
 

@@ -139,7 +139,7 @@ CASES = [
     Case(r"`(registry inspect .* --all)` lists", many_left_out, typed),
     Case(r"such as (--seed 0)", a_seed_too_large),
     Case(r"give one with (--model \S+),", an_example_without_class),
-    Case(r"name it with (--model)", an_optimizer),
+    Case(r"push it with (--model)", an_optimizer),
     Case(r"leave (--name) \(name=\) out", two_models),
     Case(r"allow_missing=\[.*\]", lacking, arguments),
     Case(r"allow_unexpected=\[.*\]", unexpected, arguments),

@@ -192,10 +192,9 @@ def test_one_alias_is_one_alias(stocked: registry.Registry) -> None:
 
 
 def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
-    entry: Any = stocked.push(
-        PointNet(), "other", metrics={"acc": torch.tensor(0.5)}, world_size=numpy.int64(2), timeout=30
-    )
-    assert entry.metrics == {"acc": 0.5} and entry.world_size == 2
+    loss: Any = torch.tensor(0.5, requires_grad=True)
+    entry: Any = stocked.push(PointNet(), "other", metrics={"loss": loss}, world_size=numpy.int64(2), timeout=30)
+    assert entry.metrics == {"loss": 0.5} and entry.world_size == 2
     assert stocked.get(entry) == entry and stocked.push(PointNet(), "other", parent=entry).parent == entry.ref
     assert stocked.load("net", cast="bfloat16").get_parameter("head.weight").dtype is torch.bfloat16
     assert stocked.load("net", cast="torch.float64").get_parameter("head.weight").dtype is torch.float64

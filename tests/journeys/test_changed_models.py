@@ -42,7 +42,11 @@ def frozen_statistics(model: nn.Module) -> None:
 
 
 CHANGES = [
-    (new_head, errors.ShapeMismatch, r"'fc\.weight' was \(1000, 8\) and is \(10, 8\).*allow_shape=\['fc\.\*'\]"),
+    (
+        new_head,
+        errors.ShapeMismatch,
+        r"'fc\.weight' was \(1000, 8\) and is \(10, 8\).*allow_shape=\['fc\.\*'\].*push it .*init=",
+    ),
     (adapter, errors.FitError, r"'fc\.weight' was removed.*"),
     (without_norm, errors.MissingTensors, r"'body\.1\.weight' was removed, .* and 2 more"),
     (without_bias, errors.MissingTensors, r"'fc\.bias' was removed"),
@@ -60,7 +64,8 @@ def said(entry: registry.Entry) -> list[str]:
 def test_a_push_of_a_changed_model_says_what_was_changed_and_what_a_load_needs(hub, change, error, words) -> None:
     model = Classifier()
     change(model)
-    entry = hub.push(model, "net")
+    with pytest.warns(UserWarning, match="was changed after it was constructed"):
+        entry = hub.push(model, "net")
 
     [notice] = said(entry)
     assert "model=module" in notice
@@ -78,6 +83,8 @@ def test_what_it_advises_works(hub: registry.Registry) -> None:
 
     assert len(hub.load("head", allow_shape=["fc.*"]).get_parameter("fc.weight")) == 1000
     assert len(hub.load("head", init={"num_classes": 10}).get_parameter("fc.weight")) == 10
+    assert said(hub.push(model, "made-so", init={"num_classes": 10})) == []
+    assert len(hub.load("made-so").get_parameter("fc.weight")) == 10
     assert hub.load("wide", cast=torch.float64).get_parameter("fc.weight").dtype == torch.float64
 
 

@@ -51,7 +51,8 @@ def args(**more: object) -> argparse.Namespace:
 
 
 def test_a_live_model_with_arguments_that_nobody_said_is_stored_as_unknown_and_says_so(hub: registry.Registry) -> None:
-    entry = hub.push(Scaled(3), "net")
+    with pytest.warns(UserWarning, match="constructor arguments of constructed:Scaled are not known"):
+        entry = hub.push(Scaled(3), "net")
     assert entry.init_as == "unknown" and entry.init == {}
     assert any("constructor arguments of constructed:Scaled are not known" in notice for notice in entry.notices)
 

@@ -236,6 +236,11 @@ def test_an_audit_of_classes_finds_one_that_changed(pushed, folder):
     assert pushed.audit().is_clean
     [fault] = pushed.audit(classes=True).faults
     assert fault.kind == "class" and "does not have bias" in fault.what
+    command = [sys.executable, "-c", "from registry.cli import main; main()", "audit", "--classes"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    audited = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert audited.returncode == 1
+    assert audited.stdout.splitlines()[-1].endswith(": no damage found; not as their class is: net:v1")
 
 
 @pytest.mark.parametrize("inner", ["antigravity:X", "telltale:Net"])

@@ -103,7 +103,7 @@ def _names(inspection: Inspection, state: Mapping[str, Any]) -> list[str]:
         if all(name in renamed for name in given):
             return [renamed[name] for name in given]
     if inspection.probe is None:
-        raise UnprovedOrder("only the model's class knows their order; name it with --model")
+        raise UnprovedOrder("only the model's class knows their order; push it with --model")
     parameters = named_parameters(inspection.probe.module)
     count = sum(len(group["params"]) for group in groups)
     trainable = [name for name, parameter in parameters.items() if parameter.requires_grad]

@@ -45,10 +45,11 @@ def alterations(recipe: Recipe, tensors: Mapping[str, TensorSource]) -> tuple[st
     if recast and not reshaped and not others:
         dtypes = {tensors[name].spec.dtype for name in recast}
         ways = [f"cast=torch.{dtypes.pop()}" if len(dtypes) == 1 else "a cast= to one dtype", *ways]
+    anew = "; where other arguments make these shapes, push it with those as init=" if reshaped else ""
     more = f", and {len(found) - 3} more" if len(found) > 3 else ""
     return (
         f"the model was changed after it was constructed: {', '.join(found[:3])}{more}; {recipe.target} makes it "
-        f"otherwise with the arguments recorded, so a load needs {' or '.join(ways)}",
+        f"otherwise with the arguments recorded, so a load needs {' or '.join(ways)}{anew}",
     )
 
 

@@ -148,7 +148,7 @@ def exposure(path: Path, access: Access, user: User) -> str | None:
 def _doubt(recorded: Recorded) -> str | None:
     """Return a clause that says why somebody else may have written a version, or None."""
     if recorded.origin is not None:
-        return f"the version was copied here from {recorded.origin}"
+        return f"the version comes from {recorded.origin}"
     if recorded.server is not None:
         return f"it stands in {recorded.server}, where others may have written it"
     found: dict[Path, Access] = {}
