@@ -22,6 +22,7 @@ from benchmarks import (
     cold,
     databases,
     deduplication,
+    gpu,
     growing,
     listing,
     loading,
@@ -58,10 +59,11 @@ FAMILIES: dict[str, Callable[[Workshop], Iterator[Row]]] = {
     "growing": growing.rows,
     "peers": peers.rows,
     "buckets": buckets.rows,
+    "gpu": gpu.rows,
 }
 
-OTHERS = ("pages", "racing", "clients", "databases", "peers", "buckets")
-"""Families that wait for other programs to start and to end: ``--quick`` leaves them out unless they are named."""
+OTHERS = ("pages", "racing", "clients", "databases", "peers", "buckets", "gpu")
+"""Families that wait for other programs, or need a GPU: ``--quick`` leaves them out unless they are named."""
 
 
 def main() -> int:

@@ -110,5 +110,5 @@ def as_markdown(rows: Sequence[Row]) -> str:
     """Return the table, and below it what limits each figure."""
     lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(row.cells for row in rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    limits = dict.fromkeys(f"- {row.what}: {row.limit}" for row in rows if row.limit)
+    limits = dict.fromkeys(f"- {row.what}: {row.limit}" for row in rows if row.limit and row.ours)
     return "\n".join((table, "", "## What limits each figure", "", *limits)) if limits else table

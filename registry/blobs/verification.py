@@ -52,12 +52,15 @@ class Verification:
         self._failures: list[BaseException] = []
         self._total = sum(region[0].spec.nbytes for region in self._left)
         self._done: deque[int] = deque()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"verify-{number}", daemon=True)
-            for number in range(min(WORKERS, len(self._left)))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for number in range(min(WORKERS, len(self._left))):
+                thread = threading.Thread(target=self._work, name=f"verify-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError:  # there are as many as may be, or the interpreter ends: those that are there do it
+            if not self._threads:
+                self._work()
 
     def wait(self, progress: Callable[[int, int], object] | None = None) -> None:
         """Return when all is checked.

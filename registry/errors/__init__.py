@@ -292,6 +292,7 @@ from registry.errors.training import (
     JobNeedsModel as JobNeedsModel,
     NoTrainerState as NoTrainerState,
     NoTrainingState as NoTrainingState,
+    OfAnotherProcess as OfAnotherProcess,
     OptimizerMismatch as OptimizerMismatch,
     StateRefused as StateRefused,
     UnknownState as UnknownState,

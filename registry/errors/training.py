@@ -98,3 +98,13 @@ class JobNeedsModel(RegistryError):
             f"the training state of '{name}' can only be keyed by parameter name with the live model at hand; push the "
             "model itself with its optimizer, or a checkpoint file that holds both"
         )
+
+
+class OfAnotherProcess(RegistryError):
+    """A push in the background is waited for in a process that was forked from the one that pushes."""
+
+    def __init__(self, name: str, process: int) -> None:
+        super().__init__(
+            f"the push of '{name}' in the background is the work of process {process}, which this one was forked from; "
+            "call wait() there"
+        )

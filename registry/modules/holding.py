@@ -38,7 +38,7 @@ class Slice:
     @property
     def identity(self) -> Hashable:
         part = local(self.tensor)
-        return (part.data_ptr(), part.shape) if part.numel() else id(self.tensor)
+        return (self._part.identity, part.shape) if part.numel() else id(self.tensor)
 
     @property
     def is_streamed(self) -> bool:

@@ -44,7 +44,9 @@ class LiveTensor:
     @property
     def identity(self) -> Hashable:
         t = self.tensor
-        return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else id(t)
+        if not t.numel():
+            return id(t)
+        return (str(t.device), t.data_ptr(), t.dtype, t.shape, t.stride(), t.is_conj(), t.is_neg())
 
     @property
     def is_streamed(self) -> bool:
@@ -62,8 +64,9 @@ class LiveTensor:
                 piece = whole[begin : begin + PIECE]
                 yield memoryview(bytes(piece)) if own and self.is_streamed else piece
             return
-        for piece in flat_bytes(self.tensor).split(PIECE):
-            yield self._content(piece)
+        values = flat_bytes(self.tensor)
+        for begin in range(0, values.numel(), PIECE):
+            yield self._content(values[begin : begin + PIECE])
 
     def _content(self, tensor: torch.Tensor) -> memoryview:
         """Return values as the stream leaves them that was the caller's, whichever thread asks."""

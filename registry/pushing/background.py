@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -9,6 +10,7 @@ from multiprocessing.util import Finalize
 
 from registry.catalog.entry import Entry
 from registry.errors.root import RegistryError, shown
+from registry.errors.training import OfAnotherProcess
 from registry.notebook import called
 from registry.tensors.source import TensorBytes, TensorSource
 
@@ -26,6 +28,7 @@ class PendingEntry:
         self._seen = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         if self._error is not None:
@@ -36,14 +39,19 @@ class PendingEntry:
     def start(self) -> None:
         """Work in the background; otherwise ``wait`` does, as on the ranks that only wait for the one that writes."""
         # Not a daemon: the interpreter waits for it when it ends.
-        self._thread = threading.Thread(target=self._run, name=f"push of {self._name}")
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"push of {self._name}")
+        try:
+            thread.start()
+        except RuntimeError:  # there are as many as may be, or the interpreter ends
+            self._run()
+        self._thread = thread
 
     def wait(self) -> Entry:
         """Return the entry when it is stored.
 
         Raises:
             RegistryError: nothing was stored.
+            OfAnotherProcess: this process was forked from the one that pushes.
         """
         self._finish()
         self._seen = True
@@ -54,7 +62,7 @@ class PendingEntry:
 
     def wait_aloud(self) -> None:
         """Wait for what runs in the background, and say on standard error what was lost unless ``wait`` raised it."""
-        if self._thread is None:
+        if self._thread is None or os.getpid() != self._process:
             return
         self._finish()
         if self._error is not None and not self._seen:
@@ -63,7 +71,9 @@ class PendingEntry:
             print(shown(f"registry: a push of '{self._name}' in the background was lost: {why}"), file=sys.stderr)
 
     def _finish(self) -> None:
-        if self._thread is not None:
+        if os.getpid() != self._process:
+            raise OfAnotherProcess(self._name, self._process)
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
             return
         with self._lock:

@@ -77,8 +77,8 @@ def push_later(home: Home, request: PushRequest) -> PendingEntry:
         return store(home, request, prepared)
 
     pending = PendingEntry(name, work if rendezvous is None else lambda: rendezvous.share(work))
-    follow(pending)
     pending.start()
+    follow(pending)
     return pending
 
 

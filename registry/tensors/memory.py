@@ -52,7 +52,7 @@ def tensor_over(spec: TensorSpec, memory: bytearray | mmap.mmap, offset: int = 0
     """
     dtype: torch.dtype = getattr(torch, spec.dtype)
     if not (count := spec.numel):
-        return torch.empty(spec.shape, dtype=dtype)
+        return torch.empty(spec.shape, dtype=dtype, device="cpu")
     flat = torch.frombuffer(memory, dtype=dtype, count=count, offset=offset)
     # In place, since a view would keep its base and share its version counter; the number of elements is the same.
     return flat.resize_(spec.shape)
@@ -68,7 +68,8 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether dtype, shape and every bit are equal, wherever the tensors are."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    if one.device == other.device and one.data_ptr() == other.data_ptr() and one.stride() == other.stride():
+    is_one_view = one.device == other.device and one.data_ptr() == other.data_ptr() and one.stride() == other.stride()
+    if is_one_view and one.is_conj() == other.is_conj() and one.is_neg() == other.is_neg():
         return True
     return torch.equal(flat_bytes(one).cpu(), flat_bytes(other).cpu())
 

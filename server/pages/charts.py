@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -190,6 +191,8 @@ def _ticks(low: float, high: float, number: int = 4) -> list[float]:
     if not high > low or not math.isfinite(high - low):
         return [low]
     raw = (high - low) / number
+    if raw < sys.float_info.min:  # too near for a step between them
+        return [low]
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= raw)
     first = math.ceil(low / step)

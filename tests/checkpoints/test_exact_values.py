@@ -305,6 +305,17 @@ def test_a_weight_of_one_element_may_have_any_stride(shared: registry.Registry, 
     assert all(torch.equal(found, state[name]) for name, found in shared.state_dict("odd").items())
 
 
+def test_a_lazy_conjugate_or_negative_is_another_tensor_than_the_one_whose_memory_it_sees(
+    shared: registry.Registry, tmp_path: Path
+) -> None:
+    values, numbers = torch.tensor([1 + 2j, 3 + 4j]), torch.tensor([1.0, 2])
+    state = {"a": values, "b": values.conj(), "x": numbers, "y": torch._neg_view(numbers)}
+    torch.save(state, tmp_path / "lazy.pth")
+    pushed = shared.push(state, "lazy"), shared.push(tmp_path / "lazy.pth", "lazy")
+    assert pushed[0].version == pushed[1].version
+    assert all(torch.equal(found, state[name]) for name, found in shared.state_dict("lazy").items())
+
+
 def test_metadata_of_a_module_comes_back_with_its_types(shared: registry.Registry, tmp_path: Path) -> None:
     state: Any = Extra().state_dict()
     value = {"version": 1, "scale": numpy.float32(0.1), "anchor": torch.ones(2, requires_grad=True)}

@@ -60,6 +60,7 @@ def test_a_page_does_what_it_says(page: Path, interpreter: Path, tmp_path: Path)
         "PYTHONDONTWRITEBYTECODE": "1",
         "TMPDIR": str(tmp_path),
         "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
     }
     done = subprocess.run(
         [interpreter / "python", HERE / "pages.py", page],

@@ -79,21 +79,44 @@ def test_what_is_new_needs_no_room_for_what_is_stored(home: Path, at_once: int) 
 
 
 LAST_LINE = {
-    "in the background": "registry.push(net, 'net', blocking=False)",
+    "in the background": "registry.push(net, 'net', init=SIZE, blocking=False)",
     "in the background, a file": "torch.save(net.state_dict(), 'net.pth'); registry.push('net.pth', blocking=False)",
-    "in a thread": "threading.Thread(target=registry.push, args=(net, 'net')).start()",
+    "in a thread": "threading.Thread(target=registry.push, args=(net, 'net'), kwargs={'init': SIZE}).start()",
 }
 
 
 @pytest.mark.parametrize("line", LAST_LINE.values(), ids=LAST_LINE)
 def test_a_process_does_not_end_before_its_last_push(home: Path, tmp_path: Path, line: str) -> None:
-    begin = "import threading, registry, torch\nnet = torch.nn.Linear(2000, 2000)\n"
+    size = "SIZE = {'in_features': 2000, 'out_features': 2000}"
+    begin = f"import threading, registry, torch\n{size}\nnet = torch.nn.Linear(**SIZE)\n"
     environment = {**os.environ, "REGISTRY_HOME": str(home)}
     done = subprocess.run(
         [sys.executable, "-c", begin + line], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert Registry(home).get("net").ref == "net:v1"
+
+
+WAITED_FOR_IN_A_CHILD = """
+import os, sys, registry, torch
+pending = registry.push({"w": torch.ones(1 << 22)}, "net", blocking=False)
+if not os.fork():
+    try:
+        pending.wait()
+    except registry.errors.OfAnotherProcess as error:
+        print(str(os.getppid()) in str(error), flush=True)
+    os._exit(0)
+os.wait()
+print(pending.wait().ref)
+"""
+
+
+def test_a_child_does_not_wait_for_what_its_parent_pushes(home: Path) -> None:
+    program = [sys.executable, "-c", WAITED_FOR_IN_A_CHILD]
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=False, env={**os.environ, "REGISTRY_HOME": str(home)}
+    )
+    assert (done.stdout, done.returncode) == ("True\nnet:v1\n", 0), done.stderr
 
 
 def test_a_file_that_is_pushed_in_the_background_may_be_written_anew_at_once(hub: Registry, tmp_path: Path) -> None:
@@ -139,6 +162,9 @@ def test_where_no_thread_can_be_begun_the_one_there_is_does_it(tmp_path: Path, m
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         entry = hub.push(path, "net", from_="single")
+        assert hub.push({"w": torch.ones(2)}, "later", blocking=False).wait().ref == "later:v1"
+        assert torch.equal(hub.state_dict("net")["w0"], state(4)["w0"])
+    assert hub.push({"w": torch.zeros(2)}, "later").ref == "later:v2"
     assert hub.push(path, "other", from_="single").source_digest == entry.source_digest is not None
     assert torch.equal(hub.state_dict("net")["w3"], state(4)["w3"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,8 @@ class Wide(nn.Module):
 
 class MadeThere(nn.Module):
     """Makes its tensors on the GPU itself, one that is not stored among them."""
+
+    mask: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ def test_it_comes_back_on_either_device(hub: registry.Registry) -> None:
 
 def test_what_is_tied_is_one_tensor_there(hub: registry.Registry) -> None:
     hub.push(Tied().to(GPU), "tied")
-    model = hub.load("tied", device="cuda")
+    model: Any = hub.load("tied", device="cuda")
     assert model.head.weight is model.embed.weight
 
 
@@ -176,10 +179,10 @@ def test_a_push_waits_for_what_the_gpu_was_told_before(hub: registry.Registry, b
     with torch.cuda.stream(torch.cuda.Stream()):
         torch.cuda._sleep(A_WHILE)
         doubled(model)
-        pushed = hub.push(model, "net", init={}, blocking=blocking)
+        pushed = hub.push(model, "net", init={}) if blocking else hub.push(model, "net", init={}, blocking=False)
         was = state(model)
         doubled(model)
-    entry = pushed if blocking else pushed.wait()
+    entry = pushed if isinstance(pushed, registry.Entry) else pushed.wait()
     assert equal(hub.state_dict(entry), was)
 
 
@@ -196,7 +199,7 @@ def test_the_training_may_go_on_while_the_background_writes(hub: registry.Regist
 def under_nccl(rank: int, store: str, home: str, ref: str) -> None:
     dist.init_process_group("nccl", init_method=f"file://{store}", rank=rank, world_size=1)
     hub = registry.Registry(home)
-    model = hub.load(ref, ddp=True, rank=rank)
+    model: Any = hub.load(ref, ddp=True, rank=rank)
     assert next(model.parameters()).device == GPU
     optimizer = trained(model)
     entry = hub.push(model, "net", optimizer=optimizer)

@@ -201,6 +201,31 @@ def test_a_plain_module_keeps_its_gradients_and_objects_when_the_bytes_are_damag
     assert facts(module) == before
 
 
+@pytest.mark.parametrize("sparse", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_sparse_buffer_does_not_keep_the_others_from_being_put_back(
+    hub: registry.Registry, sparse: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    hub.push({name: tensor + 5 for name, tensor in module.state_dict().items()}, "net")
+    module[0].register_buffer("adjacency", sparse(torch.eye(2)), persistent=False)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    with pytest.raises(errors.NoExample):
+        hub.load("net", model=module, verify="outputs")
+
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert torch.equal(module[0].get_buffer("adjacency").to_dense(), torch.eye(2))
+
+
+def test_an_empty_tensor_is_on_the_cpu_wherever_others_are_made(hub: registry.Registry) -> None:
+    hub.push({"a": torch.ones(2), "b": torch.ones(0, 3)}, "net")
+    module = nn.ParameterDict({"a": torch.zeros(2), "b": torch.zeros(0, 3)})
+    with torch.device("meta"):
+        hub.load("net", model=module)
+    assert module["a"].tolist() == [1, 1]
+
+
 class Asked(nn.Linear):
     """Counts how often it was asked for its state, and merges something for it."""
 

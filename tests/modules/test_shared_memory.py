@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -87,6 +88,40 @@ def test_tensors_that_overlap_in_part_take_what_agrees_and_refuse_what_does_not(
 
     fit(module, {"t0": torch.tensor([1.0, 2, 3, 4]), "t1": torch.tensor([3.0, 4, 5, 6])})
     assert module.t0.tolist() == [1, 2, 3, 4] and module.t1.tolist() == [3, 4, 5, 6]
+
+
+def test_two_arrays_over_one_memory_overlap_as_two_views_do() -> None:
+    base = numpy.zeros(6, numpy.float32)
+    module = Holder(torch.from_numpy(base[:4]), torch.from_numpy(base[2:]))
+
+    with pytest.raises(errors.UntouchedTensor, match="share memory"):
+        fit(module, {"t0": torch.ones(4), "t1": torch.zeros(4)})
+    assert not base.any()
+
+    fit(module, {"t0": torch.tensor([1.0, 2, 3, 4]), "t1": torch.tensor([3.0, 4, 5, 6])})
+    assert base.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_lazy_conjugate_takes_the_conjugates_of_what_its_tensor_takes() -> None:
+    base, values = torch.zeros(2, dtype=torch.complex64), torch.tensor([1 + 2j, 3 + 4j])
+    module = Holder(base, base.conj(), buffers=True)
+
+    with pytest.raises(errors.UntouchedTensor, match="share memory"):
+        fit(module, {"t0": values, "t1": values})
+    fit(module, {"t0": values, "t1": values.conj().resolve_conj()})
+    assert torch.equal(module.t0, values) and torch.equal(module.t1, values.conj())
+
+
+@pytest.mark.parametrize("cast", [None, torch.float64])
+@pytest.mark.parametrize("kind", ["sparse", "given up"])
+def test_what_cannot_be_written_to_is_refused_before_anything_is(kind: str, cast: torch.dtype | None) -> None:
+    module = Holder(torch.zeros(3), torch.eye(3).to_sparse() if kind == "sparse" else torch.zeros(3, 3), buffers=True)
+    if kind == "given up":
+        module.t1.untyped_storage().resize_(0)
+
+    with pytest.raises(errors.UntouchedTensor, match="'t1' cannot be written to"):
+        fit(module, {"t0": torch.ones(3), "t1": torch.eye(3)}, cast=cast)
+    assert module.t0.tolist() == [0, 0, 0] and module.t0.dtype is torch.float32
 
 
 def test_tensors_that_interleave_in_one_memory_do_not_overlap() -> None:

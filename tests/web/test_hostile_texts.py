@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 import torch
 from hostile import TEXTS, nothing_ran
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from looking import Open, browser as browser, look as look
 from markupsafe import Markup
 from served import Served, serving
@@ -129,3 +130,15 @@ def test_a_chart_has_words_as_words(text: str) -> None:
         assert isinstance(each, Markup)
         tags = {element.tag for element in ElementTree.fromstring(str(each)).iter()}
         assert tags <= {"div", "output", "svg", "polyline", "circle", "line", "text", "title", "a", "rect", "path"}
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4))
+@example([0.0, 5e-324])
+@example([1e-320, 5e-320])
+@settings(max_examples=300, deadline=None)
+def test_finite_numbers_are_drawn_however_near_or_far_they_are(values: list[float]) -> None:
+    for drawn in (
+        charts.line([(place, value, "v1") for place, value in enumerate(values)], "acc"),
+        charts.sparkline(values, "acc"),
+    ):
+        assert not {"nan", "inf"} & set(re.findall("[a-z]+", str(drawn)))

@@ -10,7 +10,7 @@ from torch import nn
 
 from registry.errors.models import ExtraStateRefused, UntouchedTensor, first_line
 from registry.modules.anatomy import tensors
-from registry.modules.fitting.memory import put
+from registry.modules.fitting.memory import is_given_up, put
 from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout, layout
 from registry.ranks.shards import is_shard, local, materialized, part_of
@@ -148,7 +148,7 @@ def set_extra_states(
 def convert(module: nn.Module, dtype: torch.dtype) -> None:
     """Give every real floating-point tensor of the module the dtype; parameters stay the objects that they are."""
     for tensor in tensors(module):
-        if tensor.is_floating_point() and tensor.dtype != dtype:
+        if tensor.is_floating_point() and tensor.dtype != dtype and not is_given_up(local(tensor)):
             tensor.data = tensor.data.to(dtype)
 
 

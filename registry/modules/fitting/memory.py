@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -13,6 +13,9 @@ from registry.modules.fitting.plan import Plan
 from registry.modules.layout import Layout
 from registry.ranks.shards import local, part_of
 from registry.tensors.memory import same_bits
+
+_ALIGNMENT = 16
+"""Bytes: no element of a tensor is larger."""
 
 
 def check_places(
@@ -36,23 +39,42 @@ def check_places(
     Raises:
         UntouchedTensor: a tensor would not hold the entry's values, or one that keeps its own would lose them.
     """
-    for names in _suspects(found, deferred):
+    given = {name: found.slots[name].tensor for name in plan.sources}
+    if odd := [name for name, tensor in given.items() if id(tensor) not in deferred and _is_odd(tensor)]:
+        raise UntouchedTensor(model, odd, "cannot be written to: sparse, or its memory was given up")
+    for group in _suspects(found, deferred):
         if not is_callers:
-            _separate(names, found, plan, weights)
-        _try_on_copy({name: found.slots[name].tensor for name in names}, plan, weights, model)
+            _separate(group, found, plan, weights)
+        for regions in _overlapping(_region(name, tensor) for _, _, _, name, tensor in group):
+            _try_on_copy(regions, found, plan, weights, model)
 
 
-def _separate(names: list[str], found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
+def _is_odd(tensor: torch.Tensor) -> bool:
+    """Whether a tensor that has values is no view of memory."""
+    if tensor.is_meta or is_lazy(tensor):
+        return False
+    return local(tensor).layout is not torch.strided or is_given_up(local(tensor))
+
+
+def is_given_up(tensor: torch.Tensor) -> bool:
+    """Whether its memory was taken away (``untyped_storage().resize_(0)``), as FSDP does it: to read it is fatal."""
+    if is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided or not tensor.numel():
+        return False
+    needed = (tensor.storage_offset() + _reach(tensor)) * tensor.element_size()
+    return tensor.untyped_storage().nbytes() < needed
+
+
+def _separate(group: Iterable[_Region], found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor]) -> None:
     """Give each tensor of a module that nobody holds yet memory in which the entry's values can stand.
 
     The module that was pushed had it replaced meanwhile: its class makes an expanded buffer, say, and training a full
     one.
     """
-    for name in names:
-        tensor = local(found.slots[name].tensor)
+    for region in group:
+        name, tensor = region.name, region.tensor
         if name in plan.sources and may_overlap_itself(tensor):
             values = part_of(weights[plan.sources[name]], found.slots[name].tensor)
-            copy = _on(_copied(tensor), tensor)
+            copy = _on_copy([region])[name]
             put(copy, values.to(copy.dtype))
             if not same_bits(copy, values.detach().to(copy.dtype)):
                 tensor.data = tensor.detach().clone(memory_format=torch.contiguous_format)
@@ -83,50 +105,75 @@ def may_overlap_itself(tensor: torch.Tensor) -> bool:
     return False
 
 
-def _suspects(found: Layout, deferred: frozenset[int]) -> list[list[str]]:
-    """Return the names of tensors that may overlap, one list for each memory."""
-    by_memory: dict[int, dict[int, str]] = {}
-    odd: set[int] = set()
-    for name, slot in found.slots.items():
-        tensor = slot.tensor
-        if id(tensor) in deferred or tensor.is_meta or is_lazy(tensor):
-            continue
-        tensor = local(tensor)
-        memory = tensor.untyped_storage().data_ptr()
-        by_memory.setdefault(memory, {}).setdefault(id(slot.tensor), name)
-        if not tensor.is_contiguous() and may_overlap_itself(tensor):
-            odd.add(memory)
-    suspects = []
-    for memory, names in by_memory.items():
-        several = [name for name in names.values() if found.slots[name].tensor.numel()]
-        if memory in odd or (len(several) > 1 and _touch([local(found.slots[name].tensor) for name in several])):
-            suspects.append(several)
-    return suspects
+class _Region(NamedTuple):
+    """The bytes of a tensor's memory from its first element to its last."""
+
+    device: str
+    begin: int
+    end: int
+    name: str
+    tensor: torch.Tensor
+    """Its part on this rank."""
 
 
-def _touch(tensors: list[torch.Tensor]) -> bool:
-    """Whether the regions of tensors in one memory, from their first byte to their last, have a byte in common."""
-    regions = []
-    for tensor in tensors:
-        reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        regions.append((tensor.data_ptr(), tensor.data_ptr() + (reach + 1) * tensor.element_size()))
-    return any(end > begin for (_, end), (begin, _) in pairwise(sorted(regions)))
+def _suspects(found: Layout, deferred: frozenset[int]) -> list[list[_Region]]:
+    """Return the tensors that may overlap, or of which elements may, one list for each memory."""
+    tensors = {id(slot.tensor): (name, slot.tensor) for name, slot in reversed(found.slots.items())}
+    groups = _overlapping(
+        _region(name, local(tensor))
+        for name, tensor in tensors.values()
+        if id(tensor) not in deferred and not tensor.is_meta and not is_lazy(tensor) and _has_memory(local(tensor))
+    )
+    return [group for group in groups if len(group) > 1 or may_overlap_itself(group[0].tensor)]
+
+
+def _has_memory(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and tensor.numel() > 0
+
+
+def _overlapping(regions: Iterable[_Region]) -> list[list[_Region]]:
+    """Return regions that have a byte in common together, in the order of their beginnings.
+
+    Addresses decide: two storages may be one memory, as of two arrays of numpy.
+    """
+    groups: list[list[_Region]] = []
+    device, end = "", 0
+    for region in sorted(regions, key=lambda region: region[:3]):
+        if region.device != device or region.begin >= end:
+            groups.append([])
+            device, end = region.device, 0
+        groups[-1].append(region)
+        end = max(end, region.end)
+    return groups
+
+
+def _region(name: str, tensor: torch.Tensor) -> _Region:
+    begin = tensor.data_ptr()
+    return _Region(str(tensor.device), begin, begin + _reach(tensor) * tensor.element_size(), name, tensor)
+
+
+def _reach(tensor: torch.Tensor) -> int:
+    """Return how many elements lie from its first to its last."""
+    if tensor.is_contiguous():
+        return tensor.numel()
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _try_on_copy(
-    tensors: Mapping[str, torch.Tensor], plan: Plan, weights: Mapping[str, torch.Tensor], model: str
+    regions: Sequence[_Region], found: Layout, plan: Plan, weights: Mapping[str, torch.Tensor], model: str
 ) -> None:
-    memories = {local(tensor).untyped_storage().data_ptr(): _copied(local(tensor)) for tensor in tensors.values()}
+    tensors = {region.name: region.tensor for region in regions}
     wanted: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         if name in plan.sources:
-            wanted[name] = part_of(weights[plan.sources[name]], tensor).detach()
+            wanted[name] = part_of(weights[plan.sources[name]], found.slots[name].tensor).detach()
         elif name in plan.report.defaulted:
-            wanted[name] = torch.zeros_like(local(tensor))
+            wanted[name] = torch.zeros_like(tensor)
         else:
-            wanted[name] = local(tensor).detach().clone()
-    whole = {name: local(tensor) for name, tensor in tensors.items()}
-    copies = {name: _on(memories[tensor.untyped_storage().data_ptr()], tensor) for name, tensor in whole.items()}
+            wanted[name] = tensor.detach().clone()
+    if odd := [each.name for each in regions if (each.begin - _base(regions)) % each.tensor.element_size()]:
+        raise UntouchedTensor(model, odd, "share memory with others, at an address that no tensor of this dtype has")
+    copies = _on_copy(regions)
     for name in wanted:
         if name in plan.sources or name in plan.report.defaulted:
             put(copies[name], wanted[name].to(copies[name].dtype))
@@ -135,12 +182,30 @@ def _try_on_copy(
         raise UntouchedTensor(model, wrong, "share memory, with other tensors or among their own elements")
 
 
-def _copied(tensor: torch.Tensor) -> torch.UntypedStorage:
-    copied: torch.UntypedStorage = tensor.untyped_storage().clone()  # type: ignore[no-untyped-call]
-    return copied
+def _on_copy(regions: Sequence[_Region]) -> dict[str, torch.Tensor]:
+    """Return tensors that see a copy of some memory as these, which overlap, see the memory itself."""
+    base = _base(regions)
+    size = max(region.end for region in regions) - base
+    memory = torch.zeros(size, dtype=torch.uint8, device=regions[0].tensor.device)
+    for _, begin, end, _, tensor in regions:
+        span = _view(tensor, tensor.untyped_storage(), int(tensor.storage_offset()), (_reach(tensor),), (1,))
+        memory[begin - base : end - base].copy_(span.view(torch.uint8))
+    copies = {}
+    for region in regions:
+        tensor = region.tensor
+        place = (region.begin - base) // tensor.element_size()
+        copy = _view(tensor, memory.untyped_storage(), place, tensor.shape, tensor.stride())
+        copy = copy.conj() if tensor.is_conj() else copy
+        copies[region.name] = torch._neg_view(copy) if tensor.is_neg() else copy
+    return copies
 
 
-def _on(memory: torch.UntypedStorage, tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that sees another memory as this one sees its own."""
-    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return empty.set_(memory, tensor.storage_offset(), tensor.shape, tensor.stride())
+def _base(regions: Sequence[_Region]) -> int:
+    """Return an address before them all that is one for every dtype."""
+    return regions[0].begin // _ALIGNMENT * _ALIGNMENT
+
+
+def _view(
+    tensor: torch.Tensor, memory: torch.UntypedStorage, place: int, shape: Sequence[int], stride: Sequence[int]
+) -> torch.Tensor:
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(memory, place, shape, stride)

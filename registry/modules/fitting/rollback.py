@@ -6,7 +6,7 @@ import copy
 import operator
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.modules import anatomy
+from registry.modules.fitting.memory import is_given_up
 from registry.modules.layout import Layout, layout, owned
 from registry.ranks.shards import is_shard, local
 from registry.tensors.memory import same_bits, swap_contents
@@ -75,7 +76,8 @@ class Snapshot:
             self._modules = [_attributes(part) for part in parts]
             self._traits = [_traits(tensor) for tensor in tensors.values()]
             tensors |= {id(v): v for part in parts for v in part.__dict__.values() if _has_memory(v)}
-        self._tensors = [_remembered(local(tensor)) for tensor in tensors.values() if not is_lazy(tensor)]
+        values = (local(tensor) for tensor in tensors.values() if not is_lazy(tensor))
+        self._tensors = [_remembered(tensor) for tensor in values if not is_given_up(tensor)]
         self._extra_states = [
             (owner, copy.deepcopy(anatomy.method(owner, "get_extra_state")())) for owner in extra_states
         ]
@@ -90,11 +92,11 @@ class Snapshot:
             _refill(module.__dict__, attributes)
             for container, was in contents:
                 _refill(container, was)
-        with torch.no_grad():
-            for remembered in self._tensors:
-                _restore_values(*remembered)
-            for traits in self._traits:
-                _restore_traits(traits)
+        with torch.no_grad(), ExitStack() as stack:  # which goes on where one of them raises, and raises at the end
+            for traits in reversed(self._traits):
+                stack.callback(_restore_traits, traits)
+            for remembered in reversed(self._tensors):
+                stack.callback(_restore_values, *remembered)
 
 
 @contextmanager
@@ -120,7 +122,7 @@ def _has_memory(value: object) -> bool:
     """Whether an attribute is a tensor that can be read; FSDP keeps views of memory that it has given up."""
     if not isinstance(value, torch.Tensor) or is_lazy(value) or value.layout != torch.strided:
         return False
-    return value.is_meta or is_shard(value) or not value.numel() or value.untyped_storage().nbytes() > 0
+    return is_shard(value) or not is_given_up(value)
 
 
 def _remembered(tensor: torch.Tensor) -> _Tensor:
@@ -185,6 +187,9 @@ def _restore_values(tensor: torch.Tensor, memory: torch.Tensor, values: torch.Te
     if values is None:
         if not tensor.is_meta:
             swap_contents(tensor, memory)
+        return
+    if memory.layout is not torch.strided:  # sparse, or of a library: it has no memory to be compared
+        tensor.data = values
         return
     moved = tensor.data_ptr() != memory.data_ptr() or tensor.dtype != memory.dtype
     if moved or tensor.shape != memory.shape or tensor.stride() != memory.stride():
