@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 
 from benchmarks import children
 from benchmarks.children import PeakMemory
@@ -36,7 +35,7 @@ def run(folder: Path, *, gigabytes: float, say: Say) -> list[str]:
     for share in (0.25, 1.0):
         nbytes = max(_TENSOR, round(gigabytes * share * 1e9) // _TENSOR * _TENSOR)
         write(folder / "large.safetensors", nbytes)
-        copied = [_copied(folder)]
+        before = _copied(folder)
         for verb in ("push", "load", "copy", "export", "audit"):
             if verb not in _WRITING:
                 _warm(folder / "home")
@@ -45,8 +44,9 @@ def run(folder: Path, *, gigabytes: float, say: Say) -> list[str]:
             what, took = f"{verb} of {nbytes / 1e9:.2f} GB", f"{seconds:.2f} s, {nbytes / 1e9 / seconds:.2f} GB/s"
             measure = float(nbytes)
             if verb in _WRITING:
-                copied.append(_copied(folder))
-                measure = mean(copied[-2:])
+                after = _copied(folder)
+                measure = (before + after) / 2
+                before = after
                 took += f", {seconds / measure:.2f} times cp and fsync before and after it ({measure:.2f} s)"
             pace.setdefault(verb, []).append(seconds / measure)
             say(f"{what}: {took}, {peak / 1e6:.1f} MB of memory, load {os.getloadavg()[0]:.1f}")
