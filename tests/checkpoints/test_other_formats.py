@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import pickle
+import random
 import subprocess
 import tarfile
 import warnings
@@ -87,6 +88,9 @@ def optimizer() -> dict[str, object]:
 
 
 NOTHING = "no checkpoint"
+NOISE = random.Random(1).randbytes(64) + b"\xff"
+"""The same every time: now and then what is drawn begins as something does."""
+
 KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     # The name of the file: how it is made, what the sentence says, the verdict of an import.
     "a.npz": (archive_of_arrays, "archive of numpy's arrays; .*numpy.load", NOTHING),
@@ -107,14 +111,14 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "l.zip": (zipped({}), "an empty zip archive", NOTHING),
     "m.docx": (zipped({"[Content_Types].xml": b""}), "office document", NOTHING),
     "n.onnx": (content(b"\x08\x0a\x12\x07pytorch\x1a\x062.13.0:\x8b\x01"), "an ONNX model", NOTHING),
-    "o.onnx.data": (content(os.urandom(64) + b"\xff"), "a file of an ONNX model", NOTHING),
+    "o.onnx.data": (content(NOISE), "a file of an ONNX model", NOTHING),
     "p.pth.dvc": (content(b"outs:\n- md5: 01\n  path: p.pth\n"), "dvc pull p.pth.dvc`, and push p", "refused"),
     "q.pth": (content(b"/annex/objects/MD5E-s123--abc.pth\n"), "git annex get q.pth", "refused"),
     "r.pth": (content(b"../.git/annex/objects/a/b/MD5E-s1/MD5E-s1"), "git annex get r.pth", "refused"),
     "s.pth": (content(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull", "refused"),
     "t.pth": (content(b"# xet version 0\nfilesize = 3\n"), "git-xet", "refused"),
     "u-100.index": (content(b"\x00\x00\x02\x03\xff"), "a part of what TensorFlow saved", NOTHING),
-    "u-100.data-00000-of-00001": (content(os.urandom(64) + b"\xff"), "a part of what TensorFlow saved", NOTHING),
+    "u-100.data-00000-of-00001": (content(NOISE), "a part of what TensorFlow saved", NOTHING),
     "checkpoint": (content(b'model_checkpoint_path: "u-100"\n'), "the list that TensorFlow keeps", NOTHING),
     "v.tflite": (content(b"\x1c\x00\x00\x00TFL3\x00"), "TensorFlow Lite", NOTHING),
     "w.h5": (content(b"\x89HDF\r\n\x1a\n\x00"), "an HDF5 file", NOTHING),
@@ -156,7 +160,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "bc.pt": (lambda path: torch.jit.save(torch.jit.script(NET), path), "TorchScript archive", "refused"),
     "bd.pt": (lambda path: torch.jit.trace(NET, torch.ones(2, 8)).save(path), "TorchScript archive", "refused"),
     "be.pth": (lambda path: path.write_bytes(whole()[:-400]), "damaged or was cut short", "damaged"),
-    "bf.weights": (content(os.urandom(20) + b"\xff\xfe"), "Darknet", NOTHING),
+    "bf.weights": (content(NOISE), "Darknet", NOTHING),
     "bg.engine": (content(b"ftrt\x00"), "TensorRT", NOTHING),
 }  # fmt: skip
 
