@@ -22,8 +22,8 @@ pytestmark = [
 ]
 
 GPU = torch.device("cuda", 0)
-A_WHILE = 500_000_000
-"""Cycles of the GPU: some tenths of a second."""
+A_WHILE = 4_000_000_000
+"""Cycles of the GPU: two seconds or three, longer than it takes until a push reads the first tensor."""
 
 
 class Wide(nn.Module):
@@ -175,6 +175,7 @@ def test_values_that_lie_otherwise_are_stored_as_they_count(hub: registry.Regist
 @pytest.mark.parametrize("blocking", [True, False], ids=["at once", "in the background"])
 def test_a_push_waits_for_what_the_gpu_was_told_before(hub: registry.Registry, blocking: bool) -> None:
     model = Wide().to(GPU)
+    hub.push(model, "net", init={})  # makes the home, and imports what a push needs
     torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):
         torch.cuda._sleep(A_WHILE)
