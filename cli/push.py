@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 from .progress import progress_bar
 from .rendering import decision, entry_document, print_json, say, size, warn
+
+if TYPE_CHECKING:
+    from registry.catalog.entry import Entry
 
 
 def push(
@@ -96,17 +99,20 @@ def push(
     if as_json:
         print_json(entry_document(entry))
         return
-    if not entry.reused:  # what is known of a version is how it came, not how this file has the weights
-        for line in decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper):
-            say(line)
-        if entry.weights_key:
-            say(f"weights at `{entry.weights_key}` in {entry.source_name}")
-    for notice in entry.notices:
-        say(notice)
-    if entry.reused:
-        of = f", pushed from {entry.source_name}" if entry.source_name else ""
-        say(f"already stored as {entry.ref}{of}; --force-new would make another version")
-    else:
-        say(f"stored {entry.ref}  {size(entry.byte_count)}  digest {entry.digest[:12]}")
+    for line in _lines(entry):
+        say(line)
     if entry.unwrapping.doubts:
-        warn(f"registry: some names of {entry.ref} may still hold a wrapper's component; see 'in doubt' above")
+        warn(
+            f"registry: some names of {entry.ref} may still hold a wrapper's component; "
+            f"`registry show {entry.ref}` names it"
+        )
+
+
+def _lines(entry: Entry) -> list[str]:
+    """Word what became of the push: a new version, how its names were read, or the one that was there."""
+    if entry.reused:  # what is known of that one is how it came, not how this file has the weights
+        of = f", pushed from {entry.source_name}" if entry.source_name else ""
+        return [*entry.notices, f"already stored as {entry.ref}{of}; --force-new would make another version"]
+    names = decision(entry.unwrapping, entry.tensor_count, entry.saved_as, entry.wrapper)
+    place = [f"weights at `{entry.weights_key}` in {entry.source_name}"] if entry.weights_key else []
+    return [*names, *place, *entry.notices, f"stored {entry.ref}  {size(entry.byte_count)}  digest {entry.digest[:12]}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
 from registry.errors.checkpoints import UnencodableValue
+from registry.errors.warned import warn
 from registry.modules.layout import bare
 from registry.modules.origin import Origin, loaded_from, part_loaded
 from registry.ranks import collective as ranks
@@ -76,4 +76,4 @@ def _confirm(module: nn.Module, origin: Origin, hub: Registry) -> None:
 
 
 def _warn(origin: Origin, why: str) -> None:
-    warnings.warn(f"the model was loaded from {origin.ref}, and its weights were not checked: {why}", stacklevel=3)
+    warn(f"the model was loaded from {origin.ref}, and its weights were not checked: {why}")

@@ -6,7 +6,6 @@ import atexit
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from registry.attachments.training.job import attachable
 from registry.errors.checkpoints import UnencodableValue, UnstorableTensor
 from registry.errors.exports import CannotExport
+from registry.errors.warned import warn
 
 
 def place(given: str | os.PathLike[str] | None, name: str) -> Path:
@@ -54,5 +54,5 @@ def storable(state: Mapping[str, Any], of: str) -> dict[str, Any]:
             attachable(key, value)
             kept[key] = value
         except (UnencodableValue, UnstorableTensor) as error:
-            warnings.warn(f"the state of {key} is not kept with {of}: {error}", stacklevel=3)
+            warn(f"the state of {key} is not kept with {of}: {error}")
     return kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import EllipsisType
@@ -17,6 +16,7 @@ from registry.catalog.entry import Entry
 from registry.errors.catalog import PurgedVersion, TrashedVersion, UnknownModel, UnknownVersion
 from registry.errors.root import shown
 from registry.errors.upkeep import MonitorNeedsMode, NothingKept, TopNeedsMetric, TwoSettings
+from registry.errors.warned import warn
 from registry.home.arguments import checked
 from registry.modules.builders.table import of_class
 from registry.modules.layout import model_class
@@ -151,7 +151,7 @@ class Keeper:
             if metric not in came:
                 has = f"they have {', '.join(sorted(came))}" if came else "they have none"
                 why = f"has the metric '{metric}', by which the best is chosen; {has}"
-                warnings.warn(shown(f"no version of {self.name} that this run stored {why}"), stacklevel=2)
+                warn(f"no version of {self.name} that this run stored {why}")
 
     def _settle(self, entry: Entry, run: str) -> tuple[bool, list[str]]:
         """Decide what is best and what goes, in one transaction: another run may be about to decide the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from registry.catalog.part import PartEntry
 from registry.errors.models import first_line
 from registry.errors.root import few
 from registry.errors.training import NoTrainingState, StateRefused, UnknownState
+from registry.errors.warned import warn
 from registry.home.home import Home
 from registry.loading.load import LoadRequest, load_here, opened, require_unflattened
 from registry.loading.parts import require_all
@@ -92,7 +92,7 @@ def resume(
     _note_origin(model, entry)
     if resumed.left:
         kept = f"{entry.ref} keeps the state of {few(resumed.left)}, which stays behind"
-        warnings.warn(f"{kept}: resume was not given what it belongs to", stacklevel=4)
+        warn(f"{kept}: resume was not given what it belongs to")
     return resumed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -15,6 +14,7 @@ from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
 from registry.catalog.version import NewVersion, Vanished
+from registry.errors.warned import warn
 from registry.home.home import Home
 from registry.inspection import Inspection
 from registry.pushing.provenance import git_commit, published_at, saved_at
@@ -77,7 +77,7 @@ def _stored(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                 notices = _notices(request, prepared, entry)
                 for notice in notices if request.is_live else ():  # who trains looks at no notices
                     if notice in inspection.notes:
-                        warnings.warn(notice, stacklevel=7)
+                        warn(notice)
                 return replace(entry, notices=notices)
             except Vanished:
                 if attempt == _ATTEMPTS - 1:

@@ -113,8 +113,9 @@ def test_a_state_that_nothing_was_given_for_is_named(hub: registry.Registry) -> 
     model = Pair()
     optimizer = torch.optim.Adam(model.parameters())
     hub.push(model, "net", optimizer=optimizer, state={"loader": torch.optim.SGD(model.parameters(), lr=1.0)})
-    with pytest.warns(UserWarning, match="net:v1 keeps the state of optimizer, loader, which stays behind"):
+    with pytest.warns(UserWarning, match="net:v1 keeps the state of optimizer, loader, which stays behind") as warned:
         assert hub.resume("net", model).left == ("optimizer", "loader")
+    assert warned[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert hub.resume("net", model, optimizer, state={"loader": torch.optim.SGD(model.parameters())}).left == ()

@@ -51,8 +51,9 @@ def args(**more: object) -> argparse.Namespace:
 
 
 def test_a_live_model_with_arguments_that_nobody_said_is_stored_as_unknown_and_says_so(hub: registry.Registry) -> None:
-    with pytest.warns(UserWarning, match="constructor arguments of constructed:Scaled are not known"):
+    with pytest.warns(UserWarning, match="constructor arguments of constructed:Scaled are not known") as warned:
         entry = hub.push(Scaled(3), "net")
+    assert warned[0].filename == __file__
     assert entry.init_as == "unknown" and entry.init == {}
     assert any("constructor arguments of constructed:Scaled are not known" in notice for notice in entry.notices)
 

@@ -122,12 +122,12 @@ def _suspects(found: Layout, deferred: frozenset[int]) -> list[list[_Region]]:
     groups = _overlapping(
         _region(name, local(tensor))
         for name, tensor in tensors.values()
-        if id(tensor) not in deferred and not tensor.is_meta and not is_lazy(tensor) and _has_memory(local(tensor))
+        if id(tensor) not in deferred and not tensor.is_meta and not is_lazy(tensor) and _has_elements(local(tensor))
     )
     return [group for group in groups if len(group) > 1 or may_overlap_itself(group[0].tensor)]
 
 
-def _has_memory(tensor: torch.Tensor) -> bool:
+def _has_elements(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided and tensor.numel() > 0
 
 

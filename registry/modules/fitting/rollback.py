@@ -75,7 +75,7 @@ class Snapshot:
             parts = [part for _, part in anatomy.parts(module)]
             self._modules = [_attributes(part) for part in parts]
             self._traits = [_traits(tensor) for tensor in tensors.values()]
-            tensors |= {id(v): v for part in parts for v in part.__dict__.values() if _has_memory(v)}
+            tensors |= {id(v): v for part in parts for v in part.__dict__.values() if _is_readable(v)}
         values = (local(tensor) for tensor in tensors.values() if not is_lazy(tensor))
         self._tensors = [_remembered(tensor) for tensor in values if not is_given_up(tensor)]
         self._extra_states = [
@@ -118,7 +118,7 @@ def undone_on_failure(model: nn.Module | None, found: Layout | None = None, *, t
         raise
 
 
-def _has_memory(value: object) -> bool:
+def _is_readable(value: object) -> bool:
     """Whether an attribute is a tensor that can be read; FSDP keeps views of memory that it has given up."""
     if not isinstance(value, torch.Tensor) or is_lazy(value) or value.layout != torch.strided:
         return False
