@@ -17,6 +17,9 @@ from typing import Any
 _ROOT = Path(__file__).resolve().parent.parent
 _STATUS = Path("/proc/self/status")
 
+COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
+"""What ``run_python`` runs as ``registry``, with its arguments."""
+
 
 def start(target: str, /, **arguments: Any) -> subprocess.Popen[str]:
     """Start ``"pkg.mod:function"`` with keyword arguments; what it returns comes as JSON, after its own lines."""

@@ -20,7 +20,7 @@ from benchmarks import children
 from benchmarks.client import TURN
 from benchmarks.field import Field, described, milliseconds_each
 from benchmarks.row import Row, at_least
-from benchmarks.serving import serving, told
+from benchmarks.serving import ASKING, serving, told
 from benchmarks.timing import rounds
 from benchmarks.workshop import Workshop
 from registry import Registry
@@ -30,7 +30,6 @@ _CALLS = 400
 """Of all clients together in a round, and of each at least one turn."""
 
 WRITER = "processor time, on the cores that all processes share; then one writer at a time"
-ASKING = "one process of Python: the framework, a thread for the catalog, and its statements"
 
 
 def rows(workshop: Workshop) -> Iterator[Row]:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from benchmarks import searching
-from benchmarks.children import run_python
+from benchmarks.children import COMMAND, run_python
 from benchmarks.row import Row, at_most
 from benchmarks.timing import Side, rounds, timed
 from benchmarks.workshop import Subject, Workshop
 from registry import Registry
 
 _CALLS = 20
-_COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
 
 INDEX = "the depth of an index, and the pages of the database that are not in the cache"
 EACH = "the work for each tensor"
@@ -40,7 +39,7 @@ def _with_versions(workshop: Workshop) -> Iterator[Row]:
         return {size: _milliseconds(timed(lambda home=home: _again(call, home))) for size, home in homes.items()}
 
     listed = {
-        size: timed(lambda home=home: run_python(_COMMAND, "list", REGISTRY_HOME=str(home.home)))
+        size: timed(lambda home=home: run_python(COMMAND, "list", REGISTRY_HOME=str(home.home)))
         for size, home in homes.items()
     }
     seeds = iter(range(sys.maxsize))

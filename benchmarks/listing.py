@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from sqlalchemy.dialects import sqlite
 
-from benchmarks.children import run_python
+from benchmarks.children import COMMAND, run_python
 from benchmarks.row import Floor, Row, at_most
 from benchmarks.timing import rounds, timed
 from benchmarks.workshop import Workshop
@@ -21,7 +21,6 @@ from registry.catalog.statements import BY_ALIAS
 _MODELS = 100
 _CALLS = 100
 _LIMIT = 50
-_COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
 
 _NOTHING = "import sqlalchemy, typer; typer.run(lambda name='': None)"
 """To read its first option, typer imports pydantic."""
@@ -134,7 +133,7 @@ def _whole_processes(registry: Registry, workshop: Workshop) -> Iterator[Row]:
     home = {"REGISTRY_HOME": str(registry.home)}
     commands = (("list",), ("list", "model-7"), ("show", "model-0:best"))
     sides = {
-        " ".join(command): timed(lambda command=command: run_python(_COMMAND, *command, **home)) for command in commands
+        " ".join(command): timed(lambda command=command: run_python(COMMAND, *command, **home)) for command in commands
     }
     imports = "import sqlalchemy, typer"
     sides |= {code: timed(lambda code=code: run_python(code)) for code in (imports, _NOTHING)}

@@ -32,7 +32,6 @@ from registry import Registry
 CLIENTS = (1, 8, 32)
 _TENSORS = 16
 _PIECE = 1 << 20
-_COMMAND = [sys.executable, "-c", "import sys; from registry.cli import main; sys.exit(main())"]
 
 SENDING = "one process that reads, frames and sends in Python, and on the same cores the client that takes it"
 FETCHING = "the client's blake3 and the disk, beside the server on the same cores"
@@ -97,7 +96,7 @@ class Server:
 @contextlib.contextmanager
 def serving(home: Path, *options: str) -> Iterator[Server]:
     """Serve a home by the command that users have."""
-    command = [*_COMMAND, "serve", "--home", str(home), "--port", "0", *options]
+    command = [sys.executable, "-c", children.COMMAND, "serve", "--home", str(home), "--port", "0", *options]
     with _ended(command, home.with_name(f"{home.name}.log")) as server:
         yield server
 

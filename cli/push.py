@@ -59,8 +59,7 @@ def push(
     """Store a checkpoint in canonical form as a new version.
 
     It prints what was cut from the names and on what evidence. With --model the class itself is the evidence, and
-    `registry.load` can build it. Pushing weights that this model already has
-    returns the existing version.
+    `registry.load` can build it. Pushing weights that this model already has returns the existing version.
 
     A folder that save_pretrained wrote is kept whole: configurations and tokenizer beside the weights, its README.md as
     the model's card. The library that wrote it makes the model of it again.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 from .rendering import ago, number_of, print_json, say, table
+
+if TYPE_CHECKING:
+    from registry.catalog.tokens import Token
 
 app = typer.Typer(help="Decide who may do what with a served registry.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,7 +36,9 @@ def add(
     ] = None,
     expires: Annotated[
         str | None,
-        typer.Option("--expires", metavar="TIME", help="How long it is valid: 90d, 12h, 2w. [default: always]"),
+        typer.Option(
+            "--expires", metavar="TIME", help="How long it is valid: 90d, 12h, 2w. [default: it does not expire]"
+        ),
     ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
@@ -103,12 +109,7 @@ def revoke(
     say(f"revoked {number_of(len(revoked), 'token')} of {revoked[0].user}: {numbers}")
 
 
-def _document(token: object) -> dict[str, object]:
+def _document(token: Token) -> dict[str, object]:
     """Return a token for ``print_json``, with whether it is valid now."""
-    from dataclasses import fields
-
-    from registry.catalog.tokens import Token
-
-    assert isinstance(token, Token)
     facts = {each.name: getattr(token, each.name) for each in fields(token)}
     return {**facts, "state": token.state(datetime.now(UTC))}

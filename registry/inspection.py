@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.canonical.form import EXTRA_STATE, Clues, Form
+from registry.canonical.form import Clues, Form, is_extra_state
 from registry.canonical.match import fits
 from registry.canonical.remarks import remarks
 from registry.canonical.wrappers import parse_declaration
@@ -138,7 +138,7 @@ class Inspection:
     def extra_states(self) -> dict[str, Any]:
         """The values that go back into modules, by canonical name."""
         values = self.form.values.items()
-        return {new: self.weights.values[name] for name, new in values if new.rpartition(".")[2] == EXTRA_STATE}
+        return {new: self.weights.values[name] for name, new in values if is_extra_state(new)}
 
     @property
     def ties(self) -> tuple[tuple[str, ...], ...]:

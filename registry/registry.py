@@ -940,18 +940,22 @@ class Registry:
         return blame(self._home, str(ref), pattern)
 
     @checked
-    def gc(self, *, dry_run: bool = False, grace: timedelta = GRACE, progress: Progress | None = None) -> Collected:
+    def gc(
+        self, *, dry_run: bool = False, grace: timedelta | str | float = GRACE, progress: Progress | None = None
+    ) -> Collected:
         """Give up what has been in the trash for longer than ``grace``, and delete the files that nobody needs.
 
         Args:
             dry_run: report what would go, and remove nothing.
+            grace: ``"7d"`` (``s``, ``m``, ``h``, ``d``, ``w``), a ``timedelta``, or a number of seconds.
             progress: called with (bytes done, bytes in all).
 
         Raises:
             RegistryError: the home cannot be written.
         """
         self._home.require_folder("gc")
-        return gc(self._home, grace=grace, dry_run=dry_run, progress=progress)
+        longer_than: Any = grace
+        return gc(self._home, grace=longer_than, dry_run=dry_run, progress=progress)
 
     @checked
     def audit(
@@ -1063,7 +1067,12 @@ class Registry:
 
     @checked
     def add_token(
-        self, user: str, *, role: str = "read", models: Sequence[str] = ("*",), expires: timedelta | None = None
+        self,
+        user: str,
+        *,
+        role: str = "read",
+        models: Sequence[str] = ("*",),
+        expires: timedelta | str | float | None = None,
     ) -> NewToken:
         """Make a token with which ``registry serve`` lets a user do something.
 
@@ -1071,7 +1080,7 @@ class Registry:
             user: who stands in the trail for what is done with it.
             role: ``"read"``; ``"write"``, to push, alias, tag and annotate, too; or ``"admin"``, to remove and rename.
             models: patterns (``"team/*"``) of the names of the only models that it is for.
-            expires: how long it is valid; by default always.
+            expires: how long it is valid: ``"90d"``, a ``timedelta``, or a number of seconds; by default always.
 
         Returns:
             The token and what it is for. Its ``text`` is stored nowhere, and cannot be shown again.
@@ -1082,13 +1091,14 @@ class Registry:
         self._home.require_folder("token")
         from registry.catalog.tokens import check_token
 
-        check_token(user, role, models, expires)  # before a registry is made for it
+        lifetime: Any = expires
+        check_token(user, role, models, lifetime)  # before a registry is made for it
         self._home.make()
-        return self._home.database.tokens.add(user, role, tuple(models), expires)
+        return self._home.database.tokens.add(user, role, tuple(models), lifetime)
 
     @checked
     def tokens(self) -> tuple[Token, ...]:
-        """Return what every token is for that was made here, be it valid still or not, the oldest first."""
+        """Return all tokens that were made here, valid or not, the oldest first."""
         self._home.require_folder("token")
         return self._home.database.tokens.all()
 

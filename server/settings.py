@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ class Settings:
         return {_VARIABLE: json.dumps({**asdict(self), "home": str(self.home)})}
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls) -> Settings:
         """Return what the process was told that started this one."""
-        told: dict[str, Any] = json.loads(environment[_VARIABLE])
+        told: dict[str, Any] = json.loads(os.environ[_VARIABLE])
         return cls(**{**told, "home": Path(told["home"]), "allowed_hosts": tuple(told["allowed_hosts"])})

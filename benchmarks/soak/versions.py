@@ -11,10 +11,9 @@ from statistics import median
 import torch
 
 from benchmarks import searching
-from benchmarks.children import run_python
+from benchmarks.children import COMMAND, run_python
 from registry import Registry
 
-_COMMAND = "import sys; from registry.cli import main; sys.exit(main())"
 _MOST_TIMES = 4.0
 """By which a hundred times as many versions may slow down what looks at a few of them."""
 _FLAT = ("resolve", "newest 50", "best 50 by a metric", "push", "audit of one", "list as a process")
@@ -58,7 +57,7 @@ def _measured(home: Path) -> dict[str, float]:
         "best 50 by a metric": lambda: hub.list("sort:-acc", limit=50),
         "push": push,
         "audit of one": lambda: hub.audit("pushed:v1"),
-        "list as a process": lambda: run_python(_COMMAND, "list", REGISTRY_HOME=str(home)),
+        "list as a process": lambda: run_python(COMMAND, "list", REGISTRY_HOME=str(home)),
         "plan of a collection": lambda: hub.gc(dry_run=True),
     }
     taken = {}

@@ -41,11 +41,6 @@ def attach_files(documents: Documents) -> dict[str, Attachment]:
     return found
 
 
-def attach_others(others: Mapping[str, bytes]) -> dict[str, Attachment]:
-    """Return the attachment of files that nothing here reads, by path; without any, none."""
-    return {"files": Attachment({name: as_tensor(content) for name, content in others.items()})} if others else {}
-
-
 def as_tensor(content: bytes) -> TensorBytes:
     return TensorBytes(TensorSpec("uint8", (len(content),)), memoryview(content))
 

@@ -33,6 +33,11 @@ EXTRA_STATE = "_extra_state"
 """What ``torch.nn.Module`` calls the entry of ``get_extra_state``; it is wrapped as tensors are."""
 
 
+def is_extra_state(name: str) -> bool:
+    """Return whether a name is one under which torch keeps a module's extra state, which may be any value."""
+    return name.rpartition(".")[2] == EXTRA_STATE
+
+
 @dataclass(frozen=True)
 class Clues:
     """What is known of the names beside themselves."""
@@ -101,7 +106,7 @@ def canonicalize(source: str, tensors: Signature, values: Collection[str], facts
         if not is_unicode(name):
             raise UnwritableName(source, name)
     _refuse_shards(source, tensors, facts)
-    structural = dict.fromkeys([*tensors, *(name for name in values if name.rpartition(".")[2] == EXTRA_STATE)])
+    structural = dict.fromkeys([*tensors, *(name for name in values if is_extra_state(name))])
     cuts, doubts = _decide(source, structural, facts)
     _check_declaration(source, cuts, facts)
     outside = _outside(cuts, values, structural)

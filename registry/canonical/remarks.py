@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from registry.canonical.form import EXTRA_STATE, Form
+from registry.canonical.form import Form, is_extra_state
 from registry.errors.canonical import some
 from registry.errors.root import few
 
@@ -19,7 +19,7 @@ def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Itera
     if form.foreign:
         noun = "the plain value" if len(form.foreign) == 1 else "the plain values"
         yield f"not stored: {noun} {some(form.foreign)}, which {target or 'the class'} does not have"
-    beside = [name for name in form.values if name.rpartition(".")[2] != EXTRA_STATE]
+    beside = [name for name in form.values if not is_extra_state(name)]
     if beside and target is None:
         noun = "a plain value" if len(beside) == 1 else "plain values"
         yield f"kept as {noun} beside the tensors: {some(beside)}; with --model, only what the class has is kept"

@@ -19,6 +19,7 @@ from registry.catalog.past import HISTORY
 from registry.catalog.record import seal
 from registry.catalog.rows import ModelHere, WholeVersion
 from registry.catalog.version import Vanished, check_metrics, check_note, check_tags
+from registry.catalog.versions import write_metrics_and_tags
 from registry.reference import check_alias, check_model_name
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def take_in(
         model_id = connection.add(statements.ADD_MODEL, name=called, next_number=number + 1, uid=uid)
     else:
         model_id, called, uid, card = model.id, model.name, model.uid, model.card
-        connection.run(copies.CHANGE_MODEL, model=model_id, next_number=number + 1)
+        connection.run(statements.CHANGE_MODEL, model=model_id, next_number=number + 1)
     row = {
         **parcel.columns,
         **_parent(connection, parcel),
@@ -211,7 +212,7 @@ def take_in(
         [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()],
     )
     blobs.need(connection, version_id, ids.values())
-    _set(connection, version_id, parcel.metrics, parcel.tags)
+    write_metrics_and_tags(connection, version_id, parcel.metrics, parcel.tags)
     version = HeldVersion(version_id, model_id, called, number, parcel.weights)
     trail.append(change, "copy", version, details)
     pointing = {each.alias: f"{called}:v{each.number}" for each in connection.rows(statements.aliases(called))}
@@ -240,7 +241,7 @@ def add(change: Change, parcel: Parcel, origin: Origin, update: bool) -> Arrived
     if met.version.is_trashed or not met.changes:
         return arrived(met)
     version, merged = met.version, met.merged
-    _set(connection, version.id, merged.metrics, merged.tags)
+    write_metrics_and_tags(connection, version.id, merged.metrics, merged.tags)
     details: dict[str, Any] = {"reused": True, "from": origin.place, "was": parcel.ref}
     details |= {key: dict(new) for key, new in (("metrics", merged.metrics), ("tags", merged.tags)) if new}
     if merged.note is not None:
@@ -303,12 +304,6 @@ def _parent(connection: Connection, parcel: Parcel) -> dict[str, Any]:
     return {**found, "parent": f"{row.name}:v{row.number}"}
 
 
-def _set(connection: Connection, version: int, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
-    for statement, values in ((statements.SET_METRIC, metrics), (statements.SET_TAG, tags)):
-        rows = [{"version_id": version, "key": key, "value": value} for key, value in values.items()]
-        connection.run_all(statement, rows)
-
-
 def _set_card(change: Change, version: HeldVersion, card: str) -> None:
-    change.connection.run(copies.CHANGE_MODEL, model=version.model_id, card=card)
+    change.connection.run(statements.CHANGE_MODEL, model=version.model_id, card=card)
     trail.append(change, "card", version, {"card": card})

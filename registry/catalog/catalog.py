@@ -223,7 +223,7 @@ class Catalog(Amendments, FileDigests, Histories):
         return bookkeeping.places(self._database)
 
     def referenced_blobs(self) -> frozenset[str]:
-        """Return the digests of the blobs that some version needs, be it in the trash, by its manifest or the table."""
+        """Return the digests of the blobs that a version needs, in the trash or not, by its manifest or the table."""
         return blobs.referenced(self._database)
 
     def needed_by(self, entry: Entry) -> frozenset[str]:

@@ -93,11 +93,11 @@ class Copies:
         return model.name, model.next_number, model.uid != parcel.uid and name is None
 
     def is_here(self, identity: Identity) -> bool:
-        """Whether a version is here, be it in the trash."""
+        """Whether a version is here, even if it is in the trash."""
         return self.called(identity) is not None
 
     def called(self, identity: Identity) -> str | None:
-        """Return the name of the model here of which a version is, be it in the trash; None if it is not here."""
+        """Return the name of the model here of which a version is, in the trash or not; None if it is not here."""
         row = arrivals.find(self._database, identity)
         return None if row is None else str(row.name)
 

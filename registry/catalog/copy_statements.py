@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, or_, update
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
-from registry.catalog.statements import BUILDABLE_FIRST
+from registry.catalog.statements import BUILDABLE_FIRST, IS_LIVE
 
 _MODELS, _VERSIONS, _DOCUMENTS, _EVENTS = schema.MODELS, schema.VERSIONS, schema.DOCUMENTS, schema.EVENTS
 _FORMER = schema.FORMER_NAMES
@@ -53,14 +53,12 @@ MODEL_OF_NAME: Reading[rows.ModelHere] = _MODEL.where(_MODELS.c.name == bindpara
 MODEL_ONCE_NAMED: Reading[rows.ModelHere] = _MODEL.join(_FORMER, _FORMER.c.model_id == _MODELS.c.id).where(
     _FORMER.c.name == bindparam("name")
 )
-CHANGE_MODEL = update(_MODELS).where(_MODELS.c.id == bindparam("model"))
-"""The other parameters are the columns that change."""
 REPLACE_DOCUMENT = update(_DOCUMENTS).where(
     _DOCUMENTS.c.version_id == bindparam("version"), _DOCUMENTS.c.kind == bindparam("of_kind")
 )
 LIVE_WITH_WEIGHTS: Reading[rows.Numbered] = (
     select(_MODELS.c.name, _VERSIONS.c.number)
     .select_from(_OF_MODELS)
-    .where(_VERSIONS.c.weights == bindparam("weights"), _VERSIONS.c.trashed_at.is_(None))
+    .where(_VERSIONS.c.weights == bindparam("weights"), IS_LIVE)
     .order_by(*BUILDABLE_FIRST)
 )

@@ -1,6 +1,6 @@
 """What the trail tells of every version and alias, replayed from its first event on. Pure.
 
-The last event about a version carries the digest of its facts and decides. Events of before events carried it still
+The last event about a version carries the digest of its facts and decides. Older events, which do not carry it, still
 say what a version was pushed as, which metrics and notes were added, where aliases went, what came into the trash.
 """
 

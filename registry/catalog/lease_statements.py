@@ -10,7 +10,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from registry.catalog import schema
 from registry.catalog.rows import Reading, select
-from registry.catalog.statements import _AddOrReplace
+from registry.catalog.statements import AddOrReplace
 
 _LEASES = schema.LEASES
 
@@ -47,7 +47,7 @@ _IS_HELD = _LEASES.c.expires_at > _Now()
 _IS_THIS = _LEASES.c.id == bindparam("lease")
 
 HELD: Reading[LeaseRow] = select(_LEASES).where(_IS_HELD)
-CLAIM = _AddOrReplace(_LEASES).values(expires_at=_UNTIL).inline()
+CLAIM = AddOrReplace(_LEASES).values(expires_at=_UNTIL).inline()
 RENEW = update(_LEASES).where(_IS_THIS, _IS_HELD).values(expires_at=_UNTIL)
 RELEASE = delete(_LEASES).where(_IS_THIS)
 FORGET = delete(_LEASES).where(~_IS_HELD)

@@ -51,7 +51,7 @@ class Lineage:
         return tuple(map(Descent.read, self._database.rows(statements.DESCENTS)))
 
     def parent(self, entry: Entry) -> Entry | None:
-        """Return the version that one says it was trained from, be it in the trash; None where it is not here."""
+        """Return the version that one says it was trained from, in the trash or not; None where it is not here."""
         if entry.parent_uid is None or entry.parent_number is None:
             return None
         found = read(

@@ -8,12 +8,11 @@ from sqlalchemy import Select, String, bindparam, column, exists, union_all
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
-from registry.catalog.statements import _Elements, whole
+from registry.catalog.statements import IS_LIVE, Elements, whole
 
 _MODELS, _VERSIONS, _EVENTS = schema.MODELS, schema.VERSIONS, schema.EVENTS
 _FORMER_NAMES = schema.FORMER_NAMES
 _BLOBS, _NEEDS = schema.BLOBS, schema.VERSION_BLOBS
-_IS_LIVE = _VERSIONS.c.trashed_at.is_(None)
 
 DESCENTS: Reading[rows.Descent] = (
     select(
@@ -27,7 +26,7 @@ DESCENTS: Reading[rows.Descent] = (
         _VERSIONS.c.base,
     )
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-    .where(_IS_LIVE, _VERSIONS.c.parent.is_not(None) | _VERSIONS.c.base.is_not(None))
+    .where(IS_LIVE, _VERSIONS.c.parent.is_not(None) | _VERSIONS.c.base.is_not(None))
     .order_by(_VERSIONS.c.id)
 )
 """Of every version outside the trash that was made from another one."""
@@ -55,7 +54,7 @@ CHILDREN = whole(
         _VERSIONS.c.parent_record == bindparam("record"),
         _VERSIONS.c.parent_uid == bindparam("uid"),
         _VERSIONS.c.parent_number == bindparam("number"),
-        _IS_LIVE,
+        IS_LIVE,
     )
     .order_by(_VERSIONS.c.id.desc())
     .limit(bindparam("limit"))
@@ -64,7 +63,7 @@ CHILDREN = whole(
 OF_RUN_IDS: Select[Any] = (
     select(_VERSIONS.c.id)
     .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-    .where(_MODELS.c.uid == bindparam("uid"), _VERSIONS.c.run == bindparam("run"), _IS_LIVE)
+    .where(_MODELS.c.uid == bindparam("uid"), _VERSIONS.c.run == bindparam("run"), IS_LIVE)
 )
 OF_RUN = whole(OF_RUN_IDS)
 """The versions outside the trash that a run pushed."""
@@ -83,7 +82,7 @@ PUSHED: Reading[rows.Details] = (
     .order_by(_EVENTS.c.id)
 )
 """The pushes of a version (``":v3"``) of a model, whatever that was called then."""
-_SEALS: Select[Any] = select(column("value", String)).select_from(_Elements(bindparam("seals", type_=String)))
+_SEALS: Select[Any] = select(column("value", String)).select_from(Elements(bindparam("seals", type_=String)))
 _ARE_THESE = _VERSIONS.c.seal.in_(_SEALS)
 FREED: Reading[rows.Bytes] = (
     select(_BLOBS.c.digest, _BLOBS.c.nbytes)
@@ -96,7 +95,7 @@ FREED: Reading[rows.Bytes] = (
         ),
         ~exists()
         .select_from(_NEEDS.join(_VERSIONS, _VERSIONS.c.id == _NEEDS.c.version_id))
-        .where(_NEEDS.c.blob_id == _BLOBS.c.id, _IS_LIVE, ~_ARE_THESE),
+        .where(_NEEDS.c.blob_id == _BLOBS.c.id, IS_LIVE, ~_ARE_THESE),
     )
     .order_by(_BLOBS.c.id)
 )

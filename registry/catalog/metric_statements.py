@@ -6,6 +6,7 @@ from sqlalchemy import bindparam
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
+from registry.catalog.statements import IN_TRASH, IS_LIVE
 
 _MODELS, _VERSIONS, _METRICS = schema.MODELS, schema.VERSIONS, schema.METRICS
 
@@ -16,7 +17,7 @@ def keys(name: str | None, trashed: bool) -> Reading[rows.Key]:
         select(_METRICS.c.key)
         .distinct()
         .join(_VERSIONS, _VERSIONS.c.id == _METRICS.c.version_id)
-        .where(_VERSIONS.c.trashed_at.is_not(None) if trashed else _VERSIONS.c.trashed_at.is_(None))
+        .where(IN_TRASH if trashed else IS_LIVE)
         .order_by(_METRICS.c.key)
     )
     if name is None:

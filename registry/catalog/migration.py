@@ -82,14 +82,14 @@ def read_revision(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def check_known(path: Path, revision: str | None, scripts: Path | None = None) -> None:
+def check_known(path: Path, revision: str | None) -> None:
     """Refuse a database that another program, or a newer one, wrote.
 
     Raises:
         NewerDatabase, NotARegistry
     """
     if revision is not None:
-        if not is_known(revision, scripts):
+        if not is_known(revision):
             raise NewerDatabase(str(path), revision, HEAD)
         return
     with contextlib.closing(connect(path, "rw")) as connection:
@@ -100,9 +100,9 @@ def check_known(path: Path, revision: str | None, scripts: Path | None = None) -
             raise NotARegistry(str(path))
 
 
-def is_known(revision: str, scripts: Path | None = None) -> bool:
+def is_known(revision: str) -> bool:
     """Whether there is a script that brings a database to a revision."""
-    return revision in {file.name.partition("_")[0] for file in (scripts or _scripts()).glob("versions/[0-9]*.py")}
+    return revision in {file.name.partition("_")[0] for file in _scripts().glob("versions/[0-9]*.py")}
 
 
 def migrate(path: Path, *, is_network: bool, scripts: Path | None = None, head: str = HEAD) -> Migration | None:

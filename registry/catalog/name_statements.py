@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import bindparam, delete, insert
 
 from registry.catalog import rows, schema
 from registry.catalog.rows import Reading, select
@@ -20,7 +20,6 @@ FORMER_NAMES: Reading[rows.Name] = (
     .where(_MODELS.c.name == bindparam("name"))
     .order_by(_FORMER_NAMES.c.name)
 )
-RENAME = update(_MODELS).where(_MODELS.c.id == bindparam("model"))
 ADD_FORMER_NAME = insert(_FORMER_NAMES)
 DROP_FORMER_NAME = delete(_FORMER_NAMES).where(_IS_FORMER)
 

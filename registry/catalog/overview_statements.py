@@ -11,7 +11,7 @@ from sqlalchemy import Integer, Select, String, bindparam, column, exists, func
 from registry.catalog import page_rows, rows, schema
 from registry.catalog.rows import Reading, select
 from registry.catalog.selection import Shape, chosen
-from registry.catalog.statements import PARENT_NAME, _Elements, beside_parents
+from registry.catalog.statements import IS_LIVE, PARENT_NAME, Elements, beside_parents
 
 _MODELS, _VERSIONS, _METRICS, _TAGS = schema.MODELS, schema.VERSIONS, schema.METRICS, schema.TAGS
 
@@ -33,7 +33,7 @@ LAST: Reading[rows.Total] = select(func.max(_VERSIONS.c.id).label("total"))
 """The id of the newest version."""
 
 _THESE: Select[Any] = select(sqlalchemy.cast(column("value"), Integer)).select_from(
-    _Elements(bindparam("ids", type_=String))
+    Elements(bindparam("ids", type_=String))
 )
 _TOTAL = func.count().label("total")
 _LIMIT: Any = bindparam("limit")
@@ -71,7 +71,7 @@ SERIES: Reading[page_rows.Point] = (
     .where(
         _MODELS.c.name == bindparam("name"),
         _METRICS.c.key == bindparam("key"),
-        _VERSIONS.c.trashed_at.is_(None),
+        IS_LIVE,
     )
     .order_by(_VERSIONS.c.number.desc())
     .limit(bindparam("limit"))
@@ -80,7 +80,7 @@ SERIES: Reading[page_rows.Point] = (
 
 _SUMS = (
     select(_VERSIONS.c.model_id, func.count().label("versions"), func.sum(_VERSIONS.c.byte_count).label("nbytes"))
-    .where(_VERSIONS.c.trashed_at.is_(None))
+    .where(IS_LIVE)
     .group_by(_VERSIONS.c.model_id)
     .subquery("sums")
 )

@@ -8,19 +8,19 @@ from sqlalchemy import Select, String, bindparam, column, insert
 
 from registry.catalog import page_rows, schema
 from registry.catalog.rows import Reading, select
-from registry.catalog.statements import _AddOrReplace, _Elements
+from registry.catalog.statements import AddOrReplace, Elements
 
 _STATISTICS, _AUDITS = schema.TENSOR_STATISTICS, schema.AUDITS
 
 
 def _given(name: str) -> Select[Any]:
-    return select(column("value", String)).select_from(_Elements(bindparam(name, type_=String)))
+    return select(column("value", String)).select_from(Elements(bindparam(name, type_=String)))
 
 
 STATISTICS: Reading[page_rows.Summary] = select(_STATISTICS.c.digest, _STATISTICS.c.body).where(
     _STATISTICS.c.digest.in_(_given("digests"))
 )
-REMEMBER_STATISTICS = _AddOrReplace(_STATISTICS).inline()
+REMEMBER_STATISTICS = AddOrReplace(_STATISTICS).inline()
 
 LAST_AUDIT: Reading[page_rows.Audit] = (
     select(*(_AUDITS.c[name] for name in ("at", "actor", "asked", "versions", "faults")))

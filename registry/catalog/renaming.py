@@ -44,7 +44,7 @@ def rename(change: Change, old: str, new: str) -> Renamed:
         raise NameTaken(new, had.name)
     if connection.row(statements.MODEL, name=new) is not None:
         raise NameTaken(new, new)
-    connection.run(name_statements.RENAME, model=model.id, name=new)
+    connection.run(statements.CHANGE_MODEL, model=model.id, name=new)
     connection.run(name_statements.DROP_FORMER_NAME, former=new)
     connection.run(name_statements.ADD_FORMER_NAME, name=old, model_id=model.id)
     trail.append(change, "rename", details={"was": old}, name=new)

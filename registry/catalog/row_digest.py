@@ -49,7 +49,7 @@ def digest(row: Mapping[str, Any], beside: Beside) -> str:
     """Digest a version's facts: its columns, its metrics, tags, documents and needed blobs.
 
     Aliases and the model's name are not among them: they belong to the model, and the trail tells of each move. What is
-    null or empty is left out, so that what is added later leaves the digests of the versions of before as they are.
+    null or empty is left out, so that what is added later leaves the digests of older versions as they are.
     BLAKE3 over JSON with sorted keys, hexadecimal.
     """
     facts = {column: value for column, value in row.items() if value is not None and column not in _PLACES}

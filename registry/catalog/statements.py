@@ -46,7 +46,7 @@ class _AddUnlessThere(Insert):
     inherit_cache = True
 
 
-class _AddOrReplace(Insert):
+class AddOrReplace(Insert):
     """Insert a row, or say in the one with its key what this one says."""
 
     inherit_cache = True
@@ -57,8 +57,8 @@ def _add_unless_there(statement: _AddUnlessThere, compiler: Any, **options: Any)
     return f"{compiler.visit_insert(statement, **options)} ON CONFLICT DO NOTHING"
 
 
-@compiles(_AddOrReplace)
-def _add_or_replace(statement: _AddOrReplace, compiler: Any, **options: Any) -> str:
+@compiles(AddOrReplace)
+def _add_or_replace(statement: AddOrReplace, compiler: Any, **options: Any) -> str:
     table = statement.table
     assert isinstance(table, Table)
     quote = compiler.preparer.quote
@@ -67,19 +67,19 @@ def _add_or_replace(statement: _AddOrReplace, compiler: Any, **options: Any) -> 
     return f"{compiler.visit_insert(statement, **options)} ON CONFLICT ({key}) DO UPDATE SET {rest}"
 
 
-class _Elements(FunctionElement[Any]):
+class Elements(FunctionElement[Any]):
     """The texts of a JSON array as rows of the column ``value``: any number of them in one parameter."""
 
     inherit_cache = True
 
 
-@compiles(_Elements)
-def _elements(array: _Elements, compiler: Any, **options: Any) -> str:
+@compiles(Elements)
+def _elements(array: Elements, compiler: Any, **options: Any) -> str:
     return f"json_each({compiler.process(array.clauses, **options)})"
 
 
-@compiles(_Elements, "postgresql")
-def _elements_of_jsonb(array: _Elements, compiler: Any, **options: Any) -> str:
+@compiles(Elements, "postgresql")
+def _elements_of_jsonb(array: Elements, compiler: Any, **options: Any) -> str:
     return f"jsonb_array_elements_text(CAST({compiler.process(array.clauses, **options)} AS JSONB))"
 
 
@@ -241,8 +241,9 @@ SAME_WEIGHTS: Reading[rows.Twin] = (
     .order_by(_VERSIONS.c.number.desc())
 )
 ADD_VERSION = insert(_VERSIONS)
+CHANGE_MODEL = update(_MODELS).where(_same("model", _MODELS.c.id))
 CHANGE_VERSION = update(_VERSIONS).where(_same("version", _VERSIONS.c.id))
-"""The other parameters are the columns that change."""
+"""The other parameters are the columns that change, as of ``CHANGE_MODEL``."""
 NOTE: Reading[rows.Note] = select(_VERSIONS.c.note).where(_same("version", _VERSIONS.c.id))
 ADD_DOCUMENT = insert(_DOCUMENTS)
 DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body).where(
@@ -250,10 +251,10 @@ DOCUMENTS: Reading[rows.Document] = select(_DOCUMENTS.c.kind, _DOCUMENTS.c.body)
 )
 REPLACE_MANIFEST = update(_DOCUMENTS).where(_same("version", _DOCUMENTS.c.version_id), _DOCUMENTS.c.kind == "manifest")
 METRICS: Reading[rows.Metric] = select(_METRICS.c.key, _METRICS.c.value).where(_same("version", _METRICS.c.version_id))
-SET_METRIC = _AddOrReplace(_METRICS).inline()
+SET_METRIC = AddOrReplace(_METRICS).inline()
 DROP_METRIC = delete(_METRICS).where(_same("version", _METRICS.c.version_id), _same("metric", _METRICS.c.key))
 TAGS: Reading[rows.Tag] = select(_TAGS.c.key, _TAGS.c.value).where(_same("version", _TAGS.c.version_id))
-SET_TAG = _AddOrReplace(_TAGS).inline()
+SET_TAG = AddOrReplace(_TAGS).inline()
 DROP_TAG = delete(_TAGS).where(_same("version", _TAGS.c.version_id), _same("tag", _TAGS.c.key))
 WITH_RECORD: Reading[rows.Identified] = (
     select(_VERSIONS.c.id, _MODELS.c.uid, _VERSIONS.c.number, _VERSIONS.c.origin)
@@ -276,7 +277,7 @@ ALIASED: Reading[rows.Aliased] = (
     .join(_ALIASES, _ALIASES.c.version_id == _VERSIONS.c.id)
     .where(_ALIASES.c.model_id == _MODEL_ID, _same("alias", _ALIASES.c.name))
 )
-POINT_ALIAS = _AddOrReplace(_ALIASES).inline()
+POINT_ALIAS = AddOrReplace(_ALIASES).inline()
 DROP_ALIAS = delete(_ALIASES).where(_same("model", _ALIASES.c.model_id), _same("alias", _ALIASES.c.name))
 ALIASES_OF_VERSION: Reading[rows.Name] = (
     select(_ALIASES.c.name).where(_same("version", _ALIASES.c.version_id)).order_by(_ALIASES.c.name)
@@ -327,7 +328,7 @@ PURGE_NEEDS, PURGE_DOCUMENTS, PURGE_METRICS, PURGE_TAGS = map(_purge, (_NEEDS, _
 
 # Blobs
 
-_DIGESTS: Select[Any] = select(column("value", String)).select_from(_Elements(bindparam("digests", type_=String)))
+_DIGESTS: Select[Any] = select(column("value", String)).select_from(Elements(bindparam("digests", type_=String)))
 PLACES: Reading[rows.Place] = select(_TENSORS.c.digest, _BLOBS.c.digest.label("blob"), _TENSORS.c.offset).join(
     _BLOBS, _BLOBS.c.id == _TENSORS.c.blob_id
 )

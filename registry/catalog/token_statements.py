@@ -13,5 +13,5 @@ TOKENS: Reading[rows.Token] = select(_TOKENS).order_by(_TOKENS.c.id)
 OF_DIGEST: Reading[rows.Token] = select(_TOKENS).where(_TOKENS.c.digest == bindparam("digest"))
 OF_NUMBER: Reading[rows.Token] = select(_TOKENS).where(_TOKENS.c.id == bindparam("number"))
 ADD = insert(_TOKENS)
-REVOKE = update(_TOKENS).where(_TOKENS.c.id == bindparam("number"))
-NOTE_USE = update(_TOKENS).where(_TOKENS.c.id == bindparam("number"))
+CHANGE_TOKEN = update(_TOKENS).where(_TOKENS.c.id == bindparam("number"))
+"""The other parameters are the columns that change."""

@@ -120,7 +120,7 @@ class Tokens:
             if not found:
                 raise UnknownToken(which)
             for each in found:
-                change.connection.run(token_statements.REVOKE, number=each.number, revoked_at=change.at)
+                change.connection.run(token_statements.CHANGE_TOKEN, number=each.number, revoked_at=change.at)
                 trail.append(change, "token", details={"token": each.number, "user": each.user, "revoked": True})
         return tuple(self._numbered(each.number) for each in found)
 
@@ -136,7 +136,7 @@ class Tokens:
     def note_use(self, token: Token) -> None:
         """Note that a token is used now; there is no event of that, since there would be nothing else in the trail."""
         with self._change() as change:
-            change.connection.run(token_statements.NOTE_USE, number=token.number, last_used_at=change.at)
+            change.connection.run(token_statements.CHANGE_TOKEN, number=token.number, last_used_at=change.at)
 
     def _numbered(self, number: int) -> Token:
         return _token(self._database.rows(token_statements.OF_NUMBER, number=number)[0])

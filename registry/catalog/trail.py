@@ -253,7 +253,7 @@ _COVERED = ("id", "at", "actor", "verb", "name", "reference", "digest", "details
 
 
 def event_hash(row: Mapping[str, Any]) -> str:
-    """Digest an event; its facts count where it has some, so that events of before they were kept have their hash."""
+    """Digest an event; its facts count where it has some, so that older events, which have none, keep their hash."""
     covered = [row[column] for column in _COVERED] + ([] if row["facts"] is None else [row["facts"]])
     # Bytes where an edit put them into a text's place have a text, too.
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"), default=repr)

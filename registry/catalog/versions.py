@@ -54,7 +54,7 @@ class Admitted:
 
 
 def prepare(new: NewVersion, manifest: Manifest, beside: Sequence[Manifest]) -> Candidate:
-    """Check a new and work out its row.
+    """Check a new version and work out its row.
 
     Raises:
         InvalidModelName, InvalidAlias, InvalidMetric, InvalidFact: naming the part.
@@ -130,8 +130,7 @@ def admit(
     rows = [{"version_id": version_id, "kind": kind, "body": body} for kind, body in documents.items()]
     connection.run_all(statements.ADD_DOCUMENT, rows)
     blobs.need(connection, version_id, ids.values())
-    _set_metrics(connection, version_id, candidate.metrics)
-    _set_tags(connection, version_id, new.tags)
+    write_metrics_and_tags(connection, version_id, candidate.metrics, new.tags)
     version = HeldVersion(version_id, model_id, new.name, number, candidate.columns["weights"])
     details |= {"note": new.facts.note, **({"tags": dict(new.tags)} if new.tags else {}), **_keyed(key)}
     trail.append(change, "push", version, details)
@@ -245,14 +244,14 @@ def _same(
         record = record or record_digest(new.facts, pushed, new.documents)
         held = HeldVersion(row.id, model_id, new.name, row.number, weights)
         if row.record != record:
-            documents = {d.kind: d.body for d in connection.rows(statements.DOCUMENTS, version=row.id)}
+            documents = _documents(connection, held)
             manifest = decode(documents["manifest"])
             init = json.loads(encode_init(new.facts.init)), new.facts.init_as
             if (
                 (new.facts.model_class is not None and new.facts.model_class != row.model_class)
                 or any(
-                    fact is not None and fact != held
-                    for fact, held in ((new.facts.builder, row.builder), (new.facts.base, row.base))
+                    said is not None and said != stored
+                    for said, stored in ((new.facts.builder, row.builder), (new.facts.base, row.base))
                 )
                 or not are_said_by(new.facts.parts, read_parts(row.parts))
                 or (says_init and init != (json.loads(row.init), row.init_as))
@@ -278,14 +277,14 @@ def _has_wrapper_values(row: Twin, manifest: Manifest, new: NewVersion, pushed: 
 def _put_right(change: Change, version: HeldVersion, pushed: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
     """Let a version use the files that a push of its weights uses: that has seen to it that they are sound."""
     places = {tensor.digest: tensor.location for tensor in pushed.tensors.values()}
-    manifest = decode(_documents(change, version)["manifest"])
+    manifest = decode(_documents(change.connection, version)["manifest"])
     tensors = {name: replace(stored, location=places[stored.digest]) for name, stored in manifest.tensors.items()}
     if tensors != dict(manifest.tensors):
         move(change, version, replace(manifest, tensors=tensors), new_blobs)
 
 
-def _documents(change: Change, version: HeldVersion) -> dict[str, bytes]:
-    return {row.kind: row.body for row in change.connection.rows(statements.DOCUMENTS, version=version.id)}
+def _documents(connection: Connection | Database, version: HeldVersion) -> dict[str, bytes]:
+    return {row.kind: row.body for row in connection.rows(statements.DOCUMENTS, version=version.id)}
 
 
 def _ties(manifest: Manifest) -> frozenset[frozenset[str]]:
@@ -299,14 +298,13 @@ _STATEMENTS: Mapping[str, tuple[Any, Any, Any]] = {
 """How each kind of facts is read, set and taken away."""
 
 
-def _set_metrics(connection: Connection, version_id: int, metrics: Mapping[str, float]) -> None:
-    rows = [{"version_id": version_id, "key": key, "value": value} for key, value in metrics.items()]
-    connection.run_all(statements.SET_METRIC, rows)
-
-
-def _set_tags(connection: Connection, version_id: int, tags: Mapping[str, str]) -> None:
-    rows = [{"version_id": version_id, "key": key, "value": value} for key, value in tags.items()]
-    connection.run_all(statements.SET_TAG, rows)
+def write_metrics_and_tags(
+    connection: Connection, version_id: int, metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> None:
+    """Give a version metrics and tags, in place of those that it has under the same keys."""
+    for statement, values in ((statements.SET_METRIC, metrics), (statements.SET_TAG, tags)):
+        rows = [{"version_id": version_id, "key": key, "value": value} for key, value in values.items()]
+        connection.run_all(statement, rows)
 
 
 def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Sequence[BlobRecord]) -> None:
@@ -320,7 +318,7 @@ def move(change: Change, version: HeldVersion, manifest: Manifest, new_blobs: Se
         raise ChangedVersion(version.ref)
     ids = blobs.store(change.connection, (manifest,), new_blobs, change.at)
     change.connection.run(statements.REPLACE_MANIFEST, version=version.id, body=manifest.encode())
-    documents = blobs.decode_documents(_documents(change, version))
+    documents = blobs.decode_documents(_documents(change.connection, version))
     beside = {blob for document in documents.values() for blob in document.blobs}
     change.connection.run(statements.PURGE_NEEDS, version=version.id)
     blobs.need(change.connection, version.id, {*ids.values(), *blobs.ids(change.connection, beside)})

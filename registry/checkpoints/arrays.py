@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.checkpoints.groups import Group, KeyPath, can_be_weight, find_sets, is_extra_state, parts_of
+from registry.canonical.form import is_extra_state
+from registry.checkpoints.groups import Group, KeyPath, can_be_weight, find_sets, parts_of
 from registry.checkpoints.inventory import identity_of, is_tensor, text_of
 from registry.checkpoints.states import kind_of_state
 from registry.tensors.foreign import Array, Foreign

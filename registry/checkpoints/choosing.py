@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from registry.canonical.form import is_extra_state
 from registry.canonical.joining import modules_under
 from registry.checkpoints.arrays import as_tensors
-from registry.checkpoints.groups import KeyPath, is_extra_state, parts_of
+from registry.checkpoints.groups import KeyPath, parts_of
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.pickled_modules import is_module, module_sets
 from registry.checkpoints.sets import weight_set

@@ -31,6 +31,8 @@ LARGEST_CONFIG = 4 << 20
 LARGEST_CARD = 1 << 20
 LARGEST_TOKENIZER = 1 << 30
 """Bytes of one file of a tokenizer."""
+_MOST_NAMED = 20
+"""Files that are not kept and are told by name."""
 DEEPEST = 3
 """Folders below the first one in which files are looked for."""
 MOST_FILES = 10_000
@@ -173,9 +175,9 @@ def _span(path: Path) -> Span:
     return Span(file, 0, file.size)
 
 
-def said_of(others: tuple[str, ...], most: int = 20) -> str:
+def said_of(others: tuple[str, ...]) -> str:
     """Return the sentence that names what is not kept, or nothing."""
     if not others:
         return ""
-    shown = ", ".join(f"'{name[:200]}'" for name in others[:most])
-    return f"not kept: {shown}" + (f", and {len(others) - most} more" if len(others) > most else "")
+    shown = ", ".join(f"'{name[:200]}'" for name in others[:_MOST_NAMED])
+    return f"not kept: {shown}" + (f", and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else "")

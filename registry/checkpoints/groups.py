@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.checkpoints.inventory import is_tensor, text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.states import kind_of_state
@@ -42,7 +42,7 @@ class Group:
 
     @property
     def can_be_weights(self) -> bool:
-        """Whether one of its tensors can be a weight: it has more than one number, and fractions or an own kind."""
+        """Whether one of its tensors can be a weight."""
         return any(can_be_weight(item) for item in self.value.values() if is_tensor(item))
 
     @property
@@ -81,13 +81,8 @@ def places_above(groups: Iterable[Group]) -> set[KeyPath]:
     return {group.place[:length] for group in groups for length in range(len(group.place))}
 
 
-def is_extra_state(name: str) -> bool:
-    """Return whether a name is the one under which torch keeps a module's extra state, which may be any value."""
-    return name.rpartition(".")[2] == EXTRA_STATE
-
-
 def can_be_weight(tensor: Any) -> bool:
-    """Whether a tensor has more than one number, and fractions or an own kind."""
+    """Whether a tensor has more than one element, of a dtype that is neither integer nor Boolean."""
     if isinstance(tensor, Unstorable):
         return True
     return tensor.spec.numel > 1 and not tensor.spec.dtype.startswith(("int", "uint", "bool"))

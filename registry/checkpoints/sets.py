@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from registry.checkpoints.groups import KeyPath, is_extra_state, is_plain_set, parts_of
+from registry.canonical.form import is_extra_state
+from registry.checkpoints.groups import KeyPath, is_plain_set, parts_of
 from registry.checkpoints.inventory import bears_tensors, is_tensor, text_of
 from registry.checkpoints.pickles.torch_vocabulary import Unstorable
 from registry.checkpoints.settling import first_foreign

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.canonical.owned import Met
 from registry.checkpoints.documents import Documents
 from registry.checkpoints.mapping import OpenedFile
@@ -52,7 +52,7 @@ class WeightSet:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that modules gave: of the tensors and of extra states."""
-        return (*self.tensors, *(name for name in self.values if name.rpartition(".")[2] == EXTRA_STATE))
+        return (*self.tensors, *(name for name in self.values if is_extra_state(name)))
 
     @property
     def count(self) -> int:
@@ -72,7 +72,7 @@ class WeightSet:
 
 
 def _is_more_than_bits(name: str, source: TensorSource) -> bool:
-    if name.rpartition(".")[2] != EXTRA_STATE:
+    if not is_extra_state(name):
         return False
     return getattr(source, "requires_grad", False) or getattr(source, "kind", TENSOR) != TENSOR
 

@@ -8,8 +8,14 @@ from urllib.parse import urlsplit
 
 from registry.errors.tokens import InvalidAddress
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SERVED = re.compile(r"https?://", re.IGNORECASE)
 _WITHOUT_SCHEME = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text begins as a URL of any kind does."""
+    return _URL.match(text) is not None
 
 
 def is_served(home: object) -> bool:

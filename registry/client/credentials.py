@@ -75,11 +75,6 @@ def forget(url: str) -> None:
     _write(path, tokens)
 
 
-def logged_in() -> tuple[str, ...]:
-    """Return the servers for which this user has tokens."""
-    return tuple(sorted(_read(logins_file())))
-
-
 def logins_file() -> Path:
     """Return where the tokens of this user are."""
     from platformdirs import user_config_path

@@ -8,14 +8,11 @@ from registry.blobs.store import Transfer
 from registry.blobs.writer import Progress
 from registry.catalog.arrivals import Arrived, Whereabouts
 from registry.catalog.parcel import Parcel
-from registry.catalog.version import Vanished
 from registry.copying.shelf import Listed, Shelf
 from registry.errors.blobs import CorruptTensors
 from registry.home.home import Home
+from registry.home.staying import confirm_stored, until_it_stays
 from registry.tensors.manifest import BlobRecord, Manifest
-
-_ATTEMPTS = 10
-"""What was found stored may be collected before the commit, or brought by another copy; it is then looked for again."""
 
 
 class Intake:
@@ -40,24 +37,22 @@ class Intake:
             RegistryError: it is not here, and nothing of it but perhaps bytes that a collection takes.
         """
         copies = self._home.make().copies
-        for attempt in range(_ATTEMPTS):
-            try:
-                if (met := copies.meet(parcel, shelf.place, update=self._update)) is not None:
-                    return met
-                with self._home.blobs.transfer() as transfer:
-                    here = self._moved(transfer, shelf, listed, parcel, progress)
-                    return copies.take_in(
-                        parcel,
-                        shelf.place,
-                        here,
-                        name=self._name,
-                        update=self._update,
-                        confirm=partial(_confirm, transfer, tuple(here.new_blobs)),
-                    )
-            except Vanished:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+
+        def attempt() -> Arrived:
+            if (met := copies.meet(parcel, shelf.place, update=self._update)) is not None:
+                return met
+            with self._home.blobs.transfer() as transfer:
+                here = self._moved(transfer, shelf, listed, parcel, progress)
+                return copies.take_in(
+                    parcel,
+                    shelf.place,
+                    here,
+                    name=self._name,
+                    update=self._update,
+                    confirm=partial(confirm_stored, transfer, tuple(here.new_blobs)),
+                )
+
+        return until_it_stays(attempt)
 
     def _moved(
         self, transfer: Transfer, shelf: Shelf, listed: Listed, parcel: Parcel, progress: Progress
@@ -84,9 +79,3 @@ class Intake:
         manifest = moved(parcel.manifest, progress)
         self.nbytes += sum(blob.nbytes for blob in new_blobs)
         return Whereabouts(manifest, beside, tuple(new_blobs), unsound)
-
-
-def _confirm(transfer: Transfer, blobs: tuple[BlobRecord, ...]) -> None:
-    """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
-    if gone := transfer.missing(blobs):
-        raise Vanished(f"{len(gone)} new blobs were collected")

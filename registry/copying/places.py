@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.client.address import ServerAddress
+from registry.client.address import ServerAddress, is_url
 from registry.errors.copying import NoSuchUser, NotABundleName, NotAPlace, NotServed
 
 SUFFIX = ".bundle"
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def place_of(given: str | os.PathLike[str]) -> Place:
         NoSuchUser: it begins with '~', and there is no such home directory.
     """
     text = os.fspath(given)
-    if isinstance(given, str) and _URL.match(text):
+    if isinstance(given, str) and is_url(text):
         return Place(Path(), False, ServerAddress.parse(text).url)
     if text.endswith(SUFFIX):
         return Place(_expanded(text), True)
@@ -67,7 +64,7 @@ def wanted(given: Sequence[str | os.PathLike[str]]) -> Wanted:
     bundles: list[Path] = []
     for word in given:
         text = os.fspath(word)
-        if isinstance(word, str) and _URL.match(text):
+        if isinstance(word, str) and is_url(text):
             raise NotServed(text)
         if text.endswith(SUFFIX):
             bundles.append(_expanded(text))

@@ -138,7 +138,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], Any]] = {
     "format": text("safetensors"),
     "from_": text("ddp"),
     "fsdp": truth,
-    "grace": duration(0, "604800"),
+    "grace": period,
     "home": path_as_spelled,
     "init_as": word("kwargs", "namespace", "dict"),
     "init_from_file": truth,

@@ -48,10 +48,6 @@ class Configuration:
     def __repr__(self) -> str:
         return f"Configuration(blobs={self.blobs!r}, cache={self.cache!r}, moved_to={self.moved_to!r})"
 
-    @property
-    def is_local(self) -> bool:
-        return self.catalog is None and self.blobs is None
-
     def address(self) -> DatabaseAddress | None:
         """Return where the catalog's database is; None where it is in the folder.
 

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from registry.catalog.entry import Entry
+from registry.client.address import is_url
 from registry.errors.catalog import quoted
 from registry.errors.intake import NotDownloaded
 
@@ -19,7 +20,6 @@ LARGEST = 2**63 - 1
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _LONGEST_PATH = 4096
 """Linux's limit; a longer one would stand in whole in the system's refusal."""
@@ -116,7 +116,7 @@ def paths(value: object) -> tuple[str, ...]:
 
 
 def _local(given: str) -> str:
-    if _URL.match(given):
+    if is_url(given):
         raise NotDownloaded(given)
     return given
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.canonical.dropped import is_tie
 from registry.canonical.expectation import Expectation, counters, knows_counter
-from registry.canonical.form import EXTRA_STATE, canonical_metadata, reconcile
+from registry.canonical.form import canonical_metadata, is_extra_state, reconcile
 from registry.canonical.nearest import leftover, nearest, owners
 from registry.canonical.owned import stored_values
 from registry.canonical.unwrap import Unwrapping
@@ -382,7 +382,7 @@ def _predates(metadata: Mapping[str, Any] | None) -> Callable[[str], bool]:
 
 def _is_of_the_model(name: str, judge: Expectation | None) -> bool:
     """Whether a value that is no tensor belongs to the model, and not beside it, as an epoch does in a flat dict."""
-    return name.rpartition(".")[2] == EXTRA_STATE or (judge is not None and name in judge.values)
+    return is_extra_state(name) or (judge is not None and name in judge.values)
 
 
 def _fits(weights: WeightSet, judge: Expectation) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from registry.canonical.form import EXTRA_STATE, Correction, reconcile
+from registry.canonical.form import Correction, is_extra_state, reconcile
 from registry.canonical.owned import stored_values
 from registry.catalog.entry import Entry
 from registry.catalog.part import PartEntry
@@ -334,7 +334,7 @@ def load_here(
             values={
                 renamed.get(name, name): decode(value)
                 for name, value in version.manifest.values.items()
-                if name.rpartition(".")[2] == EXTRA_STATE and name not in correction.owned
+                if is_extra_state(name) and name not in correction.owned
             },
             metadata=decode_metadata(version.manifest.metadata),
             allow_missing=request.allow_missing,
@@ -356,7 +356,7 @@ def load_here(
 
 def _corrected(version: OpenedVersion, module: nn.Module, found: Layout) -> tuple[Correction, tuple[str, ...]]:
     """Return what this class puts right about the names, and what to say of it."""
-    names = [*version.tensors, *(n for n in version.manifest.values if n.rpartition(".")[2] == EXTRA_STATE)]
+    names = [*version.tensors, *(n for n in version.manifest.values if is_extra_state(n))]
     if not found.custom and found.slots.keys() | found.extra_states.keys() == set(names):
         return Correction(), ()
     correction = reconcile(names, version.entry.unwrapping, expect_of(bare(module), found)) or Correction()

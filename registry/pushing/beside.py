@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from functools import partial
 
 from registry.attachments.attachment import Attachment
 from registry.attachments.files import configuration
-from registry.blobs.store import Transfer
 from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
-from registry.catalog.version import NewVersion, Vanished
+from registry.catalog.version import NewVersion
 from registry.home.home import Home
+from registry.home.staying import confirm_stored, until_it_stays
 from registry.modules.builders.table import of_config
-from registry.tensors.manifest import BlobRecord
 
-_ATTEMPTS = 10
 _OF_WEIGHTS = ("training", "example", "factory")
 """What belongs to weights, and stays with them when other files change."""
 
@@ -50,29 +48,21 @@ def store_beside(
     facts = Facts(**{each.name: getattr(newest, each.name) for each in fields(Facts)})
     builder = newest.builder if config == before.files else of_config(config)
     facts = replace(facts, builder=builder, note=note, creator=creator(), origin=None)
-    for attempt in range(_ATTEMPTS):
+
+    def attempt() -> Entry:
         with home.blobs.transfer() as transfer:
             stored = {kind: transfer.write(each.tensors, locate=catalog.locate) for kind, each in attachments.items()}
             beside = {kind: each.manifest(stored[kind].tensors) for kind, each in attachments.items()} | with_weights
             bodies = {kind: document.encode() for kind, document in beside.items()} | as_they_are
             new_blobs = tuple(dict.fromkeys(blob for each in stored.values() for blob in each.new_blobs))
-            try:
-                return catalog.add_version(
-                    NewVersion(newest.name, facts, documents=bodies),
-                    manifest,
-                    new_blobs,
-                    beside=tuple(beside.values()),
-                    force_new=True,
-                    unsound=frozenset[str]().union(*(each.unsound for each in stored.values())),
-                    confirm=partial(_confirm, transfer, new_blobs),
-                )
-            except Vanished:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-    raise AssertionError("unreachable")
+            return catalog.add_version(
+                NewVersion(newest.name, facts, documents=bodies),
+                manifest,
+                new_blobs,
+                beside=tuple(beside.values()),
+                force_new=True,
+                unsound=frozenset[str]().union(*(each.unsound for each in stored.values())),
+                confirm=partial(confirm_stored, transfer, new_blobs),
+            )
 
-
-def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:
-    """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
-    if gone := transfer.missing(blobs):
-        raise Vanished(f"{len(gone)} new blobs were collected")
+    return until_it_stays(attempt)

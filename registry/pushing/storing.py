@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
-from registry.blobs.store import Transfer
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.catalog.actor import creator
 from registry.catalog.entry import Entry
 from registry.catalog.facts import Facts
-from registry.catalog.version import NewVersion, Vanished
+from registry.catalog.version import NewVersion
 from registry.errors.warned import warn
 from registry.home.home import Home
+from registry.home.staying import confirm_stored, until_it_stays
 from registry.inspection import Inspection
 from registry.pushing.provenance import git_commit, published_at, saved_at
 from registry.pushing.request import Prepared, PushRequest
 from registry.tensors.arguments import UNKNOWN
 from registry.tensors.encoding import encode, encode_all, encode_metadata
-from registry.tensors.manifest import BlobRecord, Manifest, StoredTensor
+from registry.tensors.manifest import Manifest, StoredTensor
 from registry.tensors.wrapper_value import WrapperValue
-
-_ATTEMPTS = 10
-"""What a push found stored may be collected between its look and its commit; it then looks and writes again."""
 
 
 def store(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
@@ -49,7 +46,8 @@ def _stored(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
     if not prepared.was_asked:
         catalog.knows(prepared.name, to_add=True)  # refuses before anything is written
     tensors = inspection.tensors
-    for attempt in range(_ATTEMPTS):
+
+    def attempt() -> Entry:
         with home.blobs.transfer(began=source_digest.start) as transfer:
             stored = transfer.write(tensors, locate=catalog.locate, progress=request.progress)
             # In blobs of their own, so that mapping the weights maps nothing else.
@@ -62,27 +60,24 @@ def _stored(home: Home, request: PushRequest, prepared: Prepared) -> Entry:
                 new = replace(new, facts=replace(new.facts, source_digest=source_digest.result()))
             source_digest.check()
             new_blobs = dict.fromkeys(blob for written in (stored, *beside.values()) for blob in written.new_blobs)
-            try:
-                entry = catalog.add_version(
-                    new,
-                    manifest,
-                    tuple(new_blobs),
-                    beside=tuple(manifests.values()),
-                    force_new=force_new,
-                    is_there=is_there,
-                    tells_again=not request.is_import,
-                    unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
-                    confirm=partial(_confirm, transfer, new_blobs),
-                )
-                notices = _notices(request, prepared, entry)
-                for notice in notices if request.is_live else ():  # who trains looks at no notices
-                    if notice in inspection.notes:
-                        warn(notice)
-                return replace(entry, notices=notices)
-            except Vanished:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-    raise AssertionError("unreachable")
+            return catalog.add_version(
+                new,
+                manifest,
+                tuple(new_blobs),
+                beside=tuple(manifests.values()),
+                force_new=force_new,
+                is_there=is_there,
+                tells_again=not request.is_import,
+                unsound=stored.unsound.union(*(written.unsound for written in beside.values())),
+                confirm=partial(confirm_stored, transfer, new_blobs),
+            )
+
+    entry = until_it_stays(attempt)
+    notices = _notices(request, prepared, entry)
+    for notice in notices if request.is_live else ():  # who trains looks at no notices
+        if notice in inspection.notes:
+            warn(notice)
+    return replace(entry, notices=notices)
 
 
 def _notices(request: PushRequest, prepared: Prepared, entry: Entry) -> tuple[str, ...]:
@@ -102,17 +97,11 @@ def _kept(request: PushRequest, prepared: Prepared, entry: Entry) -> Iterator[st
         yield f"{entry.ref} was there, and keeps its run ({entry.run or 'none'}): '{request.run}' is in its log"
 
 
-def _confirm(transfer: Transfer, blobs: Iterable[BlobRecord]) -> None:
-    """Raise if a collector has taken a blob between its writing and the lock of the catalog."""
-    if gone := transfer.missing(blobs):
-        raise Vanished(f"{len(gone)} new blobs were collected")
-
-
 def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Manifest:
     form, weights = inspection.form, inspection.weights
-    # An extra state goes back to the class that gave it; other values of a file are only shown.
+    # An extra state goes back to the class that gave it, which may ask for the very types; other values are only shown.
     kept = {name: value for name, value in weights.values.items() if name in form.values}
-    encoded = encode_all(kept, exact=_has_types)
+    encoded = encode_all(kept, exact=is_extra_state)
     owned = {name: weights.tensors.get(name, weights.values.get(name)) for name in form.owned}
     return Manifest(
         tensors=stored,
@@ -120,14 +109,10 @@ def _manifest(inspection: Inspection, stored: Mapping[str, StoredTensor]) -> Man
         values={form.values[name]: value for name, value in encoded.items()},
         metadata=encode_metadata(form.metadata) if form.metadata is not None else None,
         wrappers=tuple(
-            WrapperValue(owner, encode(owned[name], name, exact=_has_types(name))) for name, owner in form.owned.items()
+            WrapperValue(owner, encode(owned[name], name, exact=is_extra_state(name)))
+            for name, owner in form.owned.items()
         ),
     )
-
-
-def _has_types(name: str) -> bool:
-    """Whether a value goes back into an object, which may ask for the very types."""
-    return name.rpartition(".")[2] == EXTRA_STATE
 
 
 def _new_version(

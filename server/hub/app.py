@@ -89,7 +89,7 @@ def _asked(request: Request, body: bytes = b"") -> Asked:
     return Asked(caller_of(request), base, request.url.path, query, headers, body)
 
 
-async def small_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
+async def small_body(request: Request) -> bytes:
     """Return what was sent with a call.
 
     Raises:
@@ -98,7 +98,7 @@ async def small_body(request: Request, most: int = _LARGEST_BODY) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > most:
-            raise Refusal(413, f"the body is larger than {most} bytes")
+        if size > _LARGEST_BODY:
+            raise Refusal(413, f"the body is larger than {_LARGEST_BODY} bytes")
         parts.append(part)
     return b"".join(parts)

@@ -11,6 +11,8 @@ from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 720.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 24.0, 12.0, 26.0
+_STEPS = 4
+"""Between ticks, at least."""
 
 
 def sparkline(values: Sequence[float], label: str, width: int = 90, height: int = 24) -> Markup:
@@ -187,13 +189,13 @@ def _scale(values: Sequence[float], low: float, high: float) -> Callable[[float]
     return lambda value: low + (high - low) * ((value / 2 - least / 2) / span if span else 0.5)
 
 
-def _ticks(low: float, high: float, number: int = 4) -> list[float]:
+def _ticks(low: float, high: float) -> list[float]:
     if not high > low or not math.isfinite(high - low):
         return [low]
-    raw = (high - low) / number
+    raw = (high - low) / _STEPS
     if raw < sys.float_info.min:  # too near for a step between them
         return [low]
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= raw)
     first = math.ceil(low / step)
-    return [step * i for i in range(first, first + number + 3) if low <= step * i <= high] or [low]
+    return [step * i for i in range(first, first + _STEPS + 3) if low <= step * i <= high] or [low]

@@ -52,7 +52,7 @@ def version(request: Request, ref: str, part: str) -> Response:
 
 
 def _found(asking: Asked, ref: str) -> Entry:
-    """Return a version, be it in the trash, as the caller may read it."""
+    """Return a version, even if it is in the trash, as the caller may read it."""
     try:
         return entry_for(asking.entry(ref), asking.caller)
     except TrashedVersion:

@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from safetensors.torch import save_file
 
 from registry import Registry, errors
-from registry.attachments.files import attach_others, check_path, configuration, stored_files
+from registry.attachments.attachment import Attachment
+from registry.attachments.files import as_tensor, check_path, configuration, stored_files
 from registry.loading.hub_folder import index, shards
 from registry.pushing.beside import store_beside
 from registry.tensors.manifest import Location, Manifest, StoredTensor
@@ -268,7 +269,8 @@ def test_a_builder_that_does_not_apply_is_refused(hub: Registry, tmp_path: Path)
 def test_other_files_are_kept_under_the_record_and_exported(hub: Registry, tmp_path: Path) -> None:
     first = hub.push(folder_at(tmp_path / "net"), "net")
     others = {"notes/run.txt": b"what happened", "model.safetensors.index.json": b"{}"}
-    kept = store_beside(hub._home, first, dict(configuration(hub._home, first).files), attach_others(others))
+    attached = {"files": Attachment({path: as_tensor(content) for path, content in others.items()})}
+    kept = store_beside(hub._home, first, dict(configuration(hub._home, first).files), attached)
     assert (kept.version, kept.digest) == (2, first.digest) and kept.record_digest != first.record_digest
     assert kept.attachments == ("config", "files") and stored_files(hub._home, kept, "files") == others
     out = hub.export(kept.ref, tmp_path / "out", format="hf")

@@ -28,11 +28,6 @@ def stepped(model: nn.Module, optimizer: Optimizer, steps: int = 2) -> None:
         optimizer.step()
 
 
-def twins_stepped(twins: Twins, optimizer: Optimizer) -> None:
-    (twins.left(torch.ones(1, 3)).sum() + 5 * twins.right(torch.ones(1, 3)).sum()).backward()
-    optimizer.step()
-
-
 def in_groups(*groups: list[nn.Parameter], rates: tuple[float, ...] = ()) -> Optimizer:
     options = [{"params": group} for group in groups]
     return torch.optim.SGD(

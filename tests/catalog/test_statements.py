@@ -1,6 +1,7 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from inspect import isfunction
 from typing import get_origin, get_type_hints
 
 import pytest
@@ -11,7 +12,10 @@ from registry.catalog import (
     copy_statements,
     event_statements,
     file_statements,
+    key_statements,
+    lease_statements,
     lineage_statements,
+    metric_statements,
     name_statements,
     overview_statements,
     remembered_statements,
@@ -19,6 +23,7 @@ from registry.catalog import (
     source_statements,
     statements,
     stretch_statements,
+    token_statements,
 )
 from registry.catalog.catalog import Catalog
 from registry.catalog.grammar import parse
@@ -26,12 +31,13 @@ from registry.catalog.rows import Reading
 from registry.catalog.selection import Shape, beginnings, few, kinds_of, selection
 
 MODULES = (
-    *(copy_statements, statements, event_statements, file_statements, lineage_statements, name_statements),
+    *(copy_statements, statements, event_statements, file_statements, key_statements),
+    *(lease_statements, lineage_statements, metric_statements, name_statements, token_statements),
     *(overview_statements, remembered_statements, source_statements, stretch_statements),
 )
 HELPERS = ("whole", "beside_parents")
 OPTIONAL: dict[str, list[tuple]] = {
-    "count": [(name, trashed) for name in (None, "net") for trashed in (False, True)],
+    **{key: [(name, trashed) for name in (None, "net") for trashed in (False, True)] for key in ("count", "keys")},
     "events": [(None, None), (("net",), 5), (("net", "old"), 5, "push", "me", "2026-11-01", "2026-12-01"),
                (None, 5, None, None, None, None, 7), (("net",), 5, None, None, None, None, None, ("net:v1",)),
                (None, 5, "copy", None, None, None, 7, None, 3)],
@@ -75,7 +81,7 @@ def every():
         for name, what in vars(module).items():
             if isinstance(what, ClauseElement) and not name.startswith("_"):
                 yield name, what
-            elif callable(what) and what.__module__ == module.__name__ and name[0] != "_" and name not in HELPERS:
+            elif isfunction(what) and what.__module__ == module.__name__ and name[0] != "_" and name not in HELPERS:
                 yield from ((f"{name}{arguments}", what(*arguments)) for arguments in OPTIONAL[name])
 
 

@@ -199,7 +199,7 @@ def test_what_means_the_same_is_taken(stocked: registry.Registry) -> None:
     assert stocked.load("net", cast="bfloat16").get_parameter("head.weight").dtype is torch.bfloat16
     assert stocked.load("net", cast="torch.float64").get_parameter("head.weight").dtype is torch.float64
     hour: Any = 3600
-    assert stocked.gc(grace=hour, dry_run=True)
+    assert stocked.gc(grace=hour, dry_run=True) and stocked.gc(grace="1h", dry_run=True)
 
 
 @pytest.mark.parametrize(

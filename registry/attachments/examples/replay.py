@@ -13,7 +13,7 @@ from torch import nn
 from registry.attachments.attachment import Attachment, StoredAttachment
 from registry.attachments.examples.example import Example, as_example
 from registry.attachments.examples.run import Deviation, Output, Outputs, compare, device_of, run
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.errors.outputs import ExampleNeedsClass, OutputsDiffer
 from registry.errors.root import few
 from registry.inspection import Inspection
@@ -189,9 +189,7 @@ def _built(inspection: Inspection) -> nn.Module:
         {name: tensor_of(source) for name, source in inspection.tensors.items()},
         ties=inspection.ties,
         values={
-            form.values[name]: value
-            for name, value in weights.values.items()
-            if form.values[name].rpartition(".")[2] == EXTRA_STATE
+            form.values[name]: value for name, value in weights.values.items() if is_extra_state(form.values[name])
         },
         metadata=form.metadata,
     )

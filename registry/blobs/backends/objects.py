@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.blobs.backends.addresses import check_address
 from registry.blobs.backends.answers import ends_before, said, status_of, unreached
-from registry.blobs.backends.cached import YOUNG_SECONDS, CachedStore
+from registry.blobs.backends.cached import CachedStore
 from registry.blobs.backends.local import LocalStore
 from registry.blobs.files import StoreFolders
 from registry.blobs.objects import Moved, ObjectBackend, StoredObject, unmoved
@@ -58,16 +58,13 @@ _BLOB = re.compile(r"blobs/[0-9a-f]{2}/([0-9a-f]{64})\.safetensors")
 _is_used = _is_forked = False
 
 
-def store_at(
-    url: str, cache: Path, leases: LeaseTable | None = None, *, young_seconds: float = YOUNG_SECONDS
-) -> CachedStore:
+def store_at(url: str, cache: Path, leases: LeaseTable | None = None) -> CachedStore:
     """Return the store whose blobs are in a bucket; nothing is asked of it before it is used.
 
     Args:
         url: ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
         cache: the folder on a disk of this machine that loads map from; made when something is written.
         leases: the table of those of all machines that change the same catalog.
-        young_seconds: how old an object is that a collection may take.
 
     Raises:
         InvalidBucket: it is no address of a bucket.
@@ -75,7 +72,7 @@ def store_at(
     """
     objects, here = BucketBackend(url), FileLeases(StoreFolders(cache).running)
     local = LocalStore(cache, here if leases is None else SharedLeases(leases, here))
-    return CachedStore(local, objects, young_seconds=young_seconds)
+    return CachedStore(local, objects)
 
 
 class BucketBackend(ObjectBackend):

@@ -70,9 +70,7 @@ def stream(objects: ObjectBackend, blob: str, step: int = STEP) -> Streamed:
     return Streamed(Examined(None, places, found.nbytes), digests)
 
 
-def stream_all(
-    objects: ObjectBackend, blobs: Iterable[str], progress: Progress | None = None, step: int = STEP
-) -> dict[str, Streamed]:
+def stream_all(objects: ObjectBackend, blobs: Iterable[str], progress: Progress | None = None) -> dict[str, Streamed]:
     """Read several objects, some at a time; of each what it is, by its digest.
 
     Args:
@@ -86,7 +84,7 @@ def stream_all(
     total, done = sum(sizes.get(blob, 0) for blob in wanted), 0
     streamed = {}
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="audit") as pool:
-        running = {pool.submit(stream, objects, blob, step): blob for blob in wanted}
+        running = {pool.submit(stream, objects, blob): blob for blob in wanted}
         try:
             for future in as_completed(running):
                 blob = running[future]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from registry.canonical.expectation import Expectation, knows_counter
-from registry.canonical.form import EXTRA_STATE, canonical_metadata
+from registry.canonical.form import canonical_metadata, is_extra_state
 from registry.canonical.nearest import owners, readings
 from registry.canonical.unwrap import Unwrapping
 from registry.checkpoints.weights import WeightSet
@@ -49,7 +49,7 @@ def accepted(
     if not found.custom:
         return None
     tensors = {name: tensor_of(source) for name, source in weights.tensors.items()}
-    states = {name: value for name, value in weights.values.items() if name.rpartition(".")[2] == EXTRA_STATE}
+    states = {name: value for name, value in weights.values.items() if is_extra_state(name)}
     for reading in readings([*tensors, *states], declared, weights.metadata or ()):
         named, ties = _named(reading, weights, expectation)
         if len({reading.bare(name) for name in tensors}) < len(tensors):

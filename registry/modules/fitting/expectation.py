@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import COUNTER, Expectation
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.canonical.owned import unwrapping_of
 from registry.modules.anatomy import state_dict
 from registry.modules.building.process_state import gc_paused
@@ -40,7 +40,7 @@ def expect_of(module: nn.Module, found: Layout) -> Expectation:
     tensors: dict[str, TensorSpec] = {}
     values: set[str] = set()
     for name, value in state.items():
-        if not isinstance(value, torch.Tensor) or is_lazy(value) or name.rpartition(".")[2] == EXTRA_STATE:
+        if not isinstance(value, torch.Tensor) or is_lazy(value) or is_extra_state(name):
             values.add(name)
         else:
             tensors[name] = spec_of(value)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from registry.canonical.expectation import Expectation
-from registry.canonical.form import EXTRA_STATE
+from registry.canonical.form import is_extra_state
 from registry.errors.models import BrokenTie, DtypeMismatch, FitError, UntouchedTensor
 from registry.modules.anatomy import method, state_dict
 from registry.modules.fitting.assignment import convert
@@ -133,17 +133,13 @@ class _Rehearsal:
         return {
             name: value
             for name, value in state.items()
-            if isinstance(value, torch.Tensor) and name not in self._kept and name.rpartition(".")[2] != EXTRA_STATE
+            if isinstance(value, torch.Tensor) and name not in self._kept and not is_extra_state(name)
         }
 
     def _compared(self, loaded: Mapping[str, torch.Tensor]) -> Rehearsed:
         weights, left_out = self._weights, {*self._plan.report.unexpected, *self._plan.report.reshaped}
         sources = {n: n for n, tensor in loaded.items() if n in weights and _holds(tensor, weights[n])}
-        spare = [
-            name
-            for name in weights
-            if name not in sources and name not in left_out and name.rpartition(".")[2] != EXTRA_STATE
-        ]
+        spare = [name for name in weights if name not in sources and name not in left_out and not is_extra_state(name)]
         others = {name: tensor for name, tensor in loaded.items() if name not in sources}
         by_values: dict[str, list[str]] = {}
         for dtype in {tensor.dtype for tensor in others.values()}:
