@@ -306,9 +306,8 @@ def _text(head: bytes, content: Span, source: str) -> NotACheckpoint | None:
     if not _is_text(head):
         return None
     named = is_named_like_a_file(source)
-    line = head.strip()
-    if len(content) == len(head) and b"\n" not in line and len(line) < 1000 and is_named_like_a_file(line.decode()):
-        target = line.decode()
+    target = head.decode(errors="replace").strip()
+    if len(content) == len(head) and "\n" not in target and len(target) < 1000 and is_named_like_a_file(target):
         return NotACheckpoint(source, f"a text file that names '{target}'", f"push {target}", stands_for=named)
     if len(content) == len(head) and (keys := _keys_of_json(head)):
         remedy = "download the file itself" if named else READABLE

@@ -180,7 +180,7 @@ class ChangedCheckpoint(RegistryError):
 
     def __init__(self, source: str) -> None:
         super().__init__(
-            f"{source} was changed while it was read, and nothing was stored; push it again when its writer is done"
+            f"{source} was changed while it was read, and nothing came of that; try again when its writer is done"
         )
 
 

@@ -96,7 +96,10 @@ class StoredFile:
 
     checkpoint: Checkpoint
     key: str | Mapping[str, str] | None
+    place: Path
+    """Where it was asked for."""
     stamp: tuple[int, ...]
+    """Of a file at that place, when it was opened."""
 
     knows_its_names = False
 
@@ -128,7 +131,7 @@ class StoredFile:
             ChangedCheckpoint: it was.
         """
         try:
-            is_same = _stamp(self.checkpoint.path) == self.stamp
+            is_same = _stamp(self.place) == self.stamp
         except NoSuchCheckpoint:
             is_same = False
         if not is_same or any(file.is_changed() for file in self.checkpoint.files):
@@ -223,7 +226,7 @@ def open_file(path: str | os.PathLike[str], key: str | Mapping[str, str] | None)
     """
     place = Path(os.path.expanduser(os.fspath(path)))  # noqa: PTH111 - Path.expanduser raises where there is no home
     stamp = _stamp(place)
-    return StoredFile(open_checkpoint(place), key, stamp)
+    return StoredFile(open_checkpoint(place), key, place, stamp)
 
 
 def check(
@@ -390,10 +393,8 @@ def _fits(weights: WeightSet, judge: Expectation) -> bool:
     return not leftover(names, nearest(names, judge, weights.metadata or ()), judge)
 
 
-def _stamp(path: Path | None) -> tuple[int, ...]:
-    """Return what changes when somebody writes to a file."""
-    if path is None:
-        return ()
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when somebody writes to a file, or puts another one in its place; nothing of a folder."""
     status = status_of(path)
     if not stat.S_ISREG(status.st_mode):
         return ()

@@ -56,6 +56,8 @@ def tar() -> bytes:
         (pickle.dumps({"a": 1}), "plain Python pickle"),
         (bytes(range(255, 0, -1)) * 9, "no format that is known"),
         (b"{" * 5000, "a text file"),
+        (b"\x80", "a text file"),
+        ("models/größe".encode("latin-1")[:-1], "a text file"),
     ],
 )
 def test_what_a_file_is_instead_is_said(tmp_path, content, words):
@@ -125,6 +127,15 @@ def test_an_archive_with_two_members_of_one_name_is_refused(tmp_path):
         file.writestr("archive/data.pkl", pickle.dumps({"x": 1}, 2))
     with pytest.raises(DamagedCheckpoint, match="twice"):
         open_checkpoint(path)
+
+
+@pytest.mark.parametrize("before", [{"w": torch.zeros(3)}, {"w": torch.zeros(300)}])
+def test_an_archive_behind_another_is_refused(tmp_path, before):
+    with (tmp_path / "a.pth").open("wb") as file:
+        torch.save(before, file)
+        torch.save({"w": torch.ones(3)}, file)
+    with pytest.raises(NotACheckpoint, match="one checkpoint was appended to another; save each"):
+        open_checkpoint(tmp_path / "a.pth")
 
 
 def test_an_archive_with_a_member_inside_of_another_is_refused(tmp_path):

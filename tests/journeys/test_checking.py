@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from nets import Counting, OnlyChild, PointNet, Tied
+from safetensors.torch import save_file
 from torch import nn
 
 import registry
@@ -141,6 +144,34 @@ def test_the_module_is_the_judge_of_names_that_look_wrapped(tmp_path: Path, hub:
     assert hub.check(model, file_of(tmp_path, model.state_dict())).is_equal
     wrapped = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
     assert hub.check(model, file_of(tmp_path, wrapped)).equal == ("module.weight", "module.bias")
+
+
+def in_shards(state: dict[str, torch.Tensor], folder: Path) -> None:
+    places = {name: f"model-{number % 2 + 1:05d}-of-00002.safetensors" for number, name in enumerate(state)}
+    for file in set(places.values()):
+        save_file({name: state[name] for name in state if places[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda state, folder: save_file(state, folder / "model.safetensors"),
+        lambda state, folder: torch.save(state, folder / "pytorch_model.bin"),
+        in_shards,
+        lambda state, folder: dcp.save(state, checkpoint_id=folder, no_dist=True),
+    ],
+    ids=["one file", "torch", "shards", "distributed"],
+)
+def test_a_folder_is_checked_as_a_file_is(hub: registry.Registry, net: PointNet, tmp_path: Path, write: Any) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write(dict(net.state_dict()), folder)
+    for one, other in ((net, folder), ("net", folder), (folder, "net"), (folder, folder)):
+        assert hub.check(one, other).is_equal
+    with torch.no_grad():
+        net.head.bias[0] += 1
+    assert hub.check(net, folder).differs == ("head.bias",)
 
 
 def test_a_file_with_more_and_fewer_names_is_compared_in_what_both_have(tmp_path: Path, hub: registry.Registry) -> None:

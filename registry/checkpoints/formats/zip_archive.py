@@ -76,9 +76,13 @@ def members_of(entries: Sequence[zipfile.ZipInfo], content: Span, source: str) -
 
     Raises:
         DamagedCheckpoint: the directory contradicts the file, or itself.
-        NotACheckpoint: they are encrypted, or compressed in a way that is not read here.
+        NotACheckpoint: they are encrypted, or compressed in a way that is not read here, or something precedes them.
         OversizedCheckpoint: they inflate to more than any model of that size.
     """
+    if (before := min((entry.header_offset for entry in entries), default=0)) > 0:
+        # Another reader takes another archive for the file's, as torch does.
+        what = f"a zip archive behind {before} other bytes, as where one checkpoint was appended to another"
+        raise NotACheckpoint(source, what, "save each to a file of its own", stands_for=True)
     _refuse_inflation(entries, len(content), source)
     members: dict[str, Member] = {}
     scratch = Scratch(source)
