@@ -48,6 +48,8 @@ def alias(
         else:
             say(f"{entry.name}:{ref.rpartition(':')[2]} is {entry.ref}")
         return
+    if remove and alias is None and ":" in ref:
+        ref, _, alias = ref.rpartition(":")
     if alias is None:
         raise typer.BadParameter("give the alias, such as best, or --rollback")
     if remove:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from registry.reference import is_named_like_a_file
+
 from . import options
 from .progress import progress_bar
 from .rendering import decision, entry_document, print_json, say, size, warn
@@ -66,10 +68,8 @@ def push(
 
     Example: registry push best.pth --from-ddp --metric acc=0.92 --alias best
     """
-    if name is not None and os.path.isfile(name):  # noqa: PTH113 - Path.is_file raises where a name is too long
-        from registry.errors import SecondFile
-
-        raise SecondFile(name)
+    if name is not None and is_named_like_a_file(name) and not os.path.lexists(file):
+        raise typer.BadParameter(f"the file comes first: registry push {name} {file}")
     registry = options.registry_at(home)
     with progress_bar(f"storing {file}", quiet=as_json) as progress:
         entry = registry.push(

@@ -166,9 +166,9 @@ def check_new_model_name(text: str) -> str:
         NamedLikeAFile: it ends in a checkpoint's suffix, as where a shell put a second file in the name's place.
         InvalidModelName: it is not a legal name at all.
     """
-    check_model_name(text)
-    if _ends_like_a_file(text):
+    if isinstance(text, str) and _ends_like_a_file(text):
         raise NamedLikeAFile(text, _legal(text))
+    check_model_name(text)
     if not _is_regular(text):
         raise InvalidModelName(text, _legal(text))
     return text

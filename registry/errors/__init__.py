@@ -153,7 +153,6 @@ from registry.errors.intake import (
     NoInitInFile as NoInitInFile,
     NotAModule as NotAModule,
     NotDownloaded as NotDownloaded,
-    SecondFile as SecondFile,
     SeveralWeightSets as SeveralWeightSets,
     UnknownWeightSet as UnknownWeightSet,
     UnstorableInit as UnstorableInit,

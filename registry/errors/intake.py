@@ -61,15 +61,6 @@ class ModuleInDict(RegistryError):
         )
 
 
-class SecondFile(RegistryError):
-    """A file stands where the model's name belongs, as where a shell replaced ``*.pth`` by several."""
-
-    def __init__(self, given: str) -> None:
-        super().__init__(
-            f"NAME '{given}' is a file that exists; push one file at a time, each with the name of its model or none"
-        )
-
-
 class NotDownloaded(RegistryError):
     """A URL was given where a file is read."""
 

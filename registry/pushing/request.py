@@ -21,7 +21,6 @@ from registry.pushing.background import copied
 from registry.pushing.provenance import SourceDigest
 from registry.reference import (
     check_alias,
-    check_model_name,
     check_new_model_name,
     file_stem,
     is_older_name,
@@ -151,7 +150,7 @@ def name_of(home: Home, source: object, name: str | None) -> str:
             name = legal_name(name) or name
     if may_be_new(name):
         return name
-    return name if _is_older(home, check_model_name(name)) else check_new_model_name(name)
+    return name if _is_older(home, name) else check_new_model_name(name)
 
 
 def _is_older(home: Home, name: str) -> bool:

@@ -28,6 +28,7 @@ from registry import Registry
         ("annotate net:v1 acc=0.9", "did you mean --metric acc=0.9?"),
         ("alias best net:v1", "the version comes first: registry alias net:v1 best"),
         ("alias net:best net:v1", "the version comes first: registry alias net:v1 best"),
+        ("push net best.pth", "the file comes first: registry push best.pth net"),
         ("serve --port 80800", "give a whole number of at most 65535"),
     ],
 )
