@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from atexit import register
 from gc import freeze, set_threshold  # the name "gc" is that of a command here
@@ -16,8 +17,14 @@ def main() -> None:
 
     Under ``--json`` a refusal is a document, too: ``{"error": {"code", "message", "fields"}}``.
     """
+    _open_closed()
     try:
         code = _run()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:  # of a file, not of the output
+            raise
+        code = _unsaid(error)
     except KeyboardInterrupt:  # also while the commands are imported, which takes longer than many of them
         print(f"registry: interrupted; {_stored()}", file=sys.stderr)
         code = _INTERRUPTED
@@ -25,8 +32,23 @@ def main() -> None:
     sys.exit(code)
 
 
+def _open_closed() -> None:
+    """Let what the caller closed lead nowhere; the next file that is opened would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - pathlib is not imported yet
+
+
+def _unsaid(error: OSError) -> int:
+    """Say that the output cannot be written, unless whoever reads it has seen enough; return the exit code."""
+    if not isinstance(error, BrokenPipeError):
+        print(f"registry: the output cannot be written ({error.strerror}); {_stored()}", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left of it is written at the end
+    return 1
+
+
 def _stored() -> str:
-    """Say what an interrupted command has left behind."""
+    """Say what a command that was stopped has left behind."""
     changes = sys.modules.get(f"{__name__.partition('.')[0]}.disk.changes")
     if changes is None or not changes.has_begun():
         return "nothing was stored or changed"

@@ -75,4 +75,5 @@ def prune(
     if report.dry_run:
         say(f"{versions} would go into the trash, of which `registry gc` would free {freed}; --yes does it")
     else:
-        say(f"{versions} put into the trash, of which `registry gc` frees {freed}; `registry restore` takes them back")
+        say(f"{versions} put into the trash; `registry restore` takes them back")
+        say(f"`registry gc` frees {freed} after the grace period; see its --grace")

@@ -62,7 +62,8 @@ def decision(unwrapping: Unwrapping, tensors: int, saved_as: str, wrapper: str) 
         lines.append(f"and {len(unwrapping.cuts) - 8} more cuts like these")
     if not unwrapping.cuts:
         trained = "" if wrapper == "none" else f" (trained under {wrapper}, saved {saved_as})"
-        lines.append(f"nothing to cut: the names are bare{', as was said' if unwrapping.single else ''}{trained}")
+        said = "nothing cut: the names stay, as was said" if unwrapping.single else "nothing to cut: the names are bare"
+        lines.append(said + trained)
     if own := [*unwrapping.own, *unwrapping.set_aside]:
         lines.append(f"set aside {few(own)}, which belong{'s' if len(own) == 1 else ''} to the wrapper")
     if unwrapping.doubts:

@@ -57,4 +57,7 @@ def main(path: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python examples/what_lands.py FILE")
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except registry.errors.RegistryError as error:
+        sys.exit(str(error))

@@ -1,11 +1,14 @@
-"""What has to be said of a canonical form: what stands beside the tensors, and what may be no tie."""
+"""What has to be said of a canonical form: what its names may hold still, what is beside the tensors, and ties."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
+from registry.canonical.assume import assume
 from registry.canonical.form import Form, is_extra_state
-from registry.errors.canonical import some
+from registry.canonical.tree import grow
+from registry.errors.canonical import MixedNames, some
 from registry.errors.root import few
 
 
@@ -16,6 +19,8 @@ def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Itera
         aliases: what the file's metadata may say of tied names: the name left out to the one kept.
         target: the class that decided the names, where one did.
     """
+    if form.unwrapping.single and target is None:
+        yield from _against_the_declaration(form.tensors)
     if form.foreign:
         noun = "the plain value" if len(form.foreign) == 1 else "the plain values"
         yield f"not stored: {noun} {some(form.foreign)}, which {target or 'the class'} does not have"
@@ -30,3 +35,14 @@ def remarks(form: Form, aliases: Mapping[str, str], target: str | None) -> Itera
             f"its metadata says {said}: facts, or names that were left out because they are tied to others; none is "
             "added, and a class that ties them has both (--model)"
         )
+
+
+def _against_the_declaration(names: Iterable[str]) -> Iterator[str]:
+    """Yield what would have been cut out of names of which it was declared that nothing had wrapped the model."""
+    with suppress(MixedNames):
+        cuts, _ = assume("", grow(names), None)
+        for cut in cuts[:1]:
+            yield (
+                f"`{cut.path}` stays in {cut.names} names, since it was said that nothing had wrapped the model; if it "
+                f"was under {cut.wrapper}, push it without --from-single"
+            )

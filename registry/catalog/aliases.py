@@ -10,8 +10,11 @@ from registry.catalog.moves import before_the_last, moves
 from registry.errors.catalog import CannotRollBack, TrashedVersion, UnknownVersion
 
 
-def point(change: Change, version: HeldVersion, alias: str, *, is_back: bool = False) -> None:
+def point(change: Change, version: HeldVersion, alias: str, *, is_back: bool = False) -> str | None:
     """Point an alias to a version, wherever it pointed before; with ``is_back``, to where it did.
+
+    Returns:
+        The version that it pointed to before, if that is another one.
 
     Raises:
         TrashedVersion: the version is in the trash.
@@ -20,12 +23,14 @@ def point(change: Change, version: HeldVersion, alias: str, *, is_back: bool = F
         raise TrashedVersion(version.ref)
     was = change.connection.row(statements.ALIASED, name=version.name, alias=alias)
     if was is not None and was.id == version.id:
-        return
+        return None
     change.connection.run(statements.POINT_ALIAS, model_id=version.model_id, name=alias, version_id=version.id)
-    details: dict[str, Any] = {"alias": alias, "was": f"{version.name}:v{was.number}" if was else None}
+    before = f"{version.name}:v{was.number}" if was is not None else None
+    details: dict[str, Any] = {"alias": alias, "was": before}
     if is_back:
         details["rollback"] = True
     trail.append(change, "alias", version, details)
+    return before
 
 
 def roll_back(change: Change, name: str, alias: str) -> HeldVersion:

@@ -42,6 +42,9 @@ class Entry(Facts):
     """What there is to say besides: on what ``push`` returns of the file, such as objects in it that were not read; of
     a version that was there already, which metrics and tags were changed; and that its model has another name now."""
 
+    def __hash__(self) -> int:
+        return hash((self.uid, self.version, self.seal))
+
     def __repr__(self) -> str:
         aliases = f"({', '.join(self.aliases)})" if self.aliases else ""
         state = "in the trash" if self.trashed_at is not None else ""

@@ -23,6 +23,9 @@ class PartEntry(Entry):
     whole: Entry
     """The version."""
 
+    def __hash__(self) -> int:
+        return hash((self.whole, self.part))
+
 
 def entry_of_part(whole: Entry, part: str, manifest: Manifest) -> PartEntry:
     """Return one part of a version by itself.

@@ -211,14 +211,14 @@ def _figure(value: float | None) -> str:
 def _add_facts(
     change: Change, version: HeldVersion, candidate: Candidate, tells_again: bool, key: str | None
 ) -> tuple[str, ...]:
-    """Add to a version what came with a push of its weights, and say which metrics had another value."""
+    """Add to a version what came with a push of its weights, and say what was another one before."""
     details = add_facts(change, version, candidate.metrics, candidate.new.facts.note, candidate.new.tags)
     run = {"run": candidate.new.facts.run} if candidate.new.facts.run is not None else {}
     if tells_again or run or details or key is not None:
         trail.append(change, "push", version, {"reused": True, **run, **details, **_keyed(key)})
-    for alias in candidate.new.aliases:
-        aliases.point(change, version, alias)
-    return changed(version, details)
+    moved = [(alias, was) for alias in candidate.new.aliases if (was := aliases.point(change, version, alias))]
+    words = (f"{version.name}:{alias} was {was}, and is now {version.ref}" for alias, was in moved)
+    return (*changed(version, details), *words)
 
 
 def _keyed(key: str | None) -> dict[str, str]:

@@ -226,13 +226,13 @@ def _packed(head: bytes, path: Path, what: str, remedy: str) -> tuple[str, str]:
     """Return what a compressed file is and what to do about it, by what is inside or by its name."""
     if not what.startswith(_COMPRESSED):
         return what, remedy
-    inside = b""
     if head.startswith(b"\x1f\x8b"):
         try:
-            inside = zlib.decompressobj(31).decompress(head, 512)
+            is_tar = zlib.decompressobj(31).decompress(head, 512)[257:262] == b"ustar"
         except zlib.error:
             return f"{what}, and damaged", "copy or download it again"
-    is_tar = inside[257:262] == b"ustar" or re.search(r"\.tar\.\w+$|\.t(gz|bz2?|xz|zst)$", path.name.lower())
+    else:
+        is_tar = re.search(r"\.tar\.\w+$|\.t(gz|bz2?|xz|zst)$", path.name.lower()) is not None
     return (f"a tar archive {what}", _TAR) if is_tar else (what, remedy)
 
 

@@ -17,7 +17,7 @@ from registry.copying.intake import Intake
 from registry.copying.places import Place, place_of, wanted
 from registry.copying.report import CopiedVersion, CopyReport
 from registry.copying.shelf import HomeShelf, Listed, Shelf, selected
-from registry.errors.copying import NotAPlace, NothingToCopy, SameHome, SeveralModels
+from registry.errors.copying import NamesInBundle, NotAPlace, NothingToCopy, SameHome, SeveralModels
 from registry.home.home import Home
 from registry.loading.export import check_export
 from registry.reference import check_new_model_name
@@ -64,6 +64,8 @@ def copy(
         models = sorted({listed.model for _, listed in sources})
         if name is not None and len(models) > 1:
             raise SeveralModels(name, models)
+        if name is not None and place.is_bundle:
+            raise NamesInBundle(name)
         report = progress or (lambda done, total: None)
         if place.is_bundle:
             return _pack(sources, place.path, dry_run, report)
@@ -100,7 +102,7 @@ def _take(
     versions = []
     for shelf, listed in sources:
         arrived = intake.take(shelf, listed, shelf.parcel(listed), partial(_go_on, progress, done, total))
-        versions.append(_copied(listed, arrived))
+        versions.append(_copied(listed, arrived, intake.name))
         if listed.identity in missing:
             done += listed.nbytes
             progress(done, total)
@@ -141,7 +143,7 @@ def _forecast(
             next_numbers[called] = number + 1
             arrived = Arrived(called, number, is_new=True, is_other_model=is_other)
             moved |= _missing(target, parcel)
-        versions.append(_copied(listed, arrived))
+        versions.append(_copied(listed, arrived, name))
     if target is not None:
         target.close()
     return CopyReport(str(place), tuple(versions), sum(moved.values()), dry_run=True)
@@ -154,8 +156,10 @@ def _missing(target: Home | None, parcel: Parcel) -> dict[str, int]:
     return {digest: nbytes for digest, nbytes in needed.items() if digest not in here}
 
 
-def _copied(listed: Listed, arrived: Arrived) -> CopiedVersion:
+def _copied(listed: Listed, arrived: Arrived, name: str | None) -> CopiedVersion:
     notices = [str(difference) for difference in arrived.differences]
+    if name not in (None, arrived.name):
+        notices.append(f"it was there and keeps its name; `registry rename {arrived.name} {name}` there changes that")
     if arrived.is_other_model:
         notices.append(f"{arrived.name} here is another model than {listed.model} there; --name keeps the two apart")
     if arrived.is_new:

@@ -25,7 +25,7 @@ class Intake:
 
     def __init__(self, home: Home, *, name: str | None, update: bool) -> None:
         self._home = home
-        self._name = name
+        self.name = name
         self._update = update
         self.nbytes = 0
         """Bytes of tensors that were moved."""
@@ -47,7 +47,7 @@ class Intake:
                     parcel,
                     shelf.place,
                     here,
-                    name=self._name,
+                    name=self.name,
                     update=self._update,
                     confirm=partial(confirm_stored, transfer, tuple(here.new_blobs)),
                 )

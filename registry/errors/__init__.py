@@ -104,6 +104,7 @@ from registry.errors.confirmation import (
 )
 from registry.errors.copying import (
     DamagedBundle as DamagedBundle,
+    NamesInBundle as NamesInBundle,
     NewerBundle as NewerBundle,
     NoSuchBundle as NoSuchBundle,
     NoSuchUser as NoSuchUser,

@@ -305,7 +305,8 @@ class DatabaseFull(RegistryError):
     def __init__(self, path: str) -> None:
         super().__init__(
             f"{path} cannot be written to the disk: it is full, or a quota or a limit on file sizes is reached, or it "
-            "is failing; nothing was changed; free some space (`registry gc` may help) and try again"
+            "is failing; nothing was changed; free some space there and try again (`registry gc` empties the trash, "
+            "and needs some to begin)"
         )
 
 

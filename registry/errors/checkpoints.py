@@ -179,6 +179,8 @@ class UnknownFolder(RegistryError):
 
     def __init__(self, source: str, files: Sequence[str]) -> None:
         choice = f"give one of its files: {some(files)}" if files else "give the file or folder that has the weights"
+        if len(files) > 1:
+            choice += f", or take all of them with `registry import {shlex.quote(source)}`"
         super().__init__(
             f"{source} is a folder, and not a checkpoint of a known kind: it has no index of shards, no .metadata of "
             f"torch.distributed.checkpoint and no 'latest' of DeepSpeed; {choice}"

@@ -72,6 +72,16 @@ class SeveralModels(RegistryError):
         )
 
 
+class NamesInBundle(RegistryError):
+    """Another name is given for versions that go into a bundle."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a bundle keeps the names of its models, so they cannot be called '{name}' in it; give that name where "
+            "the bundle is copied into a registry"
+        )
+
+
 class NoSuchBundle(RegistryError):
     """The path leads to no bundle that can be read."""
 

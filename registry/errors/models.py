@@ -100,7 +100,7 @@ class InitRefused(ModelError):
             if namespace_helps
             else f"did you mean {' and '.join(near.values())}?"
             if near
-            else "change the constructor arguments (--init, init=)"
+            else "change the constructor arguments (--init, init=), or load into a module of your own (model=Net(...))"
         )
         super().__init__(f"{target} does not fit its constructor arguments: {reason}; {accepted}; {remedy}")
         self.takes = tuple(takes)
@@ -146,7 +146,7 @@ class MissingTensors(FitError):
     def __init__(self, model: str, names: Sequence[str]) -> None:
         super().__init__(
             f"the entry lacks {_count(names)} of {model}: {some(names)}; load into the class that it was saved from, "
-            f"or name what may keep its initial value with allow_missing={patterns(names)}"
+            f"or name what may keep its initial value with allow_missing={patterns(names)} (--allow-missing)"
         )
         self.names = tuple(names)
 
@@ -242,7 +242,7 @@ class RandomOutside(FitError):
         super().__init__(
             f"{model} draws {count} outside of its state dict, or computes them from random initial weights: "
             f"{some(names)}; no version holds them, so register them as buffers or modules, or name what may be random "
-            f"with allow_missing={patterns(names)}"
+            f"with allow_missing={patterns(names)} (--allow-missing)"
         )
         self.names = tuple(names)
 

@@ -233,6 +233,18 @@ def test_a_push_here_has_no_origin_and_a_copy_keeps_its_record(catalog):
     assert copied.record_digest == pushed.record_digest
 
 
+def test_a_push_of_known_weights_says_which_alias_it_moved(catalog):
+    push(catalog, "net", 1, aliases=("best",))
+    push(catalog, "net", 2, aliases=("best",))
+    assert push(catalog, "net", 1, aliases=("best", "old")).notices == ("net:best was net:v2, and is now net:v1",)
+    assert push(catalog, "net", 1, aliases=("best",)).notices == ()
+
+
+def test_entries_are_members_of_sets(catalog):
+    pushed = push(catalog, "net", 1, metrics={"acc": 0.9}, tags={"task": "seg"})
+    assert {pushed, catalog.resolve("net")} == {pushed} and {pushed: 1}[catalog.resolve("net:v1")] == 1
+
+
 def test_a_push_of_known_weights_says_which_metrics_it_changed(catalog):
     push(catalog, "net", 1, metrics={"acc": 0.92, "f1": 0.5, "loss": 2})
     again = push(catalog, "net", 1, metrics={"acc": 0.1, "f1": 0.5, "auc": 1})

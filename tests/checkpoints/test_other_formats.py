@@ -134,6 +134,7 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "ag.pth.bz2": (content(lambda: bz2.compress(whole())), "bzip2 -dc ", "refused"),
     "ah.pth.xz": (content(lambda: lzma.compress(whole())), "xz -dc ", "refused"),
     "ai.pth.zst": (content(b"\x28\xb5\x2f\xfd\x24"), "zstd -dc ", "refused"),
+    "ai.pth.tar.gz": (content(lambda: gzip.compress(whole())), r"gzip -dc .*\.tar\.gz > unpacked\.pth", "refused"),
     "aj.tar.gz": (in_tar("w:gz"), r"tar archive compressed with gzip; unpack it with tar xf", "refused"),
     "ak.tgz": (in_tar("w:gz"), r"tar archive compressed with gzip; unpack it with tar xf", NOTHING),
     "al.pth.tar": (in_tar("w"), r"tar archive .*tar xf", "refused"),

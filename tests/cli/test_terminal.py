@@ -35,6 +35,37 @@ def test_a_document_is_json_even_where_the_figures_are_no_numbers(home: Path, tm
     assert [(change["name"], change["norm"]) for change in changed] == [("a", "nan")]
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [("push net.pth net", "something may have been stored"), ("list --json", "nothing was"), ("--help", "nothing was")],
+)
+def test_an_output_that_cannot_be_written_is_one_sentence(words: str, left: str, net: Path, home: Path) -> None:
+    Registry(home).push({"weight": torch.ones(2)}, "other")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *words.split()],
+            cwd=net.parent,
+            env={**os.environ, "REGISTRY_HOME": str(home)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"registry: the output cannot be written (No space left on device); {left}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["push net.pth net", "list", "--help"])
+def test_an_output_that_was_closed_is_missed_by_nobody(words: str, net: Path, home: Path) -> None:
+    Registry(home).push({"weight": torch.ones(2)}, "other")
+    program = [sys.executable, "-c", "import os, sys; os.close(1); os.execv(sys.argv[1], sys.argv[1:])"]
+    variables = {**os.environ, "REGISTRY_HOME": str(home)}
+    done = subprocess.run(
+        [*program, *COMMAND, *words.split()], cwd=net.parent, env=variables, stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_line_feed_in_a_note_begins_no_line(net: Path, home: Path) -> None:
     run("push", net, "--note", "fine\nversion  other:v9", home=home)
     assert not [line for line in run("show", "net", home=home).stdout.splitlines() if line.startswith("version  other")]

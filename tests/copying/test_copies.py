@@ -148,7 +148,16 @@ def test_another_name_keeps_two_models_apart_and_later_versions_find_it(hub: Reg
     push(hub, 3)
     assert [version.ref for version in hub.copy("net", there.address).versions] == ["annas-net:v1", "annas-net:v2"]
     assert there.get("annas-net").uid == hub.get("net").uid
+    (again,) = hub.copy("net:v1", there.address, name="net").versions
+    assert again.notices == ("it was there and keeps its name; `registry rename annas-net net` there changes that",)
     assert there.audit().is_clean
+
+
+def test_a_bundle_keeps_the_names_of_its_models(hub: Registry, tmp_path: Path) -> None:
+    push(hub, 1)
+    with pytest.raises(errors.NamesInBundle, match="cannot be called 'other' in it"):
+        hub.copy("net", tmp_path / "net.bundle", name="other")
+    assert not (tmp_path / "net.bundle").exists()
 
 
 def test_one_name_is_not_given_to_versions_of_several_models(hub: Registry, there: Registry) -> None:

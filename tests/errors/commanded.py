@@ -226,6 +226,18 @@ def another_shape_on_the_command_line(b: Bench) -> Told:
     return Told(told.text, lambda flag: told.again(flag, "weight", flag, "bias"))
 
 
+def lacking_on_the_command_line(b: Bench) -> Told:
+    b.hub.push({"weight": torch.ones(2, 2)}, "net")
+    told = command(b, "load", "net", *LINEAR)
+    return Told(told.text, lambda flag: told.again(flag, "bias"))
+
+
+def a_folder_of_files(b: Bench) -> Told:
+    for name in ("one.pth", "two.pth"):
+        b.file(nn.Linear(2, 2).state_dict(), name)
+    return command(b, "push", b.folder)
+
+
 def full(b: Bench) -> Told:
     """Word it as it is worded; tests about full disks cause it."""
     b.hub.push(nn.Linear(2, 2), "net")

@@ -40,6 +40,11 @@ def test_a_version_that_was_declared_single_is_never_cut(hub: registry.Registry)
     linear = nn.Linear(3, 2)
     entry = hub.push(wrapped(linear.state_dict()), "net", from_="single")
     assert entry.unwrapping.single and hub.get("net").unwrapping.single
+    assert entry.notices == (
+        "`module` stays in 2 names, since it was said that nothing had wrapped the model; if it was under ddp or dp, "
+        "push it without --from-single",
+    )
+    assert hub.push(linear.state_dict(), "bare", from_="single").notices == ()
     before = nn.Linear(3, 2)
     kept = before.weight.clone()
     with pytest.raises(errors.DeclaredSingle, match=r"net:v1 was pushed as not wrapped.*Linear.*without --from-single"):
