@@ -57,7 +57,7 @@ def check(
 
 def _rows(report: CheckReport) -> list[tuple[str, str, str]]:
     """Return what differs: a name, how, and its types where they are not the same."""
-    types = {name: " -> ".join(dict.fromkeys(pair)) for name, pair in report.types.items()}
+    types = {name: " -> ".join(dict.fromkeys((here, against))) for name, (against, here) in report.types.items()}
     return [
         *((name, "differs", types.get(name, "")) for name in report.differs),
         *((name, f"only in {report.holder}", "") for name in report.missing),

@@ -14,7 +14,8 @@ def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json
 
     Example: registry restore pointnet:v2
     """
-    entries = options.registry_at(home).restore(refs)
+    registry = options.registry_at(home)
+    entries = registry.restore(refs)
     if as_json:
         one = entry_document(entries[0]) if len(entries) == 1 else {}
         print_json({**one, "versions": [entry_document(entry) for entry in entries]})
@@ -23,3 +24,5 @@ def restore(refs: options.Refs, home: options.Home = None, as_json: options.Json
         say(f"{entry.ref} is back")
         for notice in entry.notices:
             say(f"  {notice}")
+    for name in (ref for ref in refs if ":" not in ref and registry.list(ref, trashed=True, limit=1)):
+        say(f"other versions of {name} are in the trash still; `registry list {name} --trash` lists them")

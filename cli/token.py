@@ -49,6 +49,7 @@ def add(
 
     Example: registry token add ann --role write --models 'team/*' --expires 90d
     """
+    options.one_of("--role", role, ("read", "write", "admin"))
     lifetime = None if expires is None else options.parse_duration(expires)
     made = options.registry_at(home).add_token(user, role=role, models=models or ("*",), expires=lifetime)
     if as_json:

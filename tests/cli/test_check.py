@@ -48,6 +48,13 @@ def test_what_differs_is_a_table_and_exit_code_1(files: Path, home: Path) -> Non
     run("check", "net", "other.pth", "--name", "features.*", home=home)
 
 
+def test_types_are_told_in_the_order_of_the_arguments(tmp_path: Path, home: Path) -> None:
+    for number in (2, 3):
+        torch.save({"weight": torch.zeros(number)}, tmp_path / f"{number}.pth")
+    said = run("check", tmp_path / "2.pth", tmp_path / "3.pth", home=home, expect=1).stdout
+    assert "float32[2] -> float32[3]" in said
+
+
 def test_one_json_document_says_it_all(files: Path, home: Path) -> None:
     document = json.loads(run("check", "net", "other.pth", "--json", home=home, expect=1).stdout)
     assert document["is_equal"] is False and document["differs"] == ["head.bias"]

@@ -62,7 +62,7 @@ def test_the_way_of_a_version_through_every_command(best: Path, home: Path, tmp_
     run("alias", "net:v2", "best", home=home)
     run("rm", "net:v1", home=home)
     assert "net:v1" in run("list", "--trash", home=home).stdout
-    run("restore", "net:v1", home=home)
+    assert "other versions" not in run("restore", "net:v1", home=home).stdout
     run("rm", "net:v1", home=home)
     would = json.loads(run("gc", "--dry-run", "--grace", "0s", "--json", home=home).stdout)
     did = json.loads(run("gc", "--grace", "0s", "--json", home=home).stdout)

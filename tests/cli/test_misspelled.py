@@ -42,6 +42,16 @@ def test_help_is_a_word_too(words: list[str], home: Path) -> None:
     assert run("help", *words, home=home).stdout == run(*words, "--help", home=home).stdout != ""
 
 
+def test_a_model_that_is_restored_by_its_name_is_not_all_of_it(home: Path) -> None:
+    hub = Registry(home)
+    for number in range(3):
+        hub.push({"weight": torch.full((2,), float(number))}, "net")
+    hub.rm(["net:v1", "net:v2"])
+    said = run("restore", "net", home=home).stdout
+    assert said.startswith("net:v2 is back\nother versions of net are in the trash still; `registry list net --trash`")
+    assert "other" not in run("restore", "net", home=home).stdout
+
+
 def test_a_collection_says_what_stays_in_the_trash(home: Path) -> None:
     hub = Registry(home)
     hub.push({"weight": torch.ones(2)}, "net")

@@ -84,7 +84,11 @@ class LibrarySpec:
 def failed(builder: str, error: BaseException) -> ConstructorFailed:
     """Return the error that says what a library raised over a configuration; of some, the first line says nothing."""
     said = " ".join(str(error).split())
-    return ConstructorFailed(builder, type(error).__name__, said[:300], "check its configuration")
+    is_broken = isinstance(error, ImportError)
+    hint = (
+        f"an installation of {builder} cannot be imported here; repair it" if is_broken else "check its configuration"
+    )
+    return ConstructorFailed(builder, type(error).__name__, said[:300], hint)
 
 
 def check_counts(builder: str, value: Any, key: str = "") -> None:

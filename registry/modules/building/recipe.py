@@ -273,7 +273,8 @@ def of_live(module: nn.Module, model: str | None, init: Mapping[str, Any] | None
     cls, inner = model_class(module), bare(module)
     live_class, why_not = target_of(cls) if model is None else (None, "")
     target = model or live_class
-    lost = (f"the class {cls.__name__} is not recorded: {why_not}; a load needs model=",) if target is None else ()
+    needs = f"a load needs a module of it: model={cls.__name__}(...)"
+    lost = (f"the class {cls.__name__} is not recorded: {why_not}; {needs}",) if target is None else ()
     constructor: Callable[..., Any] = resolve_target(model) if model is not None else cls
     owner = target or cls.__qualname__
     remembered = noted(inner) if constructor is cls else None
