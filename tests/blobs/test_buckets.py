@@ -234,6 +234,7 @@ def test_what_is_put_and_fetched_is_not_held_in_memory(bucket: str, tmp_path: Pa
 
 
 @pytest.mark.services
+@pytest.mark.usefixtures("cache")  # where those of servers are, which are trimmed as well
 def test_the_cache_of_a_bucket_is_shown_and_trimmed_but_for_what_is_mapped(bucket: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
