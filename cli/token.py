@@ -49,7 +49,9 @@ def add(
 
     Example: registry token add ann --role write --models 'team/*' --expires 90d
     """
-    options.one_of("--role", role, ("read", "write", "admin"))
+    from registry.catalog.tokens import ROLES
+
+    options.one_of("--role", role, ROLES)
     lifetime = None if expires is None else options.parse_duration(expires)
     made = options.registry_at(home).add_token(user, role=role, models=models or ("*",), expires=lifetime)
     if as_json:
